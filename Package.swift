@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+  name: "attnbench",
+  products: [
+    .library(name: "Attention", targets: ["Attention"]),
+    .library(name: "AttentionBench", targets: ["AttentionBench"]),
+    .library(name: "MachineTopology", targets: ["MachineTopology"]),
+    .library(name: "TensorFiles", targets: ["TensorFiles"]),
+    .executable(name: "attnbench", targets: ["attnbench"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
+    .package(url: "https://github.com/swiftcsv/SwiftCSV", from: "0.10.0"),
+  ],
+  targets: [
+    // System libraries.
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
+
+    // The library people import, from the bottom up.
+    .target(name: "CAttentionKernels"),
+    .target(
+      name: "MachineTopology",
+      dependencies: ["CHwloc", .product(name: "SystemPackage", package: "swift-system")]),
+    .target(
+      name: "Attention",
+      dependencies: [
+        "CAttentionKernels", "COpenBLAS", "MachineTopology",
+        .product(name: "RealModule", package: "swift-numerics"),
+      ]),
+
+    // The harness and the command.
+    .target(
+      name: "TensorFiles",
+      dependencies: [.product(name: "SystemPackage", package: "swift-system")]),
+    .target(
+      name: "AttentionBench",
+      dependencies: [
+        "Attention", "MachineTopology", "TensorFiles",
+        .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "SwiftCSV", package: "SwiftCSV"),
+      ]),
+    .executableTarget(
+      name: "attnbench",
+      dependencies: [
+        "AttentionBench",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "TextTable", package: "TextTable"),
+      ]),
+
+    // Tests.
+    .target(
+      name: "AttentionTestSupport", dependencies: ["Attention"],
+      path: "Tests/AttentionTestSupport"),
+    .testTarget(name: "MachineTopologyTests", dependencies: ["MachineTopology"]),
+    .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles"]),
+    .testTarget(
+      name: "AttentionTests",
+      dependencies: ["Attention", "AttentionTestSupport", "TensorFiles"]),
+    .testTarget(
+      name: "AttentionBenchTests",
+      dependencies: ["AttentionBench", "AttentionTestSupport"]),
+    .testTarget(name: "CommandTests", dependencies: ["TensorFiles", "AttentionTestSupport"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c17
+)
