@@ -1,0 +1,516 @@
+// The micro-kernels, written once over a vector of W floats and instantiated per instruction set.
+// The including file defines, before inclusion:
+//   ATTN_NAME           the table's name, a token: avx512
+//   ATTN_W              floats in a vector: 4, 8 or 16
+//   ATTN_VECTORS        vectors of lanes in a panel
+//   ATTN_TILE           rows of a register tile: TILE x VECTORS accumulators must leave room for
+//                       VECTORS operands and one broadcast
+//   ATTN_KEEP(x)        keeps a broadcast in a register, or nothing
+// and may define
+//   ATTN_EXP2_VECTOR    a better 2^x, see below; its fraction runs over [0, 1)
+// Multiplications followed by additions are contracted to fused multiply-adds where the
+// instruction set has them.
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attention_kernels.h"
+
+#pragma STDC FP_CONTRACT ON
+
+#define ATTN_PASTE_(a, b) a##b
+#define ATTN_PASTE(a, b) ATTN_PASTE_(a, b)
+#define ATTN_STRING_(a) #a
+#define ATTN_STRING(a) ATTN_STRING_(a)
+#define ATTN_INLINE static inline __attribute__((always_inline))
+#define ATTN_L (ATTN_VECTORS * ATTN_W)
+
+typedef float vf __attribute__((ext_vector_type(ATTN_W)));
+typedef int32_t vi __attribute__((ext_vector_type(ATTN_W)));
+typedef float vf_unaligned __attribute__((ext_vector_type(ATTN_W), aligned(4)));
+typedef int32_t vi_unaligned __attribute__((ext_vector_type(ATTN_W), aligned(4)));
+
+ATTN_INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
+ATTN_INLINE vi load_int(const int32_t *p) { return *(const vi_unaligned *)p; }
+ATTN_INLINE void store(float *p, vf x) { *(vf_unaligned *)p = x; }
+ATTN_INLINE vf splat(float x) { return (vf)x; }
+ATTN_INLINE vi splat_int(int32_t x) { return (vi)x; }
+/// max that returns b when either is NaN, as the x86 instruction does; written so that it is one.
+ATTN_INLINE vf larger(vf a, vf b) { return a > b ? a : b; }
+ATTN_INLINE vf smaller(vf a, vf b) { return a < b ? a : b; }
+ATTN_INLINE vf broadcast(const float *p) {
+  vf x = splat(*p);
+  ATTN_KEEP(x);
+  return x;
+}
+ATTN_INLINE int any(vi mask) { return __builtin_reduce_or(mask) != 0; }
+ATTN_INLINE float sum_lanes(vf x) {
+  float s = 0;
+  for (int i = 0; i < ATTN_W; i++) s += x[i];
+  return s;
+}
+ATTN_INLINE float max_lanes(vf x) {
+  float m = x[0];
+  for (int i = 1; i < ATTN_W; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+// MARK: The exponential
+
+/// Coefficients of 2^f, lowest order first: minimax in relative error with 2^0 = 1 exact.
+#ifndef ATTN_EXP2_VECTOR
+#define ATTN_EXP2_VECTOR exp2_rounded
+static const float exp2_coefficients[6] = {1.0f,          6.931470037e-1f, 2.402224243e-1f,
+                                           5.550733581e-2f, 9.671512991e-3f, 1.326472731e-3f};
+#else
+static const float exp2_coefficients[6] = {1.0f,          6.931512952e-1f, 2.401644439e-1f,
+                                           5.579991266e-2f, 9.017029777e-3f, 1.867130515e-3f};
+#endif
+
+typedef struct exp2_constants {
+  vf c[6];
+} exp2_constants;
+
+/// Loads the coefficients where they are used. The compiler is kept from knowing them: it would
+/// hold them in registers across the product loops and spill accumulators inside those.
+ATTN_INLINE exp2_constants load_exp2_constants(void) {
+  const float *table = exp2_coefficients;
+  __asm__ volatile("" : "+r"(table));
+  exp2_constants k;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 6; i++) k.c[i] = splat(table[i]);
+  return k;
+}
+
+ATTN_INLINE vf polynomial(vf f, const exp2_constants *k) {
+  vf p = k->c[5];
+#pragma clang loop unroll(full)
+  for (int i = 4; i >= 0; i--) p = p * f + k->c[i];
+  return p;
+}
+
+/// 2^x for x <= 127, relative error 1.7e-7; 0 below -126.5; NaN stays NaN.
+/// x = n + f with |f| <= 1/2, rounded by adding a number whose ulp is 1 (Cody & Waite 1980); a
+/// degree-5 polynomial for 2^f; 2^n assembled in the exponent field, which the magic number has
+/// already biased by 127.
+ATTN_INLINE __attribute__((unused)) vf exp2_rounded(vf x, const exp2_constants *k) {
+  const vf magic = splat(12582912.0f + 127.0f);
+  x = larger(splat(-127.0f), x);
+  const vf shifted = x + magic;
+  const vf power = (vf)((vi)shifted << 23);
+  return polynomial(x - (shifted - magic), k) * power;
+}
+
+// MARK: Transposition
+
+#if ATTN_W == 16
+#define ATTN_ZIP_LOW(a, b)                                                                  \
+  __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ATTN_ZIP_HIGH(a, b)                                                                 \
+  __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif ATTN_W == 8
+#define ATTN_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ATTN_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define ATTN_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ATTN_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
+/// W x W transpose in registers: log2(W) rounds of interleaving row i with row i + W/2.
+ATTN_INLINE void transpose(vf r[ATTN_W]) {
+#pragma clang loop unroll(full)
+  for (int round = 1; round < ATTN_W; round *= 2) {
+    vf t[ATTN_W];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ATTN_W / 2; i++) {
+      t[2 * i] = ATTN_ZIP_LOW(r[i], r[i + ATTN_W / 2]);
+      t[2 * i + 1] = ATTN_ZIP_HIGH(r[i], r[i + ATTN_W / 2]);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ATTN_W; i++) r[i] = t[i];
+  }
+}
+
+static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,
+                 float *out) {
+  const vf factor = splat(scale);
+  for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
+    const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
+    int32_t t = 0;
+    for (; t + ATTN_W <= columns; t += ATTN_W) {
+      vf r[ATTN_W];
+      for (int i = 0; i < ATTN_W; i++) r[i] = i < live ? load(rows[lane + i] + t) : splat(0);
+      transpose(r);
+      for (int i = 0; i < ATTN_W; i++) store(out + (ptrdiff_t)(t + i) * ATTN_L + lane, r[i] * factor);
+    }
+    for (; t < columns; t++)
+      for (int i = 0; i < ATTN_W; i++)
+        out[(ptrdiff_t)t * ATTN_L + lane + i] = i < live ? rows[lane + i][t] * scale : 0;
+  }
+}
+
+static void unpack(const float *in, const float *factors, int32_t count, int32_t columns,
+                   float *const *rows) {
+  for (int32_t lane = 0; lane < count; lane += ATTN_W) {
+    const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
+    const vf factor = load(factors + lane);
+    int32_t t = 0;
+    for (; t + ATTN_W <= columns; t += ATTN_W) {
+      vf r[ATTN_W];
+      for (int i = 0; i < ATTN_W; i++) r[i] = load(in + (ptrdiff_t)(t + i) * ATTN_L + lane) * factor;
+      transpose(r);
+      for (int i = 0; i < live; i++) store(rows[lane + i] + t, r[i]);
+    }
+    for (; t < columns; t++)
+      for (int i = 0; i < live; i++)
+        rows[lane + i][t] = in[(ptrdiff_t)t * ATTN_L + lane + i] * factors[lane + i];
+  }
+}
+
+// MARK: Register tiles
+
+/// Calls `f` with the number of vectors as a constant, so that each count is its own code.
+#if ATTN_VECTORS == 3
+#define ATTN_FOR_VECTORS(vectors, f, ...)  \
+  switch (vectors) {                       \
+    case 1: f(__VA_ARGS__, 1); break;      \
+    case 2: f(__VA_ARGS__, 2); break;      \
+    default: f(__VA_ARGS__, 3); break;     \
+  }
+#else
+#define ATTN_FOR_VECTORS(vectors, f, ...)  \
+  switch (vectors) {                       \
+    case 1: f(__VA_ARGS__, 1); break;      \
+    default: f(__VA_ARGS__, 2); break;     \
+  }
+#endif
+
+
+/// acc[r][v] = keys[r] . queries of vector v: the tile of S^T, `rows` keys by `vectors` vectors.
+ATTN_INLINE void dot_tile(const float *queries, const float *const *keys, int32_t head_dim,
+                          const int rows, const int vectors, vf acc[ATTN_TILE][ATTN_VECTORS]) {
+  const float *key[ATTN_TILE];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    key[r] = keys[r];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
+  }
+  for (ptrdiff_t t = 0; t < head_dim; t++) {
+    vf q[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) q[v] = load(queries + t * ATTN_L + v * ATTN_W);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      const vf k = broadcast(key[r] + t);
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++) acc[r][v] = k * q[v] + acc[r][v];
+    }
+  }
+}
+
+/// output[r][v] += sum over t of values[t][r] * weights[t][v]: the tile of O^T, `rows` value
+/// columns by `vectors` vectors. With bounds, lane i takes part only in lower <= t < upper.
+ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const float *weights,
+                            ptrdiff_t weight_stride, int32_t count, const int rows,
+                            const int vectors, const vi *bounds, float *output) {
+  vf acc[2 * ATTN_TILE][ATTN_VECTORS];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) acc[r][v] = load(output + r * ATTN_L + v * ATTN_W);
+  for (ptrdiff_t t = 0; t < count; t++) {
+    const float *value = values[t] + column;
+    vf p[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) p[v] = load(weights + t * weight_stride + v * ATTN_W);
+    vi seen = splat_int(-1);
+    if (bounds) seen = (splat_int((int32_t)t) >= bounds[0]) & (splat_int((int32_t)t) < bounds[1]);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      const vf x = broadcast(value + r);
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++) {
+        const vf next = x * p[v] + acc[r][v];
+        acc[r][v] = bounds ? (seen ? next : acc[r][v]) : next;
+      }
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) store(output + r * ATTN_L + v * ATTN_W, acc[r][v]);
+}
+
+/// value_tile over all columns. One vector of lanes takes twice the rows: its accumulators are
+/// few, and more of them hide the latency of the fused multiply-add.
+ATTN_INLINE void value_columns(float *output, const float *const *values, const float *weights,
+                               ptrdiff_t weight_stride, int32_t count, int32_t columns,
+                               const vi *bounds, const int vectors) {
+  int32_t c = 0;
+  if (vectors == 1)
+    for (; c + 2 * ATTN_TILE <= columns; c += 2 * ATTN_TILE)
+      value_tile(values, c, weights, weight_stride, count, 2 * ATTN_TILE, 1, bounds,
+                 output + (ptrdiff_t)c * ATTN_L);
+  for (; c + ATTN_TILE <= columns; c += ATTN_TILE)
+    value_tile(values, c, weights, weight_stride, count, ATTN_TILE, vectors, bounds,
+               output + (ptrdiff_t)c * ATTN_L);
+  for (; c + ATTN_TILE / 2 <= columns; c += ATTN_TILE / 2)
+    value_tile(values, c, weights, weight_stride, count, ATTN_TILE / 2, vectors, bounds,
+               output + (ptrdiff_t)c * ATTN_L);
+  for (; c < columns; c++)
+    value_tile(values, c, weights, weight_stride, count, 1, vectors, bounds,
+               output + (ptrdiff_t)c * ATTN_L);
+}
+
+// MARK: Online softmax
+
+/// Raises the reference exponents of `vectors` vectors to the maximum of the tile in hand and
+/// brings everything accumulated so far to the new reference. Rare: see score_tile.
+static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrdiff_t lane,
+                                                   int32_t vectors, int32_t weights_done,
+                                                   const float *tile_maxima) {
+  const exp2_constants k = load_exp2_constants();
+  for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
+    const vf old = load(panel->maxima + lane);
+    const vf new = larger(load(tile_maxima + v * ATTN_W), old);
+    // A row that still sees nothing stays at -inf; everything it holds is zero.
+    const vf factor = old == new ? splat(1) : ATTN_EXP2_VECTOR(old - new, &k);
+    store(panel->maxima + lane, new);
+    store(panel->sums + lane, load(panel->sums + lane) * factor);
+    for (ptrdiff_t t = 0; t < weights_done; t++) {
+      float *p = panel->weights + t * ATTN_L + lane;
+      store(p, load(p) * factor);
+    }
+    for (ptrdiff_t c = 0; c < panel->value_dim; c++) {
+      float *p = panel->output + c * ATTN_L + lane;
+      store(p, load(p) * factor);
+    }
+  }
+}
+
+/// Scores of `rows` keys and their weights 2^(score - reference), stored and summed. The
+/// reference trails the maximum: it moves only when a score exceeds it by more than 8, so that
+/// almost every tile leaves the accumulator alone (the threshold is in log2 units: weights stay
+/// below 256, which costs no accuracy in fp32).
+ATTN_INLINE void score_tile(const attn_panel *panel, const float *const *keys, int32_t done,
+                            ptrdiff_t lane, const int rows, const int vectors,
+                            const vi *bounds) {
+  vf acc[ATTN_TILE][ATTN_VECTORS];
+  dot_tile(panel->queries + lane, keys, panel->head_dim, rows, vectors, acc);
+  if (bounds) {
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      const vi t = splat_int(done + r);
+      acc[r][0] = ((t >= bounds[0]) & (t < bounds[1])) ? acc[r][0] : splat(-INFINITY);
+    }
+  }
+  vf peak[ATTN_VECTORS];
+  vi grew = splat_int(0);
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    peak[v] = acc[0][v];
+#pragma clang loop unroll(full)
+    for (int r = 1; r < rows; r++) peak[v] = larger(acc[r][v], peak[v]);
+    grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(8);
+  }
+  if (__builtin_expect(any(grew), 0)) {
+    float tile_maxima[ATTN_L];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) store(tile_maxima + v * ATTN_W, peak[v]);
+    raise_maxima(panel, lane, vectors, done, tile_maxima);
+  }
+  const exp2_constants k = load_exp2_constants();
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    // -inf - (-inf) would be NaN: a row that sees nothing yet is measured against 0.
+    vf reference = load(panel->maxima + lane + v * ATTN_W);
+    reference = reference == splat(-INFINITY) ? splat(0) : reference;
+    vf sum = splat(0);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      const vf p = ATTN_EXP2_VECTOR(acc[r][v] - reference, &k);
+      store(panel->weights + (ptrdiff_t)(done + r) * ATTN_L + lane + v * ATTN_W, p);
+      sum += p;
+    }
+    store(panel->sums + lane + v * ATTN_W, load(panel->sums + lane + v * ATTN_W) + sum);
+  }
+}
+
+ATTN_INLINE void attend_vectors(const attn_panel *panel, const float *const *keys,
+                                const float *const *values, int32_t count, ptrdiff_t lane,
+                                const vi *bounds, const int vectors) {
+  int32_t t = 0;
+  for (; t + ATTN_TILE <= count; t += ATTN_TILE)
+    score_tile(panel, keys + t, t, lane, ATTN_TILE, vectors, bounds);
+  for (; t + ATTN_TILE / 2 <= count; t += ATTN_TILE / 2)
+    score_tile(panel, keys + t, t, lane, ATTN_TILE / 2, vectors, bounds);
+  for (; t < count; t++) score_tile(panel, keys + t, t, lane, 1, vectors, bounds);
+  value_columns(panel->output + lane, values, panel->weights + lane, ATTN_L, count,
+                panel->value_dim, bounds, vectors);
+}
+
+static void attend(const attn_panel *panel, const float *const *keys, const float *const *values,
+                   int32_t count, int32_t first_vector, int32_t vectors) {
+  const ptrdiff_t lane = (ptrdiff_t)first_vector * ATTN_W;
+  ATTN_FOR_VECTORS(vectors, attend_vectors, panel, keys, values, count, lane, NULL)
+}
+
+static void attend_masked(const attn_panel *panel, const float *const *keys,
+                          const float *const *values, int32_t count, int32_t vector,
+                          int32_t first_key, const int32_t *lower, const int32_t *upper) {
+  const ptrdiff_t lane = (ptrdiff_t)vector * ATTN_W;
+  const vi bounds[2] = {load_int(lower + lane) - first_key, load_int(upper + lane) - first_key};
+  attend_vectors(panel, keys, values, count, lane, bounds, 1);
+}
+
+// MARK: Products without the exponential
+
+ATTN_INLINE void dots_tile(const float *queries, const float *const *keys, int32_t head_dim,
+                           const int rows, const int vectors, float *weights) {
+  vf acc[ATTN_TILE][ATTN_VECTORS];
+  dot_tile(queries, keys, head_dim, rows, vectors, acc);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) store(weights + r * ATTN_L + v * ATTN_W, acc[r][v]);
+}
+
+ATTN_INLINE void dots_vectors(float *weights, const float *queries, const float *const *keys,
+                              int32_t count, int32_t head_dim, const int vectors) {
+  ptrdiff_t t = 0;
+  for (; t + ATTN_TILE <= count; t += ATTN_TILE)
+    dots_tile(queries, keys + t, head_dim, ATTN_TILE, vectors, weights + t * ATTN_L);
+  for (; t + ATTN_TILE / 2 <= count; t += ATTN_TILE / 2)
+    dots_tile(queries, keys + t, head_dim, ATTN_TILE / 2, vectors, weights + t * ATTN_L);
+  for (; t < count; t++)
+    dots_tile(queries, keys + t, head_dim, 1, vectors, weights + t * ATTN_L);
+}
+
+static void dots(const float *queries, const float *const *keys, int32_t count, int32_t head_dim,
+                 int32_t vectors, float *weights) {
+  ATTN_FOR_VECTORS(vectors, dots_vectors, weights, queries, keys, count, head_dim)
+}
+
+static void accumulate(const float *const *values, const float *weights, int64_t weight_stride,
+                       int32_t count, int32_t columns, int32_t vectors, float *output) {
+  ATTN_FOR_VECTORS(vectors, value_columns, output, values, weights, weight_stride, count, columns,
+                   NULL)
+}
+
+static void accumulate_masked(const float *const *values, const float *weights,
+                              int64_t weight_stride, int32_t count, int32_t columns,
+                              int32_t first_key, const int32_t *lower, const int32_t *upper,
+                              float *output) {
+  const vi bounds[2] = {load_int(lower) - first_key, load_int(upper) - first_key};
+  value_columns(output, values, weights, weight_stride, count, columns, bounds, 1);
+}
+
+// MARK: Rows
+
+static float softmax_row(float *row, int64_t count, float scale, float *maximum) {
+  // Four vectors at a time, so that four chains of maxima and sums are in flight.
+  const exp2_constants k = load_exp2_constants();
+  const vf lowest = splat(-INFINITY), factor = splat(scale);
+  vf top[4] = {lowest, lowest, lowest, lowest};
+  int64_t j = 0;
+  for (; j + 4 * ATTN_W <= count; j += 4 * ATTN_W)
+#pragma clang loop unroll(full)
+    for (int u = 0; u < 4; u++) top[u] = larger(load(row + j + u * ATTN_W) * factor, top[u]);
+  float peak = max_lanes(larger(larger(top[0], top[1]), larger(top[2], top[ATTN_VECTORS])));
+  for (int64_t i = j; i < count; i++) peak = row[i] * scale > peak ? row[i] * scale : peak;
+  *maximum = peak;
+  const vf reference = splat(peak == -INFINITY ? 0 : peak);
+  vf sum[4] = {splat(0), splat(0), splat(0), splat(0)};
+  for (j = 0; j + 4 * ATTN_W <= count; j += 4 * ATTN_W)
+#pragma clang loop unroll(full)
+    for (int u = 0; u < 4; u++) {
+      const vf p = ATTN_EXP2_VECTOR(load(row + j + u * ATTN_W) * factor - reference, &k);
+      store(row + j + u * ATTN_W, p);
+      sum[u] += p;
+    }
+  float total = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[ATTN_VECTORS]));
+  for (; j < count; j++) {
+    const vf p = ATTN_EXP2_VECTOR(splat(row[j]) * factor - reference, &k);
+    row[j] = p[0];
+    total += p[0];
+  }
+  return total;
+}
+
+static void scale_row(float *row, int64_t count, float factor) {
+  int64_t j = 0;
+  for (; j + ATTN_W <= count; j += ATTN_W) store(row + j, load(row + j) * splat(factor));
+  for (; j < count; j++) row[j] *= factor;
+}
+
+static void elu_plus_one(const float *x, int64_t count, float *out) {
+  const exp2_constants k = load_exp2_constants();
+  const vf log2e = splat(1.44269504f);
+  int64_t j = 0;
+  for (; j + ATTN_W <= count; j += ATTN_W) {
+    const vf value = load(x + j);
+    // The exponential of the negative part only, so that a large x cannot overflow it; NaN
+    // takes the second branch and stays NaN.
+    const vf power = ATTN_EXP2_VECTOR(smaller(splat(0), value) * log2e, &k);
+    store(out + j, value > splat(0) ? value + splat(1) : power);
+  }
+  for (; j < count; j++) {
+    const vf value = splat(x[j]);
+    const vf power = ATTN_EXP2_VECTOR(smaller(splat(0), value) * log2e, &k);
+    out[j] = x[j] > 0 ? x[j] + 1 : power[0];
+  }
+}
+
+// MARK: The machine's own limits
+
+#define ATTN_FMA_CHAINS (ATTN_VECTORS * ATTN_TILE)
+
+static float fma_rounds(int64_t rounds) {
+  vf acc[ATTN_FMA_CHAINS];
+  for (int i = 0; i < ATTN_FMA_CHAINS; i++) acc[i] = splat((float)i);
+  vf a = splat(0.999999f), b = splat(1e-6f);
+  for (int64_t n = 0; n < rounds; n++)
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ATTN_FMA_CHAINS; i++) {
+      acc[i] = acc[i] * a + b;
+      ATTN_KEEP(acc[i]);
+    }
+  vf total = splat(0);
+  for (int i = 0; i < ATTN_FMA_CHAINS; i++) total += acc[i];
+  return sum_lanes(total);
+}
+
+static float read_floats(const float *x, int64_t count) {
+  // Integer adds: memory-bound without the latency of a floating-point chain.
+  vi sum[8] = {};
+  int64_t j = 0;
+  for (; j + 8 * ATTN_W <= count; j += 8 * ATTN_W)
+#pragma clang loop unroll(full)
+    for (int u = 0; u < 8; u++) sum[u] += load_int((const int32_t *)(x + j + u * ATTN_W));
+  vi total = (sum[0] + sum[1]) + (sum[2] + sum[ATTN_VECTORS]) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+  uint32_t bits = 0;
+  for (int i = 0; i < ATTN_W; i++) bits += (uint32_t)total[i];
+  for (; j < count; j++) bits += (uint32_t)x[j];
+  return (float)bits;
+}
+
+const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
+    .name = ATTN_STRING(ATTN_NAME),
+    .vector_lanes = ATTN_W,
+    .panel_lanes = ATTN_L,
+    .tile_keys = ATTN_TILE,
+    .pack = pack,
+    .unpack = unpack,
+    .attend = attend,
+    .attend_masked = attend_masked,
+    .dots = dots,
+    .accumulate = accumulate,
+    .accumulate_masked = accumulate_masked,
+    .softmax_row = softmax_row,
+    .scale_row = scale_row,
+    .elu_plus_one = elu_plus_one,
+    .fma_rounds = fma_rounds,
+    .fma_flops_per_round = 2 * ATTN_W * ATTN_FMA_CHAINS,
+    .read_floats = read_floats,
+};
