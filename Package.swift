@@ -24,6 +24,9 @@ let package = Package(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
 
+    // What did the user mean: shared by every message that names a wrong word.
+    .target(name: "Suggestions"),
+
     // The library people import, from the bottom up.
     .target(name: "CAttentionKernels"),
     .target(
@@ -32,18 +35,18 @@ let package = Package(
     .target(
       name: "Attention",
       dependencies: [
-        "CAttentionKernels", "COpenBLAS", "MachineTopology",
+        "CAttentionKernels", "COpenBLAS", "MachineTopology", "Suggestions",
         .product(name: "RealModule", package: "swift-numerics"),
       ]),
 
     // The harness and the command.
     .target(
       name: "TensorFiles",
-      dependencies: [.product(name: "SystemPackage", package: "swift-system")]),
+      dependencies: ["Suggestions", .product(name: "SystemPackage", package: "swift-system")]),
     .target(
       name: "AttentionBench",
       dependencies: [
-        "Attention", "MachineTopology", "TensorFiles",
+        "Attention", "MachineTopology", "Suggestions", "TensorFiles",
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "SwiftCSV", package: "SwiftCSV"),

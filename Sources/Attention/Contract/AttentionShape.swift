@@ -1,0 +1,95 @@
+/// The sizes of an attention problem.
+///
+/// Query `[b, h, nQ, d]`, key `[b, hKV, nKV, d]`, value `[b, hKV, nKV, dV]`, output
+/// `[b, h, nQ, dV]`. Query head `i` reads key/value head `i / (h / hKV)`: multi-head attention when
+/// `hKV == h`, grouped-query when `hKV` divides `h`, multi-query when `hKV == 1`.
+public struct AttentionShape: Sendable, Hashable {
+  /// `b`, sequences in the batch.
+  public let batch: Int
+  /// `h`, query heads.
+  public let heads: Int
+  /// `hKV`, key/value heads.
+  public let kvHeads: Int
+  /// `nQ`, query length.
+  public let queryLength: Int
+  /// `nKV`, key length.
+  public let keyLength: Int
+  /// `d`, dimension of queries and keys.
+  public let headDim: Int
+  /// `dV`, dimension of values and outputs.
+  public let valueDim: Int
+
+  /// Query heads that share one key/value head.
+  public var groupSize: Int { heads / kvHeads }
+
+  /// The largest sequence length or dimension served: positions are 32-bit in the kernels.
+  public static let maximumLength = Int(Int32.max) - 4096
+
+  /// Creates a shape; `kvHeads` defaults to `heads`, `keyLength` to `queryLength`, `valueDim` to
+  /// `headDim`.
+  ///
+  /// - Throws: `AttentionError` when a size is below 1, when `heads` is no multiple of `kvHeads`, or
+  ///   when a tensor of this shape could not be addressed.
+  public init(
+    batch: Int = 1, heads: Int, kvHeads: Int? = nil, queryLength: Int, keyLength: Int? = nil,
+    headDim: Int, valueDim: Int? = nil
+  ) throws(AttentionError) {
+    self.batch = batch
+    self.heads = heads
+    self.kvHeads = kvHeads ?? heads
+    self.queryLength = queryLength
+    self.keyLength = keyLength ?? queryLength
+    self.headDim = headDim
+    self.valueDim = valueDim ?? headDim
+    for (name, size) in [
+      ("batch", batch), ("heads", heads), ("kvHeads", self.kvHeads), ("queryLength", queryLength),
+      ("keyLength", self.keyLength), ("headDim", headDim), ("valueDim", self.valueDim),
+    ] {
+      if size < 1 {
+        throw AttentionError(
+          .invalidArgument, argument: name, value: size, advice: "must be at least 1")
+      }
+      if size > Self.maximumLength {
+        throw AttentionError(
+          .tooLarge, argument: name, value: size,
+          advice: "must be at most \(Self.maximumLength), positions are 32-bit")
+      }
+    }
+    if heads % self.kvHeads != 0 {
+      throw AttentionError(
+        .invalidArgument, argument: "heads", value: heads,
+        advice: "must be a multiple of kvHeads (\(self.kvHeads)): "
+          + "query head i reads key/value head i / (heads / kvHeads)")
+    }
+    _ = try TensorShape(batch, heads, queryLength, max(headDim, self.valueDim))
+    _ = try TensorShape(batch, self.kvHeads, self.keyLength, max(headDim, self.valueDim))
+  }
+
+  /// `[b, h, nQ, d]`.
+  public var query: TensorShape {
+    TensorShape(unchecked: batch, heads, queryLength, headDim)
+  }
+  /// `[b, hKV, nKV, d]`.
+  public var key: TensorShape {
+    TensorShape(unchecked: batch, kvHeads, keyLength, headDim)
+  }
+  /// `[b, hKV, nKV, dV]`.
+  public var value: TensorShape {
+    TensorShape(unchecked: batch, kvHeads, keyLength, valueDim)
+  }
+  /// `[b, h, nQ, dV]`.
+  public var output: TensorShape {
+    TensorShape(unchecked: batch, heads, queryLength, valueDim)
+  }
+
+  /// Bytes of query, key, value and output together in fp32: what any implementation must move
+  /// at least once.
+  public var tensorBytes: Int {
+    (query.count + key.count + value.count + output.count) * MemoryLayout<Float>.size
+  }
+
+  /// `[b, h, nQ, 1]`, one number a query row.
+  public var logSumExp: TensorShape {
+    TensorShape(unchecked: batch, heads, queryLength, 1)
+  }
+}

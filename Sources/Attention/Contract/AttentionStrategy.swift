@@ -1,0 +1,108 @@
+import MachineTopology
+
+/// What a strategy computes, relative to softmax attention over all visible keys.
+public enum OperatorClass: String, Sendable, CaseIterable, Codable {
+  /// softmax(scale Q K^T + mask) V itself; differs from it only by rounding.
+  case exact
+  /// Exact softmax over a stated subset of the keys.
+  case restricted
+  /// Another function of Q, K and V.
+  case different
+}
+
+/// What a strategy does for one problem, in counted units.
+public struct WorkEstimate: Sendable, Hashable {
+  /// (query, key) pairs the pattern scores, summed over batch and heads. Pairs a tile computes
+  /// and masks away are waste and do not count.
+  public var pairs: Int
+  /// Floating-point operations: `2 pairs (d + dV)` for softmax strategies, the strategy's own
+  /// stated count otherwise.
+  public var flops: Int
+  /// Bytes that must cross memory at least once: inputs and output.
+  public var minimumBytes: Int
+  /// Bytes a plan allocates beyond inputs and output.
+  public var workspaceBytes: Int
+
+  /// Creates an estimate.
+  public init(pairs: Int, flops: Int, minimumBytes: Int, workspaceBytes: Int) {
+    self.pairs = pairs
+    self.flops = flops
+    self.minimumBytes = minimumBytes
+    self.workspaceBytes = workspaceBytes
+  }
+}
+
+/// A parameter a strategy takes, for parsing, checking and `attnbench list`.
+public struct StrategyParameter: Sendable, Hashable {
+  /// The label; the parameter may also be given by position.
+  public let label: String
+  /// What it means, its unit and its default.
+  public let help: String
+
+  /// Describes a parameter.
+  public init(_ label: String, _ help: String) {
+    self.label = label
+    self.help = help
+  }
+}
+
+/// One way to compute attention.
+///
+/// To add a strategy, conform a type to this protocol and add it to a `StrategyRegistry`: it is
+/// then tested, swept, plotted and recommended like the others. Everything outside sees a strategy
+/// only through this protocol.
+public protocol AttentionStrategy: Sendable {
+  /// The family's name as the user types it, lower case: `window`.
+  static var name: String { get }
+  /// What is computed.
+  static var operatorClass: OperatorClass { get }
+  /// One line on what it does.
+  static var summary: String { get }
+  /// The paper it comes from.
+  static var source: String { get }
+  /// The parameters it takes, in positional order.
+  static var parameters: [StrategyParameter] { get }
+
+  /// Creates the strategy from written parameters: `window(512, sinks: 4)`.
+  ///
+  /// - Throws: `AttentionError` naming a parameter that is out of range; unknown labels have been
+  ///   refused before.
+  init(_ arguments: StrategyArguments) throws(AttentionError)
+
+  /// The parameters in force for a problem, as they would be written: `512, sinks: 4`; empty when
+  /// there are none. Defaults that depend on the problem are resolved.
+  func resolvedParameters(for problem: AttentionProblem) -> String
+
+  /// Counts the work for a problem on `threads` workers without allocating its workspace.
+  ///
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem.
+  func work(for problem: AttentionProblem, threads: Int) throws(AttentionError) -> WorkEstimate
+
+  /// Makes a plan: checks, sizes and allocates.
+  ///
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem or memory is refused.
+  func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan
+
+  /// The keys a query may see, for softmax over a subset and for drawing masks. By default all
+  /// that the mask leaves visible.
+  func pattern(for geometry: MaskGeometry) -> any KeyPattern
+
+  /// The strategy's definition in fp64, row by row. By default softmax under `pattern`.
+  func oracle(for problem: AttentionProblem) -> any AttentionOracle
+}
+
+extension AttentionStrategy {
+  /// The strategy as written with its parameters resolved: `window(512, sinks: 4)`, `exact`.
+  public func spec(for problem: AttentionProblem) -> String {
+    let parameters = resolvedParameters(for: problem)
+    return parameters.isEmpty ? Self.name : "\(Self.name)(\(parameters))"
+  }
+
+  public func pattern(for geometry: MaskGeometry) -> any KeyPattern { DensePattern(geometry) }
+
+  public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
+    SoftmaxOracle(problem) { pattern(for: $0) }
+  }
+}

@@ -1,0 +1,69 @@
+#if canImport(Glibc)
+  import Glibc
+#endif
+
+/// An owner of 64-byte aligned, zero-filled fp32 memory, released when the owner goes away.
+public struct AlignedFloats: ~Copyable {
+  /// The first element.
+  public let base: UnsafeMutablePointer<Float>
+  /// How many floats.
+  public let count: Int
+
+  /// Allocates `count` zeros. The system hands out zeroed pages, so untouched memory costs
+  /// nothing yet.
+  ///
+  /// - Throws: `AttentionError` of kind `outOfMemory` when the system refuses.
+  public init(count: Int, for purpose: String = "tensor") throws(AttentionError) {
+    // One spare line: calloc aligns to 16 only, and it is calloc that gets fresh pages for free.
+    guard count >= 0, count < Int.max / 8,
+      let raw = calloc(count * MemoryLayout<Float>.size + 64, 1)
+    else {
+      throw AttentionError(
+        .outOfMemory, argument: purpose, value: "\(count) floats",
+        advice: "the system refused the memory; use a smaller problem")
+    }
+    allocation = raw
+    let aligned = (Int(bitPattern: raw) + 63) & ~63
+    self.base = raw.advanced(by: aligned - Int(bitPattern: raw))
+      .bindMemory(to: Float.self, capacity: count)
+    self.count = count
+  }
+
+  private let allocation: UnsafeMutableRawPointer
+
+  deinit { free(allocation) }
+}
+
+/// An fp32 tensor `[batch, heads, rows, columns]` that owns its memory.
+///
+/// A class, so that a tensor can be handed to several plans and threads; the elements may be
+/// written only while no plan runs on them.
+public final class Tensor: @unchecked Sendable {
+  /// `[batch, heads, rows, columns]`.
+  public let shape: TensorShape
+  /// Order of the outer axes in memory.
+  public let layout: TensorLayout
+  private let memory: AlignedFloats
+
+  /// Allocates a tensor of zeros.
+  ///
+  /// - Throws: `AttentionError` when the system refuses the memory.
+  public init(_ shape: TensorShape, layout: TensorLayout = .bhnd) throws(AttentionError) {
+    self.shape = shape
+    self.layout = layout
+    self.memory = try AlignedFloats(count: shape.count)
+  }
+
+  /// All elements, in memory order.
+  public var elements: UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(start: memory.base, count: memory.count)
+  }
+
+  /// A read-only view.
+  public var view: TensorView { TensorView(memory.base, shape: shape, layout: layout) }
+
+  /// A writable view.
+  public var mutableView: MutableTensorView {
+    MutableTensorView(memory.base, shape: shape, layout: layout)
+  }
+}

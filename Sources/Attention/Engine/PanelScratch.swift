@@ -1,0 +1,90 @@
+import CAttentionKernels
+
+/// One worker's memory: the panels of a task with their softmax state, the weights of a block,
+/// and the tables of row pointers the kernels read.
+final class PanelScratch: @unchecked Sendable {
+  private let lanes: Int
+  private let headDim: Int
+  private let valueDim: Int
+  private let boundsSize: Int
+  private let sequences: Int
+  private let floats: AlignedFloats
+  private let integers: UnsafeMutablePointer<Int32>
+  /// `[L]` query rows of a panel; also output rows read back between passes.
+  let inputRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  /// `[L]` output rows of a panel.
+  let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
+  /// `[ATTN_BLOCK_KEYS]` key and value rows of a block.
+  let keyRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  let valueRows: UnsafeMutablePointer<UnsafePointer<Float>>
+
+  /// Bytes of one worker's scratch.
+  static func bytes(
+    shape: AttentionShape, kernels: KernelTable, panels: Int, sequences: Int
+  ) -> Int {
+    let lanes = kernels.panelLanes
+    let pointer = MemoryLayout<UnsafePointer<Float>>.stride
+    return 4 * floatCount(shape: shape, lanes: lanes, panels: panels)
+      + 4 * panels * sequences * PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
+      + 2 * pointer * (lanes + Int(ATTN_BLOCK_KEYS))
+  }
+
+  private static func floatCount(shape: AttentionShape, lanes: Int, panels: Int) -> Int {
+    panels * lanes * (shape.headDim + shape.valueDim + 2) + lanes * (Int(ATTN_BLOCK_KEYS) + 1)
+  }
+
+  init(
+    shape: AttentionShape, kernels: KernelTable, panels: Int, sequences: Int
+  ) throws(AttentionError) {
+    lanes = kernels.panelLanes
+    headDim = shape.headDim
+    valueDim = shape.valueDim
+    self.sequences = sequences
+    boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
+    floats = try AlignedFloats(
+      count: PanelScratch.floatCount(shape: shape, lanes: lanes, panels: panels),
+      for: "workspace")
+    integers = .allocate(capacity: panels * sequences * boundsSize)
+    inputRows = .allocate(capacity: lanes)
+    outputRows = .allocate(capacity: lanes)
+    keyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
+    valueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
+  }
+
+  deinit {
+    integers.deallocate()
+    inputRows.deallocate()
+    outputRows.deallocate()
+    keyRows.deallocate()
+    valueRows.deallocate()
+  }
+
+  private var panelFloats: Int { lanes * (headDim + valueDim + 2) }
+  /// `[ATTN_BLOCK_KEYS][L]`, shared by all panels; after the last block it holds a factor a lane.
+  private var weights: UnsafeMutablePointer<Float> { floats.base }
+  /// `[L]` factors applied to the output.
+  var factors: UnsafeMutablePointer<Float> { floats.base + Int(ATTN_BLOCK_KEYS) * lanes }
+
+  /// `[d][L]` packed queries of a panel.
+  func queries(_ panel: Int) -> UnsafeMutablePointer<Float> {
+    factors + lanes + panel * panelFloats
+  }
+  /// `[dV][L]` accumulator.
+  func output(_ panel: Int) -> UnsafeMutablePointer<Float> { queries(panel) + headDim * lanes }
+  /// `[L]` reference exponents.
+  func maxima(_ panel: Int) -> UnsafeMutablePointer<Float> { output(panel) + valueDim * lanes }
+  /// `[L]` sums of weights.
+  func sums(_ panel: Int) -> UnsafeMutablePointer<Float> { maxima(panel) + lanes }
+
+  /// The kernels' view of a panel.
+  func kernelPanel(_ panel: Int) -> attn_panel {
+    attn_panel(
+      queries: queries(panel), weights: weights, output: output(panel), maxima: maxima(panel),
+      sums: sums(panel), head_dim: Int32(headDim), value_dim: Int32(valueDim))
+  }
+
+  /// What the panel's rows see of a sequence.
+  func bounds(_ panel: Int, sequence: Int) -> PanelBounds {
+    PanelBounds(integers + (panel * sequences + sequence) * boundsSize, lanes: lanes)
+  }
+}

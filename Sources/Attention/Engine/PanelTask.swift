@@ -1,0 +1,107 @@
+/// A piece of a pass for one worker: some consecutive panels of one residue class of one
+/// key/value head.
+struct PanelTask: Sendable {
+  /// Batch entry.
+  let batch: Int
+  /// Key/value head; the task covers all query heads that share it.
+  let kvHead: Int
+  /// First query row of the residue class.
+  let firstRow: Int
+  /// Residue class.
+  let residue: Int
+  /// First panel of the class, and how many.
+  let panels: Range<Int>
+  /// Query rows of the class times query heads that share the key/value head.
+  let lanes: Int
+  /// Key places visited, for sorting.
+  let cost: Int
+}
+
+/// Splits the passes of a pattern into tasks, largest first.
+///
+/// Dealt in that order from an atomic counter, the tasks that end a pass are the smallest, so that
+/// a causal triangle leaves every core busy to the end. Which worker gets which task has no
+/// influence on the result: a panel's arithmetic is the same in any task.
+struct TaskList {
+  /// Tasks of each pass.
+  let passes: [[PanelTask]]
+
+  /// - Parameters:
+  ///   - tables: the pattern of each batch entry.
+  ///   - panelLanes: query rows in a panel.
+  ///   - panels: most panels in a task.
+  init(
+    tables: [PatternTable], shape: AttentionShape, panelLanes: Int, panels: Int, threads: Int
+  ) {
+    passes = (0..<tables[0].passes.count).map { pass in
+      var tasks: [PanelTask] = []
+      for (batch, table) in tables.enumerated() {
+        let perTask = TaskList.panelsPerTask(
+          table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels,
+          threads: threads)
+        for residue in 0..<table.passes[pass].rowStride {
+          let rows = table.rows(pass: pass, residue: residue)
+          let lanes = rows.count * shape.groupSize
+          let count = (lanes + panelLanes - 1) / panelLanes
+          for first in stride(from: 0, to: count, by: perTask) {
+            let range = first..<min(first + perTask, count)
+            let cost = range.reduce(0) {
+              $0
+                + table.span(
+                  pass: pass, firstRow: rows.first, lanes: lanes, panel: $1,
+                  panelLanes: panelLanes, groupSize: shape.groupSize)
+            }
+            for kvHead in 0..<shape.kvHeads {
+              tasks.append(
+                PanelTask(
+                  batch: batch, kvHead: kvHead, firstRow: rows.first, residue: residue,
+                  panels: range, lanes: lanes, cost: cost))
+            }
+          }
+        }
+      }
+      // The sort is stable, so equal tasks stay in head order, which keeps keys in the cache.
+      return tasks.sorted { $0.cost > $1.cost }
+    }
+  }
+
+  /// Whole heads when they divide evenly among the workers and fit; otherwise small enough that
+  /// the last task of a pass is a percent or two of a worker's share.
+  private static func panelsPerTask(
+    _ table: PatternTable, pass: Int, shape: AttentionShape, panelLanes: Int, limit: Int,
+    threads: Int
+  ) -> Int {
+    let stride = table.passes[pass].rowStride
+    let lanes = (shape.queryLength + stride - 1) / stride * shape.groupSize
+    let panels = (lanes + panelLanes - 1) / panelLanes
+    let classes = shape.batch * shape.kvHeads * stride
+    if panels <= limit, classes % threads == 0 || classes >= 64 * threads { return panels }
+    return min(max(panels * classes / (64 * threads), 1), limit)
+  }
+}
+
+extension PatternTable {
+  /// Key places between the first and the last that a panel visits, over all sequences, and a
+  /// little for the panel itself.
+  fileprivate func span(
+    pass: Int, firstRow: Int, lanes: Int, panel: Int, panelLanes: Int, groupSize: Int
+  ) -> Int {
+    let pass = passes[pass]
+    var total = 16
+    let first = panel * panelLanes / groupSize
+    let last = (min((panel + 1) * panelLanes, lanes) - 1) / groupSize
+    for index in 0..<pass.sequenceCount {
+      var lowest = Int32.max
+      var highest = Int32.min
+      for row in first...last {
+        let place = index * geometry.queryLength + firstRow + row * pass.rowStride
+        if pass.lower[place] < pass.upper[place] {
+          lowest = min(lowest, pass.lower[place])
+          highest = max(highest, pass.upper[place])
+        }
+      }
+      if lowest < highest { total += Int(highest - lowest) }
+    }
+    return total
+  }
+}

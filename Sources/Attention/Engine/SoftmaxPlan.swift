@@ -1,0 +1,372 @@
+import CAttentionKernels
+import MachineTopology
+import RealModule
+
+/// The softmax engine: tiled online softmax over any key pattern.
+///
+/// For each task of each pass: pack the task's query panels, walk the pattern's key sequences in
+/// blocks that all panels of the task share, and let every panel meet the part of each block it
+/// sees. What all rows of a panel see runs through the full kernel; only the edges are masked, a
+/// vector of rows at a time. A later pass resumes from the output and the LSE the earlier one
+/// left: a normalised output with its LSE is an online-softmax state (maximum = LSE, sum = 1).
+///
+/// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao 2022, arXiv 2205.14135
+/// (tiling); Dao 2023, arXiv 2307.08691 (query blocks outermost, one normalisation at the end).
+final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
+  let problem: AttentionProblem
+  let workspaceBytes: Int
+  private let team: WorkerTeam
+  private let kernels: KernelTable
+  private let blocks: BlockSizes
+  private let tables: [PatternTable]
+  private let tasks: TaskList
+  private let scratch: [PanelScratch]
+  /// `[b, h, nQ]` LSE in log2 units between passes; empty when there is one pass.
+  private let partialLSE: AlignedFloats
+  private let queue = TaskQueue()
+  // Set for the time of a run; read by all workers.
+  private var operands: AttentionOperands?
+  private var pass = 0
+
+  /// Sizes and patterns of a plan, worked out without allocating it.
+  struct Layout {
+    let kernels: KernelTable
+    let blocks: BlockSizes
+    let patterns: [any KeyPattern]
+    let pairs: Int
+    let workspaceBytes: Int
+
+    init(
+      _ problem: AttentionProblem, threads: Int, kernels: KernelTable, caches: BlockSizes.Caches,
+      queryRows: Int?, keyRows: Int?, pattern: (MaskGeometry) -> any KeyPattern
+    ) {
+      let shape = problem.shape
+      self.kernels = kernels
+      var known: [MaskGeometry: (pattern: any KeyPattern, pairs: Int)] = [:]
+      var patterns: [any KeyPattern] = []
+      var pairs = 0
+      for batch in 0..<shape.batch {
+        let geometry = problem.geometry(batch: batch)
+        if known[geometry] == nil {
+          let pattern = pattern(geometry)
+          known[geometry] = (pattern, pattern.pairs)
+        }
+        if let entry = known[geometry] {
+          patterns.append(entry.pattern)
+          pairs += entry.pairs * shape.heads
+        }
+      }
+      self.patterns = patterns
+      self.pairs = pairs
+      let rows = shape.queryLength * shape.groupSize
+      blocks = BlockSizes.fitting(
+        caches, shape: shape, kernels: kernels, rows: rows, queryRows: queryRows, keyRows: keyRows)
+      let passes = patterns[0].rowStrides.count
+      workspaceBytes =
+        threads
+        * PanelScratch.bytes(
+          shape: shape, kernels: kernels, panels: blocks.panels,
+          sequences: Layout.sequences(patterns[0]))
+        + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
+        + (passes > 1 ? 4 * shape.logSumExp.count : 0)
+    }
+
+    /// The most key sequences any pass has.
+    static func sequences(_ pattern: any KeyPattern) -> Int {
+      pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0).count }.max() ?? 1
+    }
+  }
+
+  init(_ problem: AttentionProblem, layout: Layout, team: WorkerTeam) throws(AttentionError) {
+    self.problem = problem
+    self.team = team
+    kernels = layout.kernels
+    blocks = layout.blocks
+    workspaceBytes = layout.workspaceBytes
+    var known: [MaskGeometry: PatternTable] = [:]
+    var tables: [PatternTable] = []
+    for pattern in layout.patterns {
+      let table = known[pattern.geometry] ?? PatternTable(pattern)
+      known[pattern.geometry] = table
+      tables.append(table)
+    }
+    self.tables = tables
+    tasks = TaskList(
+      tables: tables, shape: problem.shape, panelLanes: kernels.panelLanes, panels: blocks.panels,
+      threads: team.threadCount)
+    var scratch: [PanelScratch] = []
+    for _ in 0..<team.threadCount {
+      scratch.append(
+        try PanelScratch(
+          shape: problem.shape, kernels: kernels, panels: blocks.panels,
+          sequences: Layout.sequences(layout.patterns[0])))
+    }
+    self.scratch = scratch
+    partialLSE = try AlignedFloats(
+      count: tables[0].passes.count > 1 ? problem.shape.logSumExp.count : 0, for: "workspace")
+  }
+
+  func execute(_ operands: AttentionOperands) {
+    self.operands = operands
+    for pass in tasks.passes.indices {
+      self.pass = pass
+      queue.reset(count: tasks.passes[pass].count)
+      team.run(self)
+    }
+    self.operands = nil
+  }
+
+  func work(worker: Int) {
+    guard let operands else { return }
+    let pass = pass
+    let scratch = scratch[worker]
+    tasks.passes[pass].withUnsafeBufferPointer { tasks in
+      while let index = queue.next() {
+        TaskRun(
+          plan: self, operands: operands, scratch: scratch, task: tasks[index], pass: pass
+        ).run()
+      }
+    }
+  }
+}
+
+extension SoftmaxPlan {
+  /// One task on one worker.
+  private struct TaskRun {
+    let plan: SoftmaxPlan
+    let operands: AttentionOperands
+    let scratch: PanelScratch
+    let task: PanelTask
+    let pass: Int
+    let functions: UnsafePointer<attn_kernels>
+    let lanes: Int
+    let vectorLanes: Int
+    let groupSize: Int
+    let rowStride: Int
+    let sequenceCount: Int
+
+    init(
+      plan: SoftmaxPlan, operands: AttentionOperands, scratch: PanelScratch, task: PanelTask,
+      pass: Int
+    ) {
+      self.plan = plan
+      self.operands = operands
+      self.scratch = scratch
+      self.task = task
+      self.pass = pass
+      functions = plan.kernels.functions
+      lanes = plan.kernels.panelLanes
+      vectorLanes = plan.kernels.vectorLanes
+      groupSize = plan.problem.shape.groupSize
+      rowStride = plan.tables[task.batch].passes[pass].rowStride
+      sequenceCount = plan.tables[task.batch].passes[pass].sequenceCount
+    }
+
+    private var table: PatternTable { plan.tables[task.batch] }
+
+    func run() {
+      for panel in task.panels.indices { begin(panel - task.panels.lowerBound, at: panel) }
+      for sequence in 0..<sequenceCount { visit(sequence) }
+      for panel in task.panels.indices { finish(panel - task.panels.lowerBound, at: panel) }
+    }
+
+    /// Live lanes of a panel.
+    private func count(at panel: Int) -> Int { min(lanes, task.lanes - panel * lanes) }
+
+    /// Calls `body(lane, head, row)` for the live lanes of a panel. Lanes enumerate the query
+    /// heads of a row before the next row, so that a panel spans few positions.
+    @inline(__always)
+    private func forEachLane(at panel: Int, _ body: (Int, Int, Int) -> Void) {
+      var member = panel * lanes % groupSize
+      var row = task.firstRow + panel * lanes / groupSize * rowStride
+      let firstHead = task.kvHead * groupSize
+      for lane in 0..<count(at: panel) {
+        body(lane, firstHead + member, row)
+        member += 1
+        if member == groupSize {
+          member = 0
+          row += rowStride
+        }
+      }
+    }
+
+    /// Packs a panel's queries, sets up or resumes its softmax state and reads its bounds.
+    private func begin(_ slot: Int, at panel: Int) {
+      let shape = plan.problem.shape
+      let live = count(at: panel)
+      let rows = scratch.inputRows
+      forEachLane(at: panel) { rows[$0] = operands.query.row(task.batch, $1, $2) }
+      // Scores come out in log2 units: 2^x is cheaper than e^x.
+      functions.pointee.pack(
+        rows, Int32(live), Int32(shape.headDim), plan.problem.scale * Float.log2e,
+        scratch.queries(slot))
+      let maxima = scratch.maxima(slot)
+      let sums = scratch.sums(slot)
+      maxima.update(repeating: -.infinity, count: lanes)
+      sums.update(repeating: 0, count: lanes)
+      if pass == 0 {
+        scratch.output(slot).update(repeating: 0, count: shape.valueDim * lanes)
+      } else {
+        forEachLane(at: panel) { lane, head, row in
+          rows[lane] = operands.output.reading.row(task.batch, head, row)
+          let lse = plan.partialLSE.base[plan.lseIndex(task.batch, head, row)]
+          maxima[lane] = lse
+          sums[lane] = lse == -.infinity ? 0 : 1
+        }
+        functions.pointee.pack(
+          rows, Int32(live), Int32(shape.valueDim), 1, scratch.output(slot))
+      }
+      readBounds(slot, at: panel, live: live)
+    }
+
+    private func readBounds(_ slot: Int, at panel: Int, live: Int) {
+      let pass = table.passes[pass]
+      let queryLength = plan.problem.shape.queryLength
+      for sequence in 0..<sequenceCount {
+        let bounds = scratch.bounds(slot, sequence: sequence)
+        pass.lower.withUnsafeBufferPointer { lower in
+          pass.upper.withUnsafeBufferPointer { upper in
+            forEachLane(at: panel) { lane, _, row in
+              bounds.lower[lane] = lower[sequence * queryLength + row]
+              bounds.upper[lane] = upper[sequence * queryLength + row]
+            }
+          }
+        }
+        for lane in live..<lanes {
+          bounds.lower[lane] = bounds.lower[live - 1]
+          bounds.upper[lane] = bounds.upper[live - 1]
+        }
+        bounds.summarise(vectors: vectors(live), vectorLanes: vectorLanes)
+      }
+    }
+
+    /// Vectors that hold `live` lanes.
+    private func vectors(_ live: Int) -> Int { (live + vectorLanes - 1) / vectorLanes }
+
+    /// Walks one key sequence in blocks that begin at multiples of the block size, whatever the
+    /// task, so that results do not depend on how panels were grouped.
+    private func visit(_ sequence: Int) {
+      let keys = table.passes[pass].sequences[task.residue * sequenceCount + sequence]
+      let blockSize = plan.blocks.keys
+      var first = Int.max
+      var end = 0
+      for panel in task.panels {
+        let bounds = scratch.bounds(panel - task.panels.lowerBound, sequence: sequence)
+        for vector in 0..<vectors(count(at: panel)) {
+          first = min(first, bounds.first(vector))
+          end = max(end, bounds.end(vector))
+        }
+      }
+      var block = first == Int.max ? end : first / blockSize * blockSize
+      while block < end {
+        let places = max(block, first)..<min(block + blockSize, end)
+        for t in places {
+          let key = keys.key(t)
+          scratch.keyRows[t - block] = operands.key.row(task.batch, task.kvHead, key)
+          scratch.valueRows[t - block] = operands.value.row(task.batch, task.kvHead, key)
+        }
+        for panel in task.panels {
+          let slot = panel - task.panels.lowerBound
+          attend(
+            slot, vectors: vectors(count(at: panel)),
+            bounds: scratch.bounds(slot, sequence: sequence), block: block, places: places)
+        }
+        block += blockSize
+      }
+    }
+
+    /// Lets a panel meet a block: the part all its rows see in one call, the edges by vector.
+    private func attend(
+      _ slot: Int, vectors: Int, bounds: PanelBounds, block: Int, places: Range<Int>
+    ) {
+      var first = Int.max
+      var allFrom = 0
+      var allUntil = Int.max
+      var end = 0
+      for vector in 0..<vectors {
+        first = min(first, bounds.first(vector))
+        allFrom = max(allFrom, bounds.allFrom(vector))
+        allUntil = min(allUntil, bounds.allUntil(vector))
+        end = max(end, bounds.end(vector))
+      }
+      let start = max(places.lowerBound, first)
+      let stop = min(places.upperBound, end)
+      if start >= stop { return }
+      // Whole tiles only: the keys rounded away are seen through the mask.
+      let tile = plan.kernels.tileKeys
+      let fullStart = allFrom <= start ? start : (allFrom + tile - 1) / tile * tile
+      let fullStop = allUntil >= stop ? stop : max(allUntil, 0) / tile * tile
+      var panel = scratch.kernelPanel(slot)
+      if fullStart < fullStop {
+        edges(&panel, vectors: vectors, bounds: bounds, block: block, places: start..<fullStart)
+        functions.pointee.attend(
+          &panel, scratch.keyRows + (fullStart - block), scratch.valueRows + (fullStart - block),
+          Int32(fullStop - fullStart), 0, Int32(vectors))
+        edges(&panel, vectors: vectors, bounds: bounds, block: block, places: fullStop..<stop)
+      } else {
+        edges(&panel, vectors: vectors, bounds: bounds, block: block, places: start..<stop)
+      }
+    }
+
+    /// The part of a block that not all rows see, each vector over the places it needs.
+    private func edges(
+      _ panel: inout attn_panel, vectors: Int, bounds: PanelBounds, block: Int,
+      places: Range<Int>
+    ) {
+      for vector in 0..<vectors {
+        let start = max(places.lowerBound, bounds.first(vector))
+        let stop = min(places.upperBound, bounds.end(vector))
+        if start >= stop { continue }
+        let keys = scratch.keyRows + (start - block)
+        let values = scratch.valueRows + (start - block)
+        if bounds.allFrom(vector) <= start, bounds.allUntil(vector) >= stop {
+          functions.pointee.attend(
+            &panel, keys, values, Int32(stop - start), Int32(vector), 1)
+        } else {
+          functions.pointee.attend_masked(
+            &panel, keys, values, Int32(stop - start), Int32(vector), Int32(start), bounds.lower,
+            bounds.upper)
+        }
+      }
+    }
+
+    /// Normalises a panel and stores output rows and LSE.
+    private func finish(_ slot: Int, at panel: Int) {
+      let maxima = scratch.maxima(slot)
+      let sums = scratch.sums(slot)
+      let factors = scratch.factors
+      let live = count(at: panel)
+      // A row that saw nothing has sum 0 and output 0.
+      for lane in 0..<live { factors[lane] = sums[lane] == 0 ? 0 : 1 / sums[lane] }
+      factors.advanced(by: live).update(repeating: 0, count: lanes - live)
+      forEachLane(at: panel) {
+        scratch.outputRows[$0] = operands.output.row(task.batch, $1, $2)
+      }
+      functions.pointee.unpack(
+        scratch.output(slot), factors, Int32(live), Int32(plan.problem.shape.valueDim),
+        scratch.outputRows)
+      let last = pass == plan.tasks.passes.count - 1
+      if last, operands.logSumExp == nil { return }
+      forEachLane(at: panel) { lane, head, row in
+        let lse = maxima[lane] + Float.log2(sums[lane])
+        if !last {
+          plan.partialLSE.base[plan.lseIndex(task.batch, head, row)] = lse
+        } else if let out = operands.logSumExp {
+          out.row(task.batch, head, row)[0] = lse * Float.ln2
+        }
+      }
+    }
+  }
+
+  @inline(__always)
+  private func lseIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
+    (batch * problem.shape.heads + head) * problem.shape.queryLength + row
+  }
+}
+
+extension Float {
+  /// log2(e): turns natural exponents into powers of two.
+  static let log2e: Float = 1.442_695_04
+  /// ln(2): and back.
+  static let ln2: Float = 0.693_147_18
+}
