@@ -1,9 +1,11 @@
+import SystemPackage
+
 extension TensorFileError.Reason {
   /// The message without the file's name.
   var explanation: String {
     switch self {
     case .system(let operation, let errno):
-      "cannot \(operation): \(errno)"
+      "cannot \(operation): \(errno)\(hint(operation, errno))"
     case .notARegularFile:
       "is not a regular file; tensors are read from and written to regular files only"
     case .unknownExtension:
@@ -61,6 +63,14 @@ extension TensorFileError.Reason {
       "a .npy file holds one tensor; leave out ':\(selector)'"
     case .emptySelector:
       "a name must follow the colon: FILE.safetensors:PREFIX or FILE.safetensors:NAME"
+    }
+  }
+
+  private func hint(_ operation: String, _ errno: Errno) -> String {
+    switch (operation, errno) {
+    case ("write", .noSuchFileOrDirectory): "; the directory must exist"
+    case ("write", .noSpace): "; free some space or choose another directory, nothing was changed"
+    default: ""
     }
   }
 

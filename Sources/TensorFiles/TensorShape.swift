@@ -13,8 +13,8 @@ public enum TensorShapeError: Error, Hashable, Sendable, CustomStringConvertible
   public var description: String {
     switch self {
     case .zeroDimensional:
-      "is 0-dimensional (one number, no axes); at least 1 dimension is needed: "
-        + "x.reshape(1, ...) adds them"
+      "is 0-dimensional (one number, no axes); at least 1 dimension is needed: x.reshape(1) "
+        + "adds it"
     case .tooManyDimensions(let shape):
       "has \(shape.count) dimensions; at most \(TensorShape.maximumRank) are accepted"
     case .negativeDimension(let shape):

@@ -36,7 +36,7 @@ extension SafetensorsFile {
     let ordered = tensors.enumerated().sorted { a, b in
       (-a.element.elementType.byteWidth, a.offset) < (-b.element.elementType.byteWidth, b.offset)
     }.map(\.element)
-    let header = try system("encode the header", path) {
+    let header = try attempt("encode the header", path) {
       try encodeHeader(ordered, metadata: metadata)
     }
     try AtomicFile.write(to: path) { output throws(TensorFileError) in

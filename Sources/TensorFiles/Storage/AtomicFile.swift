@@ -22,7 +22,7 @@ enum AtomicFile {
     let name = target.path.lastComponent?.string ?? "tensor"
     let temporary = target.path.removingLastComponent()
       .appending(".\(name.prefix(100)).\(random).partial")
-    let descriptor = try system("write", path) {
+    let descriptor = try attempt("write", path) {
       try FileDescriptor.open(
         temporary, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
         permissions: target.permissions)
@@ -35,7 +35,7 @@ enum AtomicFile {
         try? descriptor.close()
         throw error
       }
-      try system("write", path) { try descriptor.close() }
+      try attempt("write", path) { try descriptor.close() }
       let renamed = temporary.withPlatformString { from in
         target.path.withPlatformString { to in rename(from, to) }
       }

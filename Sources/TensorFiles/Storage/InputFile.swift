@@ -12,13 +12,13 @@ final class InputFile: Sendable {
   init(_ path: String) throws(TensorFileError) {
     self.path = path
     // Non-blocking, or opening a pipe would wait for a writer.
-    let descriptor = try system("open", path) {
+    let descriptor = try attempt("open", path) {
       try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
     }
     // deinit does not run for an object whose initialiser throws.
     let status: Stat
     do throws(TensorFileError) {
-      status = try system("read", path) { try Stat(descriptor) }
+      status = try attempt("read", path) { try Stat(descriptor) }
       guard status.type == .regular else { throw TensorFileError(path: path, .notARegularFile) }
     } catch {
       try? descriptor.close()
@@ -39,7 +39,7 @@ final class InputFile: Sendable {
     var done = 0
     while done < destination.count {
       let rest = UnsafeMutableRawBufferPointer(rebasing: destination[done...])
-      let count = try system("read", path) {
+      let count = try attempt("read", path) {
         try descriptor.read(fromAbsoluteOffset: Int64(offset + done), into: rest)
       }
       // The caller stayed within `size`: the file has become shorter since.

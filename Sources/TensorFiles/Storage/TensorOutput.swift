@@ -15,7 +15,7 @@ package struct TensorOutput {
 
   /// Writes `bytes` as they are.
   package func write(_ bytes: [UInt8]) throws(TensorFileError) {
-    try system("write", path) { _ = try descriptor.writeAll(bytes) }
+    try attempt("write", path) { _ = try descriptor.writeAll(bytes) }
   }
 
   /// Writes the elements of `tensor`, converted to `type`.
@@ -24,7 +24,7 @@ package struct TensorOutput {
   ) throws(TensorFileError) {
     try tensor.withUnsafeElements { elements throws(TensorFileError) in
       guard type != .float32 else {
-        try system("write", path) {
+        try attempt("write", path) {
           _ = try descriptor.writeAll(UnsafeRawBufferPointer(elements))
         }
         return
@@ -34,7 +34,7 @@ package struct TensorOutput {
         let bytes = chunk.bytes(for: range.count)
         ElementConversion.encode(
           UnsafeBufferPointer(rebasing: elements[range]), as: type, into: bytes)
-        try system("write", path) { _ = try descriptor.writeAll(UnsafeRawBufferPointer(bytes)) }
+        try attempt("write", path) { _ = try descriptor.writeAll(UnsafeRawBufferPointer(bytes)) }
       }
     }
   }

@@ -1,7 +1,7 @@
 import SystemPackage
 
 /// Calls `body` and states its failure as one of `path`: "cannot `operation`: ...".
-func system<Result>(
+func attempt<Result>(
   _ operation: String, _ path: String, _ body: () throws -> Result
 ) throws(TensorFileError) -> Result {
   do {
