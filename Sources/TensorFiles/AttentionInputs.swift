@@ -1,0 +1,47 @@
+/// The query, key and value tensors of one attention problem, as they came from files. Whether
+/// their shapes agree is for the problem contract to say.
+public struct AttentionInputs: Sendable {
+  /// The names the three have in a file, alone or behind `<prefix>.`.
+  public static let roles = ["q", "k", "v"]
+
+  /// The queries.
+  public let query: HostTensor
+  /// The keys.
+  public let key: HostTensor
+  /// The values.
+  public let value: HostTensor
+
+  /// Groups three tensors.
+  public init(query: HostTensor, key: HostTensor, value: HostTensor) {
+    self.query = query
+    self.key = key
+    self.value = value
+  }
+
+  /// Reads `q`, `k` and `v`, or `<prefix>.q`, ... where the reference has a selector.
+  ///
+  /// - Throws: `TensorFileError` if the file holds one array only (`.npy`), lacks one of the three
+  ///   (the error then lists the prefixes it has), or cannot be read.
+  public init(_ reference: TensorReference) throws(TensorFileError) {
+    guard reference.format == .safetensors else {
+      throw TensorFileError(path: reference.path, .notAGroup)
+    }
+    let file = try SafetensorsFile(reference.path)
+    let prefix = reference.selector.map { $0 + "." } ?? ""
+    let missing = Self.roles.map { prefix + $0 }.filter { file[$0] == nil }
+    guard missing.isEmpty else {
+      let prefixes = file.prefixes(having: Self.roles)
+      let nearest = reference.selector.map {
+        NearestName.suggestions(for: $0, among: prefixes, limit: 3)
+      }
+      throw TensorFileError(
+        path: reference.path,
+        .noSuchGroup(
+          prefix: reference.selector, missing: missing, nearest: nearest ?? [],
+          prefixes: prefixes))
+    }
+    self.init(
+      query: try file.read(prefix + Self.roles[0]), key: try file.read(prefix + Self.roles[1]),
+      value: try file.read(prefix + Self.roles[2]))
+  }
+}

@@ -1,0 +1,71 @@
+/// Memory for a tensor could not be had.
+public struct TensorAllocationError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// The shape asked for.
+  public let shape: TensorShape
+
+  /// The shape and what it takes.
+  public var description: String {
+    let bytes = shape.elementCount * MemoryLayout<Float>.stride
+    return "a tensor of shape \(TensorShape.describe(shape.dimensions)) needs \(bytes) bytes of "
+      + "memory, more than can be had"
+  }
+}
+
+/// A tensor in memory: fp32, row-major, contiguous, its first element on a 64-byte boundary.
+///
+/// The elements are written once, by the initialiser, and never again, which is why tensors may be
+/// shared between threads: the class holds raw memory, so the compiler cannot see that itself.
+public final class HostTensor: @unchecked Sendable {
+  /// The checked dimensions.
+  public let checkedShape: TensorShape
+
+  /// How the elements were stored where the tensor came from; fp32 for computed ones. Elements are
+  /// fp32 here in every case: fp16 and bf16 lose nothing by that, fp64 is rounded.
+  public let sourceType: TensorElementType
+
+  private let storage: AlignedFloats
+
+  /// The dimensions, slowest varying first.
+  public var shape: [Int] { checkedShape.dimensions }
+
+  /// The number of elements.
+  public var count: Int { checkedShape.elementCount }
+
+  /// Allocates a tensor and lets `body` write it.
+  ///
+  /// - Parameters:
+  ///   - shape: The dimensions, slowest varying first.
+  ///   - sourceType: How the elements were stored where they come from.
+  ///   - body: Gets the uninitialised elements in row-major order and must set each of them.
+  /// - Throws: `TensorShapeError`, `TensorAllocationError`, or what `body` throws.
+  public convenience init(
+    shape: [Int], sourceType: TensorElementType = .float32,
+    initializing body: (UnsafeMutableBufferPointer<Float>) throws -> Void
+  ) throws {
+    let storage = try Self.allocate(TensorShape(shape))
+    try body(storage.elements)
+    self.init(shape: try TensorShape(shape), sourceType: sourceType, storage: storage)
+  }
+
+  /// Makes a tensor of elements that are already written.
+  init(shape: TensorShape, sourceType: TensorElementType, storage: consuming AlignedFloats) {
+    precondition(storage.elements.count == shape.elementCount)
+    self.checkedShape = shape
+    self.sourceType = sourceType
+    self.storage = storage
+  }
+
+  static func allocate(_ shape: TensorShape) throws(TensorAllocationError) -> AlignedFloats {
+    guard let storage = AlignedFloats(count: shape.elementCount) else {
+      throw TensorAllocationError(shape: shape)
+    }
+    return storage
+  }
+
+  /// Calls `body` with the elements in row-major order. The pointer is valid during the call only.
+  public func withUnsafeElements<Result: ~Copyable, Failure: Error>(
+    _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try body(UnsafeBufferPointer(storage.elements))
+  }
+}
