@@ -64,7 +64,7 @@ let package = Package(
       name: "AttentionTestSupport", dependencies: ["Attention"],
       path: "Tests/AttentionTestSupport"),
     .testTarget(name: "MachineTopologyTests", dependencies: ["MachineTopology"]),
-    .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles"]),
+    .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles", "Suggestions"]),
     .testTarget(
       name: "AttentionTests",
       dependencies: ["Attention", "AttentionTestSupport", "TensorFiles"]),

@@ -1,12 +1,12 @@
 /// Memory for a tensor could not be had.
 public struct TensorAllocationError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The shape asked for.
-  public let shape: TensorShape
+  public let shape: FileShape
 
   /// The shape and what it takes.
   public var description: String {
     let bytes = shape.elementCount * MemoryLayout<Float>.stride
-    return "a tensor of shape \(TensorShape.describe(shape.dimensions)) needs \(bytes) bytes of "
+    return "a tensor of shape \(FileShape.describe(shape.dimensions)) needs \(bytes) bytes of "
       + "memory, more than can be had"
   }
 }
@@ -17,7 +17,7 @@ public struct TensorAllocationError: Error, Hashable, Sendable, CustomStringConv
 /// shared between threads: the class holds raw memory, so the compiler cannot see that itself.
 public final class HostTensor: @unchecked Sendable {
   /// The checked dimensions.
-  public let checkedShape: TensorShape
+  public let checkedShape: FileShape
 
   /// How the elements were stored where the tensor came from; fp32 for computed ones. Elements are
   /// fp32 here in every case: fp16 and bf16 lose nothing by that, fp64 is rounded.
@@ -37,25 +37,25 @@ public final class HostTensor: @unchecked Sendable {
   ///   - shape: The dimensions, slowest varying first.
   ///   - sourceType: How the elements were stored where they come from.
   ///   - body: Gets the uninitialised elements in row-major order and must set each of them.
-  /// - Throws: `TensorShapeError`, `TensorAllocationError`, or what `body` throws.
+  /// - Throws: `FileShapeError`, `TensorAllocationError`, or what `body` throws.
   public convenience init(
     shape: [Int], sourceType: TensorElementType = .float32,
     initializing body: (UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
-    let storage = try Self.allocate(TensorShape(shape))
+    let storage = try Self.allocate(FileShape(shape))
     try body(storage.elements)
-    self.init(shape: try TensorShape(shape), sourceType: sourceType, storage: storage)
+    self.init(shape: try FileShape(shape), sourceType: sourceType, storage: storage)
   }
 
   /// Makes a tensor of elements that are already written.
-  init(shape: TensorShape, sourceType: TensorElementType, storage: consuming AlignedFloats) {
+  init(shape: FileShape, sourceType: TensorElementType, storage: consuming AlignedFloats) {
     precondition(storage.elements.count == shape.elementCount)
     self.checkedShape = shape
     self.sourceType = sourceType
     self.storage = storage
   }
 
-  static func allocate(_ shape: TensorShape) throws(TensorAllocationError) -> AlignedFloats {
+  static func allocate(_ shape: FileShape) throws(TensorAllocationError) -> AlignedFloats {
     guard let storage = AlignedFloats(count: shape.elementCount) else {
       throw TensorAllocationError(shape: shape)
     }

@@ -36,7 +36,7 @@ extension TensorFileError.Reason {
         + ".safetensors bfloat16 as well"
     case .wrongByteCount(let tensor, let shape, let type, let expected, let found):
       "\(subject(tensor))\(expected > found ? "is truncated" : "has bytes left over"): shape "
-        + "\(TensorShape.describe(shape)) of \(type) takes \(expected) bytes, and there are "
+        + "\(FileShape.describe(shape)) of \(type) takes \(expected) bytes, and there are "
         + "\(found)"
 
     case .badOffsets(let tensor, let begin, let end):

@@ -32,7 +32,7 @@ public struct TensorFileError: Error, Hashable, Sendable, CustomStringConvertibl
 
     // The tensor. A name is given where the file can hold several.
     /// Dimensions that cannot be.
-    case badShape(tensor: String?, TensorShapeError)
+    case badShape(tensor: String?, FileShapeError)
     /// Column-major data.
     case fortranOrder
     /// An element type that is not read.

@@ -21,7 +21,7 @@ public struct StrategyRegistry: Sendable {
     let spec = try StrategySpec(parsing: text)
     guard let family = families.first(where: { $0.name == spec.name }) else {
       let names = families.map { $0.name }
-      let nearest = NearestName.of(spec.name, among: names)
+      let nearest = NearestName.suggestions(for: spec.name, among: names).first
       throw AttentionError(
         .unknownStrategy, argument: "strategy", value: spec.name,
         advice: nearest.map { "did you mean '\($0)'?" }

@@ -38,11 +38,12 @@ public struct TensorView: @unchecked Sendable {
   public init(
     _ base: UnsafePointer<Float>, shape: TensorShape, strides: (batch: Int, head: Int, row: Int)
   ) throws(AttentionError) {
-    if strides.row < (shape.rows > 1 ? shape.columns : 0) || strides.batch < 0 || strides.head < 0 {
+    let rowIsFine = shape.rows == 1 || (shape.columns...Int(Int32.max)).contains(strides.row)
+    if !rowIsFine || strides.batch < 0 || strides.head < 0 {
       throw AttentionError(
         .shapeMismatch, argument: "strides",
         value: "(batch: \(strides.batch), head: \(strides.head), row: \(strides.row))",
-        advice: "the row stride must be at least the row length (\(shape.columns)), "
+        advice: "the row stride must be at least the row length (\(shape.columns)) and fit 32 bits, "
           + "the others at least 0")
     }
     self.base = base

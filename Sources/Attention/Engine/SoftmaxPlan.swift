@@ -37,8 +37,8 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     let workspaceBytes: Int
 
     init(
-      _ problem: AttentionProblem, threads: Int, kernels: KernelTable, caches: BlockSizes.Caches,
-      queryRows: Int?, keyRows: Int?, pattern: (MaskGeometry) -> any KeyPattern
+      _ problem: AttentionProblem, threads: Int, kernels: KernelTable, blocks: BlockSizes,
+      pattern: (MaskGeometry) -> any KeyPattern
     ) {
       let shape = problem.shape
       self.kernels = kernels
@@ -58,9 +58,7 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
       }
       self.patterns = patterns
       self.pairs = pairs
-      let rows = shape.queryLength * shape.groupSize
-      blocks = BlockSizes.fitting(
-        caches, shape: shape, kernels: kernels, rows: rows, queryRows: queryRows, keyRows: keyRows)
+      self.blocks = blocks
       let passes = patterns[0].rowStrides.count
       workspaceBytes =
         threads

@@ -11,7 +11,7 @@ struct NpyHeader {
   private static let maximumLength = 1 << 20
 
   let type: TensorElementType
-  let shape: TensorShape
+  let shape: FileShape
   /// Where the first element lies in the file.
   let dataOffset: Int
 
@@ -51,7 +51,7 @@ struct NpyHeader {
   }
 
   /// Version 1.0 with the data on a 64-byte boundary, as NumPy writes it.
-  static func encode(type descriptor: String, shape: TensorShape) -> [UInt8] {
+  static func encode(type descriptor: String, shape: FileShape) -> [UInt8] {
     let dimensions = shape.dimensions.map(String.init)
     let tuple = dimensions.joined(separator: ", ") + (dimensions.count == 1 ? "," : "")
     let text = "{'descr': '\(descriptor)', 'fortran_order': False, 'shape': (\(tuple)), }"
@@ -111,7 +111,7 @@ struct NpyHeader {
 
   private static func shape(
     _ literal: PythonLiteral, in file: InputFile
-  ) throws(TensorFileError) -> TensorShape {
+  ) throws(TensorFileError) -> FileShape {
     guard case .tuple(let values) = literal else {
       throw file.failure(.malformedHeader("shape is \(literal), not a tuple"))
     }
@@ -122,8 +122,8 @@ struct NpyHeader {
       }
       dimensions.append(dimension)
     }
-    do throws(TensorShapeError) {
-      return try TensorShape(dimensions)
+    do throws(FileShapeError) {
+      return try FileShape(dimensions)
     } catch {
       throw file.failure(.badShape(tensor: nil, error))
     }

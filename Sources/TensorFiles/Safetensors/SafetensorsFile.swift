@@ -53,9 +53,9 @@ public struct SafetensorsFile: Sendable {
     guard let type = entry.elementType else {
       throw file.failure(.unsupportedElementType(tensor: name, found: entry.dtype))
     }
-    let shape: TensorShape
-    do throws(TensorShapeError) {
-      shape = try TensorShape(entry.shape)
+    let shape: FileShape
+    do throws(FileShapeError) {
+      shape = try FileShape(entry.shape)
     } catch {
       throw file.failure(.badShape(tensor: name, error))
     }

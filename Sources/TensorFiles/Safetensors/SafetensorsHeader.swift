@@ -105,8 +105,8 @@ struct SafetensorsHeader {
   private static func elementCount(
     _ name: String, _ shape: [Int], in file: InputFile
   ) throws(TensorFileError) -> Int {
-    do throws(TensorShapeError) {
-      return try shape.isEmpty ? 1 : TensorShape(shape).elementCount
+    do throws(FileShapeError) {
+      return try shape.isEmpty ? 1 : FileShape(shape).elementCount
     } catch {
       throw file.failure(.badShape(tensor: name, error))
     }

@@ -68,7 +68,7 @@ final class InputFile: Sendable {
   /// What is stored as fp32 goes straight to its place. The rest passes through a chunk that stays
   /// in the second-level cache, so that a file of gigabytes never lies in memory twice.
   func tensor(
-    at offset: Int, shape: TensorShape, type: TensorElementType
+    at offset: Int, shape: FileShape, type: TensorElementType
   ) throws(TensorFileError) -> HostTensor {
     let storage: AlignedFloats
     do throws(TensorAllocationError) {

@@ -1,8 +1,8 @@
 /// Why a list of dimensions cannot be the shape of a tensor here.
-public enum TensorShapeError: Error, Hashable, Sendable, CustomStringConvertible {
+public enum FileShapeError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The shape is `()` or `[]`: one number, not an array.
   case zeroDimensional
-  /// More dimensions than ``TensorShape/maximumRank``.
+  /// More dimensions than ``FileShape/maximumRank``.
   case tooManyDimensions([Int])
   /// A dimension below 0.
   case negativeDimension([Int])
@@ -16,11 +16,11 @@ public enum TensorShapeError: Error, Hashable, Sendable, CustomStringConvertible
       "is 0-dimensional (one number, no axes); at least 1 dimension is needed: x.reshape(1) "
         + "adds it"
     case .tooManyDimensions(let shape):
-      "has \(shape.count) dimensions; at most \(TensorShape.maximumRank) are accepted"
+      "has \(shape.count) dimensions; at most \(FileShape.maximumRank) are accepted"
     case .negativeDimension(let shape):
-      "has shape \(TensorShape.describe(shape)) with a negative dimension; the header is damaged"
+      "has shape \(FileShape.describe(shape)) with a negative dimension; the header is damaged"
     case .overflow(let shape):
-      "has shape \(TensorShape.describe(shape)), more elements than 63 bits can count bytes for; "
+      "has shape \(FileShape.describe(shape)), more elements than 63 bits can count bytes for; "
         + "the header is damaged"
     }
   }
@@ -30,7 +30,7 @@ public enum TensorShapeError: Error, Hashable, Sendable, CustomStringConvertible
 ///
 /// A dimension may be 0: the tensor is then empty. Even so the product of the others is known not
 /// to overflow, so that strides can always be computed.
-public struct TensorShape: Hashable, Sendable {
+public struct FileShape: Hashable, Sendable {
   /// The rank NumPy stops at, and more than any attention input has.
   public static let maximumRank = 64
 
@@ -43,8 +43,8 @@ public struct TensorShape: Hashable, Sendable {
   /// Checks `dimensions`: at least one of them, none negative, their product countable in bytes of
   /// the widest element.
   ///
-  /// - Throws: `TensorShapeError` naming the rule that is broken.
-  public init(_ dimensions: [Int]) throws(TensorShapeError) {
+  /// - Throws: `FileShapeError` naming the rule that is broken.
+  public init(_ dimensions: [Int]) throws(FileShapeError) {
     guard !dimensions.isEmpty else { throw .zeroDimensional }
     guard dimensions.count <= Self.maximumRank else { throw .tooManyDimensions(dimensions) }
     guard dimensions.allSatisfy({ $0 >= 0 }) else { throw .negativeDimension(dimensions) }

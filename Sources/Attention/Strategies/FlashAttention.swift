@@ -1,0 +1,48 @@
+import MachineTopology
+
+/// Exact attention by tiles with online softmax, in O(n) memory.
+///
+/// The score matrix is never stored: blocks of keys stream past blocks of queries, each query row
+/// carrying a running maximum and sum. Work: n^2 pairs a head (half when causal), 2 (d + dV)
+/// floating-point operations a pair.
+///
+/// Dao 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691; Milakov & Gimelshein 2018,
+/// arXiv 1805.02867.
+public struct FlashAttention: AttentionStrategy {
+  public static let name = "flash"
+  public static let operatorClass = OperatorClass.exact
+  public static let summary = "tiled online softmax over all keys, O(n) memory"
+  public static let source = "Dao 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691"
+  public static let parameters = [
+    StrategyParameter("blockQ", "query rows that share a block of keys (default: from the caches)"),
+    StrategyParameter("blockK", "keys in a block (default: from the caches)"),
+  ]
+
+  private let queryRows: Int?
+  private let keyRows: Int?
+
+  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+    queryRows = try arguments.integer("blockQ", atLeast: 1)
+    keyRows = try arguments.integer("blockK", atLeast: 1)
+  }
+
+  private var engine: SoftmaxEngine { SoftmaxEngine(queryRows: queryRows, keyRows: keyRows) }
+
+  public func resolvedParameters(for problem: AttentionProblem) -> String {
+    if queryRows == nil, keyRows == nil { return "" }
+    let blocks = engine.blocks(for: problem)
+    return "\(blocks.panels * KernelTable.active.panelLanes), \(blocks.keys)"
+  }
+
+  public func work(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    engine.work(for: problem, threads: threads) { DensePattern($0) }
+  }
+
+  public func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    try engine.plan(for: problem, on: team) { DensePattern($0) }
+  }
+}

@@ -1,0 +1,93 @@
+import MachineTopology
+
+/// Strided sparse attention: a local window and every l-th key.
+///
+/// Causal: A1 = {p - l ... p} united with A2 = {j <= p : (p - j) mod l = 0}. Not causal: the
+/// symmetric form, |p - j| <= l united with (p - j) mod l = 0. The default l is the power of two
+/// nearest to sqrt(nKV), so that work is O(n sqrt(n)): about n (l + n / l) pairs a head, half of
+/// it when causal.
+///
+/// Rows with the same residue modulo l, seen with row stride l, form a plain attention problem of
+/// length n / l, so A2 runs at the dense kernel's speed. Keys at distance 0 and l belong to A1.
+///
+/// Child 2019, arXiv 1904.10509.
+public struct StridedAttention: AttentionStrategy {
+  public static let name = "strided"
+  public static let operatorClass = OperatorClass.restricted
+  public static let summary = "the last l keys and every l-th key"
+  public static let source = "Child 2019, arXiv 1904.10509"
+  public static let parameters = [
+    StrategyParameter("l", "the stride (default: the power of two nearest to sqrt(nKV))")
+  ]
+
+  private let stride: Int?
+
+  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+    stride = try arguments.integer("l", atLeast: 1)
+  }
+
+  public func resolvedParameters(for problem: AttentionProblem) -> String {
+    "\(stride ?? StridedAttention.defaultStride(problem.shape.keyLength))"
+  }
+
+  /// The power of two nearest to sqrt(n).
+  static func defaultStride(_ n: Int) -> Int {
+    var stride = 1
+    while (stride * 2) * (stride * 2) <= n { stride *= 2 }
+    let root = Double(n).squareRoot()
+    return root - Double(stride) <= Double(2 * stride) - root ? stride : 2 * stride
+  }
+
+  public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
+    StridedPattern(
+      geometry: geometry, stride: stride ?? StridedAttention.defaultStride(geometry.keyLength))
+  }
+
+  public func work(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
+  }
+
+  public func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
+  }
+}
+
+/// Pass 0: the window |p - j| <= l. Pass 1, by residue class: the keys at distance m l, |m| >= 2.
+struct StridedPattern: KeyPattern {
+  let geometry: MaskGeometry
+  let stride: Int
+
+  func includes(position: Int, key: Int) -> Bool {
+    let distance = position - key
+    return geometry.visible(from: position).contains(key)
+      && (abs(distance) <= stride || distance % stride == 0)
+  }
+
+  // A position beyond the cache of 32-bit places has no keys near it: stride 1 is one pass.
+  var rowStrides: [Int] { stride == 1 ? [1] : [1, stride] }
+
+  func sequences(pass: Int, residue: Int) -> [KeySequence] {
+    if pass == 0 { return [KeySequence(0..<geometry.keyLength)] }
+    let count = max(0, (geometry.keyLength - residue + stride - 1) / stride)
+    let keys = KeySequence(start: residue, period: stride, count: count)
+    return geometry.causal ? [keys] : [keys, keys]
+  }
+
+  func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
+    if stride == 1 { return geometry.visible(from: position) }
+    if pass == 0 {
+      return (position - stride..<position + stride + 1).clamped(
+        to: geometry.visible(from: position))
+    }
+    let residue = ((position % stride) + stride) % stride
+    let count = max(0, (geometry.keyLength - residue + stride - 1) / stride)
+    let own = (position - residue) / stride
+    let before = 0..<min(max(own - 1, 0), count)
+    let after = min(max(own + 2, 0), count)..<count
+    return index == 0 ? before : after
+  }
+}

@@ -1,0 +1,119 @@
+import MachineTopology
+
+/// Softmax over a window of keys around each query, with global tokens and sink tokens.
+///
+/// `window(w)` is `w` keys: the query's own and the `w - 1` before it under a causal mask,
+/// `w / 2` to each side otherwise (`w` even) or `(w - 1) / 2` to each side (`w` odd). `left` and
+/// `right` give the inclusive distances instead. The first `global` tokens see every key and are
+/// seen by every query; the first `sinks` keys are seen by every query. A causal mask holds for
+/// all of them. Work: about n w pairs a head.
+///
+/// Beltagy 2020, arXiv 2004.05150 (window and global tokens); Jiang 2023, arXiv 2310.06825 (causal
+/// window); Xiao 2023, arXiv 2309.17453 (sink tokens).
+public struct WindowAttention: AttentionStrategy {
+  public static let name = "window"
+  public static let operatorClass = OperatorClass.restricted
+  public static let summary = "keys within a window, plus global and sink tokens"
+  public static let source =
+    "Beltagy 2020, arXiv 2004.05150; Jiang 2023, arXiv 2310.06825; Xiao 2023, arXiv 2309.17453"
+  public static let parameters = [
+    StrategyParameter("w", "keys in the window (default 512)"),
+    StrategyParameter("global", "leading tokens that see and are seen by all (default 0)"),
+    StrategyParameter("sinks", "leading keys that all queries see (default 0)"),
+    StrategyParameter("left", "keys before the query, instead of w"),
+    StrategyParameter("right", "keys after the query, instead of w (0 under a causal mask)"),
+  ]
+
+  private let width: Int
+  private let global: Int
+  private let sinks: Int
+  private let left: Int?
+  private let right: Int?
+
+  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+    width = try arguments.integer("w", atLeast: 1) ?? 512
+    global = try arguments.integer("global", atLeast: 0) ?? 0
+    sinks = try arguments.integer("sinks", atLeast: 0) ?? 0
+    left = try arguments.integer("left", atLeast: 0)
+    right = try arguments.integer("right", atLeast: 0)
+    if let w = arguments.text("w"), left != nil || right != nil {
+      throw AttentionError(
+        .invalidArgument, argument: "window w", value: w,
+        advice: "give either w or left and right, not both")
+    }
+  }
+
+  /// The inclusive distances in force.
+  private func reach(causal: Bool) -> (left: Int, right: Int) {
+    if left != nil || right != nil { return (left ?? 0, causal ? 0 : right ?? 0) }
+    return causal ? (width - 1, 0) : (width / 2, width / 2)
+  }
+
+  public func resolvedParameters(for problem: AttentionProblem) -> String {
+    var parts: [String]
+    if left != nil || right != nil {
+      let reach = reach(causal: problem.causal)
+      parts = ["left: \(reach.left)", "right: \(reach.right)"]
+    } else {
+      parts = ["\(width)"]
+    }
+    if global > 0 { parts.append("global: \(global)") }
+    if sinks > 0 { parts.append("sinks: \(sinks)") }
+    return parts.joined(separator: ", ")
+  }
+
+  public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
+    let reach = reach(causal: geometry.causal)
+    return WindowPattern(
+      geometry: geometry, left: reach.left, right: reach.right, global: global, sinks: sinks)
+  }
+
+  public func work(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
+  }
+
+  public func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
+  }
+}
+
+/// Keys `p - left ... p + right`, the first `sinks` keys, and the first `global` keys and rows.
+struct WindowPattern: KeyPattern {
+  let geometry: MaskGeometry
+  let left: Int
+  let right: Int
+  let global: Int
+  let sinks: Int
+
+  func includes(position: Int, key: Int) -> Bool {
+    let isGlobalRow = (0..<global).contains(position)
+    let near = key >= position - left && key <= position + right
+    return geometry.visible(from: position).contains(key)
+      && (near || key < sinks || key < global || isGlobalRow)
+  }
+
+  var rowStrides: [Int] { [1] }
+
+  /// Keys everybody sees.
+  private var prefix: Int { min(max(sinks, global), geometry.keyLength) }
+
+  /// One sequence of all keys, or the prefix and the rest: a row's window beyond the prefix is
+  /// not contiguous with it.
+  func sequences(pass: Int, residue: Int) -> [KeySequence] {
+    let all = KeySequence(0..<geometry.keyLength)
+    return prefix == 0 ? [all] : [all, all]
+  }
+
+  func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
+    let visible = geometry.visible(from: position)
+    if index == 1 { return visible.clamped(to: 0..<prefix) }
+    let rest = visible.clamped(to: prefix..<geometry.keyLength)
+    if (0..<global).contains(position) { return rest }
+    let end = max(position + right + 1, position - left)
+    return (position - left..<end).clamped(to: rest)
+  }
+}
