@@ -38,6 +38,12 @@ public struct MachineLoad: Hashable, Sendable {
     public let stealFraction: Double?
     /// What this process did.
     public let process: ProcessActivity
+
+    /// A change as given.
+    public init(stealFraction: Double?, process: ProcessActivity) {
+      self.stealFraction = stealFraction
+      self.process = process
+    }
   }
 
   /// The change from the right snapshot to the left, later one.
@@ -82,12 +88,19 @@ public struct CPUTicks: Hashable, Sendable {
 
 /// CPU time and context switches of this process, all threads together.
 public struct ProcessActivity: Hashable, Sendable {
-  /// CPU time, user and system.
+  /// CPU time, user and system. Workers of a team that wait spin for a while, which counts.
   public let cpuTime: Duration
   /// Times that a thread gave up its CPU to wait.
   public let voluntarySwitches: Int
   /// Times that a thread was taken off its CPU for another.
   public let involuntarySwitches: Int
+
+  /// Activity as given.
+  public init(cpuTime: Duration, voluntarySwitches: Int, involuntarySwitches: Int) {
+    self.cpuTime = cpuTime
+    self.voluntarySwitches = voluntarySwitches
+    self.involuntarySwitches = involuntarySwitches
+  }
 
   /// Totals since the process started.
   public static func current() -> ProcessActivity {

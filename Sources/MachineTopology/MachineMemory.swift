@@ -15,6 +15,13 @@ public struct MachineMemory: Hashable, Sendable {
     /// active use, in bytes.
     public let reclaimableBytes: Int
 
+    /// A limit as given, in bytes.
+    public init(limitBytes: Int, usageBytes: Int, reclaimableBytes: Int = 0) {
+      self.limitBytes = limitBytes
+      self.usageBytes = usageBytes
+      self.reclaimableBytes = reclaimableBytes
+    }
+
     /// What may still be allocated before the limit is hit, in bytes; never negative.
     public var availableBytes: Int { max(0, limitBytes - max(0, usageBytes - reclaimableBytes)) }
   }
@@ -25,6 +32,13 @@ public struct MachineMemory: Hashable, Sendable {
   public let machineAvailableBytes: Int
   /// Of the cgroups that limit this process, the one that leaves least; nil without a limit.
   public let groupLimit: GroupLimit?
+
+  /// Figures as given, in bytes: for planning against a machine other than this one.
+  public init(totalBytes: Int, machineAvailableBytes: Int, groupLimit: GroupLimit? = nil) {
+    self.totalBytes = totalBytes
+    self.machineAvailableBytes = machineAvailableBytes
+    self.groupLimit = groupLimit
+  }
 
   /// What this process can still get: the least of what the machine and its cgroups leave.
   public var availableBytes: Int {

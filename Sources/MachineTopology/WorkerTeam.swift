@@ -61,7 +61,9 @@ public final class WorkerTeam: Sendable {
   ) throws(TopologyError) {
     let topology = if let topology { topology } else { try MachineTopology.host() }
     let places = try topology.cpuSets(for: binding, workers: threads)
-    let usable = places.reduce(CPUSet()) { $0.union($1 ?? topology.allowed) }
+    // Unbound helpers inherit what their creator may use.
+    let inherited = try topology.hwloc.currentThreadBinding()
+    let usable = places.reduce(CPUSet()) { $0.union($1 ?? inherited) }
     let rendezvous = TeamRendezvous(
       helperCount: threads - 1,
       spinNanoseconds: threads > usable.count ? 0 : Self.spinNanoseconds)

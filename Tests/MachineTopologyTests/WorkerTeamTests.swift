@@ -7,7 +7,7 @@ import Testing
 /// Counts the calls of each worker in memory that no lock guards: only the team's own ordering
 /// makes the counts right.
 private final class CountingJob: TeamJob, @unchecked Sendable {
-  private(set) var counts: UnsafeMutableBufferPointer<Int>
+  let counts: UnsafeMutableBufferPointer<Int>
 
   init(workers: Int) {
     counts = .allocate(capacity: workers)
@@ -44,10 +44,9 @@ private func nameOfThisThread() -> String {
 private func onEachWorker<Value: Sendable>(
   of team: WorkerTeam, _ value: @escaping @Sendable () -> Value
 ) -> [Value] {
-  let values = Mutex<[Int: Value]>([:])
-  let box = Box(values)
-  team.run(ClosureJob { worker in box.value.withLock { $0[worker] = value() } })
-  return box.value.withLock { found in found.sorted { $0.key < $1.key }.map(\.value) }
+  let values = Box(Mutex<[Int: Value]>([:]))
+  team.run(ClosureJob { worker in values.value.withLock { $0[worker] = value() } })
+  return values.value.withLock { found in found.sorted { $0.key < $1.key }.map(\.value) }
 }
 
 private final class Box<Value: ~Copyable & Sendable>: Sendable {
