@@ -1,0 +1,39 @@
+import Synchronization
+
+/// Deals the numbers 0..<count to whoever asks first: dynamic scheduling inside a ``TeamJob``.
+///
+/// Sort tasks by descending cost before the run, so that the last ones dealt are the smallest and
+/// the workers finish together.
+public final class TaskQueue: Sendable {
+  private struct Counters: ~Copyable, Sendable {
+    let next = Atomic<Int>(0)
+    let count = Atomic<Int>(0)
+  }
+
+  private let counters: CacheLine<Counters>
+
+  /// A queue of `count` tasks.
+  ///
+  /// - Precondition: `count >= 0`.
+  public init(count: Int = 0) {
+    counters = CacheLine(Counters())
+    reset(count: count)
+  }
+
+  /// Starts again with `count` tasks. Call it before the run, never while workers ask.
+  ///
+  /// - Precondition: `count >= 0`.
+  public func reset(count: Int) {
+    precondition(count >= 0, "TaskQueue: a count of \(count) tasks; it cannot be negative")
+    // Relaxed: the start of a team's run orders these before every worker's first `next()`.
+    counters.pointer.pointee.count.store(count, ordering: .relaxed)
+    counters.pointer.pointee.next.store(0, ordering: .relaxed)
+  }
+
+  /// The next task; nil when all have been dealt. Each is dealt exactly once.
+  public func next() -> Int? {
+    let count = counters.pointer.pointee.count.load(ordering: .relaxed)
+    let task = counters.pointer.pointee.next.wrappingAdd(1, ordering: .relaxed).oldValue
+    return task < count ? task : nil
+  }
+}
