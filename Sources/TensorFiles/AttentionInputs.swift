@@ -1,3 +1,5 @@
+import Suggestions
+
 /// The query, key and value tensors of one attention problem, as they came from files. Whether
 /// their shapes agree is for the problem contract to say.
 public struct AttentionInputs: Sendable {

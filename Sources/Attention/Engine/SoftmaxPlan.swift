@@ -168,35 +168,21 @@ extension SoftmaxPlan {
       for panel in task.panels.indices { finish(panel - task.panels.lowerBound, at: panel) }
     }
 
-    /// Live lanes of a panel.
-    private func count(at panel: Int) -> Int { min(lanes, task.lanes - panel * lanes) }
-
-    /// Calls `body(lane, head, row)` for the live lanes of a panel. Lanes enumerate the query
-    /// heads of a row before the next row, so that a panel spans few positions.
-    @inline(__always)
-    private func forEachLane(at panel: Int, _ body: (Int, Int, Int) -> Void) {
-      var member = panel * lanes % groupSize
-      var row = task.firstRow + panel * lanes / groupSize * rowStride
-      let firstHead = task.kvHead * groupSize
-      for lane in 0..<count(at: panel) {
-        body(lane, firstHead + member, row)
-        member += 1
-        if member == groupSize {
-          member = 0
-          row += rowStride
-        }
-      }
+    private func rows(at panel: Int) -> PanelRows {
+      PanelRows(
+        panel: panel, lanes: lanes, total: task.lanes, kvHead: task.kvHead, groupSize: groupSize,
+        firstRow: task.firstRow, rowStride: rowStride)
     }
 
     /// Packs a panel's queries, sets up or resumes its softmax state and reads its bounds.
     private func begin(_ slot: Int, at panel: Int) {
       let shape = plan.problem.shape
-      let live = count(at: panel)
-      let rows = scratch.inputRows
-      forEachLane(at: panel) { rows[$0] = operands.query.row(task.batch, $1, $2) }
+      let rows = rows(at: panel)
+      let inputRows = scratch.inputRows
+      rows.forEach { inputRows[$0] = operands.query.row(task.batch, $1, $2) }
       // Scores come out in log2 units: 2^x is cheaper than e^x.
       functions.pointee.pack(
-        rows, Int32(live), Int32(shape.headDim), plan.problem.scale * Float.log2e,
+        inputRows, Int32(rows.live), Int32(shape.headDim), plan.problem.scale * Float.log2e,
         scratch.queries(slot))
       let maxima = scratch.maxima(slot)
       let sums = scratch.sums(slot)
@@ -205,26 +191,27 @@ extension SoftmaxPlan {
       if pass == 0 {
         scratch.output(slot).update(repeating: 0, count: shape.valueDim * lanes)
       } else {
-        forEachLane(at: panel) { lane, head, row in
-          rows[lane] = operands.output.reading.row(task.batch, head, row)
+        rows.forEach { lane, head, row in
+          inputRows[lane] = operands.output.reading.row(task.batch, head, row)
           let lse = plan.partialLSE.base[plan.lseIndex(task.batch, head, row)]
           maxima[lane] = lse
           sums[lane] = lse == -.infinity ? 0 : 1
         }
         functions.pointee.pack(
-          rows, Int32(live), Int32(shape.valueDim), 1, scratch.output(slot))
+          inputRows, Int32(rows.live), Int32(shape.valueDim), 1, scratch.output(slot))
       }
-      readBounds(slot, at: panel, live: live)
+      readBounds(slot, rows)
     }
 
-    private func readBounds(_ slot: Int, at panel: Int, live: Int) {
+    private func readBounds(_ slot: Int, _ rows: PanelRows) {
+      let live = rows.live
       let pass = table.passes[pass]
       let queryLength = plan.problem.shape.queryLength
       for sequence in 0..<sequenceCount {
         let bounds = scratch.bounds(slot, sequence: sequence)
         pass.lower.withUnsafeBufferPointer { lower in
           pass.upper.withUnsafeBufferPointer { upper in
-            forEachLane(at: panel) { lane, _, row in
+            rows.forEach { lane, _, row in
               bounds.lower[lane] = lower[sequence * queryLength + row]
               bounds.upper[lane] = upper[sequence * queryLength + row]
             }
@@ -250,7 +237,7 @@ extension SoftmaxPlan {
       var end = 0
       for panel in task.panels {
         let bounds = scratch.bounds(panel - task.panels.lowerBound, sequence: sequence)
-        for vector in 0..<vectors(count(at: panel)) {
+        for vector in 0..<vectors(rows(at: panel).live) {
           first = min(first, bounds.first(vector))
           end = max(end, bounds.end(vector))
         }
@@ -266,7 +253,7 @@ extension SoftmaxPlan {
         for panel in task.panels {
           let slot = panel - task.panels.lowerBound
           attend(
-            slot, vectors: vectors(count(at: panel)),
+            slot, vectors: vectors(rows(at: panel).live),
             bounds: scratch.bounds(slot, sequence: sequence), block: block, places: places)
         }
         block += blockSize
@@ -333,11 +320,12 @@ extension SoftmaxPlan {
       let maxima = scratch.maxima(slot)
       let sums = scratch.sums(slot)
       let factors = scratch.factors
-      let live = count(at: panel)
+      let rows = rows(at: panel)
+      let live = rows.live
       // A row that saw nothing has sum 0 and output 0.
       for lane in 0..<live { factors[lane] = sums[lane] == 0 ? 0 : 1 / sums[lane] }
       factors.advanced(by: live).update(repeating: 0, count: lanes - live)
-      forEachLane(at: panel) {
+      rows.forEach {
         scratch.outputRows[$0] = operands.output.row(task.batch, $1, $2)
       }
       functions.pointee.unpack(
@@ -345,7 +333,7 @@ extension SoftmaxPlan {
         scratch.outputRows)
       let last = pass == plan.tasks.passes.count - 1
       if last, operands.logSumExp == nil { return }
-      forEachLane(at: panel) { lane, head, row in
+      rows.forEach { lane, head, row in
         let lse = maxima[lane] + Float.log2(sums[lane])
         if !last {
           plan.partialLSE.base[plan.lseIndex(task.batch, head, row)] = lse

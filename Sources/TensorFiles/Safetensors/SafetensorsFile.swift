@@ -1,3 +1,5 @@
+import Suggestions
+
 /// A `.safetensors` file open for reading: several named tensors.
 ///
 /// Opening reads and checks the header only; ``read(_:)`` reads one tensor. The file stays open, so

@@ -1,0 +1,88 @@
+import RealModule
+
+/// One query row of an operator's result, in fp64.
+public struct OracleRow: Sendable, Hashable {
+  /// `[dV]`.
+  public var output: [Double]
+  /// The natural logarithm of the row's denominator; -inf for a row that sees no key.
+  public var logSumExp: Double
+
+  /// Creates a row.
+  public init(output: [Double], logSumExp: Double) {
+    self.output = output
+    self.logSumExp = logSumExp
+  }
+}
+
+/// A strategy's definition, evaluated in fp64 straight from its formula.
+///
+/// - Complexity: O(nKV (d + dV)) a row, so that sampled rows are affordable at any length.
+public protocol AttentionOracle: Sendable {
+  /// The row of `query` in one head.
+  func row(
+    query: TensorView, key: TensorView, value: TensorView, batch: Int, head: Int, row: Int
+  ) -> OracleRow
+}
+
+/// softmax(scale q K^T) V over the keys a pattern includes, two-pass, in fp64.
+public struct SoftmaxOracle: AttentionOracle {
+  private let problem: AttentionProblem
+  private let patterns: [any KeyPattern]
+
+  /// An oracle for softmax under a pattern, which may differ from batch entry to batch entry.
+  public init(_ problem: AttentionProblem, pattern: (MaskGeometry) -> any KeyPattern) {
+    self.problem = problem
+    patterns = (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) }
+  }
+
+  /// An oracle for full softmax attention.
+  public init(full problem: AttentionProblem) {
+    self.init(problem) { DensePattern($0) }
+  }
+
+  public func row(
+    query: TensorView, key: TensorView, value: TensorView, batch: Int, head: Int, row: Int
+  ) -> OracleRow {
+    let shape = problem.shape
+    let kvHead = head / shape.groupSize
+    let pattern = patterns[batch]
+    let position = row + pattern.geometry.offset
+    let q = query.row(batch, head, row)
+    var scores: [(key: Int, score: Double)] = []
+    var maximum = -Double.infinity
+    for j in pattern.geometry.visible(from: position)
+    where pattern.includes(position: position, key: j) {
+      let score = Double(problem.scale) * dot(q, key.row(batch, kvHead, j), shape.headDim)
+      scores.append((j, score))
+      maximum = max(maximum, score)
+    }
+    var output = [Double](repeating: 0, count: shape.valueDim)
+    if scores.isEmpty { return OracleRow(output: output, logSumExp: -.infinity) }
+    var sum = 0.0
+    for (j, score) in scores {
+      let weight = Double.exp(score - maximum)
+      sum += weight
+      let v = value.row(batch, kvHead, j)
+      for c in output.indices { output[c] += weight * Double(v[c]) }
+    }
+    for c in output.indices { output[c] /= sum }
+    return OracleRow(output: output, logSumExp: maximum + Double.log(sum))
+  }
+}
+
+/// The inner product of two fp32 rows in fp64, with four running sums.
+func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Double {
+  var sums = SIMD4<Double>.zero
+  var t = 0
+  while t + 4 <= count {
+    sums += SIMD4(Double(a[t]), Double(a[t + 1]), Double(a[t + 2]), Double(a[t + 3]))
+      * SIMD4(Double(b[t]), Double(b[t + 1]), Double(b[t + 2]), Double(b[t + 3]))
+    t += 4
+  }
+  var total = sums.sum()
+  while t < count {
+    total += Double(a[t]) * Double(b[t])
+    t += 1
+  }
+  return total
+}

@@ -1,0 +1,51 @@
+import MachineTopology
+
+/// Linear attention: the softmax kernel replaced by a product of feature maps.
+///
+/// o_i = phi(q_i)^T S / (phi(q_i)^T z + 1e-6), S = sum_j phi(k_j) v_j^T, z = sum_j phi(k_j), with
+/// phi(x) = elu(x) + 1. S and z are sums over the keys, so work is O(n d dV) instead of O(n^2):
+/// not causal, 2 d dV + 2 d operations for each key row and the same for each query row; causal,
+/// by chunks of C queries, the recurrent part the same and 2 (d + dV) for each pair within a
+/// chunk. Another function of Q, K and V than softmax attention; the scale plays no part in it.
+///
+/// LSE is the natural logarithm of phi(q_i)^T z.
+///
+/// When causal with fewer heads than busy workers, the sequence is cut into segments whose states
+/// are summed first; the last bits then depend on the number of workers.
+///
+/// Katharopoulos 2020, arXiv 2006.16236.
+public struct LinearAttention: AttentionStrategy {
+  public static let name = "linear"
+  public static let operatorClass = OperatorClass.different
+  public static let summary = "kernelised attention with feature map elu(x) + 1, O(n) work"
+  public static let source = "Katharopoulos 2020, arXiv 2006.16236"
+  public static let parameters = [StrategyParameter("phi", "the feature map: elu (default)")]
+
+  /// Keeps the denominator from zero.
+  static let epsilon = 1e-6
+
+  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+    if let map = arguments.text("phi"), map != "elu" {
+      throw AttentionError(
+        .invalidArgument, argument: "linear phi", value: map, advice: "the feature map is elu")
+    }
+  }
+
+  public func resolvedParameters(for problem: AttentionProblem) -> String { "elu" }
+
+  public func work(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    LinearPlan.Layout(problem, threads: threads, kernels: .active).work
+  }
+
+  public func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    try LinearPlan(problem, team: team, kernels: .active)
+  }
+
+  public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
+    LinearOracle(problem)
+  }
+}
