@@ -45,6 +45,7 @@ let package = Package(
       dependencies: [
         "Attention", "MachineTopology", "TensorFiles",
         .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "SwiftCSV", package: "SwiftCSV"),
       ]),

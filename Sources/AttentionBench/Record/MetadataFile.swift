@@ -1,0 +1,58 @@
+import Foundation
+import SystemPackage
+
+/// `meta.json` on disk.
+enum MetadataFile {
+  /// Replaces the file as a whole: readers see the old text or the new one, never half of it.
+  static func write(_ metadata: RunMetadata, to path: String) throws(RecordError) {
+    let text = try encode(metadata, path: path)
+    let temporary = "\(path).\(getpid()).tmp"
+    do throws(Errno) {
+      // A leftover of the same process number from an earlier boot is nobody's any more.
+      _ = unlink(temporary)
+      var sink = try FileSink(path: temporary, mustBeNew: true)
+      try sink.writeAll(text)
+      try sink.synchronize()
+      guard rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
+    } catch {
+      _ = unlink(temporary)
+      throw .system(operation: "write", path: path, errno: error)
+    }
+  }
+
+  /// Reads what `write` wrote.
+  static func read(_ path: String) throws(RecordError) -> RunMetadata {
+    let bytes = try FileBytes.read(path)
+    let decoder = JSONDecoder()
+    decoder.dateDecodingStrategy = .iso8601
+    do {
+      return try decoder.decode(RunMetadata.self, from: Data(bytes))
+    } catch {
+      throw .malformedFile(path: path, problem: problem(error))
+    }
+  }
+
+  private static func encode(_ metadata: RunMetadata, path: String) throws(RecordError) -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.dateEncodingStrategy = .iso8601
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    do {
+      return Array(try encoder.encode(metadata)) + [UInt8(ascii: "\n")]
+    } catch {
+      throw .malformedFile(path: path, problem: problem(error))
+    }
+  }
+
+  /// One line of what Foundation says in many.
+  private static func problem(_ error: any Error) -> String {
+    switch error {
+    case DecodingError.keyNotFound(let key, _): "no key '\(key.stringValue)'"
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context),
+      DecodingError.dataCorrupted(let context):
+      context.codingPath.isEmpty
+        ? "not valid JSON"
+        : "the value of '\(context.codingPath.map(\.stringValue).joined(separator: "."))' does not fit"
+    default: "\(error)"
+    }
+  }
+}
