@@ -1,23 +1,10 @@
 import Foundation
-import SystemPackage
 
 /// `meta.json` on disk.
 enum MetadataFile {
-  /// Replaces the file as a whole: readers see the old text or the new one, never half of it.
+  /// Replaces the file as a whole.
   static func write(_ metadata: RunMetadata, to path: String) throws(RecordError) {
-    let text = try encode(metadata, path: path)
-    let temporary = "\(path).\(getpid()).tmp"
-    do throws(Errno) {
-      // A leftover of the same process number from an earlier boot is nobody's any more.
-      _ = unlink(temporary)
-      var sink = try FileSink(path: temporary, mustBeNew: true)
-      try sink.writeAll(text)
-      try sink.synchronize()
-      guard rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
-    } catch {
-      _ = unlink(temporary)
-      throw .system(operation: "write", path: path, errno: error)
-    }
+    try FileBytes.replace(path, with: try encode(metadata, path: path))
   }
 
   /// Reads what `write` wrote.

@@ -1,5 +1,4 @@
 import SwiftCSV
-import SystemPackage
 
 /// The rows of a CSV file and what had to be overlooked to read them.
 public struct RecordFile<Record: CSVRecord>: Sendable {
@@ -87,29 +86,5 @@ extension RecordFile where Record == ResultRow {
       throw .newerSchema(path: path, version: newest)
     }
     return self
-  }
-}
-
-/// Whole files in and out.
-enum FileBytes {
-  /// All bytes of the file.
-  static func read(_ path: String) throws(RecordError) -> [UInt8] {
-    do {
-      return try Errno.rethrowing {
-        let descriptor = try FileDescriptor.open(
-          FilePath(path), .readOnly, options: [.closeOnExec])
-        return try descriptor.closeAfter {
-          var bytes: [UInt8] = []
-          var chunk = [UInt8](repeating: 0, count: 1 << 16)
-          while true {
-            let count = try chunk.withUnsafeMutableBytes { try descriptor.read(into: $0) }
-            guard count > 0 else { return bytes }
-            bytes += chunk[..<count]
-          }
-        }
-      }
-    } catch {
-      throw .system(operation: "read", path: path, errno: error)
-    }
   }
 }
