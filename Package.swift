@@ -48,6 +48,7 @@ let package = Package(
       dependencies: [
         "Attention", "MachineTopology", "Suggestions", "TensorFiles",
         .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SystemPackage", package: "swift-system"),
         .product(name: "SwiftCSV", package: "SwiftCSV"),
       ]),

@@ -1,0 +1,16 @@
+/// Text that came from a file, made harmless for gnuplot.
+enum PlotText {
+  /// A single-quoted string, where gnuplot expands neither escapes nor backquotes. A quote in the
+  /// text becomes an apostrophe: gnuplot 5.4 misreads a doubled one at the start of a string.
+  static func quoted(_ text: String) -> String {
+    let printable = text.unicodeScalars.map { scalar in
+      scalar.properties.generalCategory == .control ? " " : String(scalar)
+    }
+    return "'" + printable.joined().replacing("'", with: "\u{2019}") + "'"
+  }
+
+  /// Takes the meaning out of the characters that mark up enhanced text.
+  static func plain(_ text: String) -> String {
+    text.map { "\\^_{}@&~".contains($0) ? "\\\($0)" : String($0) }.joined()
+  }
+}

@@ -1,0 +1,35 @@
+extension Figure {
+  /// Time against n, both logarithmic, with each curve's exponent and guides for n and n^2.
+  static func scaling(_ rows: PlotRows) -> Figure? {
+    let curves = rows.series.map { series in
+      let points = series.measured.compactMap { row -> Point? in
+        guard let median = row.time.median, median > 0 else { return nil }
+        return Point(
+          n: row.n, value: median, low: row.time.intervalLower, high: row.time.intervalUpper)
+      }
+      let fit = PowerLawFit(points.map { (Double($0.n), $0.value) })
+      return Curve(
+        label: rows.label(series), exponent: fit?.exponent,
+        group: ClassHeading(series.classification).text, style: rows.style(series), points: points)
+    }
+    return Figure(
+      name: "scaling", title: "Attention time against sequence length",
+      yLabel: "time (median, 95% interval)", yAxis: .seconds,
+      curves: curves.filter { !$0.points.isEmpty }, guides: powerGuides(curves),
+      notes: rows.missingNotes() + rows.careNotes() + rows.intervalNotes)
+  }
+
+  /// A line n^2 just above every curve and a line n just below every one: beside the data, so that
+  /// slopes can be compared and no line is mistaken for a measurement.
+  static func powerGuides(_ curves: [Curve]) -> [Guide] {
+    let points = curves.flatMap(\.points)
+    let overSquare = points.map { $0.value / (Double($0.n) * Double($0.n)) }.max()
+    let overLine = points.map { $0.value / Double($0.n) }.min()
+    guard let overSquare, let overLine, Set(points.map(\.n)).count > 1 else { return [] }
+    let distance = 1.6
+    return [
+      Guide(power: 2, factor: overSquare * distance, label: "n²"),
+      Guide(power: 1, factor: overLine / distance, label: "n"),
+    ]
+  }
+}

@@ -1,0 +1,50 @@
+/// A value that is one row of a CSV file whose columns have fixed names.
+public protocol CSVRecord: Sendable {
+  /// The names of the columns, in file order.
+  static var header: [String] { get }
+  /// The texts of the cells, in the same order, not yet quoted.
+  var fields: [String] { get }
+  /// A record from its cells by column name.
+  ///
+  /// - Throws: `CSVCellError` for the first cell that holds something else than its column says.
+  init(cells: [String: String]) throws(CSVCellError)
+}
+
+/// A cell whose text does not fit its column.
+public struct CSVCellError: Error, Equatable, Sendable {
+  /// The column's name.
+  public let column: String
+  /// The text found.
+  public let text: String
+  /// What the column holds.
+  public let expectation: String
+}
+
+extension ResultRow: CSVRecord {
+  /// The names of `ResultColumn.all`.
+  public static var header: [String] { ResultColumn.all.map(\.name) }
+
+  /// The cells of `ResultColumn.all`.
+  public var fields: [String] { ResultColumn.all.map { $0.text(self) } }
+
+  /// A row from its cells by column name.
+  ///
+  /// - Throws: `CSVCellError` for the first cell that holds something else than its column says.
+  public init(cells: [String: String]) throws(CSVCellError) {
+    // Every field of this row is a column, so none of these values survives the loop.
+    var row = ResultRow(
+      runID: "", cellID: "", strategy: StrategyLabel(name: "", classification: ""),
+      shape: Shape(
+        batch: 0, heads: 0, kvHeads: 0, queryLength: 0, keyLength: 0, headDimension: 0,
+        valueDimension: 0, elementType: "", isCausal: false),
+      placement: Placement(threads: 0, bind: ""), status: .error,
+      build: Build(blasCore: "", isa: ""))
+    for column in ResultColumn.all {
+      let text = cells[column.name] ?? ""
+      guard column.store(text, &row) else {
+        throw CSVCellError(column: column.name, text: text, expectation: column.expectation)
+      }
+    }
+    self = row
+  }
+}

@@ -1,0 +1,107 @@
+import Foundation
+import SystemPackage
+
+/// A directory with the results of a sweep, open for appending.
+///
+/// `results.csv` has one row a cell, `samples.csv` one row a raw sample, `meta.json` the rest.
+public final class RunDirectory {
+  /// The paths of the files in a directory of results.
+  public struct Layout: Equatable, Sendable {
+    /// The directory.
+    public let directory: String
+    /// One row a cell.
+    public var results: String { directory + "/results.csv" }
+    /// One row a raw sample.
+    public var samples: String { directory + "/samples.csv" }
+    /// How the run was made.
+    public var metadata: String { directory + "/meta.json" }
+
+    /// The layout under `directory`.
+    public init(_ directory: String) { self.directory = directory }
+  }
+
+  /// Where the files lie.
+  public let layout: Layout
+  /// The rows a resumed run found; empty for a new one.
+  public let earlierRows: [ResultRow]
+  /// What a resume had to overlook, one sentence each.
+  public let notes: [String]
+
+  private var results: RowAppender<ResultRow, FileSink>
+  private var samples: RowAppender<SampleRow, FileSink>
+
+  /// Opens `path` for a run and creates it, with its parents, if need be.
+  ///
+  /// - Parameter resuming: goes on with the results that are there, if any. Without it a
+  ///   directory that holds results is refused, because they may have taken hours.
+  /// - Throws: `RecordError` when the directory holds results already, has other columns, or
+  ///   cannot be created or written.
+  public init(path: String, resuming: Bool) throws(RecordError) {
+    layout = Layout(path)
+    try Self.createDirectory(path)
+    if resuming {
+      let earlier = try RecordFile.results(ifPresent: layout.results)
+      let taken = try RecordFile<SampleRow>(ifPresent: layout.samples)
+      earlierRows = earlier.rows
+      notes = earlier.notes + taken.notes
+      results = try RowAppender(resuming: earlier, path: layout.results)
+      samples = try RowAppender(resuming: taken, path: layout.samples)
+    } else {
+      earlierRows = []
+      notes = []
+      results = try RowAppender(creating: layout.results)
+      samples = try RowAppender(creating: layout.samples)
+    }
+  }
+
+  /// Adds a finished cell. Its samples go first, so that a row always has its samples.
+  ///
+  /// - Throws: `RecordError.system`; what was written before stays whole.
+  public func append(_ row: ResultRow, samples taken: [SampleRow] = []) throws(RecordError) {
+    try samples.append(taken)
+    try results.append([row])
+  }
+
+  /// Writes `meta.json`: at the start of a run, and again when it is complete.
+  ///
+  /// - Throws: `RecordError.system`; the earlier file stays as it was.
+  public func write(_ metadata: RunMetadata) throws(RecordError) {
+    try MetadataFile.write(metadata, to: layout.metadata)
+  }
+
+  /// Reads the description of a run, for plots and comparisons.
+  ///
+  /// - Throws: `RecordError` when the file cannot be read or is no `meta.json`.
+  public static func readMetadata(in directory: String) throws(RecordError) -> RunMetadata {
+    try MetadataFile.read(Layout(directory).metadata)
+  }
+
+  /// Reads the rows of a run, for plots and comparisons.
+  ///
+  /// - Throws: `RecordError` when the file cannot be read or is no results file.
+  public static func readResults(
+    in directory: String
+  ) throws(RecordError) -> RecordFile<ResultRow> {
+    try .results(at: Layout(directory).results)
+  }
+}
+
+extension RunDirectory {
+  /// `mkdir -p`.
+  private static func createDirectory(_ path: String) throws(RecordError) {
+    var partial = FilePath(path).root.map { FilePath(root: $0) } ?? FilePath("")
+    for component in FilePath(path).components {
+      partial.append(component)
+      if mkdir(partial.string, 0o777) == 0 { continue }
+      let error = Errno(rawValue: errno)
+      // Of the parents only their being there matters, and a read-only one may say so first.
+      var isDirectory: ObjCBool = false
+      let exists = FileManager.default.fileExists(
+        atPath: partial.string, isDirectory: &isDirectory)
+      guard exists && isDirectory.boolValue else {
+        throw .system(
+          operation: "create directory", path: path, errno: exists ? .notDirectory : error)
+      }
+    }
+  }
+}

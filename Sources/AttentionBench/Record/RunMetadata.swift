@@ -1,0 +1,138 @@
+import Foundation
+
+/// `meta.json`: everything needed to understand a run's numbers and to take them again.
+///
+/// Keys are snake_case. What a machine does not tell is left out.
+public struct RunMetadata: Codable, Equatable, Sendable {
+  /// The version of `results.csv`'s columns.
+  public var schemaVersion = ResultRow.currentSchemaVersion
+  /// The run, as in `results.csv`.
+  public var runID: String
+  /// The command line as it was typed.
+  public var argv: [String]
+  /// The options as they were understood, defaults included, in the command line's own spelling.
+  public var options: [String: String]
+  /// The seed of everything random.
+  public var seed: UInt64
+  /// The version of the tool.
+  public var toolVersion: String
+  /// How the tool was built.
+  public var build: Build
+  /// The matrix library of the baseline.
+  public var blas: BLAS
+  /// The instruction sets our own kernels were compiled for.
+  public var isaCompiled: [String]
+  /// The one that was used.
+  public var isaChosen: String
+  /// The machine.
+  public var machine: Machine
+  /// Load averages over 1, 5 and 15 minutes when the run began.
+  public var loadBefore: [Double]?
+  /// The same when it ended.
+  public var loadAfter: [Double]?
+  /// When the run began.
+  public var startedAt: Date
+  /// When it ended; nil while it runs and after a kill.
+  public var endedAt: Date?
+  /// Whether every cell was visited.
+  public var completed = false
+
+  /// Describes a run that begins now.
+  public init(
+    runID: String, argv: [String], options: [String: String], seed: UInt64, toolVersion: String,
+    build: Build, blas: BLAS, isaCompiled: [String], isaChosen: String, machine: Machine,
+    loadBefore: [Double]?, startedAt: Date
+  ) {
+    self.runID = runID
+    self.argv = argv
+    self.options = options
+    self.seed = seed
+    self.toolVersion = toolVersion
+    self.build = build
+    self.blas = blas
+    self.isaCompiled = isaCompiled
+    self.isaChosen = isaChosen
+    self.machine = machine
+    self.loadBefore = loadBefore
+    self.startedAt = startedAt
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case schemaVersion = "schema_version"
+    case runID = "run_id"
+    case argv
+    case options
+    case seed
+    case toolVersion = "tool_version"
+    case build
+    case blas
+    case isaCompiled = "isa_compiled"
+    case isaChosen = "isa_chosen"
+    case machine
+    case loadBefore = "load_before"
+    case loadAfter = "load_after"
+    case startedAt = "started_at"
+    case endedAt = "ended_at"
+    case completed
+  }
+
+  /// How the tool was built.
+  public struct Build: Codable, Equatable, Sendable {
+    /// The commit of the sources.
+    public var commit: String?
+    /// Whether the sources had changes that are in no commit.
+    public var dirty: Bool?
+    /// The compiler and its version.
+    public var compiler: String
+    /// The flags that matter for speed.
+    public var compilerFlags: String
+
+    /// Describes a build.
+    public init(commit: String?, dirty: Bool?, compiler: String, compilerFlags: String) {
+      self.commit = commit
+      self.dirty = dirty
+      self.compiler = compiler
+      self.compilerFlags = compilerFlags
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case commit
+      case dirty
+      case compiler
+      case compilerFlags = "compiler_flags"
+    }
+  }
+
+  /// The matrix library.
+  public struct BLAS: Codable, Equatable, Sendable {
+    /// Its name and version.
+    public var library: String
+    /// How it says it was configured.
+    public var config: String
+    /// The kernel it chose.
+    public var core: String
+    /// The threads it may use inside one call.
+    public var threads: Int
+    /// What the environment forced on it, such as `OPENBLAS_CORETYPE=Haswell`.
+    public var environmentNote: String?
+
+    /// Describes a matrix library.
+    public init(
+      library: String, config: String, core: String, threads: Int, environmentNote: String?
+    ) {
+      self.library = library
+      self.config = config
+      self.core = core
+      self.threads = threads
+      self.environmentNote = environmentNote
+    }
+
+    private enum CodingKeys: String, CodingKey {
+      case library
+      case config
+      case core
+      case threads
+      case environmentNote = "environment_note"
+    }
+  }
+}

@@ -1,0 +1,69 @@
+/// One raw sample: a row of `samples.csv`.
+///
+/// A sample belongs to the row of `results.csv` with the same run and cell. Samples without such
+/// a row are of a cell that was cut short.
+public struct SampleRow: Equatable, Sendable {
+  /// The run that took the sample.
+  public var runID: String
+  /// The cell it belongs to.
+  public var cellID: String
+  /// Its place among the samples of the cell, from 0.
+  public var index: Int
+  /// The interleaved round it was taken in, from 0.
+  public var round: Int
+  /// Wall time in seconds.
+  public var time: Double
+  /// Processor time of all threads together, in seconds.
+  public var cpuTime: Double
+  /// When it began, in seconds since the run began: shows drift.
+  public var startedAt: Double
+
+  /// Records a sample.
+  public init(
+    runID: String, cellID: String, index: Int, round: Int, time: Double, cpuTime: Double,
+    startedAt: Double
+  ) {
+    self.runID = runID
+    self.cellID = cellID
+    self.index = index
+    self.round = round
+    self.time = time
+    self.cpuTime = cpuTime
+    self.startedAt = startedAt
+  }
+}
+
+extension SampleRow: CSVRecord {
+  /// The columns of `samples.csv`.
+  public static var header: [String] {
+    ["run_id", "cell_id", "sample_index", "round", "time_s", "cpu_time_s", "started_at_s"]
+  }
+
+  /// The cells in the order of `header`.
+  public var fields: [String] {
+    [
+      runID, cellID, index.csvText, round.csvText, time.csvText, cpuTime.csvText,
+      startedAt.csvText,
+    ]
+  }
+
+  /// A sample from its cells by column name.
+  ///
+  /// - Throws: `CSVCellError` for the first cell that holds something else than its column says.
+  public init(cells: [String: String]) throws(CSVCellError) {
+    func value<Field: CSVField>(_ column: String) throws(CSVCellError) -> Field {
+      let text = cells[column] ?? ""
+      guard let field = Field(csvText: text) else {
+        throw CSVCellError(column: column, text: text, expectation: Field.csvExpectation)
+      }
+      return field
+    }
+    runID = try value("run_id")
+    cellID = try value("cell_id")
+    index = try value("sample_index")
+    round = try value("round")
+    time = try value("time_s")
+    cpuTime = try value("cpu_time_s")
+    startedAt = try value("started_at_s")
+  }
+}

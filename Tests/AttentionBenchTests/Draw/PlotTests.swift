@@ -1,0 +1,259 @@
+import AttentionBench
+import Foundation
+import Testing
+
+@Suite("Figures")
+struct FigureTests {
+  @Test("Every kind has a curve for each strategy, exact first and classes together")
+  func curves() throws {
+    let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows(), machine: "Box")
+    #expect(
+      figure.curves.map(\.label) == [
+        "exact", "flash(96,128)", "strided", "window(512)", "linear(elu)",
+      ])
+    #expect(
+      figure.curves.map(\.group) == [
+        "exact", "exact", "restricted softmax", "restricted softmax", "different operator",
+      ])
+    #expect(
+      figure.subtitle == "Box · avx512 · batch 1 · 4 heads · d = 64 · fp32 · not causal · 2 threads"
+    )
+    #expect(figure.curves[1].points.map(\.n) == SyntheticSweep.sizes)
+  }
+
+  @Test("Exponents are those the times were made with")
+  func exponents() throws {
+    let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows())
+    let exponents = figure.curves.compactMap(\.exponent)
+    #expect(exponents.count == 5)
+    for (found, expected) in zip(exponents, [2, 2, 1.5, 1, 1]) {
+      #expect(abs(found - expected) < 0.03)
+    }
+  }
+
+  @Test("The n² guide lies above every point and the n guide below every point")
+  func guides() throws {
+    let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows())
+    let points = figure.curves.flatMap(\.points)
+    #expect(figure.guides.map(\.power) == [2, 1])
+    for point in points {
+      let n = Double(point.n)
+      #expect(figure.guides[0].factor * n * n > point.high)
+      #expect(figure.guides[1].factor * n < point.low)
+    }
+  }
+
+  @Test("What is not drawn is said, once")
+  func notes() throws {
+    let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows(threads: [1, 2]))
+    #expect(
+      figure.notes == [
+        "exact: 64k, 100k skipped (memory), 32k skipped (time)", "strided: 100k with few samples",
+        "window(512): 1k noisy",
+      ])
+  }
+
+  @Test("Bars that are less than 95% sure say so")
+  func fewSamples() throws {
+    let figure = try PlotKind.scaling.figure(rows: [.measured()])
+    #expect(
+      figure.notes == ["bars over fewer than 6 samples span all of them (3: 75.0% sure, not 95%)"])
+  }
+
+  @Test("Only measured rows are drawn, and the later of two rows of a cell counts")
+  func measuredOnly() throws {
+    var rows = Status.allCases.enumerated().map { index, status in
+      ResultRow.measured(n: 1000 * (index + 1), status: status)
+    }
+    rows.append(.measured(n: 8000, seconds: 7))
+    let figure = try PlotKind.scaling.figure(rows: rows)
+    #expect(figure.sizes == [1000, 2000, 3000, 8000])
+    #expect(figure.curves[0].points.last?.value == 7)
+    #expect(figure.notes.contains { $0.contains("7k failed") })
+    #expect(!figure.notes.contains { $0.contains("interrupted") })
+  }
+
+  @Test("Thread counts are told apart by name and dash, and share a colour and a shape")
+  func threads() throws {
+    let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows(threads: [1, 2]))
+    #expect(figure.curves.count == 10)
+    #expect(figure.curves[2].label == "flash(96,128), 2 threads")
+    #expect(figure.curves[3].label == "flash(96,128), 1 thread")
+    #expect(figure.curves[2].style == CurveStyle(strategy: 1, variant: 0))
+    #expect(figure.curves[3].style == CurveStyle(strategy: 1, variant: 1))
+  }
+
+  @Test("One strategy with two parameters at one size is two curves")
+  func parameters() throws {
+    let rows = ["256", "512"].flatMap { parameters in
+      [1000, 2000].map { n in
+        var row = ResultRow.measured("window", n: n, classification: "restricted softmax")
+        row.strategy.parameters = parameters
+        return row
+      }
+    }
+    let figure = try PlotKind.scaling.figure(rows: rows)
+    #expect(figure.curves.map(\.label) == ["window(256)", "window(512)"])
+  }
+
+  @Test("Shapes that differ are told apart by what differs")
+  func shapes() throws {
+    let rows = [64, 128].map { dimension in
+      var row = ResultRow.measured()
+      row.shape.headDimension = dimension
+      row.shape.valueDimension = dimension
+      return row
+    }
+    let figure = try PlotKind.scaling.figure(rows: rows)
+    #expect(figure.curves.map(\.label).sorted() == ["flash, d = 128", "flash, d = 64"])
+    #expect(!figure.subtitle.contains("d = "))
+  }
+
+  @Test("A speed-up is the ratio of medians with the widest interval, where both were measured")
+  func speedup() throws {
+    let rows = [
+      ResultRow.measured("exact", seconds: 4), .measured("flash", seconds: 2),
+      .measured("flash", n: 2000, seconds: 8), .measured("flash", seconds: 3, threads: 1),
+      .measured("exact", n: 2000, status: .skippedTime),
+    ]
+    let figure = try PlotKind.speedup.figure(rows: rows)
+    #expect(figure.curves.count == 1)
+    let point = try #require(figure.curves.first?.points.first)
+    #expect(point.n == 1000 && point.value == 2)
+    #expect(abs(point.low - 4 * 0.98 / (2 * 1.03)) < 1e-12)
+    #expect(abs(point.high - 4 * 1.03 / (2 * 0.98)) < 1e-12)
+    #expect(figure.notes == ["exact: 2k skipped (time), so no speed-up there"])
+  }
+
+  @Test("Memory shows what was planned and what was measured, without zeros")
+  func memory() throws {
+    var rows = [ResultRow.measured(n: 1000), .measured(n: 2000), .measured(threads: 1)]
+    rows[1].work.peakRSSDeltaBytes = 0
+    let figure = try PlotKind.memory.figure(rows: rows)
+    #expect(figure.curves.map(\.label) == ["flash", "flash, measured"])
+    #expect(figure.curves.map { $0.points.count } == [2, 1])
+    #expect(figure.title.hasSuffix("2 threads"))
+  }
+
+  @Test("The top of efficiency is the peak", arguments: [(70.0, "0.0:100.0"), (130, "0.0:130.0")])
+  func efficiency(percent: Double, range: String) throws {
+    var row = ResultRow.measured()
+    row.work.percentOfPeak = percent
+    row.time.intervalLower = row.time.median
+    let figure = try PlotKind.efficiency.figure(rows: [row])
+    #expect(GnuplotScript(figure, formats: [.svg]).text.contains("set yrange [\(range)]"))
+  }
+
+  @Test("Rows with nothing to show are an error that says what is missing")
+  func nothing() {
+    let skipped = [ResultRow.measured(status: .skippedTime)]
+    for kind in PlotKind.allCases {
+      #expect(throws: PlotError.nothingToDraw(kind: kind)) { try kind.figure(rows: skipped) }
+      #expect(throws: PlotError.nothingToDraw(kind: kind)) { try kind.figure(rows: []) }
+    }
+    #expect(throws: PlotError.nothingToDraw(kind: .speedup)) {
+      try PlotKind.speedup.figure(rows: [.measured()])
+    }
+  }
+}
+
+@Suite("gnuplot")
+struct GnuplotTests {
+  @Test("The script has the data, the guides, the classes and the exponents")
+  func script() throws {
+    let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows())
+    let text = GnuplotScript(figure, formats: [.svg, .png]).text
+    #expect(text.contains("$curve4 << EOD"))
+    #expect(text.contains("$guide1 using 1:2 with lines"))
+    #expect(text.contains("set label 'n²'"))
+    #expect(text.contains("title 'flash(96,128)  n^{2.00}'"))
+    #expect(text.contains("title '{/:Bold restricted softmax}'"))
+    #expect(text.contains("set output 'scaling.svg'") && text.contains("set output 'scaling.png'"))
+    #expect(text.contains("with yerrorbars"))
+  }
+
+  @Test(
+    "gnuplot draws every kind, for one size and many, and the script stays",
+    arguments: PlotKind.allCases)
+  func draws(kind: PlotKind) throws {
+    try withTemporaryDirectory { directory in
+      let one = SyntheticSweep.rows().filter { $0.shape.queryLength == 1000 }
+      for rows in [SyntheticSweep.rows(threads: [1, 2]), one] {
+        let figure = try kind.figure(rows: rows, machine: "Box")
+        let paths = try Gnuplot().draw(figure, formats: [.svg, .png], in: directory)
+        let names = ["gp", "svg", "png"].map { "\(directory)/\(kind.rawValue).\($0)" }
+        #expect(paths == names)
+        let svg = try String(contentsOfFile: paths[1], encoding: .utf8)
+        #expect(svg.hasSuffix("</svg>\n\n") || svg.hasSuffix("</svg>\n"))
+        #expect(svg.contains("restricted softmax") && svg.contains("window(512)"))
+        let png = try Data(contentsOf: URL(fileURLWithPath: paths[2]))
+        #expect(png.starts(with: [0x89, 0x50, 0x4E, 0x47]))
+        let files = try FileManager.default.contentsOfDirectory(atPath: directory)
+        #expect(files.count == 3)
+      }
+    }
+  }
+
+  @Test("In characters the title stands above and the notes below", arguments: PlotKind.allCases)
+  func characters(kind: PlotKind) throws {
+    let figure = try kind.figure(rows: SyntheticSweep.rows(), machine: "Box")
+    let text = try Gnuplot().text(figure, columns: 100, lines: 30)
+    #expect(text.hasPrefix(figure.title))
+    #expect(text.contains("flash(96,128) [exact]"))
+    #expect(text.contains("100k") || kind == .speedup)
+    #expect(text.hasSuffix((figure.notes.last ?? "") + "\n"))
+  }
+
+  /// Names come from a CSV file that anybody may have written.
+  @Test(
+    "No name can become markup or a command",
+    arguments: [
+      "a_b^c{d}@&~\\", "it's", "'; system 'touch owned'; '", "`touch owned`", "\"", "two\nlines",
+      "$x",
+    ])
+  func hostileNames(name: String) throws {
+    try withTemporaryDirectory { directory in
+      let rows = [ResultRow.measured(name, classification: name), .measured(name, n: 2000)]
+      let figure = try PlotKind.scaling.figure(rows: rows, machine: name)
+      _ = try Gnuplot().draw(figure, formats: [.svg], in: directory)
+      let files = try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
+      #expect(files == ["scaling.gp", "scaling.svg"])
+      let svg = try String(contentsOfFile: directory + "/scaling.svg", encoding: .utf8)
+      if name.hasPrefix("a_b") { #expect(svg.contains("a_b^c{d}@&amp;~\\")) }
+    }
+  }
+
+  @Test("A missing gnuplot names its package in one line")
+  func missing() {
+    let error = #expect(throws: PlotError.self) { try Gnuplot(searchPath: "/nowhere:/proc") }
+    #expect(
+      error?.description
+        == "gnuplot was not found on PATH; install it with: apt-get install -y gnuplot-nox")
+  }
+
+  @Test("A gnuplot that fails is quoted, in one line")
+  func fails() throws {
+    try withTemporaryDirectory { directory in
+      let stub = directory + "/gnuplot"
+      try Data("#!/bin/sh\necho 'no such'\necho terminal >&2\nexit 3\n".utf8)
+        .write(to: URL(fileURLWithPath: stub))
+      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: stub)
+      let figure = try PlotKind.scaling.figure(rows: [.measured()])
+      let error = #expect(throws: PlotError.self) {
+        try Gnuplot(searchPath: directory).draw(figure, formats: [.svg], in: directory)
+      }
+      #expect(
+        error?.description
+          == "gnuplot could not draw \(directory)/scaling.gp: no such terminal")
+    }
+  }
+
+  @Test("A directory that is not there is an error")
+  func noDirectory() throws {
+    let figure = try PlotKind.scaling.figure(rows: [.measured()])
+    let error = #expect(throws: PlotError.self) {
+      try Gnuplot().draw(figure, formats: [.svg], in: "/nowhere/at/all")
+    }
+    #expect(error?.description.contains("/nowhere/at/all/scaling.gp") == true)
+  }
+}
