@@ -71,7 +71,10 @@ let package = Package(
       dependencies: ["Attention", "AttentionTestSupport", "TensorFiles"]),
     .testTarget(
       name: "AttentionBenchTests",
-      dependencies: ["AttentionBench", "AttentionTestSupport"]),
+      dependencies: [
+        "AttentionBench", "AttentionTestSupport",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ]),
     .testTarget(name: "CommandTests", dependencies: ["TensorFiles", "AttentionTestSupport"]),
   ],
   swiftLanguageModes: [.v6],
