@@ -62,7 +62,8 @@ final class LinearScratch: @unchecked Sendable {
   init(_ layout: LinearStateLayout, kernels: KernelTable) throws(AttentionError) {
     self.layout = layout
     functions = kernels.functions
-    floats = try AlignedFloats(count: LinearScratch.floatCount(layout), for: "workspace")
+    floats = try AlignedFloats(
+      count: LinearScratch.floatCount(layout), for: "workspace", touched: true)
     let count = LinearScratch.pointerCount(layout)
     pointers = .allocate(capacity: count)
     bounds = .allocate(capacity: 2 * layout.lanes)

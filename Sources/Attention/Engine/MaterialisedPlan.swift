@@ -44,8 +44,10 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     self.team = team
     blockRows = MaterialisedPlan.blockRows(shape)
     workspaceBytes = try MaterialisedPlan.workspaceBytes(shape, threads: team.threadCount)
-    scores = try AlignedFloats(count: shape.queryLength * shape.keyLength, for: "score matrix")
-    factors = try AlignedFloats(count: team.threadCount * blockRows, for: "workspace")
+    scores = try AlignedFloats(
+      count: shape.queryLength * shape.keyLength, for: "score matrix", touched: true)
+    factors = try AlignedFloats(
+      count: team.threadCount * blockRows, for: "workspace", touched: true)
     openblas_set_num_threads(1)
   }
 

@@ -43,7 +43,7 @@ final class PanelScratch: @unchecked Sendable {
     boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
     floats = try AlignedFloats(
       count: PanelScratch.floatCount(shape: shape, lanes: lanes, panels: panels),
-      for: "workspace")
+      for: "workspace", touched: true)
     integers = .allocate(capacity: panels * sequences * boundsSize)
     inputRows = .allocate(capacity: lanes)
     outputRows = .allocate(capacity: lanes)

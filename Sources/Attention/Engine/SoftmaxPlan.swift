@@ -101,7 +101,8 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     }
     self.scratch = scratch
     partialLSE = try AlignedFloats(
-      count: tables[0].passes.count > 1 ? problem.shape.logSumExp.count : 0, for: "workspace")
+      count: tables[0].passes.count > 1 ? problem.shape.logSumExp.count : 0, for: "workspace",
+      touched: true)
   }
 
   func execute(_ operands: AttentionOperands) {

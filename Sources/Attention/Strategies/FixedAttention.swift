@@ -1,5 +1,3 @@
-import MachineTopology
-
 /// Fixed sparse attention: the own block of l keys and the last c keys of every earlier block.
 ///
 /// A1 = {j <= p : floor(j / l) = floor(p / l)} united with A2 = {j <= p : j mod l >= l - c}; not
@@ -8,7 +6,7 @@ import MachineTopology
 /// n (l + c n / l) pairs a head, half of it when causal.
 ///
 /// Child 2019, arXiv 1904.10509.
-public struct FixedAttention: AttentionStrategy {
+public struct FixedAttention: PatternStrategy {
   public static let name = "fixed"
   public static let operatorClass = OperatorClass.restricted
   public static let summary = "the own block of l keys and the last c keys of every block"
@@ -44,18 +42,6 @@ public struct FixedAttention: AttentionStrategy {
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     let resolved = resolved(geometry.keyLength)
     return FixedPattern(geometry: geometry, block: resolved.block, columns: resolved.columns)
-  }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
   }
 }
 

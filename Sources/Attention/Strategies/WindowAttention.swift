@@ -1,5 +1,3 @@
-import MachineTopology
-
 /// Softmax over a window of keys around each query, with global tokens and sink tokens.
 ///
 /// `window(w)` is `w` keys: the query's own and the `w - 1` before it under a causal mask,
@@ -10,7 +8,7 @@ import MachineTopology
 ///
 /// Beltagy 2020, arXiv 2004.05150 (window and global tokens); Jiang 2023, arXiv 2310.06825 (causal
 /// window); Xiao 2023, arXiv 2309.17453 (sink tokens).
-public struct WindowAttention: AttentionStrategy {
+public struct WindowAttention: PatternStrategy {
   public static let name = "window"
   public static let operatorClass = OperatorClass.restricted
   public static let summary = "keys within a window, plus global and sink tokens"
@@ -66,18 +64,6 @@ public struct WindowAttention: AttentionStrategy {
     let reach = reach(causal: geometry.causal)
     return WindowPattern(
       geometry: geometry, left: reach.left, right: reach.right, global: global, sinks: sinks)
-  }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
   }
 }
 
