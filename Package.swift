@@ -62,13 +62,18 @@ let package = Package(
 
     // Tests.
     .target(
-      name: "AttentionTestSupport", dependencies: ["Attention"],
+      name: "AttentionTestSupport",
+      dependencies: ["Attention", .product(name: "RealModule", package: "swift-numerics")],
       path: "Tests/AttentionTestSupport"),
     .testTarget(name: "MachineTopologyTests", dependencies: ["MachineTopology"]),
     .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles", "Suggestions"]),
+    .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
     .testTarget(
       name: "AttentionTests",
-      dependencies: ["Attention", "AttentionTestSupport", "TensorFiles"]),
+      dependencies: [
+        "Attention", "AttentionTestSupport", "CAllocationCounter", "CAttentionKernels",
+        "MachineTopology", "TensorFiles",
+      ]),
     .testTarget(
       name: "AttentionBenchTests",
       dependencies: [

@@ -10,7 +10,7 @@ import CAttentionKernels
 /// variable `ATTNBENCH_ISA` names.
 public struct KernelTable: @unchecked Sendable {
   // The table is a constant of the C library: immutable and never freed.
-  let functions: UnsafePointer<attn_kernels>
+  package let functions: UnsafePointer<attn_kernels>
 
   /// The instruction set: `avx512`, `avx2`, `neon`, `portable`.
   public var name: String { String(cString: functions.pointee.name) }
@@ -19,7 +19,7 @@ public struct KernelTable: @unchecked Sendable {
   /// Query rows that travel together.
   public var panelLanes: Int { Int(functions.pointee.panel_lanes) }
   /// Keys scored together.
-  var tileKeys: Int { Int(functions.pointee.tile_keys) }
+  package var tileKeys: Int { Int(functions.pointee.tile_keys) }
 
   /// The tables compiled into this build, best first.
   public static let compiled: [KernelTable] = {

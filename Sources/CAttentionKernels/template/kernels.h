@@ -283,15 +283,17 @@ ATTN_INLINE void value_columns(float *output, const float *const *values, const 
 
 // MARK: Online softmax
 
-/// Raises the reference exponents of `vectors` vectors to the maximum of the tile in hand and
-/// brings everything accumulated so far to the new reference. Rare: see score_tile.
+/// Raises the reference exponents that lag behind the tile in hand by more than 8 to its maximum
+/// and brings everything accumulated so far to the new reference. Rare: see score_tile. A lane that
+/// does not lag keeps its reference, so that no row's bits depend on the rows beside it.
 static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrdiff_t lane,
                                                    int32_t vectors, int32_t weights_done,
                                                    const float *tile_maxima) {
   const exp2_constants k = load_exp2_constants();
   for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
     const vf old = load(panel->maxima + lane);
-    const vf new = larger(load(tile_maxima + v * ATTN_W), old);
+    const vf peak = load(tile_maxima + v * ATTN_W);
+    const vf new = peak > old + splat(8) ? peak : old;
     // A row that still sees nothing stays at -inf; everything it holds is zero.
     const vf factor = old == new ? splat(1) : ATTN_EXP2_VECTOR(old - new, &k);
     store(panel->maxima + lane, new);

@@ -1,0 +1,53 @@
+import Attention
+import AttentionTestSupport
+import Testing
+
+/// The largest error against fp64 that a strategy may show.
+///
+/// Softmax classes: twice the error of the naive fp32 implementation on the same inputs, plus a
+/// floor for inputs on which that one happens to be lucky. With S the largest |LSE|, which is about
+/// the largest logit, the floor is 1e-6 + 2^-24 S (2 + sqrt(d)): a few roundings of a sum of values
+/// of size 1 to 5, and the roundings of a logit, d of them a random walk, each of which moves its
+/// weight by up to 2^-24 S. Both implementations round that often; who is luckier is chance.
+///
+/// Linear attention has no naive counterpart; its weights are positive, so that its output is a
+/// weighted mean of values: 1e-5 allows a hundred roundings of values of size 1.
+enum ErrorGate {
+  static let floor = 1e-6
+  static let linear = 1e-5
+
+  static func check(
+    _ specimen: Specimen, _ problem: AttentionProblem, _ inputs: TestInputs,
+    _ outputs: TestOutputs, _ comment: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    let truth = oracleRows(specimen.strategy.oracle(for: problem), inputs)
+    let error = outputs.deviation(from: truth)
+    #expect(
+      outputs.hasIntactPadding, "\(comment): wrote outside its rows",
+      sourceLocation: sourceLocation)
+    if specimen.isSoftmax {
+      let naive = NaiveSoftmax(problem) { specimen.strategy.pattern(for: $0) }
+        .deviation(from: truth, inputs)
+      check(error, naive: naive, truth: truth, problem, comment, sourceLocation: sourceLocation)
+    } else {
+      #expect(error.maximum <= linear, "\(comment): \(error)", sourceLocation: sourceLocation)
+      #expect(error.logSumExp <= linear, "\(comment): \(error)", sourceLocation: sourceLocation)
+    }
+  }
+
+  /// The gate of the softmax classes.
+  static func check(
+    _ error: Deviation, naive: Deviation, truth: [OracleRow], _ problem: AttentionProblem,
+    _ comment: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    let logit = truth.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
+    let allowance =
+      floor + 0x1p-24 * logit * (2 + Double(problem.shape.headDim).squareRoot())
+    #expect(
+      error.maximum <= 2 * naive.maximum + allowance, "\(comment): \(error); naive \(naive)",
+      sourceLocation: sourceLocation)
+    #expect(
+      error.logSumExp <= 2 * naive.logSumExp + allowance,
+      "\(comment): \(error); naive \(naive)", sourceLocation: sourceLocation)
+  }
+}
