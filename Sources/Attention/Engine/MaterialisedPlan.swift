@@ -189,6 +189,9 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
 }
 
 extension TensorView {
-  /// The row stride as BLAS wants it: at least a row, also where there is only one.
-  fileprivate var leadingDimension: Int32 { Int32(max(rowStride, shape.columns)) }
+  /// The row stride as BLAS wants it: at least a row. Where there is only one row its stride means
+  /// nothing and may be anything.
+  fileprivate var leadingDimension: Int32 {
+    Int32(shape.rows == 1 ? shape.columns : rowStride)
+  }
 }
