@@ -63,6 +63,31 @@ public struct AttentionShape: Sendable, Hashable {
     }
     _ = try TensorShape(batch, heads, queryLength, max(headDim, self.valueDim))
     _ = try TensorShape(batch, self.kvHeads, self.keyLength, max(headDim, self.valueDim))
+    try checkCounts()
+  }
+
+  /// Refuses sizes whose work, in pairs and floating-point operations, or whose largest workspace,
+  /// `nQ nKV` or `d dV` floats a head, cannot be counted in 64 bits.
+  private func checkCounts() throws(AttentionError) {
+    let width = headDim + valueDim
+    for factors in [
+      [8, batch, heads, queryLength, keyLength, width],
+      [8, batch, heads, queryLength, headDim, valueDim + 1],
+      [8, batch, heads, keyLength, headDim, valueDim + 1],
+      // One state of linear attention for each of the most workers there can be.
+      [1 << 16, headDim, valueDim + 64],
+    ] {
+      var product = 1
+      for factor in factors {
+        let (next, overflow) = product.multipliedReportingOverflow(by: factor)
+        if overflow {
+          throw AttentionError(
+            .tooLarge, argument: "shape", value: "query \(query), key \(key), value \(value)",
+            advice: "its floating-point operations pass 2^63; use shorter sequences")
+        }
+        product = next
+      }
+    }
   }
 
   /// `[b, h, nQ, d]`.

@@ -18,11 +18,14 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private let scores: AlignedFloats
   /// `[threads][blockRows]` factors of the rows in work.
   private let factors: AlignedFloats
+  /// `[nKV][dV]` values of the head in work where some are not finite; causal only.
+  private let finiteValues: AlignedFloats
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
   private var operands: AttentionOperands?
   private var batch = 0
   private var head = 0
+  private var replacesValues = false
 
   /// Rows a block takes. sgemm copies all keys and values for every block, so blocks are large,
   /// but a short head still makes some blocks for several workers. Independent of the thread
@@ -31,11 +34,16 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     min(max((shape.queryLength / 8 + 15) / 16 * 16, 16), 256)
   }
 
-  static func workspaceBytes(
-    _ shape: AttentionShape, threads: Int
-  ) throws(AttentionError) -> Int {
-    // Both lengths are below 2^31: the product cannot overflow 64 bits.
-    4 * shape.queryLength * shape.keyLength + 4 * threads * blockRows(shape)
+  static func workspaceBytes(_ problem: AttentionProblem, threads: Int) -> Int {
+    let shape = problem.shape
+    // AttentionShape keeps the products of its sizes within 64 bits.
+    return 4
+      * (shape.queryLength * shape.keyLength + threads * blockRows(shape)
+        + finiteValueCount(problem))
+  }
+
+  private static func finiteValueCount(_ problem: AttentionProblem) -> Int {
+    problem.causal ? problem.shape.keyLength * problem.shape.valueDim : 0
   }
 
   init(_ problem: AttentionProblem, team: WorkerTeam) throws(AttentionError) {
@@ -43,11 +51,13 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     self.problem = problem
     self.team = team
     blockRows = MaterialisedPlan.blockRows(shape)
-    workspaceBytes = try MaterialisedPlan.workspaceBytes(shape, threads: team.threadCount)
+    workspaceBytes = MaterialisedPlan.workspaceBytes(problem, threads: team.threadCount)
     scores = try AlignedFloats(
       count: shape.queryLength * shape.keyLength, for: "score matrix", touched: true)
     factors = try AlignedFloats(
       count: team.threadCount * blockRows, for: "workspace", touched: true)
+    finiteValues = try AlignedFloats(
+      count: MaterialisedPlan.finiteValueCount(problem), for: "workspace")
     openblas_set_num_threads(1)
   }
 
@@ -57,6 +67,7 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     for batch in 0..<shape.batch {
       for head in 0..<shape.heads {
         (self.batch, self.head) = (batch, head)
+        replacesValues = copyFiniteValues(operands)
         queue.reset(count: (shape.queryLength + blockRows - 1) / blockRows)
         team.run(self)
       }
@@ -113,41 +124,76 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   /// Output rows = weights times values.
   ///
   /// A weight of zero times a NaN or infinite value would be NaN: a masked key must not reach the
-  /// output. Only the keys some rows of the block see and others do not can do that; when one of
-  /// them is not finite, each row is multiplied over its own keys alone.
+  /// output. Where such values lie among keys that not all rows see, the product takes zeros in
+  /// their place, and each row that does see them adds them afterwards; the other rows keep every
+  /// bit.
   private func multiplyValues(
     _ operands: AttentionOperands, rows: Range<Int>, columns: Int, visible: (Int) -> Int
   ) {
     let shape = problem.shape
     let kvHead = head / shape.groupSize
-    let values = operands.value.row(batch, kvHead, 0)
     let weights = scores.base + rows.lowerBound * shape.keyLength
-    let output = operands.output.row(batch, head, rows.lowerBound)
-    let columnsOfAll = visible(rows.lowerBound)
-    let edgeIsFinite = (columnsOfAll..<columns).allSatisfy { key in
-      let row = operands.value.row(batch, kvHead, key)
-      return (0..<shape.valueDim).allSatisfy { row[$0].isFinite }
-    }
-    if edgeIsFinite, columns > 0 {
-      cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows.count), Int32(shape.valueDim),
-        Int32(columns), 1, weights, Int32(shape.keyLength), values,
-        operands.value.leadingDimension, 0, output, operands.output.reading.leadingDimension)
+    if columns == 0 {
+      for row in rows {
+        operands.output.row(batch, head, row).update(repeating: 0, count: shape.valueDim)
+      }
       return
     }
-    for row in rows {
-      let output = operands.output.row(batch, head, row)
-      output.update(repeating: 0, count: shape.valueDim)
-      if visible(row) == 0 { continue }
-      cblas_sgemv(
-        CblasRowMajor, CblasTrans, Int32(visible(row)), Int32(shape.valueDim), 1, values,
-        operands.value.leadingDimension, weights + (row - rows.lowerBound) * shape.keyLength, 1,
-        0, output, 1)
+    cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows.count), Int32(shape.valueDim),
+      Int32(columns), 1, weights, Int32(shape.keyLength),
+      replacesValues ? UnsafePointer(finiteValues.base) : operands.value.row(batch, kvHead, 0),
+      replacesValues ? Int32(shape.valueDim) : operands.value.leadingDimension, 0,
+      operands.output.row(batch, head, rows.lowerBound),
+      operands.output.reading.leadingDimension)
+    if !replacesValues { return }
+    for key in partlyVisible where key < columns && !isFinite(operands.value, kvHead, key) {
+      let value = operands.value.row(batch, kvHead, key)
+      for row in rows where key < visible(row) {
+        let weight = weights[(row - rows.lowerBound) * shape.keyLength + key]
+        let output = operands.output.row(batch, head, row)
+        for column in 0..<shape.valueDim { output[column] += weight * value[column] }
+      }
     }
+  }
+
+  /// Keys of the batch entry in work that some query rows see and others do not.
+  private var partlyVisible: Range<Int> {
+    let geometry = problem.geometry(batch: batch)
+    let first = geometry.visible(from: geometry.offset).upperBound
+    return first
+      ..< geometry.visible(from: geometry.offset + geometry.queryLength - 1).upperBound
+  }
+
+  private func isFinite(_ values: TensorView, _ kvHead: Int, _ key: Int) -> Bool {
+    let row = values.row(batch, kvHead, key)
+    for column in 0..<problem.shape.valueDim where !row[column].isFinite { return false }
+    return true
+  }
+
+  /// Copies the head's values with zeros for the partly visible keys that hold a NaN or an
+  /// infinity; false, and no copy, when there are none.
+  private func copyFiniteValues(_ operands: AttentionOperands) -> Bool {
+    let kvHead = head / problem.shape.groupSize
+    let width = problem.shape.valueDim
+    let partlyVisible = partlyVisible
+    if partlyVisible.allSatisfy({ isFinite(operands.value, kvHead, $0) }) { return false }
+    for key in 0..<problem.shape.keyLength {
+      let copy = finiteValues.base + key * width
+      if partlyVisible.contains(key), !isFinite(operands.value, kvHead, key) {
+        copy.update(repeating: 0, count: width)
+      } else {
+        copy.update(from: operands.value.row(batch, kvHead, key), count: width)
+      }
+    }
+    return true
   }
 }
 
 extension TensorView {
-  /// The row stride as BLAS wants it: at least a row, also where there is only one.
-  fileprivate var leadingDimension: Int32 { Int32(max(rowStride, shape.columns)) }
+  /// The row stride as BLAS wants it: at least a row. Where there is only one row its stride means
+  /// nothing and may be anything.
+  fileprivate var leadingDimension: Int32 {
+    Int32(shape.rows == 1 ? shape.columns : rowStride)
+  }
 }

@@ -28,7 +28,7 @@ public struct ExactAttention: AttentionStrategy {
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
       minimumBytes: shape.tensorBytes,
-      workspaceBytes: try MaterialisedPlan.workspaceBytes(shape, threads: threads))
+      workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
   }
 
   public func plan(

@@ -449,7 +449,7 @@ static float softmax_row(float *row, int64_t count, float scale, float *maximum)
   for (; j + 4 * ATTN_W <= count; j += 4 * ATTN_W)
 #pragma clang loop unroll(full)
     for (int u = 0; u < 4; u++) top[u] = larger(load(row + j + u * ATTN_W) * factor, top[u]);
-  float peak = max_lanes(larger(larger(top[0], top[1]), larger(top[2], top[ATTN_VECTORS])));
+  float peak = max_lanes(larger(larger(top[0], top[1]), larger(top[2], top[3])));
   for (int64_t i = j; i < count; i++) peak = row[i] * scale > peak ? row[i] * scale : peak;
   *maximum = peak;
   const vf reference = splat(peak == -INFINITY ? 0 : peak);
@@ -461,7 +461,7 @@ static float softmax_row(float *row, int64_t count, float scale, float *maximum)
       store(row + j + u * ATTN_W, p);
       sum[u] += p;
     }
-  float total = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[ATTN_VECTORS]));
+  float total = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
   for (; j < count; j++) {
     const vf p = ATTN_EXP2_VECTOR(splat(row[j]) * factor - reference, &k);
     row[j] = p[0];
@@ -520,10 +520,14 @@ static float read_floats(const float *x, int64_t count) {
   for (; j + 8 * ATTN_W <= count; j += 8 * ATTN_W)
 #pragma clang loop unroll(full)
     for (int u = 0; u < 8; u++) sum[u] += load_int((const int32_t *)(x + j + u * ATTN_W));
-  vi total = (sum[0] + sum[1]) + (sum[2] + sum[ATTN_VECTORS]) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+  vi total = (sum[0] + sum[1]) + (sum[2] + sum[3]) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
   uint32_t bits = 0;
   for (int i = 0; i < ATTN_W; i++) bits += (uint32_t)total[i];
-  for (; j < count; j++) bits += (uint32_t)x[j];
+  for (; j < count; j++) {
+    uint32_t word;
+    __builtin_memcpy(&word, x + j, sizeof word);
+    bits += word;
+  }
   return (float)bits;
 }
 

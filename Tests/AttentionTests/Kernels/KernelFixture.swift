@@ -1,0 +1,68 @@
+import Attention
+import AttentionTestSupport
+import CAttentionKernels
+import Testing
+
+/// One instruction set's micro-kernels, called with plain arrays.
+struct KernelFixture: Sendable, CustomTestStringConvertible {
+  let table: KernelTable
+
+  static let all = KernelTable.supported.map(KernelFixture.init)
+
+  var testDescription: String { table.name }
+  var functions: attn_kernels { table.functions.pointee }
+  var lanes: Int { table.panelLanes }
+  var vectorLanes: Int { table.vectorLanes }
+  var vectorCounts: ClosedRange<Int> { 1...lanes / vectorLanes }
+  /// Counts of keys around one and two tiles.
+  var counts: ClosedRange<Int> { 1...2 * table.tileKeys + 1 }
+}
+
+/// Rows of floats, each in its own place, and the pointers to them that kernels read.
+final class RowTable {
+  let columns: Int
+  private let memory: UnsafeMutableBufferPointer<Float>
+  let pointers: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
+
+  /// Rows stand in descending order, an odd distance apart, with NaN between them.
+  init(count: Int, columns: Int, _ value: (_ row: Int, _ column: Int) -> Float) {
+    self.columns = columns
+    let pitch = columns + 3
+    memory = .allocate(capacity: count * pitch + 1)
+    memory.initialize(repeating: .nan)
+    pointers = .allocate(capacity: count)
+    guard let base = memory.baseAddress else { fatalError("no rows") }
+    for row in 0..<count {
+      let start = base + (count - 1 - row) * pitch + 1
+      pointers.initializeElement(at: row, to: start)
+      for column in 0..<columns { start[column] = value(row, column) }
+    }
+  }
+
+  deinit {
+    memory.deallocate()
+    pointers.deallocate()
+  }
+
+  subscript(row: Int, column: Int) -> Float { pointers[row][column] }
+
+  /// NaNs between the rows that are still there.
+  var nanCount: Int { memory.lazy.filter(\.isNaN).count }
+
+  /// The pointers as kernels read them.
+  func withReading<R>(
+    _ body: (UnsafePointer<UnsafePointer<Float>>) throws -> R
+  ) rethrows -> R {
+    let reading = pointers.map { UnsafePointer($0) }
+    return try reading.withUnsafeBufferPointer {
+      guard let base = $0.baseAddress else { fatalError("no rows") }
+      return try body(base)
+    }
+  }
+}
+
+/// |a - b| within `tolerance`, or the same infinity, or both NaN.
+func isClose(_ a: Float, _ b: Double, within tolerance: Double) -> Bool {
+  if b.isNaN { return a.isNaN }
+  return Double(a) == b || abs(Double(a) - b) <= tolerance
+}

@@ -1,0 +1,182 @@
+import AttentionTestSupport
+import CAttentionKernels
+import RealModule
+import Testing
+
+/// Kernels over one row of floats, and the exponential they share.
+@Suite struct RowKernelTests {
+  /// Lengths around every vector and around four vectors of every instruction set.
+  static let lengths = Array(0...140) + [255, 256, 257, 1000]
+
+  @Test(arguments: KernelFixture.all)
+  func softmaxRowMatchesSoftmax(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 6)
+    for length in RowKernelTests.lengths {
+      // The largest element visits every place: none may be overlooked.
+      for peak in Set([0, length / 2, length - 1, length * 3 / 4, length / 3]) where peak >= 0 {
+        var row = (0..<length).map { _ in generator.normal() * 10 }
+        if peak < length { row[peak] = 300 }
+        let scale: Float = 0.7
+        let before = row
+        var maximum: Float = .nan
+        let sum = kernel.functions.softmax_row(&row, Int64(length), scale, &maximum)
+        #expect(
+          maximum == before.map { $0 * scale }.max() ?? -.infinity, "length \(length), \(peak)")
+        // Relative to the rounded maximum, x * scale itself need not be rounded.
+        let weights = before.map {
+          Double.exp2(Double($0) * Double(scale) - Double(maximum))
+        }
+        #expect(
+          isClose(sum, weights.reduce(0, +), within: 3e-5), "length \(length), peak \(peak)")
+        let matches = zip(row, weights).allSatisfy { isClose($0, $1, within: 2e-5) }
+        #expect(matches, "length \(length), peak \(peak)")
+      }
+    }
+  }
+
+  /// A flat row: the sum counts every element.
+  @Test(arguments: KernelFixture.all)
+  func softmaxRowSumsEveryElement(_ kernel: KernelFixture) {
+    for length in RowKernelTests.lengths where length > 0 {
+      var row = [Float](repeating: -3, count: length)
+      var maximum: Float = .nan
+      let sum = kernel.functions.softmax_row(&row, Int64(length), 1, &maximum)
+      #expect(sum == Float(length))
+      #expect(maximum == -3)
+      #expect(row.allSatisfy { $0 == 1 })
+    }
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func softmaxRowKeepsExtremes(_ kernel: KernelFixture) {
+    for length in [1, 5, 63, 64, 65, 200] {
+      for place in [0, length / 2, length - 1] {
+        for special in [Float.nan, -.nan, Float(nan: 77, signaling: false), .infinity] {
+          var row = [Float](repeating: 1, count: length)
+          row[place] = special
+          var maximum: Float = 0
+          let sum = kernel.functions.softmax_row(&row, Int64(length), 1, &maximum)
+          #expect(sum.isNaN && row[place].isNaN, "\(special) at \(place) of \(length)")
+        }
+        var row = [Float](repeating: 1, count: length)
+        row[place] = -.infinity
+        var maximum: Float = 0
+        let sum = kernel.functions.softmax_row(&row, Int64(length), 1, &maximum)
+        #expect(sum == Float(length - 1))
+        #expect(row[place] == 0)
+      }
+      var row = [Float](repeating: -.infinity, count: length)
+      var maximum: Float = 0
+      #expect(kernel.functions.softmax_row(&row, Int64(length), 1, &maximum) == 0)
+      #expect(maximum == -.infinity)
+      #expect(row.allSatisfy { $0 == 0 })
+    }
+  }
+
+  /// 2^x to 3e-7 relative from -126 to 0 (scores never exceed the row's maximum here), monotone
+  /// to zero below.
+  @Test(arguments: KernelFixture.all)
+  func exponentialIsAccurate(_ kernel: KernelFixture) {
+    var worst = 0.0
+    let exponents = stride(from: Float(-150), through: 0, by: 0.003_1).map { $0 }
+    for chunk in stride(from: 0, to: exponents.count, by: 1000) {
+      var row = Array(exponents[chunk..<min(chunk + 1000, exponents.count)]) + [0]
+      let scores = row
+      var maximum: Float = 0
+      _ = kernel.functions.softmax_row(&row, Int64(row.count), 1, &maximum)
+      for (x, weight) in zip(scores, row) {
+        let truth = Double.exp2(Double(x))
+        if x >= -126 {
+          worst = max(worst, abs(Double(weight) - truth) / truth)
+        } else {
+          #expect(weight >= 0 && Double(weight) <= 2 * 0x1p-126, "2^\(x) gave \(weight)")
+        }
+      }
+    }
+    #expect(worst < 3e-7, "relative error \(worst)")
+  }
+
+  /// Positive exponents up to 8 arise while the reference trails the maximum.
+  @Test(arguments: KernelFixture.all)
+  func exponentialIsAccurateAboveOne(_ kernel: KernelFixture) {
+    var worst = 0.0
+    for step in 0...800 {
+      let x = Float(step) / 100
+      // Lane 0: a first key of score 0 sets the reference, a second of score x follows it.
+      let lanes = kernel.lanes
+      let queries = [Float](repeating: 1, count: lanes)
+      var weights = [Float](repeating: .nan, count: Int(ATTN_BLOCK_KEYS) * lanes)
+      var output = [Float](repeating: 0, count: lanes)
+      var maxima = [Float](repeating: 0, count: lanes)
+      var sums = [Float](repeating: 1, count: lanes)
+      let keys = RowTable(count: 1, columns: 1) { _, _ in x }
+      let values = RowTable(count: 1, columns: 1) { _, _ in 1 }
+      var panel = attn_panel(
+        queries: queries.withUnsafeBufferPointer { $0.baseAddress.unsafelyUnwrapped },
+        weights: weights.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
+        output: output.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
+        maxima: maxima.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
+        sums: sums.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
+        head_dim: 1, value_dim: 1)
+      keys.withReading { keys in
+        values.withReading { kernel.functions.attend(&panel, keys, $0, 1, 0, 1) }
+      }
+      let truth = Double.exp2(Double(x))
+      worst = max(worst, abs(Double(output[0]) - truth) / truth)
+    }
+    #expect(worst < 3e-7, "relative error \(worst)")
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func scaleRowScales(_ kernel: KernelFixture) {
+    for length in RowKernelTests.lengths {
+      var row = (0..<length + 1).map { Float($0) }
+      kernel.functions.scale_row(&row, Int64(length), 0.5)
+      let matches = (0..<length).allSatisfy { row[$0] == Float($0) * 0.5 }
+      #expect(matches && row[length] == Float(length), "length \(length)")
+    }
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func eluPlusOneMatchesItsDefinition(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 7)
+    for length in RowKernelTests.lengths {
+      var x = (0..<length).map { _ in generator.normal() * 20 }
+      for (place, special) in [Float.nan, .infinity, -.infinity, 0, -0.0, 1e30, -1e30].enumerated()
+      where place < length {
+        x[length - 1 - place] = special
+      }
+      var out = [Float](repeating: 7, count: length + 1)
+      kernel.functions.elu_plus_one(x, Int64(length), &out)
+      for (value, result) in zip(x, out) {
+        let truth = value > 0 ? Double(value) + 1 : Double.exp(Double(value))
+        // The exponent is rounded once more than the result.
+        let relative = 3e-7 + 0x1p-23 * min(abs(Double(value)), 130)
+        #expect(
+          isClose(result, truth, within: relative * truth + 1e-36), "elu(\(value)) + 1")
+      }
+      #expect(out[length] == 7)
+    }
+  }
+
+  /// The sum of bits read depends on every element.
+  @Test(arguments: KernelFixture.all)
+  func readFloatsReadsEveryElement(_ kernel: KernelFixture) {
+    for length in [1, 7, 127, 128, 129, 300] {
+      let zero = [Float](repeating: 0, count: length)
+      let nothing = kernel.functions.read_floats(zero, Int64(length))
+      for place in 0..<length {
+        var row = zero
+        row[place] = 3
+        #expect(
+          kernel.functions.read_floats(row, Int64(length)) != nothing, "\(place) of \(length)")
+      }
+    }
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func fusedMultiplyAddRoundsStayFinite(_ kernel: KernelFixture) {
+    #expect(kernel.functions.fma_rounds(1000).isFinite)
+    #expect(kernel.functions.fma_flops_per_round >= 2 * Int64(kernel.vectorLanes))
+  }
+}
