@@ -15,7 +15,9 @@ struct Attnbench: ParsableCommand {
       """,
     version: AttnbenchVersion.current,
     subcommands: [
-      ListCommand.self
+      VerifyCommand.self,
+      RunCommand.self,
+      ListCommand.self,
     ])
 
   /// What the user types after `attnbench`.
@@ -34,6 +36,8 @@ enum Main {
 
   static func main() {
     _ = blasEnvironment
+    // A file size limit shall fail the write, which is reported, not end the process.
+    signal(SIGXFSZ, SIG_IGN)
     do {
       if let problem = KernelTable.environmentProblem { throw problem }
       try refuseUnknownCommand(CommandLine.arguments.dropFirst().first)

@@ -39,11 +39,15 @@ struct MaskOptions: ParsableArguments {
 
   /// The problem of this scale and mask on a shape.
   ///
+  /// - Parameter causal: overrides the flag.
   /// - Throws: `UsageError` naming the option at fault.
-  func problem(_ shape: AttentionShape) throws(UsageError) -> AttentionProblem {
+  func problem(
+    _ shape: AttentionShape, causal: Bool? = nil
+  ) throws(UsageError) -> AttentionProblem {
     let offset = try offset()
     do throws(AttentionError) {
-      return try AttentionProblem(shape, scale: scale, causal: causal, offset: offset)
+      return try AttentionProblem(
+        shape, scale: scale, causal: causal ?? self.causal, offset: offset)
     } catch {
       throw UsageError(naming: error)
     }
