@@ -17,7 +17,9 @@ struct Attnbench: ParsableCommand {
     subcommands: [
       VerifyCommand.self,
       RunCommand.self,
+      PlotCommand.self,
       ListCommand.self,
+      MaskCommand.self,
     ])
 
   /// What the user types after `attnbench`.

@@ -50,7 +50,7 @@ struct RunCommand: ParsableCommand {
   @OptionGroup var blas: BLASOptions
 
   mutating func run() throws {
-    let strategy = try resolvedStrategy()
+    let strategy = try StrategyOptions.strategy(self.strategy)
     try checkOutputs()
     let file = try readInputs()
     let problem = try mask.problem(file.shape)
@@ -66,14 +66,6 @@ struct RunCommand: ParsableCommand {
     Terminal.say(
       "\(strategy.spec(for: problem)) on \(problem.summary), \(workers): "
         + "\(TimeSpan.rounded(seconds: result.duration / .seconds(1))), wrote \(written)")
-  }
-
-  private func resolvedStrategy() throws(UsageError) -> any AttentionStrategy {
-    do throws(AttentionError) {
-      return try StrategyRegistry.standard.strategy(strategy)
-    } catch {
-      throw UsageError(strategy: error)
-    }
   }
 
   /// What cannot be written should show before minutes are spent.
