@@ -1,0 +1,69 @@
+import ArgumentParser
+import Attention
+
+/// Scale and mask of a problem: what it is, beyond its sizes.
+struct MaskOptions: ParsableArguments {
+  @Flag(help: "Let each query see only keys up to its own position.")
+  var causal = false
+
+  /// The corner a causal mask or a window is aligned to.
+  enum Alignment: String, CaseIterable, ExpressibleByArgument {
+    case topLeft = "top-left"
+    case bottomRight = "bottom-right"
+  }
+
+  @Option(help: "Where queries stand among keys: the first at the first, or the last at the last.")
+  var align: Alignment?
+
+  @Option(
+    parsing: .unconditional,
+    help: "Query i stands at position i + N, instead of --align.")
+  var queryOffset: Int?
+
+  @Option(parsing: .unconditional, help: "Factor on the scores (default: 1/sqrt(head dim)).")
+  var scale: Float?
+
+  /// The alignment asked for.
+  ///
+  /// - Throws: `UsageError` when both ways to say it were used.
+  func offset() throws(UsageError) -> QueryOffset {
+    if let queryOffset {
+      if let align {
+        throw UsageError(
+          "--query-offset \(queryOffset): contradicts --align \(align.rawValue); give one of them")
+      }
+      return .fixed(queryOffset)
+    }
+    return align == .topLeft ? .topLeft : .bottomRight
+  }
+
+  /// The problem of this scale and mask on a shape.
+  ///
+  /// - Throws: `UsageError` naming the option at fault.
+  func problem(_ shape: AttentionShape) throws(UsageError) -> AttentionProblem {
+    let offset = try offset()
+    do throws(AttentionError) {
+      return try AttentionProblem(shape, scale: scale, causal: causal, offset: offset)
+    } catch {
+      throw UsageError(naming: error)
+    }
+  }
+}
+
+extension UsageError {
+  /// The option by which the command line sets an argument of the library.
+  private static let options = [
+    "batch": "--batch", "heads": "--heads", "kvHeads": "--kv-heads", "queryLength": "--n",
+    "keyLength": "--n-kv", "headDim": "--head-dim", "valueDim": "--value-dim",
+    "scale": "--scale", "offset": "--query-offset",
+  ]
+
+  /// The library's error, with its argument named as the command line names it.
+  init(naming error: AttentionError) {
+    if let option = Self.options[error.argument] {
+      self.init("\(option) \(error.value): \(error.advice)")
+    } else {
+      self.init(error.description)
+    }
+  }
+}
