@@ -6,26 +6,37 @@ import MachineTopology
 /// One burst at a time, so that a harness can spread bursts over a run and see drift.
 package final class FMARate: TeamJob, @unchecked Sendable {
   private let kernels: KernelTable
-  /// Rounds a worker runs in one burst; written between bursts only.
+  /// Rounds a worker runs in one piece; written between pieces only.
   private var rounds: Int64 = 1 << 14
+  private var isCalibrated = false
 
   /// Bursts with the given micro-kernels, by default those in force.
   package init(kernels: KernelTable = .active) { self.kernels = kernels }
 
-  /// Runs fused multiply-adds on registers on all workers at once for about `duration`.
+  /// Runs fused multiply-adds on registers on all workers at once, for about 20 ms in pieces of
+  /// 2 ms.
   ///
-  /// - Returns: floating-point operations a second, all workers together.
-  package func burst(on team: WorkerTeam, for duration: Duration = .milliseconds(20)) -> Double {
-    // The first burst finds out how many rounds fill the time; a round is a few nanoseconds.
-    while true {
-      let elapsed = ContinuousClock().measure { team.run(self) }
-      let share = elapsed / duration
-      if share >= 0.5 {
-        let operations = Double(rounds * kernels.functions.pointee.fma_flops_per_round)
-        return operations * Double(team.threadCount) / (elapsed / .seconds(1))
-      }
-      rounds = max(rounds * 2, Int64(Double(rounds) / max(share, 1e-3)))
+  /// - Returns: floating-point operations a second of the fastest piece, all workers together. What
+  ///   else runs on the machine can only slow a piece down, and a piece is short enough to fit
+  ///   between two such disturbances.
+  package func burst(on team: WorkerTeam) -> Double {
+    calibrate(on: team, piece: .milliseconds(2))
+    return (0..<10).map { _ in piece(on: team).rate }.max() ?? 0
+  }
+
+  /// Finds out how many rounds fill a piece; one takes a few nanoseconds.
+  private func calibrate(on team: WorkerTeam, piece duration: Duration) {
+    while !isCalibrated {
+      let share = piece(on: team).elapsed / duration
+      isCalibrated = share >= 0.5
+      if !isCalibrated { rounds = max(rounds * 2, Int64(Double(rounds) / max(share, 1e-2))) }
     }
+  }
+
+  private func piece(on team: WorkerTeam) -> (rate: Double, elapsed: Duration) {
+    let elapsed = ContinuousClock().measure { team.run(self) }
+    let operations = Double(rounds * kernels.functions.pointee.fma_flops_per_round)
+    return (operations * Double(team.threadCount) / (elapsed / .seconds(1)), elapsed)
   }
 
   package func work(worker: Int) { _ = kernels.functions.pointee.fma_rounds(rounds) }

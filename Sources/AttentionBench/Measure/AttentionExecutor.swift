@@ -36,9 +36,11 @@ public final class AttentionExecutor: CellExecutor {
 
   /// Starts the workers of all placements and reads their bindings back.
   ///
+  /// - Parameter bestEffort: go on where a worker cannot be bound as asked.
   /// - Throws: `TopologyError` when a worker cannot be started, or bound as asked.
   public init(
-    placements: [SweepPlacement], inputs: SweepInputs, seed: UInt64, topology: MachineTopology
+    placements: [SweepPlacement], inputs: SweepInputs, seed: UInt64, topology: MachineTopology,
+    bestEffort: Bool = false
   ) throws(TopologyError) {
     self.inputs = inputs
     self.seed = seed
@@ -49,7 +51,8 @@ public final class AttentionExecutor: CellExecutor {
     for placement in placements {
       teams.append(
         try WorkerTeam(
-          threads: placement.threads, binding: placement.binding, topology: topology))
+          threads: placement.threads, binding: placement.binding, topology: topology,
+          bestEffort: bestEffort))
     }
     BLASLibrary.useOneThread()
   }
@@ -57,6 +60,12 @@ public final class AttentionExecutor: CellExecutor {
   deinit {
     // Each team gives the thread the binding back that it found: last made, first gone.
     while !teams.isEmpty { teams.removeLast() }
+  }
+
+  /// What the workers of a placement read back after they had bound themselves; nil for those that
+  /// are not bound.
+  public func bindings(of placement: SweepPlacement) -> [CPUSet?] {
+    placements.firstIndex(of: placement).map { teams[$0].bindings } ?? []
   }
 
   public func load(_ problem: AttentionProblem) throws {

@@ -14,6 +14,13 @@ struct CeilingSeries {
 
   mutating func add(flopRate: Double) { flopRates.append(flopRate) }
 
+  /// How far fastest and slowest burst lie apart, as a share of the median: more than a few percent
+  /// mean that somebody else used the cores, or that their clock changed.
+  var drift: Double {
+    guard let summary = SampleSummary(flopRates), summary.median > 0 else { return 0 }
+    return (summary.maximum - summary.minimum) / summary.median
+  }
+
   func ceiling(n: Int, placement: SweepPlacement) -> MachineCeiling? {
     guard let summary = SampleSummary(flopRates) else { return nil }
     return MachineCeiling(

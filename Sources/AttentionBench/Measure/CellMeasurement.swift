@@ -48,12 +48,14 @@ struct CellMeasurement {
 
   /// Whether, and why, the cell has all the samples it gets.
   ///
-  /// - Parameter allowance: seconds the cell may measure for.
-  func end(_ limits: SweepLimits, allowance: Double, budgetIsSpent: Bool) -> End? {
+  /// - Parameters:
+  ///   - allowance: seconds the cell may measure for.
+  ///   - budgetLeft: seconds that the whole sweep has left; nil without a budget.
+  func end(_ limits: SweepLimits, allowance: Double, budgetLeft: Double?) -> End? {
     guard let summary else { return nil }
     if summary.count >= limits.minimumSamples, isExact(summary, limits) { return .reached }
     if summary.count >= SweepLimits.maximumSamples { return .maximumReached }
-    if budgetIsSpent { return .budgetSpent }
+    if let budgetLeft, summary.median > budgetLeft { return .budgetSpent }
     return seconds + summary.median > allowance ? .timeSpent : nil
   }
 
@@ -73,7 +75,7 @@ struct CellMeasurement {
         "another run of \(TimeSpan.rounded(seconds: summary.median)) does not fit the cell's time "
           + "(\(TimeSpan.rounded(seconds: seconds)) measured, --cell-timeout "
           + "\(limits.wording.cellTimeout), --budget \(limits.wording.budget))"
-      case .budgetSpent: "--budget \(limits.wording.budget) is spent"
+      case .budgetSpent: "--budget \(limits.wording.budget) has no time for another run"
       }
     if summary.count < limits.minimumSamples {
       return (.lowSamples, "\(summary.count) of \(limits.minimumSamples) samples: \(spent)")

@@ -116,15 +116,14 @@ extension SweepEngine {
     let sample = SampleRow(
       runID: labels.runID, cellID: active.cell.id, index: active.measurement.samples.count,
       round: round, time: Double(ended - began) / 1e9, cpuTime: max(0, used),
-      startedAt: Double(began - start) / 1e9)
+      startedAt: secondsBefore + Double(began - start) / 1e9)
     return (sample, before, probe.interference())
   }
 
   private func endIfDone(_ active: Active) throws(RecordError) -> Bool {
-    let budgetIsSpent = budgetLeft.map { $0 <= 0 } ?? false
     guard
       let reached = active.measurement.end(
-        limits, allowance: active.allowance, budgetIsSpent: budgetIsSpent)
+        limits, allowance: active.allowance, budgetLeft: budgetLeft)
     else { return false }
     // Now, while the output is this cell's.
     let accuracy: ResultRow.Accuracy

@@ -42,6 +42,8 @@ public final class SweepEngine {
   let stop: StopFlag
   let labels: RowLabels
   let start: UInt64
+  /// Seconds from the beginning of the run to the beginning of this sitting.
+  let secondsBefore: Double
   var forecast = SweepForecast()
   var outcome = Outcome()
   /// The cells that have ended, those of an earlier sitting included.
@@ -58,11 +60,12 @@ public final class SweepEngine {
   ///   - labels: what every row says of the run.
   ///   - earlierRows: what an earlier sitting has kept. Cells that it settled are not run again;
   ///     the others are.
+  ///   - secondsBefore: how long ago an earlier sitting began the run.
   ///   - stop: ends the sweep after the run under way.
   ///   - emit: is told what happens, between runs.
   public init(
     plan: SweepPlan, limits: SweepLimits, instruments: Instruments, labels: RowLabels,
-    earlierRows: [ResultRow] = [], stop: StopFlag = StopFlag(),
+    earlierRows: [ResultRow] = [], secondsBefore: Double = 0, stop: StopFlag = StopFlag(),
     emit: @escaping (SweepEvent) -> Void = { _ in }
   ) {
     self.plan = plan
@@ -71,6 +74,7 @@ public final class SweepEngine {
     self.labels = labels
     self.stop = stop
     self.emit = emit
+    self.secondsBefore = secondsBefore
     start = instruments.clock.now()
     let cells = Dictionary(uniqueKeysWithValues: plan.cells.map { ($0.id, $0) })
     for row in earlierRows where row.status.isSettled {
@@ -115,6 +119,7 @@ public final class SweepEngine {
     }
     for group in grouped(runnable) where !stop.isRaised { try measure(group) }
     instruments.executor.unload()
+    for placement in plan.placements { warnOfDrift(of: placement, n: n) }
     let measured = plan.placements.compactMap { ceilings[$0]?.ceiling(n: n, placement: $0) }
     outcome.ceilings += measured
     tell(.ceilings(n: n, measured))
@@ -155,6 +160,15 @@ public final class SweepEngine {
       ceilings[placement] = series
       learnPeak(of: placement)
     }
+  }
+
+  /// Says so when the peak itself did not hold still: the figures of the size did not either.
+  private func warnOfDrift(of placement: SweepPlacement, n: Int) {
+    guard let series = ceilings[placement], series.drift > 0.1 else { return }
+    warn(
+      "n = \(n), \(placement.threads) threads: the FMA peak moved by "
+        + "\(SignificantDigits.three(100 * series.drift))% between bursts; the machine is busy or "
+        + "its clock changes")
   }
 
   private func learnPeak(of placement: SweepPlacement) {

@@ -53,18 +53,13 @@ public struct InputTensors: Sendable {
   /// How many rows there are: the largest n.
   public var rows: Int { min(query.rows, key.rows) }
 
-  /// The sizes they give a sweep.
+  /// The problem's shape with the first n rows of each tensor.
   ///
-  /// - Parameter causal: whether the causal mask is on.
-  public func shape(causal: Bool) -> SweepShape {
-    var shape = SweepShape()
-    shape.batch = query.batch
-    shape.heads = query.heads
-    shape.kvHeads = key.heads
-    shape.headDim = query.columns
-    shape.valueDim = value.columns
-    shape.causal = causal
-    return shape
+  /// - Throws: `AttentionError` when n is below 1.
+  public func shape(n: Int) throws(AttentionError) -> AttentionShape {
+    try AttentionShape(
+      batch: query.batch, heads: query.heads, kvHeads: key.heads, queryLength: n,
+      headDim: query.columns, valueDim: value.columns)
   }
 
   /// Refuses sizes that are larger than the tensors.

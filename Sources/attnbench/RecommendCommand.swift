@@ -1,0 +1,4 @@
+import ArgumentParser
+struct RecommendCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "recommend")
+}
