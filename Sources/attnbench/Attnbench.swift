@@ -15,6 +15,8 @@ struct Attnbench: ParsableCommand {
       """,
     version: AttnbenchVersion.current,
     subcommands: [
+      SweepCommand.self,
+      RecommendCommand.self,
       VerifyCommand.self,
       RunCommand.self,
       PlotCommand.self,
