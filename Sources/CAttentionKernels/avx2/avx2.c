@@ -6,6 +6,7 @@
 #define ATTN_VECTORS 2
 #define ATTN_TILE 6
 #define ATTN_KEEP(x) __asm__("" : "+x"(x))
+#define ATTN_OVERLAP 0
 #include "../template/kernels.h"
 #pragma clang attribute pop
 #endif

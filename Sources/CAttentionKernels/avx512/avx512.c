@@ -10,10 +10,9 @@
 // Without this the compiler folds the broadcast into each of the three multiply-adds that use it
 // (an embedded broadcast), and the loop is bound by loads.
 #define ATTN_KEEP(x) __asm__("" : "+v"(x))
-// x - floor(x) and p * 2^floor(x) are one instruction each; -inf gives 0 and NaN stays.
-#define ATTN_EXP2_VECTOR(x, k)                                                                 \
-  ((vf)_mm512_scalef_ps((__m512)polynomial((vf)_mm512_reduce_ps((__m512)(x), 0x01), k),        \
-                        (__m512)(x)))
+#define ATTN_OVERLAP 1
+#define ATTN_PERMUTE_32(low, index, high)                                                     \
+  ((vf)_mm512_permutex2var_ps((__m512)(low), (__m512i)(index), (__m512)(high)))
 #include "../template/kernels.h"
 #pragma clang attribute pop
 #endif

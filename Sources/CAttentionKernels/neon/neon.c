@@ -5,5 +5,6 @@
 #define ATTN_VECTORS 3
 #define ATTN_TILE 8
 #define ATTN_KEEP(x) __asm__("" : "+w"(x))
+#define ATTN_OVERLAP 1
 #include "../template/kernels.h"
 #endif

@@ -4,4 +4,5 @@
 #define ATTN_VECTORS 2
 #define ATTN_TILE 6
 #define ATTN_KEEP(x) (void)(x)
+#define ATTN_OVERLAP 0
 #include "../template/kernels.h"

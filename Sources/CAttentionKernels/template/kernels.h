@@ -7,7 +7,8 @@
 //                       VECTORS operands and one broadcast
 //   ATTN_KEEP(x)        keeps a broadcast in a register, or nothing
 // and may define
-//   ATTN_EXP2_VECTOR    a better 2^x, see below; its fraction runs over [0, 1)
+//   ATTN_PERMUTE_32     (low, index, high): looks each lane's low five index bits up in 32 floats
+//   ATTN_OVERLAP        1 where registers suffice to compute exponentials inside product loops
 // Multiplications followed by additions are contracted to fused multiply-adds where the
 // instruction set has them.
 #include <math.h>
@@ -43,6 +44,13 @@ ATTN_INLINE vf broadcast(const float *p) {
   ATTN_KEEP(x);
   return x;
 }
+/// The same pointer, of which the compiler no longer knows where it points: what is read through it
+/// is loaded where it is used. Otherwise it would be held in registers across the product loops,
+/// and accumulators spilled inside those.
+ATTN_INLINE const float *opaque(const float *p) {
+  __asm__ volatile("" : "+r"(p));
+  return p;
+}
 ATTN_INLINE int any(vi mask) { return __builtin_reduce_or(mask) != 0; }
 ATTN_INLINE float sum_lanes(vf x) {
   float s = 0;
@@ -57,49 +65,60 @@ ATTN_INLINE float max_lanes(vf x) {
 
 // MARK: The exponential
 
-/// Coefficients of 2^f, lowest order first: minimax in relative error with 2^0 = 1 exact.
-#ifndef ATTN_EXP2_VECTOR
-#define ATTN_EXP2_VECTOR exp2_rounded
-static const float exp2_coefficients[6] = {1.0f,          6.931470037e-1f, 2.402224243e-1f,
-                                           5.550733581e-2f, 9.671512991e-3f, 1.326472731e-3f};
-#else
-static const float exp2_coefficients[6] = {1.0f,          6.931512952e-1f, 2.401644439e-1f,
-                                           5.579991266e-2f, 9.017029777e-3f, 1.867130515e-3f};
-#endif
+// 2^x for x <= 126, relative error 1.7e-7, 0 from -127 down, NaN stays NaN. Rounding is by adding
+// a number whose ulp is the grain wanted (Cody & Waite 1980); powers of two are assembled in the
+// exponent field. Polynomials are minimax in relative error.
+//
 
-typedef struct exp2_constants {
-  vf c[6];
-} exp2_constants;
+#ifdef ATTN_PERMUTE_32
+/// 2^(j/32), with j taken off the bits that j itself will occupy when the exponent is added, and
+/// the two coefficients of 2^r - 1 for |r| <= 1/64, the magic number and the least exponent.
+static float exp2_constants[36];
 
-/// Loads the coefficients where they are used. The compiler is kept from knowing them: it would
-/// hold them in registers across the product loops and spill accumulators inside those.
-ATTN_INLINE exp2_constants load_exp2_constants(void) {
-  const float *table = exp2_coefficients;
-  __asm__ volatile("" : "+r"(table));
-  exp2_constants k;
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 6; i++) k.c[i] = splat(table[i]);
-  return k;
+__attribute__((constructor)) static void make_exp2_constants(void) {
+  for (int j = 0; j < 32; j++) {
+    const float power = (float)exp2(j / 32.0);
+    uint32_t bits;
+    __builtin_memcpy(&bits, &power, sizeof bits);
+    bits -= (uint32_t)j << 18;
+    __builtin_memcpy(&exp2_constants[j], &bits, sizeof bits);
+  }
+  exp2_constants[32] = 6.931573286e-1f;
+  exp2_constants[33] = 2.402265066e-1f;
+  exp2_constants[34] = 12582912.0f / 32;
+  exp2_constants[35] = -127.0f;
 }
 
-ATTN_INLINE vf polynomial(vf f, const exp2_constants *k) {
-  vf p = k->c[5];
-#pragma clang loop unroll(full)
-  for (int i = 4; i >= 0; i--) p = p * f + k->c[i];
-  return p;
-}
-
-/// 2^x for x <= 127, relative error 1.7e-7; 0 below -126.5; NaN stays NaN.
-/// x = n + f with |f| <= 1/2, rounded by adding a number whose ulp is 1 (Cody & Waite 1980); a
-/// degree-5 polynomial for 2^f; 2^n assembled in the exponent field, which the magic number has
-/// already biased by 127.
-ATTN_INLINE __attribute__((unused)) vf exp2_rounded(vf x, const exp2_constants *k) {
-  const vf magic = splat(12582912.0f + 127.0f);
-  x = larger(splat(-127.0f), x);
+/// x = n + j/32 + r: a table look-up in two registers and a quadratic. Three operations on the
+/// multiply-add pipes; the rest runs beside them.
+ATTN_INLINE vf exp2_vector(vf x) {
+  const float *constants = opaque(exp2_constants);
+  const vf magic = splat(constants[34]);
+  x = larger(splat(constants[35]), x);
   const vf shifted = x + magic;
-  const vf power = (vf)((vi)shifted << 23);
-  return polynomial(x - (shifted - magic), k) * power;
+  const vf r = x - (shifted - magic);
+  const vf root = ATTN_PERMUTE_32(load(constants), shifted, load(constants + ATTN_W));
+  const vf power = (vf)((vi)root + ((vi)shifted << 18));
+  return power * r * (splat(constants[33]) * r + splat(constants[32])) + power;
 }
+#else
+static const float exp2_constants[8] = {
+    1.0f,           6.931470037e-1f, 2.402224243e-1f,      5.550733581e-2f,
+    9.671512991e-3f, 1.326472731e-3f, 12582912.0f + 127.0f, -127.0f};
+
+/// x = n + f with |f| <= 1/2: a polynomial of degree 5. The magic number has already biased n.
+ATTN_INLINE vf exp2_vector(vf x) {
+  const float *constants = opaque(exp2_constants);
+  const vf magic = splat(constants[6]);
+  x = larger(splat(constants[7]), x);
+  const vf shifted = x + magic;
+  const vf f = x - (shifted - magic);
+  vf p = splat(constants[5]);
+#pragma clang loop unroll(full)
+  for (int i = 4; i >= 0; i--) p = p * f + splat(constants[i]);
+  return p * (vf)((vi)shifted << 23);
+}
+#endif
 
 // MARK: Transposition
 
@@ -202,9 +221,24 @@ ATTN_INLINE vi sees(const lane_bounds *bounds, int vector, int32_t t) {
 #endif
 
 
+/// One step of a tile of S^T: acc[r][v] += keys[r][t] * queries[t] of vector v.
+ATTN_INLINE void dot_step(const float *queries, const float *const key[ATTN_TILE], ptrdiff_t t,
+                          const int rows, const int vectors, vf acc[ATTN_TILE][ATTN_VECTORS]) {
+  vf q[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) q[v] = load(queries + t * ATTN_L + v * ATTN_W);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    const vf k = broadcast(key[r] + t);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) acc[r][v] = k * q[v] + acc[r][v];
+  }
+}
+
 /// acc[r][v] = keys[r] . queries of vector v: the tile of S^T, `rows` keys by `vectors` vectors.
 ATTN_INLINE void dot_tile(const float *queries, const float *const *keys, int32_t head_dim,
-                          const int rows, const int vectors, vf acc[ATTN_TILE][ATTN_VECTORS]) {
+                          const int rows, const int vectors,
+                          vf acc[ATTN_TILE][ATTN_VECTORS]) {
   const float *key[ATTN_TILE];
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++) {
@@ -212,29 +246,24 @@ ATTN_INLINE void dot_tile(const float *queries, const float *const *keys, int32_
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
   }
-  for (ptrdiff_t t = 0; t < head_dim; t++) {
-    vf q[ATTN_VECTORS];
-#pragma clang loop unroll(full)
-    for (int v = 0; v < vectors; v++) q[v] = load(queries + t * ATTN_L + v * ATTN_W);
-#pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++) {
-      const vf k = broadcast(key[r] + t);
-#pragma clang loop unroll(full)
-      for (int v = 0; v < vectors; v++) acc[r][v] = k * q[v] + acc[r][v];
-    }
-  }
+  for (ptrdiff_t t = 0; t < head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
 }
 
 /// output[r][v] += sum over t of values[t][r] * weights[t][v]: the tile of O^T, `rows` value
-/// columns by `vectors` vectors. With bounds, a lane takes part only in the keys it sees.
+/// columns by `vectors` vectors. With bounds, a lane takes part only in the keys it sees. With
+/// sums, the weights themselves are added up too, on pipes the products leave idle.
 ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const float *weights,
                             ptrdiff_t weight_stride, int32_t count, const int rows,
-                            const int vectors, const lane_bounds *bounds, float *output) {
+                            const int vectors, const lane_bounds *bounds, float *output,
+                            float *sums) {
   vf acc[2 * ATTN_TILE][ATTN_VECTORS];
+  vf sum[ATTN_VECTORS];
 #pragma clang loop unroll(full)
-  for (int r = 0; r < rows; r++)
+  for (int v = 0; v < vectors; v++) {
+    sum[v] = splat(0);
 #pragma clang loop unroll(full)
-    for (int v = 0; v < vectors; v++) acc[r][v] = load(output + r * ATTN_L + v * ATTN_W);
+    for (int r = 0; r < rows; r++) acc[r][v] = load(output + r * ATTN_L + v * ATTN_W);
+  }
   for (ptrdiff_t t = 0; t < count; t++) {
     const float *value = values[t] + column;
     vf p[ATTN_VECTORS];
@@ -242,6 +271,7 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) {
       p[v] = load(weights + t * weight_stride + v * ATTN_W);
+      if (sums) sum[v] += p[v];
       if (bounds) seen[v] = sees(bounds, v, (int32_t)t);
     }
 #pragma clang loop unroll(full)
@@ -255,30 +285,32 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
     }
   }
 #pragma clang loop unroll(full)
-  for (int r = 0; r < rows; r++)
+  for (int v = 0; v < vectors; v++) {
+    if (sums) store(sums + v * ATTN_W, load(sums + v * ATTN_W) + sum[v]);
 #pragma clang loop unroll(full)
-    for (int v = 0; v < vectors; v++) store(output + r * ATTN_L + v * ATTN_W, acc[r][v]);
+    for (int r = 0; r < rows; r++) store(output + r * ATTN_L + v * ATTN_W, acc[r][v]);
+  }
 }
 
 /// value_tile over all columns. One vector of lanes takes twice the rows: its accumulators are
 /// few, and more of them hide the latency of the fused multiply-add.
-ATTN_INLINE void value_columns(float *output, const float *const *values, const float *weights,
-                               ptrdiff_t weight_stride, int32_t count, int32_t columns,
-                               const lane_bounds *bounds, const int vectors) {
+ATTN_INLINE void value_columns(float *output, float *sums, const float *const *values,
+                               const float *weights, ptrdiff_t weight_stride, int32_t count,
+                               int32_t columns, const lane_bounds *bounds, const int vectors) {
   int32_t c = 0;
-  if (vectors == 1)
-    for (; c + 2 * ATTN_TILE <= columns; c += 2 * ATTN_TILE)
-      value_tile(values, c, weights, weight_stride, count, 2 * ATTN_TILE, 1, bounds,
-                 output + (ptrdiff_t)c * ATTN_L);
-  for (; c + ATTN_TILE <= columns; c += ATTN_TILE)
-    value_tile(values, c, weights, weight_stride, count, ATTN_TILE, vectors, bounds,
-               output + (ptrdiff_t)c * ATTN_L);
-  for (; c + ATTN_TILE / 2 <= columns; c += ATTN_TILE / 2)
-    value_tile(values, c, weights, weight_stride, count, ATTN_TILE / 2, vectors, bounds,
-               output + (ptrdiff_t)c * ATTN_L);
-  for (; c < columns; c++)
-    value_tile(values, c, weights, weight_stride, count, 1, vectors, bounds,
-               output + (ptrdiff_t)c * ATTN_L);
+  const int wide = vectors == 1 ? 2 * ATTN_TILE : ATTN_TILE;
+  const int sizes[4] = {wide, ATTN_TILE, ATTN_TILE / 2, 1};
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 4; i++) {
+    const int rows = sizes[i];
+    if (sums && c == 0 && rows <= columns) {
+      value_tile(values, 0, weights, weight_stride, count, rows, vectors, bounds, output, sums);
+      c = rows;
+    }
+    for (; c + rows <= columns; c += rows)
+      value_tile(values, c, weights, weight_stride, count, rows, vectors, bounds,
+                 output + (ptrdiff_t)c * ATTN_L, NULL);
+  }
 }
 
 // MARK: Online softmax
@@ -289,13 +321,12 @@ ATTN_INLINE void value_columns(float *output, const float *const *values, const 
 static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrdiff_t lane,
                                                    int32_t vectors, int32_t weights_done,
                                                    const float *tile_maxima) {
-  const exp2_constants k = load_exp2_constants();
   for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
     const vf old = load(panel->maxima + lane);
     const vf peak = load(tile_maxima + v * ATTN_W);
     const vf new = peak > old + splat(8) ? peak : old;
     // A row that still sees nothing stays at -inf; everything it holds is zero.
-    const vf factor = old == new ? splat(1) : ATTN_EXP2_VECTOR(old - new, &k);
+    const vf factor = old == new ? splat(1) : exp2_vector(old - new);
     store(panel->maxima + lane, new);
     store(panel->sums + lane, load(panel->sums + lane) * factor);
     for (ptrdiff_t t = 0; t < weights_done; t++) {
@@ -309,30 +340,82 @@ static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrd
   }
 }
 
-/// Scores of `rows` keys and their weights 2^(score - reference), stored and summed. The
-/// reference trails the maximum: it moves only when a score exceeds it by more than 8, so that
-/// almost every tile leaves the accumulator alone (the threshold is in log2 units: weights stay
-/// below 256, which costs no accuracy in fp32).
-ATTN_INLINE void score_tile(const attn_panel *panel, const float *const *keys, int32_t done,
-                            ptrdiff_t lane, const int rows, const int vectors,
-                            const lane_bounds *bounds) {
-  vf acc[ATTN_TILE][ATTN_VECTORS];
-  dot_tile(panel->queries + lane, keys, panel->head_dim, rows, vectors, acc);
-  if (bounds) {
+/// What the pieces of one call share: the panel from its first vector in use on, what it sees,
+/// and the references its weights are relative to.
+typedef struct attend_state {
+  const attn_panel *panel;
+  const lane_bounds *bounds;
+  ptrdiff_t lane;
+  vf reference[ATTN_VECTORS];
+} attend_state;
+
+/// The reference of a vector of rows; a row that has seen nothing yet is measured against 0, since
+/// -inf - (-inf) would be NaN.
+ATTN_INLINE vf load_reference(const attn_panel *panel, ptrdiff_t lane) {
+  const vf maxima = load(opaque(panel->maxima + lane));
+  return maxima == splat(-INFINITY) ? splat(0) : maxima;
+}
+
+ATTN_INLINE void read_references(attend_state *state, const int vectors) {
 #pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++) {
-#pragma clang loop unroll(full)
-      for (int v = 0; v < vectors; v++)
-        acc[r][v] = sees(bounds, v, done + r) ? acc[r][v] : splat(-INFINITY);
-    }
-  }
-  vf peak[ATTN_VECTORS];
-  vi grew = splat_int(0);
+  for (int v = 0; v < vectors; v++)
+    state->reference[v] = load_reference(state->panel, state->lane + v * ATTN_W);
+}
+
+/// Turns a key's scores, stored by score_tile, into weights 2^(score - reference).
+ATTN_INLINE void weigh_key(const attend_state *state, int32_t t, const int vectors) {
+  float *weights = state->panel->weights + (ptrdiff_t)t * ATTN_L + state->lane;
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
-    peak[v] = acc[0][v];
+    store(weights + v * ATTN_W,
+          exp2_vector(load(weights + v * ATTN_W) - state->reference[v]));
+  }
+}
+
+/// Scores of keys [done, done + rows) of the block and their weights 2^(score - reference).
+///
+/// With overlap, the scores are only stored, and the `pending` keys before them, scored by the call
+/// before, get their weights meanwhile: exponentials run mostly on pipes that the products leave
+/// idle. Without, the weights are computed from the registers and summed.
+///
+/// The reference trails the maximum: it moves only when a score exceeds it by more than 8, so that
+/// almost every tile leaves the accumulator alone (the threshold is in log2 units: weights stay
+/// below 256, which costs no accuracy in fp32).
+ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32_t done,
+                            int32_t pending, const int rows, const int vectors,
+                            const int overlap) {
+  const attn_panel *panel = state->panel;
+  const ptrdiff_t lane = state->lane;
+  const float *queries = panel->queries + lane;
+  vf acc[ATTN_TILE][ATTN_VECTORS];
+  const float *key[ATTN_TILE];
 #pragma clang loop unroll(full)
-    for (int r = 1; r < rows; r++) peak[v] = larger(acc[r][v], peak[v]);
+  for (int r = 0; r < rows; r++) {
+    key[r] = keys[done + r];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
+  }
+  ptrdiff_t t = 0;
+  if (overlap && pending) {
+    const ptrdiff_t steps = panel->head_dim / pending;
+    for (int32_t p = done - pending; p < done; p++) {
+      for (const ptrdiff_t stop = t + steps; t < stop; t++)
+        dot_step(queries, key, t, rows, vectors, acc);
+      weigh_key(state, p, vectors);
+    }
+  }
+  for (; t < panel->head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
+
+  vi grew = splat_int(0);
+  vf peak[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      if (state->bounds)
+        acc[r][v] = sees(state->bounds, v, done + r) ? acc[r][v] : splat(-INFINITY);
+      peak[v] = r ? larger(acc[r][v], peak[v]) : acc[0][v];
+    }
     grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(8);
   }
   if (__builtin_expect(any(grew), 0)) {
@@ -340,21 +423,26 @@ ATTN_INLINE void score_tile(const attn_panel *panel, const float *const *keys, i
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) store(tile_maxima + v * ATTN_W, peak[v]);
     raise_maxima(panel, lane, vectors, done, tile_maxima);
+    if (overlap) read_references(state, vectors);
   }
-  const exp2_constants k = load_exp2_constants();
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
-    // -inf - (-inf) would be NaN: a row that sees nothing yet is measured against 0.
-    vf reference = load(panel->maxima + lane + v * ATTN_W);
-    reference = reference == splat(-INFINITY) ? splat(0) : reference;
-    vf sum = splat(0);
+    float *weights = panel->weights + (ptrdiff_t)done * ATTN_L + lane + v * ATTN_W;
+    if (overlap) {
 #pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++) {
-      const vf p = ATTN_EXP2_VECTOR(acc[r][v] - reference, &k);
-      store(panel->weights + (ptrdiff_t)(done + r) * ATTN_L + lane + v * ATTN_W, p);
-      sum += p;
+      for (int r = 0; r < rows; r++) store(weights + r * ATTN_L, acc[r][v]);
+    } else {
+      const vf reference = load_reference(panel, lane + v * ATTN_W);
+      vf sum = splat(0);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        const vf p = exp2_vector(acc[r][v] - reference);
+        store(weights + r * ATTN_L, p);
+        sum += p;
+      }
+      float *sums = panel->sums + lane + v * ATTN_W;
+      store(sums, load(sums) + sum);
     }
-    store(panel->sums + lane + v * ATTN_W, load(panel->sums + lane + v * ATTN_W) + sum);
   }
 }
 
@@ -365,19 +453,34 @@ ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_
     for (ptrdiff_t c = 0; c < columns; c += 16) __builtin_prefetch(rows[r] + c, 0, 2);
 }
 
+/// Scores all keys that fill tiles of `rows`; returns how many keys are done.
+ATTN_INLINE int32_t score_tiles(attend_state *state, const float *const *keys,
+                                const float *const *values, int32_t done, int32_t *pending,
+                                int32_t count, const int rows, const int vectors,
+                                const int overlap) {
+  for (; done + rows <= count; done += rows) {
+    prefetch_rows(values + done, rows, state->panel->value_dim);
+    score_tile(state, keys, done, *pending, rows, vectors, overlap);
+    *pending = rows;
+  }
+  return done;
+}
+
 ATTN_INLINE void attend_vectors(const attn_panel *panel, const float *const *keys,
                                 const float *const *values, int32_t count, ptrdiff_t lane,
                                 const lane_bounds *bounds, const int vectors) {
-  int32_t t = 0;
-  for (; t + ATTN_TILE <= count; t += ATTN_TILE) {
-    prefetch_rows(values + t, ATTN_TILE, panel->value_dim);
-    score_tile(panel, keys + t, t, lane, ATTN_TILE, vectors, bounds);
-  }
-  for (; t + ATTN_TILE / 2 <= count; t += ATTN_TILE / 2)
-    score_tile(panel, keys + t, t, lane, ATTN_TILE / 2, vectors, bounds);
-  for (; t < count; t++) score_tile(panel, keys + t, t, lane, 1, vectors, bounds);
-  value_columns(panel->output + lane, values, panel->weights + lane, ATTN_L, count,
-                panel->value_dim, bounds, vectors);
+  // A single vector's products wait for themselves: there is nothing to overlap with.
+  const int overlap = ATTN_OVERLAP && vectors > 1;
+  attend_state state = {panel, bounds, lane, {}};
+  if (overlap) read_references(&state, vectors);
+  int32_t done = 0, pending = 0;
+  done = score_tiles(&state, keys, values, done, &pending, count, ATTN_TILE, vectors, overlap);
+  done = score_tiles(&state, keys, values, done, &pending, count, ATTN_TILE / 2, vectors, overlap);
+  done = score_tiles(&state, keys, values, done, &pending, count, 1, vectors, overlap);
+  if (overlap)
+    for (int32_t t = done - pending; t < done; t++) weigh_key(&state, t, vectors);
+  value_columns(panel->output + lane, overlap ? panel->sums + lane : NULL, values,
+                panel->weights + lane, ATTN_L, count, panel->value_dim, bounds, vectors);
 }
 
 static void attend(const attn_panel *panel, const float *const *keys, const float *const *values,
@@ -425,8 +528,8 @@ static void dots(const float *queries, const float *const *keys, int32_t count, 
 
 static void accumulate(const float *const *values, const float *weights, int64_t weight_stride,
                        int32_t count, int32_t columns, int32_t vectors, float *output) {
-  ATTN_FOR_VECTORS(vectors, value_columns, output, values, weights, weight_stride, count, columns,
-                   NULL)
+  ATTN_FOR_VECTORS(vectors, value_columns, output, NULL, values, weights, weight_stride, count,
+                   columns, NULL)
 }
 
 static void accumulate_masked(const float *const *values, const float *weights,
@@ -434,15 +537,14 @@ static void accumulate_masked(const float *const *values, const float *weights,
                               int32_t vectors, int32_t first_key, const int32_t *lower,
                               const int32_t *upper, float *output) {
   const lane_bounds bounds = {lower, upper, first_key};
-  ATTN_FOR_VECTORS(vectors, value_columns, output, values, weights, weight_stride, count, columns,
-                   &bounds)
+  ATTN_FOR_VECTORS(vectors, value_columns, output, NULL, values, weights, weight_stride, count,
+                   columns, &bounds)
 }
 
 // MARK: Rows
 
 static float softmax_row(float *row, int64_t count, float scale, float *maximum) {
   // Four vectors at a time, so that four chains of maxima and sums are in flight.
-  const exp2_constants k = load_exp2_constants();
   const vf lowest = splat(-INFINITY), factor = splat(scale);
   vf top[4] = {lowest, lowest, lowest, lowest};
   int64_t j = 0;
@@ -457,13 +559,13 @@ static float softmax_row(float *row, int64_t count, float scale, float *maximum)
   for (j = 0; j + 4 * ATTN_W <= count; j += 4 * ATTN_W)
 #pragma clang loop unroll(full)
     for (int u = 0; u < 4; u++) {
-      const vf p = ATTN_EXP2_VECTOR(load(row + j + u * ATTN_W) * factor - reference, &k);
+      const vf p = exp2_vector(load(row + j + u * ATTN_W) * factor - reference);
       store(row + j + u * ATTN_W, p);
       sum[u] += p;
     }
   float total = sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
   for (; j < count; j++) {
-    const vf p = ATTN_EXP2_VECTOR(splat(row[j]) * factor - reference, &k);
+    const vf p = exp2_vector(splat(row[j]) * factor - reference);
     row[j] = p[0];
     total += p[0];
   }
@@ -477,19 +579,18 @@ static void scale_row(float *row, int64_t count, float factor) {
 }
 
 static void elu_plus_one(const float *x, int64_t count, float *out) {
-  const exp2_constants k = load_exp2_constants();
   const vf log2e = splat(1.44269504f);
   int64_t j = 0;
   for (; j + ATTN_W <= count; j += ATTN_W) {
     const vf value = load(x + j);
     // The exponential of the negative part only, so that a large x cannot overflow it; NaN
     // takes the second branch and stays NaN.
-    const vf power = ATTN_EXP2_VECTOR(smaller(splat(0), value) * log2e, &k);
+    const vf power = exp2_vector(smaller(splat(0), value) * log2e);
     store(out + j, value > splat(0) ? value + splat(1) : power);
   }
   for (; j < count; j++) {
     const vf value = splat(x[j]);
-    const vf power = ATTN_EXP2_VECTOR(smaller(splat(0), value) * log2e, &k);
+    const vf power = exp2_vector(smaller(splat(0), value) * log2e);
     out[j] = x[j] > 0 ? x[j] + 1 : power[0];
   }
 }
