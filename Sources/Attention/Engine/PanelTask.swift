@@ -51,7 +51,8 @@ struct TaskList {
             for kvHead in 0..<shape.kvHeads {
               tasks.append(
                 PanelTask(
-                  batch: batch, kvHead: kvHead, firstRow: firstRow, panels: range, lanes: lanes, cost: cost))
+                  batch: batch, kvHead: kvHead, firstRow: firstRow, panels: range,
+                  lanes: lanes, cost: cost))
             }
           }
         }

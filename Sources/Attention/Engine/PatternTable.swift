@@ -46,8 +46,8 @@ struct PatternTable: Sendable {
         }
       }
       return Pass(
-        rowStride: rowStride, classCount: classes.count, sequences: classes.flatMap { $0 }, sequenceCount: sequenceCount,
-        lower: lower, upper: upper)
+        rowStride: rowStride, classCount: classes.count, sequences: classes.flatMap { $0 },
+        sequenceCount: sequenceCount, lower: lower, upper: upper)
     }
   }
 
