@@ -37,6 +37,7 @@ public struct Deviation: Sendable, CustomStringConvertible {
     return distance.isNaN ? .infinity : distance
   }
 
+  /// All three figures.
   public var description: String {
     "max \(maximum), relative L2 \(relativeL2), LSE \(logSumExp)"
   }

@@ -79,6 +79,7 @@ public struct TestCase: Sendable, CustomStringConvertible {
     TestOutputs(problem, layout: outputLayout, logSumExp: wantsLogSumExp)
   }
 
+  /// Everything a failure report needs; the number alone reproduces the case.
   public var description: String {
     let shape = problem.shape
     return "case \(number): b \(shape.batch), heads \(shape.heads) on \(shape.kvHeads), "

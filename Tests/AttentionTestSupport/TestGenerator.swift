@@ -6,6 +6,7 @@ public struct TestGenerator: RandomNumberGenerator, Sendable {
   /// A generator whose sequence `seed` decides.
   public init(seed: Int) { state = UInt64(truncatingIfNeeded: seed) }
 
+  /// 64 random bits.
   public mutating func next() -> UInt64 {
     state &+= 0x9e37_79b9_7f4a_7c15
     var z = state

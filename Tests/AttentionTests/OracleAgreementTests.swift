@@ -31,6 +31,20 @@ import Testing
     }
   }
 
+  /// More keys than a segment of linear attention, more rows than a block of exact attention.
+  @Test(arguments: Specimen.all, [(40, 4500), (700, 60), (1, 3000), (600, 600)])
+  func agreesOnLongSequences(_ specimen: Specimen, _ lengths: (queries: Int, keys: Int)) throws {
+    for causal in [false, true] {
+      let problem = try AttentionProblem(
+        AttentionShape(
+          heads: 2, kvHeads: 1, queryLength: lengths.queries, keyLength: lengths.keys, headDim: 6,
+          valueDim: 3), causal: causal)
+      let inputs = TestInputs(problem, seed: 21)
+      let outputs = try specimen.run(problem, inputs, threads: 3)
+      ErrorGate.check(specimen, problem, inputs, outputs, "\(lengths), causal \(causal)")
+    }
+  }
+
   @Test(arguments: Specimen.all, TestFill.allCases)
   func agreesOnHardScores(_ specimen: Specimen, _ fill: TestFill) throws {
     let problem = try AttentionProblem(

@@ -47,6 +47,9 @@ public struct StrategySpec: Sendable, Hashable {
         guard pieces.count <= 2, pieces.allSatisfy({ !$0.isEmpty }) else {
           throw malformed("an argument is value or label: value, separated by commas")
         }
+        if pieces.count == 1, arguments.last?.label != nil {
+          throw malformed("'\(pieces[0])' needs a label or a place before the labelled arguments")
+        }
         arguments.append(
           Argument(label: pieces.count == 2 ? pieces[0] : nil, value: pieces[pieces.count - 1]))
       }
@@ -133,7 +136,8 @@ public struct StrategyArguments: Sendable {
     else {
       throw AttentionError(
         .invalidArgument, argument: "\(family) \(label)", value: text,
-        advice: "must be a whole number of at least \(minimum)")
+        advice: "must be a whole number of at least \(minimum) "
+          + "and at most \(AttentionShape.maximumLength)")
     }
     return value
   }

@@ -78,13 +78,28 @@ public struct MutableTensorView: @unchecked Sendable {
 
   /// Creates a view with explicit batch, head and row strides, in elements.
   ///
-  /// - Throws: `AttentionError` as `TensorView` does.
+  /// - Throws: `AttentionError` as `TensorView` does, and when rows overlap.
   public init(
     _ base: UnsafeMutablePointer<Float>, shape: TensorShape,
     strides: (batch: Int, head: Int, row: Int)
   ) throws(AttentionError) {
     self.base = base
     self.reading = try TensorView(base, shape: shape, strides: strides)
+    // Each axis must step over all that the axes of shorter stride cover.
+    var covered = shape.columns
+    let axes = [
+      (shape.rows, strides.row), (shape.heads, strides.head), (shape.batch, strides.batch),
+    ]
+    for (size, stride) in axes.filter({ $0.0 > 1 }).sorted(by: { $0.1 < $1.1 }) {
+      if stride < covered {
+        throw AttentionError(
+          .shapeMismatch, argument: "strides",
+          value: "(batch: \(strides.batch), head: \(strides.head), row: \(strides.row))",
+          advice: "rows of an output must not overlap: one axis steps \(stride) over \(covered) "
+            + "elements; use longer strides")
+      }
+      covered += (size - 1) * stride
+    }
   }
 
   /// The first element of a row.

@@ -160,9 +160,10 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   /// Keys of the batch entry in work that some query rows see and others do not.
   private var partlyVisible: Range<Int> {
     let geometry = problem.geometry(batch: batch)
-    let first = geometry.visible(from: geometry.offset).upperBound
-    return first
-      ..< geometry.visible(from: geometry.offset + geometry.queryLength - 1).upperBound
+    let last = geometry.offset + geometry.queryLength - 1
+    return geometry.visible(from: geometry.offset)
+      .upperBound..<geometry.visible(from: last)
+      .upperBound
   }
 
   private func isFinite(_ values: TensorView, _ kvHead: Int, _ key: Int) -> Bool {

@@ -1,14 +1,12 @@
-/// A piece of a pass for one worker: some consecutive panels of one residue class of one
-/// key/value head.
+/// A piece of a pass for one worker: some consecutive panels of one class of rows of one key/value
+/// head.
 struct PanelTask: Sendable {
   /// Batch entry.
   let batch: Int
   /// Key/value head; the task covers all query heads that share it.
   var kvHead: Int
-  /// First query row of the residue class.
+  /// First query row of the class, which also is the class's number.
   let firstRow: Int
-  /// Residue class.
-  let residue: Int
   /// First panel of the class, and how many.
   let panels: Range<Int>
   /// Query rows of the class times query heads that share the key/value head.
@@ -65,22 +63,21 @@ struct TaskList {
     let perTask = panelsPerTask(
       table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels, threads: threads)
     var tasks: [PanelTask] = []
-    for residue in 0..<table.passes[pass].rowStride {
-      let rows = table.rows(pass: pass, residue: residue)
-      let lanes = rows.count * shape.groupSize
+    for firstRow in 0..<table.passes[pass].classCount {
+      let lanes = table.rowCount(pass: pass, firstRow: firstRow) * shape.groupSize
       let count = (lanes + panelLanes - 1) / panelLanes
       for first in stride(from: 0, to: count, by: perTask) {
         let range = first..<min(first + perTask, count)
         let cost = range.reduce(0) {
           $0
             + table.span(
-              pass: pass, firstRow: rows.first, lanes: lanes, panel: $1, panelLanes: panelLanes,
+              pass: pass, firstRow: firstRow, lanes: lanes, panel: $1, panelLanes: panelLanes,
               groupSize: shape.groupSize)
         }
         tasks.append(
           PanelTask(
-            batch: batch, kvHead: 0, firstRow: rows.first, residue: residue, panels: range,
-            lanes: lanes, cost: cost))
+            batch: batch, kvHead: 0, firstRow: firstRow, panels: range, lanes: lanes,
+            cost: cost))
       }
     }
     return tasks.sorted { $0.cost > $1.cost }
@@ -95,7 +92,7 @@ struct TaskList {
     let stride = table.passes[pass].rowStride
     let lanes = (shape.queryLength + stride - 1) / stride * shape.groupSize
     let panels = (lanes + panelLanes - 1) / panelLanes
-    let classes = shape.batch * shape.kvHeads * stride
+    let classes = shape.batch * shape.kvHeads * table.passes[pass].classCount
     if panels <= limit, classes % threads == 0 || classes >= 64 * threads { return panels }
     return min(max(panels * classes / (64 * threads), 1), limit)
   }

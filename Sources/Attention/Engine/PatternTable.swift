@@ -3,9 +3,11 @@
 struct PatternTable: Sendable {
   /// One pass over the query rows; passes run one after the other.
   struct Pass: Sendable {
-    /// Distance between query rows that travel together.
+    /// Distance between query rows that travel together: row `i` belongs to class `i` modulo it.
     let rowStride: Int
-    /// Key sequences of each residue class, `[rowStride][sequenceCount]`.
+    /// Classes that have rows: no more than there are rows, however long the stride.
+    let classCount: Int
+    /// Key sequences of each class, `[classCount][sequenceCount]`.
     let sequences: [KeySequence]
     /// Key sequences of one class.
     let sequenceCount: Int
@@ -22,7 +24,11 @@ struct PatternTable: Sendable {
     let geometry = pattern.geometry
     self.geometry = geometry
     passes = pattern.rowStrides.enumerated().map { pass, rowStride in
-      let classes = (0..<rowStride).map { pattern.sequences(pass: pass, residue: $0) }
+      let classes = (0..<min(rowStride, geometry.queryLength)).map { firstRow in
+        let residue = (firstRow + geometry.offset) % rowStride
+        return pattern.sequences(
+          pass: pass, residue: residue < 0 ? residue + rowStride : residue)
+      }
       let sequenceCount = classes[0].count
       precondition(
         classes.allSatisfy { $0.count == sequenceCount },
@@ -40,8 +46,8 @@ struct PatternTable: Sendable {
         }
       }
       return Pass(
-        rowStride: rowStride, sequences: classes.flatMap { $0 }, sequenceCount: sequenceCount,
-        lower: lower, upper: upper)
+        rowStride: rowStride, classCount: classes.count, sequences: classes.flatMap { $0 },
+        sequenceCount: sequenceCount, lower: lower, upper: upper)
     }
   }
 
@@ -51,16 +57,12 @@ struct PatternTable: Sendable {
       let count = pattern.sequences(pass: pass.offset, residue: 0).count
       return sum + count
         * (pattern.geometry.queryLength * 2 * MemoryLayout<Int32>.stride
-          + pass.element * MemoryLayout<KeySequence>.stride)
+          + min(pass.element, pattern.geometry.queryLength) * MemoryLayout<KeySequence>.stride)
     }
   }
 
-  /// The first query row whose position is `residue` modulo the pass's row stride, and how many
-  /// such rows there are.
-  func rows(pass: Int, residue: Int) -> (first: Int, count: Int) {
-    let stride = passes[pass].rowStride
-    let first = (((residue - geometry.offset) % stride) + stride) % stride
-    let count = first < geometry.queryLength ? (geometry.queryLength - first - 1) / stride + 1 : 0
-    return (first, count)
+  /// Query rows `firstRow`, `firstRow + rowStride`, ...: how many there are.
+  func rowCount(pass: Int, firstRow: Int) -> Int {
+    (geometry.queryLength - firstRow - 1) / passes[pass].rowStride + 1
   }
 }

@@ -232,7 +232,7 @@ extension SoftmaxPlan {
     /// Walks one key sequence in blocks that begin at multiples of the block size, whatever the
     /// task, so that results do not depend on how panels were grouped.
     private func visit(_ sequence: Int) {
-      let keys = table.passes[pass].sequences[task.residue * sequenceCount + sequence]
+      let keys = table.passes[pass].sequences[task.firstRow * sequenceCount + sequence]
       let blockSize = plan.blocks.keys
       var first = Int.max
       var end = 0

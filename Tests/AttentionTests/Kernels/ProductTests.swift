@@ -74,7 +74,9 @@ import Testing
         let values = RowTable(count: count, columns: columns) { row, _ in
           row == count - 1 ? .nan : generator.normal()
         }
-        let weights = (0..<count * lanes).map { $0 / lanes == count - 1 ? .nan : generator.normal() }
+        let weights = (0..<count * lanes).map {
+          $0 / lanes == count - 1 ? .nan : generator.normal()
+        }
         let before = (0..<columns * lanes).map { _ in generator.normal() }
         var output = before
         values.withReading {
