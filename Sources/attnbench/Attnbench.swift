@@ -19,6 +19,7 @@ struct Attnbench: ParsableCommand {
       RunCommand.self,
       PlotCommand.self,
       ListCommand.self,
+      TopoCommand.self,
       MaskCommand.self,
     ])
 
