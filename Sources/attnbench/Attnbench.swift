@@ -16,8 +16,12 @@ struct Attnbench: ParsableCommand {
     version: AttnbenchVersion.current,
     subcommands: [
       SweepCommand.self,
+      VerifyCommand.self,
+      RunCommand.self,
       RecommendCommand.self,
-      ListCommand.self
+      PlotCommand.self,
+      ListCommand.self,
+      MaskCommand.self,
     ])
 
   /// What the user types after `attnbench`.
@@ -36,6 +40,8 @@ enum Main {
 
   static func main() {
     _ = blasEnvironment
+    // A file size limit shall fail the write, which is reported, not end the process.
+    signal(SIGXFSZ, SIG_IGN)
     do {
       if let problem = KernelTable.environmentProblem { throw problem }
       try refuseUnknownCommand(CommandLine.arguments.dropFirst().first)

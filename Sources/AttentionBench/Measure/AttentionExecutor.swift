@@ -78,7 +78,7 @@ public final class AttentionExecutor: CellExecutor {
         team.run(NormalFill(tensor, role: role, seed: seed))
       }
     case .tensors(let given):
-      given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
+      try given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
     }
     // Resident before anybody's memory is measured.
     tensors.output.elements.update(repeating: .nan)

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Attention
 
-/// Scale and mask of a problem: what it is, beyond its sizes.
-struct MaskOptions: ParsableArguments {
+/// Where queries stand among keys and whether they see ahead.
+struct PositionOptions: ParsableArguments {
   @Flag(help: "Let each query see only keys up to its own position.")
   var causal = false
 
@@ -12,16 +12,13 @@ struct MaskOptions: ParsableArguments {
     case bottomRight = "bottom-right"
   }
 
-  @Option(help: "Where queries stand among keys: the first at the first, or the last at the last.")
+  @Option(help: "The first query at the first key, or the last at the last (default).")
   var align: Alignment?
 
   @Option(
     parsing: .unconditional,
     help: "Query i stands at position i + N, instead of --align.")
   var queryOffset: Int?
-
-  @Option(parsing: .unconditional, help: "Factor on the scores (default: 1/sqrt(head dim)).")
-  var scale: Float?
 
   /// The alignment asked for.
   ///
@@ -36,14 +33,33 @@ struct MaskOptions: ParsableArguments {
     }
     return align == .topLeft ? .topLeft : .bottomRight
   }
+}
+
+/// Scale and mask of a problem: what it is, beyond its sizes.
+struct MaskOptions: ParsableArguments {
+  @OptionGroup var positions: PositionOptions
+
+  @Option(parsing: .unconditional, help: "Factor on the scores (default: 1/sqrt(head dim)).")
+  var scale: Float?
+
+  /// Whether the mask is causal.
+  var causal: Bool { positions.causal }
+  /// The corner asked for, if any.
+  var align: PositionOptions.Alignment? { positions.align }
+  /// The offset asked for, if any.
+  var queryOffset: Int? { positions.queryOffset }
 
   /// The problem of this scale and mask on a shape.
   ///
+  /// - Parameter causal: overrides the flag.
   /// - Throws: `UsageError` naming the option at fault.
-  func problem(_ shape: AttentionShape) throws(UsageError) -> AttentionProblem {
-    let offset = try offset()
+  func problem(
+    _ shape: AttentionShape, causal: Bool? = nil
+  ) throws(UsageError) -> AttentionProblem {
+    let offset = try positions.offset()
     do throws(AttentionError) {
-      return try AttentionProblem(shape, scale: scale, causal: causal, offset: offset)
+      return try AttentionProblem(
+        shape, scale: scale, causal: causal ?? self.causal, offset: offset)
     } catch {
       throw UsageError(naming: error)
     }

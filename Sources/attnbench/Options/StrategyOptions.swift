@@ -23,6 +23,21 @@ struct StrategyOptions: ParsableArguments {
   }
 }
 
+extension StrategyOptions {
+  /// The one strategy that a text such as `window(8)` names.
+  ///
+  /// - Throws: `UsageError` with the nearest name.
+  static func strategy(
+    _ text: String, of registry: StrategyRegistry = .standard
+  ) throws(UsageError) -> any AttentionStrategy {
+    do throws(AttentionError) {
+      return try registry.strategy(text)
+    } catch {
+      throw UsageError(strategy: error)
+    }
+  }
+}
+
 extension UsageError {
   /// An error about a strategy's name or parameters, with the way to their list.
   init(strategy error: AttentionError) {
