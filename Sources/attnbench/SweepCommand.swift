@@ -136,7 +136,9 @@ extension SweepCommand {
   /// The options with their defaults, in the command line's own spelling.
   private func options(_ plan: SweepPlan, _ limits: SweepLimits) -> [String: String] {
     let shape = plan.cells.first?.problem.shape
-    let strategies = strategyOptions.list ?? StrategyRegistry.standard.families.map { $0.name }
+    let strategies =
+      strategyOptions.list
+      ?? StrategyRegistry.standard.families.map { $0.name }
       .joined(separator: ",")
     var options = [
       "--n": plan.sizes.map(String.init).joined(separator: ","), "--strategy": strategies,
