@@ -15,8 +15,10 @@ struct Attnbench: ParsableCommand {
       """,
     version: AttnbenchVersion.current,
     subcommands: [
+      SweepCommand.self,
       VerifyCommand.self,
       RunCommand.self,
+      RecommendCommand.self,
       PlotCommand.self,
       ListCommand.self,
       TopoCommand.self,

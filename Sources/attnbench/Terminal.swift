@@ -32,6 +32,9 @@ enum Terminal {
     outputIsTerminal && (environment["NO_COLOR"] ?? "").isEmpty
   }
 
+  /// Whether lines on a terminal may be overwritten: who wants no colours wants no escape codes.
+  static var allowsRewriting: Bool { (environment["NO_COLOR"] ?? "").isEmpty }
+
   /// Columns of the terminal; `COLUMNS` where it is set, 80 where nothing is known.
   static var columns: Int {
     if let columns = environment["COLUMNS"].flatMap(Int.init), columns > 0 { return columns }

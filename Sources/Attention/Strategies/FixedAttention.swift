@@ -41,6 +41,16 @@ public struct FixedAttention: AttentionStrategy {
     return "\(resolved.block), \(resolved.columns)"
   }
 
+  /// Blocks of once, twice and four times the default, with an eighth and a half of each block
+  /// seen by all later queries.
+  public static func candidates(for problem: AttentionProblem) -> [String] {
+    let keys = problem.shape.keyLength
+    let blocks = [1, 2, 4].map { StridedAttention.defaultStride(keys) * $0 }.filter { $0 <= keys }
+    return blocks.flatMap { block in
+      Set([max(1, block / 8), max(1, block / 2)]).sorted().map { "\(name)(\(block), \($0))" }
+    }
+  }
+
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     let resolved = resolved(geometry.keyLength)
     return FixedPattern(geometry: geometry, block: resolved.block, columns: resolved.columns)

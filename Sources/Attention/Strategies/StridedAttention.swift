@@ -30,6 +30,14 @@ public struct StridedAttention: AttentionStrategy {
     "\(stride ?? StridedAttention.defaultStride(problem.shape.keyLength))"
   }
 
+  /// Strides of half, once, twice and four times the default: around sqrt(n) the cost is least,
+  /// larger ones see a longer past.
+  public static func candidates(for problem: AttentionProblem) -> [String] {
+    let keys = problem.shape.keyLength
+    let strides = [1, 2, 4, 8].map { defaultStride(keys) * $0 / 2 }
+    return strides.filter { $0 >= 1 && $0 <= keys }.map { "\(name)(\($0))" }
+  }
+
   /// The power of two nearest to sqrt(n).
   static func defaultStride(_ n: Int) -> Int {
     var stride = 1

@@ -62,6 +62,15 @@ public struct WindowAttention: AttentionStrategy {
     return parts.joined(separator: ", ")
   }
 
+  /// Windows of 128, 512, ... keys up to half of all, each alone and with 4 sink tokens.
+  public static func candidates(for problem: AttentionProblem) -> [String] {
+    let half = problem.shape.keyLength / 2
+    let widths = sequence(first: 128) { $0 * 4 }.prefix { $0 <= half }
+    return (widths.isEmpty ? [max(1, half)] : Array(widths)).flatMap { width in
+      ["\(name)(\(width))", "\(name)(\(width), sinks: 4)"]
+    }
+  }
+
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     let reach = reach(causal: geometry.causal)
     return WindowPattern(

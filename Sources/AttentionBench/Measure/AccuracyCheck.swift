@@ -1,0 +1,85 @@
+import Attention
+import MachineTopology
+import Synchronization
+
+/// Compares an output with fp64 references on some of its rows.
+///
+/// All rows at n = 100,000 would cost as much as the sweep itself; a few dozen cost O(n) each and
+/// find any error that touches more than a few percent of the rows.
+public struct AccuracyCheck: Sendable {
+  /// The checked rows.
+  public let rows: [SampledRow]
+  private let valueDim: Int
+
+  /// Draws the rows: the same for the same sizes, limit and seed.
+  ///
+  /// - Parameter limit: how many; all of them when there are no more.
+  public init(_ shape: AttentionShape, limit: Int = 32, seed: UInt64) {
+    rows = RowSample(shape, limit: limit, seed: seed).rows
+    valueDim = shape.valueDim
+  }
+
+  /// What an oracle gives for the checked rows, computed by all workers of a team.
+  public func references(
+    _ oracle: any AttentionOracle, query: TensorView, key: TensorView, value: TensorView,
+    on team: WorkerTeam
+  ) -> [OracleRow] {
+    let job = OracleJob(rows.count) { index in
+      let row = rows[index]
+      return oracle.row(
+        query: query, key: key, value: value, batch: row.batch, head: row.head, row: row.row)
+    }
+    team.run(job)
+    return job.rows
+  }
+
+  /// How far the checked rows of an output lie from their references.
+  ///
+  /// - Parameter references: one for each of `rows`.
+  public func errors(of output: TensorView, against references: [OracleRow]) -> RowErrors {
+    var errors = RowErrors()
+    for (row, reference) in zip(rows, references) {
+      let base = output.base + offset(of: row, in: output)
+      let computed = (0..<valueDim).map { Double(base[$0]) }
+      // Sweeps do not ask for the LSE.
+      errors.add(
+        OracleRow(output: computed, logSumExp: reference.logSumExp), reference: reference)
+    }
+    return errors
+  }
+
+  /// Marks the checked rows as not written, so that a strategy which writes nothing is found out
+  /// even where the output holds another's result.
+  func invalidate(_ output: MutableTensorView) {
+    for row in rows {
+      (output.base + offset(of: row, in: output.reading)).update(repeating: .nan, count: valueDim)
+    }
+  }
+
+  private func offset(of row: SampledRow, in view: TensorView) -> Int {
+    row.batch * view.batchStride + row.head * view.headStride + row.row * view.rowStride
+  }
+}
+
+/// Oracle rows, one a task.
+private final class OracleJob: TeamJob, @unchecked Sendable {
+  private let compute: (Int) -> OracleRow
+  private let queue: TaskQueue
+  private let results: Mutex<[OracleRow]>
+
+  /// `compute` is called from all workers at once: it reads, and writes nothing shared.
+  init(_ count: Int, compute: @escaping (Int) -> OracleRow) {
+    self.compute = compute
+    queue = TaskQueue(count: count)
+    results = Mutex(Array(repeating: OracleRow(output: [], logSumExp: 0), count: count))
+  }
+
+  var rows: [OracleRow] { results.withLock { $0 } }
+
+  func work(worker: Int) {
+    while let index = queue.next() {
+      let row = compute(index)
+      results.withLock { $0[index] = row }
+    }
+  }
+}
