@@ -16,11 +16,20 @@ struct Attnbench: ParsableCommand {
     version: AttnbenchVersion.current,
     subcommands: [
       SweepCommand.self,
+      SweepCommand.self,
       RecommendCommand.self,
       VerifyCommand.self,
       RunCommand.self,
       PlotCommand.self,
       ListCommand.self,
+      TopoCommand.self,
+      MaskCommand.self,
+      VerifyCommand.self,
+      RunCommand.self,
+      RecommendCommand.self,
+      PlotCommand.self,
+      ListCommand.self,
+      TopoCommand.self,
       MaskCommand.self,
     ])
 

@@ -3,7 +3,6 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
-import TensorFiles
 import TextTable
 
 /// `attnbench recommend`: measures what could be run and says what to run.
@@ -61,7 +60,7 @@ struct RecommendCommand: ParsableCommand {
     defer { signals.restore() }
     let requirements = try requirements()
     let topology = try MachineTopology.host()
-    let given = try inputs.map { try InputTensors(TensorReference($0)) }
+    let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
     let size = try size(of: given)
     let problem = try maskOptions.problem(
       try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size))
@@ -114,16 +113,14 @@ struct RecommendCommand: ParsableCommand {
     return requirements
   }
 
-  private func size(of given: InputTensors?) throws -> Int {
+  private func size(of given: FileProblem?) throws -> Int {
     guard let n else {
       guard let given else {
         throw UsageError("--n: say the size, as --n 32k, or give tensors with --inputs")
       }
       return given.rows
     }
-    let size = try SizeText.parse(n, argument: "--n")
-    try given?.check(sizes: [size])
-    return size
+    return try SizeText.parse(n, argument: "--n")
   }
 
   private func candidates(for problem: AttentionProblem) throws -> [any AttentionStrategy] {

@@ -3,7 +3,6 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
-import TensorFiles
 
 /// `attnbench sweep`: times strategies over a range of sizes.
 struct SweepCommand: ParsableCommand {
@@ -121,8 +120,7 @@ extension SweepCommand {
     var limits = try limitOptions.limits(
       available: MachineMemory.current()?.availableBytes ?? .max)
     limits.order = order
-    let given = try inputs.map { try InputTensors(TensorReference($0)) }
-    try given?.check(sizes: sizes)
+    let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
     let plan = try SweepPlan(
       sizes: sizes, strategies: strategies, placements: placements, seed: seed
     ) { n in
@@ -138,7 +136,9 @@ extension SweepCommand {
   /// The options with their defaults, in the command line's own spelling.
   private func options(_ plan: SweepPlan, _ limits: SweepLimits) -> [String: String] {
     let shape = plan.cells.first?.problem.shape
-    let strategies = strategyOptions.list ?? StrategyRegistry.standard.families.map { $0.name }
+    let strategies =
+      strategyOptions.list
+      ?? StrategyRegistry.standard.families.map { $0.name }
       .joined(separator: ",")
     var options = [
       "--n": plan.sizes.map(String.init).joined(separator: ","), "--strategy": strategies,

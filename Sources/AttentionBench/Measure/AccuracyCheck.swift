@@ -7,53 +7,16 @@ import Synchronization
 /// All rows at n = 100,000 would cost as much as the sweep itself; a few dozen cost O(n) each and
 /// find any error that touches more than a few percent of the rows.
 public struct AccuracyCheck: Sendable {
-  /// One row of the output.
-  public struct Position: Hashable, Comparable, Sendable {
-    /// Of the batch.
-    public let batch: Int
-    /// The query head.
-    public let head: Int
-    /// The query row.
-    public let row: Int
+  /// The checked rows.
+  public let rows: [SampledRow]
+  private let valueDim: Int
 
-    /// Orders as in memory.
-    public static func < (left: Position, right: Position) -> Bool {
-      (left.batch, left.head, left.row) < (right.batch, right.head, right.row)
-    }
-  }
-
-  /// How far an output lies from references.
-  public struct Distance: Equatable, Sendable {
-    /// |output - reference| / |reference|, Euclidean norms over all checked elements.
-    public let relativeL2: Double
-    /// The largest |output - reference| of one element.
-    public let maximumAbsolute: Double
-  }
-
-  /// The checked rows, the very first and the very last among them, in memory order.
-  public let positions: [Position]
-  private let problem: AttentionProblem
-
-  /// Draws the rows: the same for the same problem size, count and seed.
+  /// Draws the rows: the same for the same sizes, limit and seed.
   ///
-  /// - Parameter rows: how many; all of them when there are no more.
-  public init(_ problem: AttentionProblem, rows: Int = 32, seed: UInt64) {
-    self.problem = problem
-    let shape = problem.shape
-    let total = shape.batch * shape.heads * shape.queryLength
-    var chosen: Set<Int> = [0, total - 1]
-    if total <= rows {
-      chosen = Set(0..<total)
-    } else {
-      var generator = SeededGenerator(seed: seed, path: [3, total])
-      while chosen.count < rows {
-        chosen.insert(Int.random(in: 0..<total, using: &generator))
-      }
-    }
-    positions = chosen.sorted().map { index in
-      let (head, row) = index.quotientAndRemainder(dividingBy: shape.queryLength)
-      return Position(batch: head / shape.heads, head: head % shape.heads, row: row)
-    }
+  /// - Parameter limit: how many; all of them when there are no more.
+  public init(_ shape: AttentionShape, limit: Int = 32, seed: UInt64) {
+    rows = RowSample(shape, limit: limit, seed: seed).rows
+    valueDim = shape.valueDim
   }
 
   /// What an oracle gives for the checked rows, computed by all workers of a team.
@@ -61,48 +24,40 @@ public struct AccuracyCheck: Sendable {
     _ oracle: any AttentionOracle, query: TensorView, key: TensorView, value: TensorView,
     on team: WorkerTeam
   ) -> [OracleRow] {
-    let job = OracleJob(positions.count) { index in
-      let position = positions[index]
+    let job = OracleJob(rows.count) { index in
+      let row = rows[index]
       return oracle.row(
-        query: query, key: key, value: value, batch: position.batch, head: position.head,
-        row: position.row)
+        query: query, key: key, value: value, batch: row.batch, head: row.head, row: row.row)
     }
     team.run(job)
     return job.rows
   }
 
-  /// The distance of the checked rows of an output from their references. An element that is not
-  /// finite where the reference is makes both figures NaN.
+  /// How far the checked rows of an output lie from their references.
   ///
-  /// - Parameter references: one for each of `positions`.
-  public func distance(of output: TensorView, from references: [OracleRow]) -> Distance {
-    var (difference, norm, largest) = (0.0, 0.0, 0.0)
-    for (position, reference) in zip(positions, references) {
-      let row = output.base + offset(of: position, in: output)
-      for (column, expected) in reference.output.enumerated() {
-        let gap = abs(Double(row[column]) - expected)
-        guard gap.isFinite else { return Distance(relativeL2: .nan, maximumAbsolute: .nan) }
-        difference += gap * gap
-        norm += expected * expected
-        largest = max(largest, gap)
-      }
+  /// - Parameter references: one for each of `rows`.
+  public func errors(of output: TensorView, against references: [OracleRow]) -> RowErrors {
+    var errors = RowErrors()
+    for (row, reference) in zip(rows, references) {
+      let base = output.base + offset(of: row, in: output)
+      let computed = (0..<valueDim).map { Double(base[$0]) }
+      // Sweeps do not ask for the LSE.
+      errors.add(
+        OracleRow(output: computed, logSumExp: reference.logSumExp), reference: reference)
     }
-    let relative = difference == 0 ? 0 : (difference / norm).squareRoot()
-    return Distance(relativeL2: relative, maximumAbsolute: largest)
+    return errors
   }
 
   /// Marks the checked rows as not written, so that a strategy which writes nothing is found out
   /// even where the output holds another's result.
   func invalidate(_ output: MutableTensorView) {
-    for position in positions {
-      let row = output.base + offset(of: position, in: output.reading)
-      row.update(repeating: .nan, count: problem.shape.valueDim)
+    for row in rows {
+      (output.base + offset(of: row, in: output.reading)).update(repeating: .nan, count: valueDim)
     }
   }
 
-  private func offset(of position: Position, in view: TensorView) -> Int {
-    position.batch * view.batchStride + position.head * view.headStride
-      + position.row * view.rowStride
+  private func offset(of row: SampledRow, in view: TensorView) -> Int {
+    row.batch * view.batchStride + row.head * view.headStride + row.row * view.rowStride
   }
 }
 

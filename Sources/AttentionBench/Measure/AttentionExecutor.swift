@@ -22,7 +22,7 @@ public final class AttentionExecutor: CellExecutor {
       key = try Tensor(problem.shape.key)
       value = try Tensor(problem.shape.value)
       output = try Tensor(problem.shape.output)
-      check = AccuracyCheck(problem, seed: seed)
+      check = AccuracyCheck(problem.shape, seed: seed)
     }
   }
 
@@ -68,6 +68,7 @@ public final class AttentionExecutor: CellExecutor {
     placements.firstIndex(of: placement).map { teams[$0].bindings } ?? []
   }
 
+  /// Allocates and fills query, key and value, and makes the output resident.
   public func load(_ problem: AttentionProblem) throws {
     loaded = nil
     let tensors = try Loaded(problem, seed: seed)
@@ -78,24 +79,28 @@ public final class AttentionExecutor: CellExecutor {
         team.run(NormalFill(tensor, role: role, seed: seed))
       }
     case .tensors(let given):
-      given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
+      try given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
     }
     // Resident before anybody's memory is measured.
     tensors.output.elements.update(repeating: .nan)
     loaded = tensors
   }
 
+  /// Frees the tensors.
   public func unload() { loaded = nil }
 
+  /// Plans the cell on the team of its placement.
   public func prepare(_ cell: SweepCell) throws -> any PreparedCell {
     guard let loaded, loaded.problem == cell.problem else { throw ExecutorError.notLoaded(cell.id) }
     return try PreparedAttention(cell, tensors: loaded, team: team(of: cell.placement))
   }
 
+  /// About 20 ms of fused multiply-adds.
   public func flopRate(on placement: SweepPlacement) throws -> Double {
     try fma.burst(on: team(of: placement))
   }
 
+  /// The median of five passes over several times the last-level cache.
   public func readRate(on placement: SweepPlacement) throws -> Double? {
     // Four times the last-level cache leaves at most a quarter of a pass in it.
     let bytes = max(4 * cacheBytes, 64 << 20)
@@ -177,13 +182,13 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
     }
     let full = tensors.fullRows ?? references(SoftmaxOracle(full: tensors.problem))
     tensors.fullRows = full
-    let quality = tensors.check.distance(of: operands.output.reading, from: full)
-    let correctness = tensors.check.distance(
-      of: operands.output.reading, from: references(oracle))
+    let quality = tensors.check.errors(of: operands.output.reading, against: full)
+    let correctness = tensors.check.errors(
+      of: operands.output.reading, against: references(oracle))
     var accuracy = ResultRow.Accuracy()
     accuracy.relativeL2 = quality.relativeL2
-    accuracy.maximumAbsolute = quality.maximumAbsolute
-    accuracy.rowsChecked = tensors.check.positions.count
+    accuracy.maximumAbsolute = quality.maximum
+    accuracy.rowsChecked = tensors.check.rows.count
     accuracy.oracleRelativeL2 = correctness.relativeL2
     return accuracy
   }

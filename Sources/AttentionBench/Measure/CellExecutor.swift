@@ -55,6 +55,7 @@ public final class ResultCollector: ResultStore {
   /// Empty.
   public init() {}
 
+  /// Keeps both; never fails.
   public func append(_ row: ResultRow, samples taken: [SampleRow]) throws(RecordError) {
     rows.append(row)
     samples += taken

@@ -40,15 +40,21 @@ public final class HostProbe: MachineProbe {
   /// A probe that counts stolen time on the given CPUs.
   public init(cpus: CPUSet) { self.cpus = cpus }
 
+  /// The least of what the machine and its cgroups leave.
   public func availableBytes() -> Int? { MachineMemory.current()?.availableBytes }
+  /// `VmRSS`.
   public func residentBytes() -> Int? { ProcessMemory.current()?.residentBytes }
+  /// `VmHWM`.
   public func peakResidentBytes() -> Int? { ProcessMemory.current()?.peakResidentBytes }
+  /// Through `/proc/self/clear_refs`, which containers may mount read-only.
   public func restartPeak() -> Bool { ProcessMemory.resetPeak() }
 
+  /// `CLOCK_PROCESS_CPUTIME_ID`.
   public func processorSeconds() -> Double {
     ProcessActivity.current().cpuTime / .seconds(1)
   }
 
+  /// From `getrusage` and `/proc/stat`.
   public func interference() -> Interference {
     let load = MachineLoad.current(cpus: cpus)
     return Interference(

@@ -11,6 +11,7 @@ public final class MonotonicClock: SweepClock {
   /// The clock of this machine.
   public init() {}
 
+  /// `CLOCK_MONOTONIC`.
   public func now() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)

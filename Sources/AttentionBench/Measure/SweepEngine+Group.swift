@@ -135,7 +135,9 @@ extension SweepEngine {
     }
     let distances = [accuracy.relativeL2, accuracy.oracleRelativeL2].compactMap { $0 }
     guard distances.allSatisfy(\.isFinite) else {
-      try end(active, status: .error, reason: "the output has elements that are not numbers")
+      try end(
+        active, status: .error,
+        reason: "the output has elements that are not finite where the reference is")
       return true
     }
     let verdict = active.measurement.verdict(reached, limits)

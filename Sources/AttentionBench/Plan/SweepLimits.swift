@@ -71,8 +71,8 @@ public struct SweepLimits: Sendable {
     let parts =
       "workspace \(ByteCount(work.workspaceBytes).rounded) + tensors "
       + ByteCount(cell.tensorBytes).rounded
-    return "needs \(overflow ? "more than can be addressed" : ByteCount(needed).rounded) (\(parts)) "
-      + "> --max-memory \(wording.memory)"
+    let sum = overflow ? "more than can be addressed" : ByteCount(needed).rounded
+    return "needs \(sum) (\(parts)) > --max-memory \(wording.memory)"
       + (wording.memory.hasSuffix("%") ? " = \(ByteCount(memoryBytes).rounded)" : "")
   }
 
