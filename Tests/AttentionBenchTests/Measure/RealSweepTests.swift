@@ -47,7 +47,8 @@ import Testing
   func everyColumnOfASmallSweepIsSane(causal: Bool) throws {
     try withTemporaryDirectory { path in
       let plan = try Self.plan(
-        sizes: [64, 100], strategies: "exact,flash,window(16, sinks: 2),strided(8),fixed(8, 2),linear",
+        sizes: [64, 100],
+        strategies: "exact,flash,window(16, sinks: 2),strided(8),fixed(8, 2),linear",
         causal: causal)
       _ = try Self.sweep(into: path + "/out", plan)
       let rows = try RunDirectory.readResults(in: path + "/out").rows

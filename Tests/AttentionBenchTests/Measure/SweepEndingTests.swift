@@ -53,7 +53,8 @@ import Testing
     // 1.024 10^15 operations at 200 GFLOP/s.
     #expect(row.status == .skippedTime)
     #expect(
-      row.reason == "predicted 5120 s > --cell-timeout 60s (at least, by the FMA peak of 200 GFLOP/s)")
+      row.reason == "predicted 5120 s > --cell-timeout 60s "
+        + "(at least, by the FMA peak of 200 GFLOP/s)")
     #expect(sweep.executor.log.isEmpty)
   }
 

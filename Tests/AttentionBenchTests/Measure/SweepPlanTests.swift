@@ -126,7 +126,8 @@ import Testing
     limits.memoryBytes = 18 << 30
     let reason = try #require(limits.memoryRefusal(of: cell))
     #expect(
-      reason == "needs 37.6 GiB (workspace 37.3 GiB + tensors 391 MiB) > --max-memory 80% = 18.0 GiB")
+      reason == "needs 37.6 GiB (workspace 37.3 GiB + tensors 391 MiB) "
+        + "> --max-memory 80% = 18.0 GiB")
     limits.memoryBytes = 40 << 30
     #expect(limits.memoryRefusal(of: cell) == nil)
   }
