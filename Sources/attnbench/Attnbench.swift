@@ -21,6 +21,7 @@ struct Attnbench: ParsableCommand {
       RecommendCommand.self,
       PlotCommand.self,
       ListCommand.self,
+      TopoCommand.self,
       MaskCommand.self,
     ])
 

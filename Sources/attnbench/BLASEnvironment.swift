@@ -48,11 +48,12 @@ struct BLASEnvironment: Sendable {
   var note: String? {
     if !removed.isEmpty {
       return "note: \(removed.joined(separator: ", ")) ignored, OpenBLAS runs its "
-        + "\(BLASLibrary.core) kernels; \(Self.keepFlag) measures with it"
+        + "\(BLASLibrary.core) kernels; \(Self.keepFlag) measures with "
+        + (removed.count == 1 ? "it" : "them")
     }
     let forced = BLASSettings.inForce()
     if !forced.isEmpty {
-      return "warning: \(forced.joined(separator: ", ")) is in force, OpenBLAS runs its "
+      return "warning: \(forced.joined(separator: ", ")) in force, OpenBLAS runs its "
         + "\(BLASLibrary.core) kernels; without \(Self.keepFlag) it chooses its own"
     }
     return nil

@@ -41,8 +41,9 @@ public struct SoftmaxEngine: Sendable {
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
   }
 
-  /// The block sizes in force for a problem.
-  func blocks(for problem: AttentionProblem) -> BlockSizes {
+  /// The block sizes in force for a problem on this machine: panels of
+  /// `KernelTable.active.panelLanes` query rows, and keys.
+  public func blocks(for problem: AttentionProblem) -> BlockSizes {
     let shape = problem.shape
     return BlockSizes.fitting(
       .host, shape: shape, kernels: .active, rows: shape.queryLength * shape.groupSize,
