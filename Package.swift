@@ -76,9 +76,21 @@ let package = Package(
       ]),
     .testTarget(
       name: "AttentionBenchTests",
-      dependencies: ["AttentionBench", "AttentionTestSupport"]),
+      dependencies: [
+        "AttentionBench", "AttentionTestSupport",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ]),
     .testTarget(name: "CommandTests", dependencies: ["TensorFiles", "AttentionTestSupport"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c17
 )
+
+// In CI our own warnings are errors. Not in the manifest for good: a new compiler's new warning
+// must not break a build on somebody's machine.
+if Context.environment["ATTNBENCH_WARNINGS_AS_ERRORS"] != nil {
+  for target in package.targets where target.type != .system {
+    target.swiftSettings = (target.swiftSettings ?? []) + [.treatAllWarnings(as: .error)]
+    target.cSettings = (target.cSettings ?? []) + [.treatAllWarnings(as: .error)]
+  }
+}

@@ -91,6 +91,10 @@ public protocol AttentionStrategy: Sendable {
 
   /// The strategy's definition in fp64, row by row. By default softmax under `pattern`.
   func oracle(for problem: AttentionProblem) -> any AttentionOracle
+
+  /// The ways to write the strategy that are worth measuring for a problem, cheapest first, when a
+  /// user asks which attention to run. By default its defaults alone.
+  static func candidates(for problem: AttentionProblem) -> [String]
 }
 
 extension AttentionStrategy {
@@ -105,4 +109,6 @@ extension AttentionStrategy {
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
     SoftmaxOracle(problem) { pattern(for: $0) }
   }
+
+  public static func candidates(for problem: AttentionProblem) -> [String] { [name] }
 }

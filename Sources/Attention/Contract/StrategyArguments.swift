@@ -107,7 +107,9 @@ public struct StrategyArguments: Sendable {
       }
       let label = argument.label ?? labels[position]
       guard labels.contains(label) else {
-        let hint = NearestName.suggestions(for: label, among: labels).first.map { "did you mean '\($0)'? " } ?? ""
+        let hint =
+          NearestName.suggestions(for: label, among: labels).first.map { "did you mean '\($0)'? " }
+          ?? ""
         throw AttentionError(
           .unknownStrategy, argument: "parameter", value: label,
           advice: "\(hint)\(spec.name) \(usage)")

@@ -9,11 +9,16 @@ public struct AlignedFloats: ~Copyable {
   /// How many floats.
   public let count: Int
 
-  /// Allocates `count` zeros. The system hands out zeroed pages, so untouched memory costs
-  /// nothing yet.
+  /// Allocates `count` zeros.
   ///
+  /// - Parameters:
+  ///   - purpose: names the memory in an error.
+  ///   - touched: whether to make the system back every page now. Otherwise it does so when a page
+  ///     is first written, which would fall into the first run of a plan.
   /// - Throws: `AttentionError` of kind `outOfMemory` when the system refuses.
-  public init(count: Int, for purpose: String = "tensor") throws(AttentionError) {
+  public init(
+    count: Int, for purpose: String = "tensor", touched: Bool = false
+  ) throws(AttentionError) {
     // One spare line: calloc aligns to 16 only, and it is calloc that gets fresh pages for free.
     guard count >= 0, count < Int.max / 8,
       let raw = calloc(count * MemoryLayout<Float>.size + 64, 1)
@@ -27,6 +32,7 @@ public struct AlignedFloats: ~Copyable {
     self.base = raw.advanced(by: aligned - Int(bitPattern: raw))
       .bindMemory(to: Float.self, capacity: count)
     self.count = count
+    if touched { memset(raw, 0, count * MemoryLayout<Float>.size + 64) }
   }
 
   private let allocation: UnsafeMutableRawPointer

@@ -43,7 +43,8 @@ public struct TensorView: @unchecked Sendable {
       throw AttentionError(
         .shapeMismatch, argument: "strides",
         value: "(batch: \(strides.batch), head: \(strides.head), row: \(strides.row))",
-        advice: "the row stride must be at least the row length (\(shape.columns)) and fit 32 bits, "
+        advice:
+          "the row stride must be at least the row length (\(shape.columns)) and fit 32 bits, "
           + "the others at least 0")
     }
     self.base = base

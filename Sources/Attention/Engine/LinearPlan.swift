@@ -72,8 +72,9 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     func keys(of segment: Int, geometry: MaskGeometry) -> Range<Int> {
       if problem.causal {
         let panels = panels(of: segment)
-        return keyEnd(before: panels.lowerBound, geometry: geometry)
-          ..< keyEnd(before: panels.upperBound, geometry: geometry)
+        return keyEnd(
+          before: panels.lowerBound, geometry: geometry)..<keyEnd(
+            before: panels.upperBound, geometry: geometry)
       }
       let first = segment * Layout.segmentKeys
       return first..<min(first + Layout.segmentKeys, geometry.keyLength)
@@ -153,7 +154,7 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     let heads = problem.shape.batch * problem.shape.kvHeads
     states = try AlignedFloats(
       count: layout.keepsStates ? heads * layout.segments * layout.state.count : 0,
-      for: "workspace")
+      for: "workspace", touched: true)
   }
 
   private var heads: Int { problem.shape.batch * problem.shape.kvHeads }

@@ -62,7 +62,8 @@ final class LinearScratch: @unchecked Sendable {
   init(_ layout: LinearStateLayout, kernels: KernelTable) throws(AttentionError) {
     self.layout = layout
     functions = kernels.functions
-    floats = try AlignedFloats(count: LinearScratch.floatCount(layout), for: "workspace")
+    floats = try AlignedFloats(
+      count: LinearScratch.floatCount(layout), for: "workspace", touched: true)
     let count = LinearScratch.pointerCount(layout)
     pointers = .allocate(capacity: count)
     bounds = .allocate(capacity: 2 * layout.lanes)
@@ -206,17 +207,23 @@ final class LinearScratch: @unchecked Sendable {
       rows.forEach { lane, _, row in
         upper[lane] = Int32(geometry.visible(from: row + geometry.offset).upperBound)
       }
+      // Later rows see later keys: the keys up to a vector's last row concern it and those after.
+      var start = chunk.lowerBound
       for vector in 0..<Int(vectors) {
         let lane = vector * layout.vectorLanes
-        // Later rows see later keys: the vector's last live row bounds what it visits.
         let last = Int(upper[min(lane + layout.vectorLanes, live) - 1])
-        let count = min(max(last - chunk.lowerBound, 0), chunk.count)
+        let end = min(max(last, start), chunk.upperBound)
+        if start == end { continue }
+        let place = start - chunk.lowerBound
+        let weights = weights + (place * lanes + lane)
+        let (count, seeing) = (Int32(end - start), vectors - Int32(vector))
         functions.pointee.accumulate_masked(
-          valueRows, weights + lane, Int64(lanes), Int32(count), Int32(layout.valueDim),
-          Int32(chunk.lowerBound), lower + lane, upper + lane, output + lane)
+          valueRows + place, weights, Int64(lanes), count, Int32(layout.valueDim), seeing,
+          Int32(start), lower + lane, upper + lane, output + lane)
         functions.pointee.accumulate_masked(
-          oneRows, weights + lane, Int64(lanes), Int32(count), 1, Int32(chunk.lowerBound),
-          lower + lane, upper + lane, normalisers + lane)
+          oneRows, weights, Int64(lanes), count, 1, seeing, Int32(start), lower + lane,
+          upper + lane, normalisers + lane)
+        start = end
       }
     }
     store(operands, batch: batch, rows: rows, geometry: geometry)

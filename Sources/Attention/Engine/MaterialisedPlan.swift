@@ -27,11 +27,11 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private var head = 0
   private var replacesValues = false
 
-  /// Rows a block takes: its scores should stay in the cache between the three steps, but sgemm
-  /// wants more than a few rows. Independent of the thread count, so that results are too.
+  /// Rows a block takes. sgemm copies all keys and values for every block, so blocks are large,
+  /// but a short head still makes some blocks for several workers. Independent of the thread
+  /// count, so that results are too.
   private static func blockRows(_ shape: AttentionShape) -> Int {
-    let fitting = (1 << 20) / (4 * shape.keyLength)
-    return min(max(fitting / 16 * 16, 64), 256, shape.queryLength)
+    min(max((shape.queryLength / 8 + 15) / 16 * 16, 16), 256)
   }
 
   static func workspaceBytes(_ problem: AttentionProblem, threads: Int) -> Int {
@@ -52,8 +52,10 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     self.team = team
     blockRows = MaterialisedPlan.blockRows(shape)
     workspaceBytes = MaterialisedPlan.workspaceBytes(problem, threads: team.threadCount)
-    scores = try AlignedFloats(count: shape.queryLength * shape.keyLength, for: "score matrix")
-    factors = try AlignedFloats(count: team.threadCount * blockRows, for: "workspace")
+    scores = try AlignedFloats(
+      count: shape.queryLength * shape.keyLength, for: "score matrix", touched: true)
+    factors = try AlignedFloats(
+      count: team.threadCount * blockRows, for: "workspace", touched: true)
     finiteValues = try AlignedFloats(
       count: MaterialisedPlan.finiteValueCount(problem), for: "workspace")
     openblas_set_num_threads(1)

@@ -7,6 +7,7 @@ final class PanelScratch: @unchecked Sendable {
   private let headDim: Int
   private let valueDim: Int
   private let boundsSize: Int
+  private let panels: Int
   private let sequences: Int
   private let floats: AlignedFloats
   private let integers: UnsafeMutablePointer<Int32>
@@ -30,7 +31,8 @@ final class PanelScratch: @unchecked Sendable {
   }
 
   private static func floatCount(shape: AttentionShape, lanes: Int, panels: Int) -> Int {
-    panels * lanes * (shape.headDim + shape.valueDim + 2) + lanes * (Int(ATTN_BLOCK_KEYS) + 1)
+    panels * lanes * (shape.headDim + shape.valueDim + 2)
+      + Int(ATTN_BLOCK_KEYS) * (lanes + shape.headDim + shape.valueDim) + lanes
   }
 
   init(
@@ -39,11 +41,12 @@ final class PanelScratch: @unchecked Sendable {
     lanes = kernels.panelLanes
     headDim = shape.headDim
     valueDim = shape.valueDim
+    self.panels = panels
     self.sequences = sequences
     boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
     floats = try AlignedFloats(
       count: PanelScratch.floatCount(shape: shape, lanes: lanes, panels: panels),
-      for: "workspace")
+      for: "workspace", touched: true)
     integers = .allocate(capacity: panels * sequences * boundsSize)
     inputRows = .allocate(capacity: lanes)
     outputRows = .allocate(capacity: lanes)
@@ -58,6 +61,11 @@ final class PanelScratch: @unchecked Sendable {
     keyRows.deallocate()
     valueRows.deallocate()
   }
+
+  /// `[ATTN_BLOCK_KEYS][d]` copies of a block's key rows.
+  var keyCopies: UnsafeMutablePointer<Float> { queries(panels) }
+  /// `[ATTN_BLOCK_KEYS][dV]` copies of its value rows.
+  var valueCopies: UnsafeMutablePointer<Float> { keyCopies + Int(ATTN_BLOCK_KEYS) * headDim }
 
   private var panelFloats: Int { lanes * (headDim + valueDim + 2) }
   /// `[ATTN_BLOCK_KEYS][L]`, shared by all panels; after the last block it holds a factor a lane.

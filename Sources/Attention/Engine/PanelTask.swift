@@ -1,10 +1,10 @@
-/// A piece of a pass for one worker: some consecutive panels of one class of rows of one key/value
-/// head.
+/// A piece of a pass for one worker: some consecutive panels of one class of rows of one
+/// key/value head.
 struct PanelTask: Sendable {
   /// Batch entry.
   let batch: Int
   /// Key/value head; the task covers all query heads that share it.
-  let kvHead: Int
+  var kvHead: Int
   /// First query row of the class, which also is the class's number.
   let firstRow: Int
   /// First panel of the class, and how many.
@@ -13,13 +13,21 @@ struct PanelTask: Sendable {
   let lanes: Int
   /// Key places visited, for sorting.
   let cost: Int
+
+  /// The same piece of another key/value head.
+  func moved(to kvHead: Int) -> PanelTask {
+    var task = self
+    task.kvHead = kvHead
+    return task
+  }
 }
 
-/// Splits the passes of a pattern into tasks, largest first.
+/// Splits the passes of a pattern into tasks: head by head, within a head the largest first.
 ///
-/// Dealt in that order from an atomic counter, the tasks that end a pass are the smallest, so that
-/// a causal triangle leaves every core busy to the end. Which worker gets which task has no
-/// influence on the result: a panel's arithmetic is the same in any task.
+/// Dealt in that order from an atomic counter, workers share the keys of one head in the cache, and
+/// the tasks that end a pass are the smallest of theirs, so that a causal triangle leaves every
+/// core busy to the end. Which worker gets which task has no influence on the result: a panel's
+/// arithmetic is the same in any task.
 struct TaskList {
   /// Tasks of each pass.
   let passes: [[PanelTask]]
@@ -31,35 +39,48 @@ struct TaskList {
   init(
     tables: [PatternTable], shape: AttentionShape, panelLanes: Int, panels: Int, threads: Int
   ) {
-    passes = (0..<tables[0].passes.count).map { pass in
-      var tasks: [PanelTask] = []
-      for (batch, table) in tables.enumerated() {
-        let perTask = TaskList.panelsPerTask(
-          table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels,
+    passes = tables[0].passes.indices.map { pass in
+      let heads = tables.enumerated().map { batch, table in
+        TaskList.tasks(
+          table, pass: pass, batch: batch, shape: shape, panelLanes: panelLanes, panels: panels,
           threads: threads)
-        for firstRow in 0..<table.passes[pass].classCount {
-          let lanes = table.rowCount(pass: pass, firstRow: firstRow) * shape.groupSize
-          let count = (lanes + panelLanes - 1) / panelLanes
-          for first in stride(from: 0, to: count, by: perTask) {
-            let range = first..<min(first + perTask, count)
-            let cost = range.reduce(0) {
-              $0
-                + table.span(
-                  pass: pass, firstRow: firstRow, lanes: lanes, panel: $1,
-                  panelLanes: panelLanes, groupSize: shape.groupSize)
-            }
-            for kvHead in 0..<shape.kvHeads {
-              tasks.append(
-                PanelTask(
-                  batch: batch, kvHead: kvHead, firstRow: firstRow, panels: range,
-                  lanes: lanes, cost: cost))
-            }
-          }
-        }
       }
-      // The sort is stable, so equal tasks stay in head order, which keeps keys in the cache.
-      return tasks.sorted { $0.cost > $1.cost }
+      // Longer sequences of a batch first.
+      let byCost = heads.sorted { a, b in
+        a.reduce(0) { $0 + $1.cost } > b.reduce(0) { $0 + $1.cost }
+      }
+      return byCost.flatMap { tasks in
+        (0..<shape.kvHeads).flatMap { kvHead in tasks.map { $0.moved(to: kvHead) } }
+      }
     }
+  }
+
+  /// One key/value head's tasks, largest first.
+  private static func tasks(
+    _ table: PatternTable, pass: Int, batch: Int, shape: AttentionShape, panelLanes: Int,
+    panels: Int, threads: Int
+  ) -> [PanelTask] {
+    let perTask = panelsPerTask(
+      table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels, threads: threads)
+    var tasks: [PanelTask] = []
+    for firstRow in 0..<table.passes[pass].classCount {
+      let lanes = table.rowCount(pass: pass, firstRow: firstRow) * shape.groupSize
+      let count = (lanes + panelLanes - 1) / panelLanes
+      for first in stride(from: 0, to: count, by: perTask) {
+        let range = first..<min(first + perTask, count)
+        let cost = range.reduce(0) {
+          $0
+            + table.span(
+              pass: pass, firstRow: firstRow, lanes: lanes, panel: $1, panelLanes: panelLanes,
+              groupSize: shape.groupSize)
+        }
+        tasks.append(
+          PanelTask(
+            batch: batch, kvHead: 0, firstRow: firstRow, panels: range, lanes: lanes,
+            cost: cost))
+      }
+    }
+    return tasks.sorted { $0.cost > $1.cost }
   }
 
   /// Whole heads when they divide evenly among the workers and fit; otherwise small enough that

@@ -1,8 +1,6 @@
 import MachineTopology
 
-/// What a strategy that is softmax over a key pattern needs: `work` and `plan` from a pattern.
-///
-/// Public, so that a strategy defined elsewhere can be a pattern and nothing else.
+/// Softmax attention over any key pattern: its work and its plans.
 public struct SoftmaxEngine: Sendable {
   private let queryRows: Int?
   private let keyRows: Int?
@@ -55,5 +53,27 @@ public struct SoftmaxEngine: Sendable {
     SoftmaxPlan.Layout(
       problem, threads: threads, kernels: .active, blocks: blocks(for: problem),
       pattern: pattern)
+  }
+}
+
+/// A strategy that is softmax over a key pattern: `pattern(for:)` is all it has to say.
+public protocol PatternStrategy: AttentionStrategy {
+  /// The engine, where the strategy wants other block sizes than the caches suggest.
+  var engine: SoftmaxEngine { get }
+}
+
+extension PatternStrategy {
+  public var engine: SoftmaxEngine { SoftmaxEngine() }
+
+  public func work(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    engine.work(for: problem, threads: threads) { pattern(for: $0) }
+  }
+
+  public func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    try engine.plan(for: problem, on: team) { pattern(for: $0) }
   }
 }

@@ -101,7 +101,8 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     }
     self.scratch = scratch
     partialLSE = try AlignedFloats(
-      count: tables[0].passes.count > 1 ? problem.shape.logSumExp.count : 0, for: "workspace")
+      count: tables[0].passes.count > 1 ? problem.shape.logSumExp.count : 0, for: "workspace",
+      touched: true)
   }
 
   func execute(_ operands: AttentionOperands) {
@@ -245,11 +246,7 @@ extension SoftmaxPlan {
       var block = first == Int.max ? end : first / blockSize * blockSize
       while block < end {
         let places = max(block, first)..<min(block + blockSize, end)
-        for t in places {
-          let key = keys.key(t)
-          scratch.keyRows[t - block] = operands.key.row(task.batch, task.kvHead, key)
-          scratch.valueRows[t - block] = operands.value.row(task.batch, task.kvHead, key)
-        }
+        load(keys, places: places, block: block)
         for panel in task.panels {
           let slot = panel - task.panels.lowerBound
           attend(
@@ -257,6 +254,33 @@ extension SoftmaxPlan {
             bounds: scratch.bounds(slot, sequence: sequence), block: block, places: places)
         }
         block += blockSize
+      }
+    }
+
+    /// Points the kernels at a block's key and value rows.
+    ///
+    /// Rows far apart are copied together first: at a large power of two they would share a few
+    /// cache sets and be fetched again for every panel and every tile of value columns.
+    private func load(_ keys: KeySequence, places: Range<Int>, block: Int) {
+      let shape = plan.problem.shape
+      let copiesKeys = keys.period / keys.run * operands.key.rowStride > 2 * shape.headDim
+      let copiesValues = keys.period / keys.run * operands.value.rowStride > 2 * shape.valueDim
+      for t in places {
+        let key = keys.key(t)
+        var keyRow = operands.key.row(task.batch, task.kvHead, key)
+        var valueRow = operands.value.row(task.batch, task.kvHead, key)
+        if copiesKeys {
+          let copy = scratch.keyCopies + (t - block) * shape.headDim
+          copy.update(from: keyRow, count: shape.headDim)
+          keyRow = UnsafePointer(copy)
+        }
+        if copiesValues {
+          let copy = scratch.valueCopies + (t - block) * shape.valueDim
+          copy.update(from: valueRow, count: shape.valueDim)
+          valueRow = UnsafePointer(copy)
+        }
+        scratch.keyRows[t - block] = keyRow
+        scratch.valueRows[t - block] = valueRow
       }
     }
 
@@ -293,25 +317,46 @@ extension SoftmaxPlan {
       }
     }
 
-    /// The part of a block that not all rows see, each vector over the places it needs.
+    /// The part of a block that not all rows see, cut where a vector of rows begins or ceases to
+    /// see, so that each piece runs over the vectors that see some of it.
     private func edges(
       _ panel: inout attn_panel, vectors: Int, bounds: PanelBounds, block: Int,
       places: Range<Int>
     ) {
-      for vector in 0..<vectors {
-        let start = max(places.lowerBound, bounds.first(vector))
-        let stop = min(places.upperBound, bounds.end(vector))
-        if start >= stop { continue }
-        let keys = scratch.keyRows + (start - block)
-        let values = scratch.valueRows + (start - block)
-        if bounds.allFrom(vector) <= start, bounds.allUntil(vector) >= stop {
-          functions.pointee.attend(
-            &panel, keys, values, Int32(stop - start), Int32(vector), 1)
-        } else {
-          functions.pointee.attend_masked(
-            &panel, keys, values, Int32(stop - start), Int32(vector), Int32(start), bounds.lower,
-            bounds.upper)
+      var start = places.lowerBound
+      while start < places.upperBound {
+        // Usually the vectors that see a piece are neighbours; any between them that do not are
+        // masked away.
+        var stop = places.upperBound
+        var firstVector = vectors
+        var lastVector = -1
+        var allSee = true
+        for vector in 0..<vectors {
+          let (first, end) = (bounds.first(vector), bounds.end(vector))
+          if first > start { stop = min(stop, first) }
+          if end > start { stop = min(stop, end) }
+          if first <= start, start < end {
+            firstVector = min(firstVector, vector)
+            lastVector = vector
+          }
         }
+        if firstVector <= lastVector {
+          for vector in firstVector...lastVector
+          where bounds.allFrom(vector) > start || bounds.allUntil(vector) < stop {
+            allSee = false
+          }
+          let keys = scratch.keyRows + (start - block)
+          let values = scratch.valueRows + (start - block)
+          let (count, seeing) = (Int32(stop - start), Int32(lastVector - firstVector + 1))
+          if allSee {
+            functions.pointee.attend(&panel, keys, values, count, Int32(firstVector), seeing)
+          } else {
+            functions.pointee.attend_masked(
+              &panel, keys, values, count, Int32(firstVector), seeing, Int32(start),
+              bounds.lower, bounds.upper)
+          }
+        }
+        start = stop
       }
     }
 

@@ -75,7 +75,8 @@ func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> 
   var sums = SIMD4<Double>.zero
   var t = 0
   while t + 4 <= count {
-    sums += SIMD4(Double(a[t]), Double(a[t + 1]), Double(a[t + 2]), Double(a[t + 3]))
+    sums +=
+      SIMD4(Double(a[t]), Double(a[t + 1]), Double(a[t + 2]), Double(a[t + 3]))
       * SIMD4(Double(b[t]), Double(b[t + 1]), Double(b[t + 2]), Double(b[t + 3]))
     t += 4
   }

@@ -1,5 +1,3 @@
-import MachineTopology
-
 /// Fixed sparse attention: the own block of l keys and the last c keys of every earlier block.
 ///
 /// A1 = {j <= p : floor(j / l) = floor(p / l)} united with A2 = {j <= p : j mod l >= l - c}; not
@@ -8,7 +6,7 @@ import MachineTopology
 /// n (l + c n / l) pairs a head, half of it when causal.
 ///
 /// Child 2019, arXiv 1904.10509.
-public struct FixedAttention: AttentionStrategy {
+public struct FixedAttention: PatternStrategy {
   public static let name = "fixed"
   public static let operatorClass = OperatorClass.restricted
   public static let summary = "the own block of l keys and the last c keys of every block"
@@ -41,21 +39,19 @@ public struct FixedAttention: AttentionStrategy {
     return "\(resolved.block), \(resolved.columns)"
   }
 
+  /// Blocks of once, twice and four times the default, with an eighth and a half of each block
+  /// seen by all later queries.
+  public static func candidates(for problem: AttentionProblem) -> [String] {
+    let keys = problem.shape.keyLength
+    let blocks = [1, 2, 4].map { StridedAttention.defaultStride(keys) * $0 }.filter { $0 <= keys }
+    return blocks.flatMap { block in
+      Set([max(1, block / 8), max(1, block / 2)]).sorted().map { "\(name)(\(block), \($0))" }
+    }
+  }
+
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     let resolved = resolved(geometry.keyLength)
     return FixedPattern(geometry: geometry, block: resolved.block, columns: resolved.columns)
-  }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
   }
 }
 

@@ -1,5 +1,3 @@
-import MachineTopology
-
 /// Exact attention by tiles with online softmax, in O(n) memory.
 ///
 /// The score matrix is never stored: blocks of keys stream past blocks of queries, each query row
@@ -8,7 +6,7 @@ import MachineTopology
 ///
 /// Dao 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691; Milakov & Gimelshein 2018,
 /// arXiv 1805.02867.
-public struct FlashAttention: AttentionStrategy {
+public struct FlashAttention: PatternStrategy {
   public static let name = "flash"
   public static let operatorClass = OperatorClass.exact
   public static let summary = "tiled online softmax over all keys, O(n) memory"
@@ -26,23 +24,11 @@ public struct FlashAttention: AttentionStrategy {
     keyRows = try arguments.integer("blockK", atLeast: 1)
   }
 
-  private var engine: SoftmaxEngine { SoftmaxEngine(queryRows: queryRows, keyRows: keyRows) }
+  public var engine: SoftmaxEngine { SoftmaxEngine(queryRows: queryRows, keyRows: keyRows) }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     if queryRows == nil, keyRows == nil { return "" }
     let blocks = engine.blocks(for: problem)
     return "\(blocks.panels * KernelTable.active.panelLanes), \(blocks.keys)"
-  }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    engine.work(for: problem, threads: threads) { DensePattern($0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try engine.plan(for: problem, on: team) { DensePattern($0) }
   }
 }

@@ -1,5 +1,3 @@
-import MachineTopology
-
 /// Strided sparse attention: a local window and every l-th key.
 ///
 /// Causal: A1 = {p - l ... p} united with A2 = {j <= p : (p - j) mod l = 0}. Not causal: the
@@ -11,7 +9,7 @@ import MachineTopology
 /// length n / l, so A2 runs at the dense kernel's speed. Keys at distance 0 and l belong to A1.
 ///
 /// Child 2019, arXiv 1904.10509.
-public struct StridedAttention: AttentionStrategy {
+public struct StridedAttention: PatternStrategy {
   public static let name = "strided"
   public static let operatorClass = OperatorClass.restricted
   public static let summary = "the last l keys and every l-th key"
@@ -30,6 +28,14 @@ public struct StridedAttention: AttentionStrategy {
     "\(stride ?? StridedAttention.defaultStride(problem.shape.keyLength))"
   }
 
+  /// Strides of half, once, twice and four times the default: around sqrt(n) the cost is least,
+  /// larger ones see a longer past.
+  public static func candidates(for problem: AttentionProblem) -> [String] {
+    let keys = problem.shape.keyLength
+    let strides = [1, 2, 4, 8].map { defaultStride(keys) * $0 / 2 }
+    return strides.filter { $0 >= 1 && $0 <= keys }.map { "\(name)(\($0))" }
+  }
+
   /// The power of two nearest to sqrt(n).
   static func defaultStride(_ n: Int) -> Int {
     var stride = 1
@@ -41,18 +47,6 @@ public struct StridedAttention: AttentionStrategy {
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     StridedPattern(
       geometry: geometry, stride: stride ?? StridedAttention.defaultStride(geometry.keyLength))
-  }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
   }
 }
 

@@ -1,5 +1,3 @@
-import MachineTopology
-
 /// Softmax over a window of keys around each query, with global tokens and sink tokens.
 ///
 /// `window(w)` is `w` keys: the query's own and the `w - 1` before it under a causal mask,
@@ -10,7 +8,7 @@ import MachineTopology
 ///
 /// Beltagy 2020, arXiv 2004.05150 (window and global tokens); Jiang 2023, arXiv 2310.06825 (causal
 /// window); Xiao 2023, arXiv 2309.17453 (sink tokens).
-public struct WindowAttention: AttentionStrategy {
+public struct WindowAttention: PatternStrategy {
   public static let name = "window"
   public static let operatorClass = OperatorClass.restricted
   public static let summary = "keys within a window, plus global and sink tokens"
@@ -62,22 +60,19 @@ public struct WindowAttention: AttentionStrategy {
     return parts.joined(separator: ", ")
   }
 
+  /// Windows of 128, 512, ... keys up to half of all, each alone and with 4 sink tokens.
+  public static func candidates(for problem: AttentionProblem) -> [String] {
+    let half = problem.shape.keyLength / 2
+    let widths = sequence(first: 128) { $0 * 4 }.prefix { $0 <= half }
+    return (widths.isEmpty ? [max(1, half)] : Array(widths)).flatMap { width in
+      ["\(name)(\(width))", "\(name)(\(width), sinks: 4)"]
+    }
+  }
+
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     let reach = reach(causal: geometry.causal)
     return WindowPattern(
       geometry: geometry, left: reach.left, right: reach.right, global: global, sinks: sinks)
-  }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
   }
 }
 

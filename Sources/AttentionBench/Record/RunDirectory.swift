@@ -87,8 +87,8 @@ public final class RunDirectory {
 }
 
 extension RunDirectory {
-  /// `mkdir -p`.
-  private static func createDirectory(_ path: String) throws(RecordError) {
+  /// `mkdir -p`, for results and for pictures of them.
+  package static func createDirectory(_ path: String) throws(RecordError) {
     var partial = FilePath(path).root.map { FilePath(root: $0) } ?? FilePath("")
     for component in FilePath(path).components {
       partial.append(component)

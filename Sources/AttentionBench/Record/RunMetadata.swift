@@ -36,6 +36,8 @@ public struct RunMetadata: Codable, Equatable, Sendable {
   public var endedAt: Date?
   /// Whether every cell was visited.
   public var completed = false
+  /// FMA peak and read bandwidth as measured among the cells; nil before the end.
+  public var ceilings: [MachineCeiling]?
 
   /// Describes a run that begins now.
   public init(
@@ -74,6 +76,7 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     case startedAt = "started_at"
     case endedAt = "ended_at"
     case completed
+    case ceilings
   }
 
   /// How the tool was built.

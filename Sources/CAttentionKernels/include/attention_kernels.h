@@ -57,13 +57,12 @@ typedef struct attn_kernels {
                           const float *_Nonnull const *_Nonnull values, int32_t count,
                           int32_t first_vector, int32_t vectors);
 
-  /// The same for one vector of which lane i sees only keys t with
-  /// lower[i] <= first_key + t < upper[i]; `lower` and `upper` are [L]. Nothing of a key a lane
-  /// does not see reaches that lane, not even a NaN.
+  /// The same where lane i sees only keys t with lower[i] <= first_key + t < upper[i]; `lower`
+  /// and `upper` are [L]. Nothing of a key a lane does not see reaches that lane, not even a NaN.
   void (*_Nonnull attend_masked)(const attn_panel *_Nonnull panel,
                                  const float *_Nonnull const *_Nonnull keys,
                                  const float *_Nonnull const *_Nonnull values, int32_t count,
-                                 int32_t vector, int32_t first_key,
+                                 int32_t first_vector, int32_t vectors, int32_t first_key,
                                  const int32_t *_Nonnull lower, const int32_t *_Nonnull upper);
 
   /// weights[t][lane] = keys[t] . queries[:][lane] for all lanes of `vectors` vectors: plain dot
@@ -78,12 +77,11 @@ typedef struct attn_kernels {
                               const float *_Nonnull weights, int64_t weight_stride, int32_t count,
                               int32_t columns, int32_t vectors, float *_Nonnull output);
 
-  /// As accumulate for one vector of lanes, of which lane i takes part in t only where
-  /// lower[i] <= first_key + t < upper[i].
+  /// As accumulate where lane i takes part in t only if lower[i] <= first_key + t < upper[i].
   void (*_Nonnull accumulate_masked)(const float *_Nonnull const *_Nonnull values,
                                      const float *_Nonnull weights, int64_t weight_stride,
-                                     int32_t count, int32_t columns, int32_t first_key,
-                                     const int32_t *_Nonnull lower, const int32_t *_Nonnull upper,
+                                     int32_t count, int32_t columns, int32_t vectors,
+                                     int32_t first_key, const int32_t *_Nonnull lower, const int32_t *_Nonnull upper,
                                      float *_Nonnull output);
 
   /// One row of a materialised score matrix, in place: x = exp2(x * scale - max(x * scale)).

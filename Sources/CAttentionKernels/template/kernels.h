@@ -167,6 +167,22 @@ static void unpack(const float *in, const float *factors, int32_t count, int32_t
   }
 }
 
+// MARK: Masks
+
+/// The range of keys each lane of some vectors sees.
+typedef struct lane_bounds {
+  const int32_t *lower;
+  const int32_t *upper;
+  /// The key that t = 0 stands for.
+  int32_t first_key;
+} lane_bounds;
+
+ATTN_INLINE vi sees(const lane_bounds *bounds, int vector, int32_t t) {
+  const vi key = splat_int(bounds->first_key + t);
+  return (key >= load_int(bounds->lower + vector * ATTN_W)) &
+         (key < load_int(bounds->upper + vector * ATTN_W));
+}
+
 // MARK: Register tiles
 
 /// Calls `f` with the number of vectors as a constant, so that each count is its own code.
@@ -210,10 +226,10 @@ ATTN_INLINE void dot_tile(const float *queries, const float *const *keys, int32_
 }
 
 /// output[r][v] += sum over t of values[t][r] * weights[t][v]: the tile of O^T, `rows` value
-/// columns by `vectors` vectors. With bounds, lane i takes part only in lower <= t < upper.
+/// columns by `vectors` vectors. With bounds, a lane takes part only in the keys it sees.
 ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const float *weights,
                             ptrdiff_t weight_stride, int32_t count, const int rows,
-                            const int vectors, const vi *bounds, float *output) {
+                            const int vectors, const lane_bounds *bounds, float *output) {
   vf acc[2 * ATTN_TILE][ATTN_VECTORS];
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++)
@@ -222,17 +238,19 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
   for (ptrdiff_t t = 0; t < count; t++) {
     const float *value = values[t] + column;
     vf p[ATTN_VECTORS];
+    vi seen[ATTN_VECTORS];
 #pragma clang loop unroll(full)
-    for (int v = 0; v < vectors; v++) p[v] = load(weights + t * weight_stride + v * ATTN_W);
-    vi seen = splat_int(-1);
-    if (bounds) seen = (splat_int((int32_t)t) >= bounds[0]) & (splat_int((int32_t)t) < bounds[1]);
+    for (int v = 0; v < vectors; v++) {
+      p[v] = load(weights + t * weight_stride + v * ATTN_W);
+      if (bounds) seen[v] = sees(bounds, v, (int32_t)t);
+    }
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
       const vf x = broadcast(value + r);
 #pragma clang loop unroll(full)
       for (int v = 0; v < vectors; v++) {
         const vf next = x * p[v] + acc[r][v];
-        acc[r][v] = bounds ? (seen ? next : acc[r][v]) : next;
+        acc[r][v] = bounds ? (seen[v] ? next : acc[r][v]) : next;
       }
     }
   }
@@ -246,7 +264,7 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
 /// few, and more of them hide the latency of the fused multiply-add.
 ATTN_INLINE void value_columns(float *output, const float *const *values, const float *weights,
                                ptrdiff_t weight_stride, int32_t count, int32_t columns,
-                               const vi *bounds, const int vectors) {
+                               const lane_bounds *bounds, const int vectors) {
   int32_t c = 0;
   if (vectors == 1)
     for (; c + 2 * ATTN_TILE <= columns; c += 2 * ATTN_TILE)
@@ -297,14 +315,15 @@ static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrd
 /// below 256, which costs no accuracy in fp32).
 ATTN_INLINE void score_tile(const attn_panel *panel, const float *const *keys, int32_t done,
                             ptrdiff_t lane, const int rows, const int vectors,
-                            const vi *bounds) {
+                            const lane_bounds *bounds) {
   vf acc[ATTN_TILE][ATTN_VECTORS];
   dot_tile(panel->queries + lane, keys, panel->head_dim, rows, vectors, acc);
   if (bounds) {
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
-      const vi t = splat_int(done + r);
-      acc[r][0] = ((t >= bounds[0]) & (t < bounds[1])) ? acc[r][0] : splat(-INFINITY);
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++)
+        acc[r][v] = sees(bounds, v, done + r) ? acc[r][v] : splat(-INFINITY);
     }
   }
   vf peak[ATTN_VECTORS];
@@ -339,12 +358,21 @@ ATTN_INLINE void score_tile(const attn_panel *panel, const float *const *keys, i
   }
 }
 
+/// Asks for rows that are about to be read, into the second-level cache.
+ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_t columns) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < count; r++)
+    for (ptrdiff_t c = 0; c < columns; c += 16) __builtin_prefetch(rows[r] + c, 0, 2);
+}
+
 ATTN_INLINE void attend_vectors(const attn_panel *panel, const float *const *keys,
                                 const float *const *values, int32_t count, ptrdiff_t lane,
-                                const vi *bounds, const int vectors) {
+                                const lane_bounds *bounds, const int vectors) {
   int32_t t = 0;
-  for (; t + ATTN_TILE <= count; t += ATTN_TILE)
+  for (; t + ATTN_TILE <= count; t += ATTN_TILE) {
+    prefetch_rows(values + t, ATTN_TILE, panel->value_dim);
     score_tile(panel, keys + t, t, lane, ATTN_TILE, vectors, bounds);
+  }
   for (; t + ATTN_TILE / 2 <= count; t += ATTN_TILE / 2)
     score_tile(panel, keys + t, t, lane, ATTN_TILE / 2, vectors, bounds);
   for (; t < count; t++) score_tile(panel, keys + t, t, lane, 1, vectors, bounds);
@@ -359,11 +387,12 @@ static void attend(const attn_panel *panel, const float *const *keys, const floa
 }
 
 static void attend_masked(const attn_panel *panel, const float *const *keys,
-                          const float *const *values, int32_t count, int32_t vector,
-                          int32_t first_key, const int32_t *lower, const int32_t *upper) {
-  const ptrdiff_t lane = (ptrdiff_t)vector * ATTN_W;
-  const vi bounds[2] = {load_int(lower + lane) - first_key, load_int(upper + lane) - first_key};
-  attend_vectors(panel, keys, values, count, lane, bounds, 1);
+                          const float *const *values, int32_t count, int32_t first_vector,
+                          int32_t vectors, int32_t first_key, const int32_t *lower,
+                          const int32_t *upper) {
+  const ptrdiff_t lane = (ptrdiff_t)first_vector * ATTN_W;
+  const lane_bounds bounds = {lower + lane, upper + lane, first_key};
+  ATTN_FOR_VECTORS(vectors, attend_vectors, panel, keys, values, count, lane, &bounds)
 }
 
 // MARK: Products without the exponential
@@ -402,10 +431,11 @@ static void accumulate(const float *const *values, const float *weights, int64_t
 
 static void accumulate_masked(const float *const *values, const float *weights,
                               int64_t weight_stride, int32_t count, int32_t columns,
-                              int32_t first_key, const int32_t *lower, const int32_t *upper,
-                              float *output) {
-  const vi bounds[2] = {load_int(lower) - first_key, load_int(upper) - first_key};
-  value_columns(output, values, weights, weight_stride, count, columns, bounds, 1);
+                              int32_t vectors, int32_t first_key, const int32_t *lower,
+                              const int32_t *upper, float *output) {
+  const lane_bounds bounds = {lower, upper, first_key};
+  ATTN_FOR_VECTORS(vectors, value_columns, output, values, weights, weight_stride, count, columns,
+                   &bounds)
 }
 
 // MARK: Rows

@@ -1,0 +1,59 @@
+# make sweep    the main job: scaling curves from 1k to 100k on this machine, with plots
+# make test     every test
+# make install  PREFIX=/usr/local: puts one attnbench in place
+# make format   rewrites the sources in house style; make lint checks it
+
+PREFIX ?= /usr/local
+N ?= 1k..100k
+SWIFT ?= swift
+PACKAGES := libopenblas-dev libhwloc-dev gnuplot-nox pkg-config
+SOURCES := Package.swift Sources Tests
+
+# A folder that does not exist yet: results/<date>-<host>, then -2, -3, ...
+OUT ?= $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || uname -n); out=$$base; i=1; \
+	while [ -e "$$out" ]; do i=$$((i+1)); out=$$base-$$i; done; echo "$$out")
+
+.PHONY: all setup build sweep test install format lint clean
+all: build
+
+# Installs what is missing, as root or with sudo; without either, says what to run.
+setup:
+	@command -v $(SWIFT) >/dev/null || { \
+	  echo "error: no 'swift' on PATH; install a Swift 6.2 or later toolchain from swift.org" >&2; exit 1; }
+	@missing=; for p in $(PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; \
+	elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then sudo=sudo; \
+	else echo "error: missing packages; run as root: apt-get install -y --no-install-recommends$$missing" >&2; exit 1; fi; \
+	echo "installing$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$sudo apt-get install -qq -y --no-install-recommends $$missing >/dev/null 2>&1 || { \
+	  $$sudo apt-get update -qq && \
+	  $$sudo apt-get install -qq -y --no-install-recommends $$missing >/dev/null; }
+
+build: setup
+	$(SWIFT) build -c release --product attnbench
+
+sweep: build
+	.build/release/attnbench sweep --n $(N) -o "$(OUT)"
+
+# In release: the kernels are C, which a debug build does not optimise.
+test: setup
+	$(SWIFT) test -c release
+
+# Its own build folder: one file that needs no Swift libraries at run time.
+install: setup
+	$(SWIFT) build -c release --product attnbench --static-swift-stdlib --scratch-path .build/install
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 .build/install/release/attnbench "$(DESTDIR)$(PREFIX)/bin/attnbench"
+
+format:
+	$(SWIFT) format --in-place --recursive $(SOURCES)
+
+lint:
+	$(SWIFT) format lint --strict --recursive $(SOURCES)
+
+clean:
+	rm -rf .build

@@ -1,0 +1,79 @@
+import CAttentionKernels
+import MachineTopology
+
+/// What the machine can do at most, measured: the ceilings that every result is held against.
+///
+/// One burst at a time, so that a harness can spread bursts over a run and see drift.
+public final class FMARate: TeamJob, @unchecked Sendable {
+  private let kernels: KernelTable
+  /// Rounds a worker runs in one piece; written between pieces only.
+  private var rounds: Int64 = 1 << 14
+  private var isCalibrated = false
+
+  /// Bursts with the given micro-kernels, by default those in force.
+  public init(kernels: KernelTable = .active) { self.kernels = kernels }
+
+  /// Runs fused multiply-adds on registers on all workers at once, for about 20 ms in pieces of
+  /// 2 ms.
+  ///
+  /// - Returns: floating-point operations a second of the fastest piece, all workers together. What
+  ///   else runs on the machine can only slow a piece down, and a piece is short enough to fit
+  ///   between two such disturbances.
+  public func burst(on team: WorkerTeam) -> Double {
+    calibrate(on: team, piece: .milliseconds(2))
+    return (0..<10).map { _ in piece(on: team).rate }.max() ?? 0
+  }
+
+  /// Finds out how many rounds fill a piece; one takes a few nanoseconds.
+  private func calibrate(on team: WorkerTeam, piece duration: Duration) {
+    while !isCalibrated {
+      let share = piece(on: team).elapsed / duration
+      isCalibrated = share >= 0.5
+      if !isCalibrated { rounds = max(rounds * 2, Int64(Double(rounds) / max(share, 1e-2))) }
+    }
+  }
+
+  private func piece(on team: WorkerTeam) -> (rate: Double, elapsed: Duration) {
+    let elapsed = ContinuousClock().measure { team.run(self) }
+    let operations = Double(rounds * kernels.functions.pointee.fma_flops_per_round)
+    return (operations * Double(team.threadCount) / (elapsed / .seconds(1)), elapsed)
+  }
+
+  public func work(worker: Int) { _ = kernels.functions.pointee.fma_rounds(rounds) }
+}
+
+/// How fast all workers together read memory that is in no cache.
+public final class ReadBandwidth: TeamJob, @unchecked Sendable {
+  private let kernels: KernelTable
+  private let buffer: AlignedFloats
+  private let workers: Int
+
+  /// Allocates and writes a buffer; give it several times the last-level cache.
+  ///
+  /// - Throws: `AttentionError` when the system refuses the memory.
+  public init(
+    byteCount: Int, workers: Int, kernels: KernelTable = .active
+  ) throws(AttentionError) {
+    self.kernels = kernels
+    self.workers = workers
+    buffer = try AlignedFloats(
+      count: max(byteCount / MemoryLayout<Float>.size, workers), for: "bandwidth buffer")
+    // Pages that were never written are all the same page of zeros, which sits in the cache.
+    buffer.base.update(repeating: 1, count: buffer.count)
+  }
+
+  /// Reads the buffer once.
+  ///
+  /// - Returns: bytes a second, all workers together.
+  public func pass(on team: WorkerTeam) -> Double {
+    precondition(team.threadCount == workers, "the buffer was cut for \(workers) workers")
+    let elapsed = ContinuousClock().measure { team.run(self) }
+    return Double(buffer.count * MemoryLayout<Float>.size) / (elapsed / .seconds(1))
+  }
+
+  public func work(worker: Int) {
+    let first = buffer.count * worker / workers
+    let end = buffer.count * (worker + 1) / workers
+    _ = kernels.functions.pointee.read_floats(buffer.base + first, Int64(end - first))
+  }
+}

@@ -1,0 +1,66 @@
+import Attention
+import RealModule
+
+/// Query, key and value of one problem, in memory of their own.
+public struct ProblemTensors: Sendable {
+  /// `[b, h, nQ, d]`.
+  public let query: Tensor
+  /// `[b, hKV, nKV, d]`.
+  public let key: Tensor
+  /// `[b, hKV, nKV, dV]`.
+  public let value: Tensor
+
+  /// Tensors of zeros.
+  ///
+  /// - Throws: `AttentionError` when the system refuses the memory.
+  public init(_ shape: AttentionShape, layout: TensorLayout = .bhnd) throws(AttentionError) {
+    query = try Tensor(shape.query, layout: layout)
+    key = try Tensor(shape.key, layout: layout)
+    value = try Tensor(shape.value, layout: layout)
+  }
+
+  /// Independent standard normal elements: the same for the same shape and seed on every machine
+  /// whose logarithm and sine round alike.
+  ///
+  /// - Throws: `AttentionError` when the system refuses the memory.
+  public init(random shape: AttentionShape, seed: UInt64) throws(AttentionError) {
+    try self.init(shape)
+    var generator = SeededGenerator(seed: seed)
+    for tensor in [query, key, value] { tensor.fillWithNormals(&generator) }
+  }
+
+  /// The same elements, one finite one in four replaced by a neighbouring fp32 number.
+  ///
+  /// A neighbour is at most 2u away, u = 2^-24 being the relative error of one rounding, so the
+  /// root mean square of the change is at most u: as if every input had been rounded once more.
+  ///
+  /// - Throws: `AttentionError` when the system refuses the memory.
+  func perturbed(_ shape: AttentionShape, seed: UInt64) throws(AttentionError) -> ProblemTensors {
+    let copy = try ProblemTensors(shape, layout: query.layout)
+    var generator = SeededGenerator(seed: seed)
+    for (from, to) in [(query, copy.query), (key, copy.key), (value, copy.value)] {
+      for (index, element) in from.elements.enumerated() {
+        let choice = element.isFinite ? generator.next() >> 61 : 7
+        to.elements[index] = choice == 0 ? element.nextUp : choice == 1 ? element.nextDown : element
+      }
+    }
+    return copy
+  }
+}
+
+extension Tensor {
+  /// Box and Muller's transform: two normals from two uniforms. A note on the generation of random
+  /// normal deviates, Ann. Math. Statist. 29(2), 1958.
+  fileprivate func fillWithNormals(_ generator: inout SeededGenerator) {
+    let elements = elements
+    var index = 0
+    while index < elements.count {
+      // From (0, 1], for the logarithm's sake.
+      let radius = (-2 * Float.log(1 - Float.random(in: 0..<1, using: &generator))).squareRoot()
+      let angle = 2 * Float.pi * Float.random(in: 0..<1, using: &generator)
+      elements[index] = radius * Float.cos(angle)
+      if index + 1 < elements.count { elements[index + 1] = radius * Float.sin(angle) }
+      index += 2
+    }
+  }
+}

@@ -1,0 +1,31 @@
+extension MaskGrid {
+  /// From no pair of a cell to every pair.
+  private static let ramp: [Character] = [".", ":", "-", "=", "+", "*", "%", "#"]
+
+  /// The grid in characters, one line a row of cells: queries downwards, keys to the right.
+  public var text: String {
+    (0..<rowCount).map { row in
+      String((0..<columnCount).map { Self.character(share(row: row, column: $0)) })
+    }.joined(separator: "\n")
+  }
+
+  /// What a character stands for.
+  public var legend: String {
+    if isExact { return "one character a pair: # seen, . not" }
+    func block(_ length: Int, _ cells: Int) -> String {
+      length.isMultiple(of: cells)
+        ? "\(length / cells)" : "about \(SignificantDigits.three(Double(length) / Double(cells)))"
+    }
+    return "one character: \(block(queryLength, rowCount)) queries x "
+      + "\(block(keyLength, columnCount)) keys; . none seen, "
+      + "\(String(Self.ramp.dropFirst().dropLast())) some, # all"
+  }
+
+  /// `.` and `#` are kept for cells that are quite empty and quite full.
+  private static func character(_ share: Float) -> Character {
+    if share <= 0 { return ramp[0] }
+    if share >= 1 { return ramp[ramp.count - 1] }
+    let steps = ramp.count - 2
+    return ramp[1 + min(Int(share * Float(steps)), steps - 1)]
+  }
+}

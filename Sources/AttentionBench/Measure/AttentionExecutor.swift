@@ -1,0 +1,193 @@
+import Attention
+import MachineTopology
+
+/// Runs cells for real: tensors, plans and teams of bound workers on this machine.
+///
+/// Use it from the thread that made it: that thread is worker 0 of every team.
+public final class AttentionExecutor: CellExecutor {
+  /// Tensors and references of one size.
+  final class Loaded {
+    let problem: AttentionProblem
+    let query: Tensor
+    let key: Tensor
+    let value: Tensor
+    let output: Tensor
+    let check: AccuracyCheck
+    /// Full softmax attention on the checked rows, once it is known.
+    var fullRows: [OracleRow]?
+
+    init(_ problem: AttentionProblem, seed: UInt64) throws(AttentionError) {
+      self.problem = problem
+      query = try Tensor(problem.shape.query)
+      key = try Tensor(problem.shape.key)
+      value = try Tensor(problem.shape.value)
+      output = try Tensor(problem.shape.output)
+      check = AccuracyCheck(problem, seed: seed)
+    }
+  }
+
+  private let inputs: SweepInputs
+  private let seed: UInt64
+  private let cacheBytes: Int
+  private let placements: [SweepPlacement]
+  private let fma = FMARate()
+  private var teams: [WorkerTeam] = []
+  private var loaded: Loaded?
+
+  /// Starts the workers of all placements and reads their bindings back.
+  ///
+  /// - Parameter bestEffort: go on where a worker cannot be bound as asked.
+  /// - Throws: `TopologyError` when a worker cannot be started, or bound as asked.
+  public init(
+    placements: [SweepPlacement], inputs: SweepInputs, seed: UInt64, topology: MachineTopology,
+    bestEffort: Bool = false
+  ) throws(TopologyError) {
+    self.inputs = inputs
+    self.seed = seed
+    self.placements = placements
+    let caches = topology.caches.filter { !$0.cpuSet.intersection(topology.allowed).isEmpty }
+    let lastLevel = caches.map(\.level).max() ?? 0
+    cacheBytes = caches.filter { $0.level == lastLevel }.reduce(0) { $0 + $1.byteCount }
+    for placement in placements {
+      teams.append(
+        try WorkerTeam(
+          threads: placement.threads, binding: placement.binding, topology: topology,
+          bestEffort: bestEffort))
+    }
+    BLASLibrary.useOneThread()
+  }
+
+  deinit {
+    // Each team gives the thread the binding back that it found: last made, first gone.
+    while !teams.isEmpty { teams.removeLast() }
+  }
+
+  /// What the workers of a placement read back after they had bound themselves; nil for those that
+  /// are not bound.
+  public func bindings(of placement: SweepPlacement) -> [CPUSet?] {
+    placements.firstIndex(of: placement).map { teams[$0].bindings } ?? []
+  }
+
+  public func load(_ problem: AttentionProblem) throws {
+    loaded = nil
+    let tensors = try Loaded(problem, seed: seed)
+    switch inputs {
+    case .normal(let seed):
+      let team = try widestTeam()
+      for (role, tensor) in [tensors.query, tensors.key, tensors.value].enumerated() {
+        team.run(NormalFill(tensor, role: role, seed: seed))
+      }
+    case .tensors(let given):
+      given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
+    }
+    // Resident before anybody's memory is measured.
+    tensors.output.elements.update(repeating: .nan)
+    loaded = tensors
+  }
+
+  public func unload() { loaded = nil }
+
+  public func prepare(_ cell: SweepCell) throws -> any PreparedCell {
+    guard let loaded, loaded.problem == cell.problem else { throw ExecutorError.notLoaded(cell.id) }
+    return try PreparedAttention(cell, tensors: loaded, team: team(of: cell.placement))
+  }
+
+  public func flopRate(on placement: SweepPlacement) throws -> Double {
+    try fma.burst(on: team(of: placement))
+  }
+
+  public func readRate(on placement: SweepPlacement) throws -> Double? {
+    // Four times the last-level cache leaves at most a quarter of a pass in it.
+    let bytes = max(4 * cacheBytes, 64 << 20)
+    guard bytes < (MachineMemory.current()?.availableBytes ?? .max) / 8 else { return nil }
+    let team = try team(of: placement)
+    let probe = try ReadBandwidth(byteCount: bytes, workers: team.threadCount)
+    return SampleSummary((0..<5).map { _ in probe.pass(on: team) })?.median
+  }
+
+  private func team(of placement: SweepPlacement) throws -> WorkerTeam {
+    guard let index = placements.firstIndex(of: placement) else {
+      throw ExecutorError.unknownPlacement(placement)
+    }
+    return teams[index]
+  }
+
+  private func widestTeam() throws -> WorkerTeam {
+    guard let team = teams.max(by: { $0.threadCount < $1.threadCount }) else {
+      throw ExecutorError.noPlacement
+    }
+    return team
+  }
+}
+
+/// A misuse of an executor by its caller.
+public enum ExecutorError: Error, Equatable, CustomStringConvertible {
+  /// The cell's problem is not the loaded one.
+  case notLoaded(String)
+  /// The executor was made without this placement.
+  case unknownPlacement(SweepPlacement)
+  /// The executor was made without any placement.
+  case noPlacement
+
+  /// Which call was out of order.
+  public var description: String {
+    switch self {
+    case .notLoaded(let cell): "\(cell): its problem must be loaded before it is prepared"
+    case .unknownPlacement(let placement):
+      "\(placement.threads) threads on \(placement.binding): not a placement of this executor"
+    case .noPlacement: "an executor needs at least one placement"
+    }
+  }
+}
+
+/// A cell planned on real tensors.
+private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendable {
+  private let plan: any AttentionPlan
+  private let oracle: any AttentionOracle
+  private let tensors: AttentionExecutor.Loaded
+  private let team: WorkerTeam
+  private let operands: AttentionOperands
+
+  init(
+    _ cell: SweepCell, tensors: AttentionExecutor.Loaded, team: WorkerTeam
+  ) throws(AttentionError) {
+    plan = try cell.strategy.plan(for: cell.problem, on: team)
+    oracle = cell.strategy.oracle(for: cell.problem)
+    self.tensors = tensors
+    self.team = team
+    operands = AttentionOperands(
+      query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+      output: tensors.output.mutableView)
+  }
+
+  var workspaceBytes: Int { plan.workspaceBytes }
+
+  func arm() {
+    tensors.check.invalidate(operands.output)
+    // Workers that slept between two samples would make every sample pay for waking them.
+    team.run(self)
+  }
+
+  func run() throws { try plan.run(operands) }
+
+  func accuracy() throws -> ResultRow.Accuracy {
+    func references(_ oracle: any AttentionOracle) -> [OracleRow] {
+      tensors.check.references(
+        oracle, query: operands.query, key: operands.key, value: operands.value, on: team)
+    }
+    let full = tensors.fullRows ?? references(SoftmaxOracle(full: tensors.problem))
+    tensors.fullRows = full
+    let quality = tensors.check.distance(of: operands.output.reading, from: full)
+    let correctness = tensors.check.distance(
+      of: operands.output.reading, from: references(oracle))
+    var accuracy = ResultRow.Accuracy()
+    accuracy.relativeL2 = quality.relativeL2
+    accuracy.maximumAbsolute = quality.maximumAbsolute
+    accuracy.rowsChecked = tensors.check.positions.count
+    accuracy.oracleRelativeL2 = correctness.relativeL2
+    return accuracy
+  }
+
+  /// Nothing: a team that has just worked is awake.
+  func work(worker: Int) {}
+}

@@ -1,0 +1,62 @@
+import Attention
+
+/// Makes cells ready to run: the part of a sweep that touches tensors, threads and the machine.
+///
+/// One size at a time: `load`, any number of `prepare`, `unload`. Cells of a size share inputs and
+/// output, so a cell's results are there until another cell runs.
+public protocol CellExecutor: AnyObject {
+  /// Makes inputs and output of a problem resident.
+  ///
+  /// - Throws: when memory is refused or the inputs cannot be had.
+  func load(_ problem: AttentionProblem) throws
+  /// Gives the memory of `load` back. The cells that were prepared are gone by then.
+  func unload()
+  /// Plans a cell of the loaded problem.
+  ///
+  /// - Throws: when the strategy cannot serve the problem or memory is refused.
+  func prepare(_ cell: SweepCell) throws -> any PreparedCell
+  /// One short burst of fused multiply-adds on a placement's workers, in flop/s.
+  func flopRate(on placement: SweepPlacement) throws -> Double
+  /// The rate at which a placement's workers read memory, in bytes/s; nil when there was none to
+  /// read.
+  func readRate(on placement: SweepPlacement) throws -> Double?
+}
+
+/// A cell that is planned and can be run.
+public protocol PreparedCell: AnyObject {
+  /// What the plan holds beyond inputs and output, in bytes.
+  var workspaceBytes: Int { get }
+  /// Everything that belongs before a run and not into its time: workers awake, checked rows of
+  /// the output marked as not yet written.
+  func arm()
+  /// Computes attention once. This is what is timed.
+  func run() throws
+  /// Compares the output of the last run with the references.
+  func accuracy() throws -> ResultRow.Accuracy
+}
+
+/// Where finished cells go.
+public protocol ResultStore: AnyObject {
+  /// Keeps a finished cell and its samples.
+  ///
+  /// - Throws: `RecordError` when it cannot; the sweep ends then.
+  func append(_ row: ResultRow, samples: [SampleRow]) throws(RecordError)
+}
+
+extension RunDirectory: ResultStore {}
+
+/// Keeps finished cells in memory, for sweeps whose rows only serve a decision.
+public final class ResultCollector: ResultStore {
+  /// The rows so far, in the order they were finished.
+  public private(set) var rows: [ResultRow] = []
+  /// The samples so far.
+  public private(set) var samples: [SampleRow] = []
+
+  /// Empty.
+  public init() {}
+
+  public func append(_ row: ResultRow, samples taken: [SampleRow]) throws(RecordError) {
+    rows.append(row)
+    samples += taken
+  }
+}

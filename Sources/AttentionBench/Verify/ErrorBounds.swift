@@ -1,0 +1,44 @@
+import Attention
+import RealModule
+
+/// The largest errors that rounding explains, for one strategy on one problem.
+///
+/// Every input is an fp32 number that already stands for others as near as a rounding, u = 2^-24.
+/// The fp64 oracle is evaluated twice, on the inputs and on inputs moved by one such rounding, and
+/// the difference, the problem's own sensitivity, is the unit of the bounds: large logits and
+/// cancelling values make it larger for the oracle as they do for every fp32 computation. A sum of
+/// m products rounds m times; the errors are independent enough that their effect grows as sqrt(m)
+/// (Higham & Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
+/// Comput. 41(5), 2019). Scores sum over d, outputs and denominators over nKV; a weight and the
+/// final quotient round once each. So
+///
+///     bound = (sqrt(d) + sqrt(nKV) + 2) (sensitivity + u |reference|)
+///
+/// for the relative L2 error over all checked rows, and twice that for the largest single error,
+/// with largest values in place of norms. A key too many or too few changes the result by about
+/// 1/sqrt(nKV), which is above the bound up to some million keys.
+public struct ErrorBounds: Sendable, Hashable {
+  /// On the relative L2 error.
+  public let relativeL2: Double
+  /// On the absolute error of an output element.
+  public let maximum: Double
+  /// On the absolute error of a log-sum-exp.
+  public let logSumExp: Double
+
+  /// Bounds from what moving the inputs by a rounding did to the reference.
+  init(_ shape: AttentionShape, sensitivity: RowErrors) {
+    let roundings =
+      Double(shape.headDim).squareRoot() + Double(shape.keyLength).squareRoot() + 2
+    let unit = Double.exp2(-24)
+    relativeL2 = roundings * (sensitivity.relativeL2 + unit)
+    maximum = 2 * roundings * (sensitivity.maximum + unit * sensitivity.largestValue)
+    // The logarithm of a sum near 1 is near 0, while its error is that of the sum.
+    logSumExp =
+      2 * roundings * (sensitivity.logSumExp + unit * max(sensitivity.largestLogarithm, 1))
+  }
+
+  /// Whether errors are within the bounds. An error that is no number is not.
+  public func allow(_ errors: RowErrors) -> Bool {
+    errors.relativeL2 <= relativeL2 && errors.maximum <= maximum && errors.logSumExp <= logSumExp
+  }
+}

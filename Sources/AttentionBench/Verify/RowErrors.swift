@@ -1,0 +1,47 @@
+import Attention
+
+/// How far computed rows are from a reference, gathered row by row.
+public struct RowErrors: Sendable, Hashable {
+  /// The largest absolute error of an output element.
+  public private(set) var maximum = 0.0
+  /// The largest absolute error of a log-sum-exp; 0 where both are -inf.
+  public private(set) var logSumExp = 0.0
+  private var squaredError = 0.0
+  private var squaredReference = 0.0
+  private var largestReference = 0.0
+  private var largestLogSumExp = 0.0
+
+  /// The Euclidean norm of all errors over that of the reference: 0 where both are 0, infinite
+  /// where only the reference is.
+  public var relativeL2: Double {
+    squaredError == 0 ? 0 : (squaredError / squaredReference).squareRoot()
+  }
+
+  /// The largest absolute value of the reference.
+  var largestValue: Double { largestReference }
+  /// The largest magnitude of the reference's finite log-sum-exps.
+  var largestLogarithm: Double { largestLogSumExp }
+
+  /// Adds one row. Where the reference is not finite, as with a NaN in the user's own input, the
+  /// computed element must not be finite either.
+  mutating func add(_ row: OracleRow, reference: OracleRow) {
+    for (value, expected) in zip(row.output, reference.output) {
+      let error = Self.error(value, expected)
+      maximum = max(maximum, error)
+      squaredError += error * error
+      guard expected.isFinite else { continue }
+      squaredReference += expected * expected
+      largestReference = max(largestReference, abs(expected))
+    }
+    logSumExp = max(logSumExp, Self.error(row.logSumExp, reference.logSumExp))
+    if reference.logSumExp.isFinite {
+      largestLogSumExp = max(largestLogSumExp, abs(reference.logSumExp))
+    }
+  }
+
+  private static func error(_ value: Double, _ expected: Double) -> Double {
+    if value == expected { return 0 }
+    if value.isFinite && expected.isFinite { return abs(value - expected) }
+    return value.isNaN && expected.isNaN ? 0 : .infinity
+  }
+}

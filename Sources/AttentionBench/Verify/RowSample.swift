@@ -1,0 +1,43 @@
+import Attention
+import OrderedCollections
+
+/// One query row of one head.
+public struct SampledRow: Hashable, Sendable {
+  /// The sequence.
+  public let batch: Int
+  /// The query head.
+  public let head: Int
+  /// The query row.
+  public let row: Int
+}
+
+/// Query rows to check, drawn without repetition; all of them where they are few.
+public struct RowSample: Sendable {
+  /// The rows.
+  public let rows: [SampledRow]
+
+  /// Draws up to `limit` rows of a problem, the first and the last row of the last head among
+  /// them: edges are where masks go wrong.
+  ///
+  /// - Parameter limit: at least 1.
+  public init(_ shape: AttentionShape, limit: Int, seed: UInt64) {
+    let heads = shape.batch * shape.heads
+    let total = heads * shape.queryLength
+    func row(_ index: Int) -> SampledRow {
+      SampledRow(
+        batch: index / shape.queryLength / shape.heads,
+        head: index / shape.queryLength % shape.heads,
+        row: index % shape.queryLength)
+    }
+    guard limit < total else {
+      rows = (0..<total).map(row)
+      return
+    }
+    var chosen: OrderedSet = [total - shape.queryLength, total - 1]
+    var generator = SeededGenerator(seed: seed)
+    while chosen.count < limit {
+      chosen.append(Int.random(in: 0..<total, using: &generator))
+    }
+    rows = chosen.prefix(max(limit, 1)).map(row)
+  }
+}

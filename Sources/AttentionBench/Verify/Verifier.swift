@@ -1,0 +1,111 @@
+import Attention
+import MachineTopology
+
+/// Holds strategies to their definitions in fp64, on sampled query rows.
+///
+/// Whatever n, a row costs O(nKV (d + dV)): sampling makes 100k checkable.
+public struct Verifier: Sendable {
+  private let team: WorkerTeam
+  private let rowLimit: Int
+  private let seed: UInt64
+  private let memoryLimit: ByteCount
+
+  /// A verifier that runs strategies on `team`.
+  ///
+  /// - Parameters:
+  ///   - rowLimit: query rows checked for each strategy and problem, at least 1.
+  ///   - seed: chooses the rows.
+  ///   - memoryLimit: a strategy whose workspace is larger is skipped.
+  public init(team: WorkerTeam, rowLimit: Int, seed: UInt64, memoryLimit: ByteCount) {
+    self.team = team
+    self.rowLimit = rowLimit
+    self.seed = seed
+    self.memoryLimit = memoryLimit
+  }
+
+  /// Runs a strategy on a problem and compares sampled rows with its oracle; of the exact class,
+  /// with full softmax attention too.
+  ///
+  /// The output is filled with NaN first, so that an element the strategy forgets shows.
+  public func verify(
+    _ strategy: any AttentionStrategy, on problem: AttentionProblem, tensors: ProblemTensors
+  ) -> Verification {
+    let outcome: Verification.Outcome
+    do throws(AttentionError) {
+      let work = try strategy.work(for: problem, threads: team.threadCount)
+      let needed = ByteCount(work.workspaceBytes)
+      outcome =
+        needed > memoryLimit
+        ? .skipped(needed: needed, limit: memoryLimit)
+        : try compare(strategy, problem, tensors)
+    } catch {
+      outcome = .refused(error)
+    }
+    return Verification(
+      strategy: strategy.spec(for: problem), operatorClass: type(of: strategy).operatorClass,
+      outcome: outcome)
+  }
+
+  private func compare(
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ tensors: ProblemTensors
+  ) throws(AttentionError) -> Verification.Outcome {
+    let result = try run(strategy, problem, tensors)
+    let sample = RowSample(problem.shape, limit: rowLimit, seed: seed)
+    let moved = try tensors.perturbed(problem.shape, seed: seed)
+    let own = strategy.oracle(for: problem)
+    let full =
+      type(of: strategy).operatorClass == .exact ? SoftmaxOracle(full: problem) : nil
+
+    var errors = RowErrors()
+    var errorsToFull = RowErrors()
+    var sensitivity = RowErrors()
+    for row in sample.rows {
+      let reference = own.row(row, of: tensors)
+      let found = result.row(row)
+      errors.add(found, reference: reference)
+      sensitivity.add(own.row(row, of: moved), reference: reference)
+      if let full { errorsToFull.add(found, reference: full.row(row, of: tensors)) }
+    }
+    let bounds = ErrorBounds(problem.shape, sensitivity: sensitivity)
+    let worse = bounds.allow(errors) && !bounds.allow(errorsToFull) ? errorsToFull : errors
+    let comparison = Verification.Comparison(
+      errors: worse, bounds: bounds, rowsChecked: sample.rows.count)
+    return bounds.allow(worse) ? .pass(comparison) : .fail(comparison)
+  }
+
+  private func run(
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ tensors: ProblemTensors
+  ) throws(AttentionError) -> StrategyResult {
+    let result = StrategyResult(
+      output: try Tensor(problem.shape.output), logSumExp: try Tensor(problem.shape.logSumExp))
+    result.output.elements.update(repeating: .nan)
+    result.logSumExp.elements.update(repeating: .nan)
+    try strategy.plan(for: problem, on: team).run(
+      AttentionOperands(
+        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+        output: result.output.mutableView, logSumExp: result.logSumExp.mutableView))
+    return result
+  }
+}
+
+/// What a strategy computed.
+private struct StrategyResult {
+  let output: Tensor
+  let logSumExp: Tensor
+
+  func row(_ place: SampledRow) -> OracleRow {
+    let shape = output.shape
+    let index = (place.batch * shape.heads + place.head) * shape.rows + place.row
+    let row = output.elements[index * shape.columns..<(index + 1) * shape.columns]
+    return OracleRow(
+      output: row.map(Double.init), logSumExp: Double(logSumExp.elements[index]))
+  }
+}
+
+extension AttentionOracle {
+  fileprivate func row(_ place: SampledRow, of tensors: ProblemTensors) -> OracleRow {
+    row(
+      query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+      batch: place.batch, head: place.head, row: place.row)
+  }
+}

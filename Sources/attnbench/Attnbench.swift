@@ -1,0 +1,78 @@
+import ArgumentParser
+import Attention
+import AttentionBench
+import Foundation
+import Suggestions
+
+/// `attnbench`: the root of the commands.
+struct Attnbench: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "attnbench",
+    abstract: "Measures, checks and chooses CPU attention.",
+    discussion: """
+      Example: attnbench sweep --n 1k..100k -o out && attnbench plot out
+      Exit codes: 0 ok, 1 failure or mismatch, 64 usage, 130 interrupted with results kept.
+      """,
+    version: AttnbenchVersion.current,
+    subcommands: [
+      SweepCommand.self,
+      RecommendCommand.self,
+      VerifyCommand.self,
+      RunCommand.self,
+      PlotCommand.self,
+      ListCommand.self,
+      MaskCommand.self,
+    ])
+
+  /// What the user types after `attnbench`.
+  static var commandNames: [String] {
+    configuration.subcommands.flatMap { command in
+      [command.configuration.commandName ?? ""] + command.configuration.aliases
+    }
+  }
+}
+
+/// The entry of the process.
+@main
+enum Main {
+  /// What became of OpenBLAS's environment variables; settled first of all.
+  static let blasEnvironment = BLASEnvironment.prepare(arguments: CommandLine.arguments)
+
+  static func main() {
+    _ = blasEnvironment
+    // A file size limit shall fail the write, which is reported, not end the process.
+    signal(SIGXFSZ, SIG_IGN)
+    do {
+      if let problem = KernelTable.environmentProblem { throw problem }
+      try refuseUnknownCommand(CommandLine.arguments.dropFirst().first)
+      var command = try Attnbench.parseAsRoot()
+      try command.run()
+    } catch {
+      leave(CommandExit.outcome(of: error))
+    }
+  }
+
+  /// The argument parser calls a misspelt command an unexpected argument and suggests nothing.
+  private static func refuseUnknownCommand(_ word: String?) throws(UsageError) {
+    let names = Attnbench.commandNames
+    guard let word, !word.hasPrefix("-"), word != "help", !names.contains(word) else { return }
+    let nearest = NearestName.suggestions(for: word, among: names).first
+    let advice =
+      nearest.map { "did you mean '\($0)'?" } ?? "there are \(names.joined(separator: ", "))"
+    throw UsageError("unknown command '\(word)'; \(advice) (attnbench --help)")
+  }
+
+  private static func leave(_ outcome: CommandExit.Outcome) -> Never {
+    guard let message = outcome.message else { exit(outcome.code.rawValue) }
+    guard outcome.isData else {
+      Terminal.say(message)
+      exit(outcome.code.rawValue)
+    }
+    do {
+      try Terminal.print(message)
+      exit(outcome.code.rawValue)
+    } catch {
+      leave(CommandExit.outcome(of: error))
+    }
+  }
+}

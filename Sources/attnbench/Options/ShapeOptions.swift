@@ -1,0 +1,40 @@
+import ArgumentParser
+import Attention
+import AttentionBench
+
+/// The sizes of a problem other than its query length.
+struct ShapeOptions: ParsableArguments {
+  @Option(parsing: .unconditional, help: "Sequences.")
+  var batch = 1
+
+  @Option(parsing: .unconditional, help: "Query heads.")
+  var heads = 4
+
+  @Option(parsing: .unconditional, help: "Key/value heads (default: as many as --heads).")
+  var kvHeads: Int?
+
+  @Option(parsing: .unconditional, help: "Dimension of queries and keys.")
+  var headDim = 64
+
+  @Option(parsing: .unconditional, help: "Dimension of values (default: as --head-dim).")
+  var valueDim: Int?
+
+  @Option(
+    name: .customLong("n-kv"), parsing: .unconditional,
+    help: "Keys, as 1000, 1k or 1Ki (default: as many as queries).")
+  var keyLength: String?
+
+  /// The shape with `n` query rows.
+  ///
+  /// - Throws: `UsageError` naming the option at fault, or `PlanError` for `--n-kv`.
+  func shape(queryLength n: Int) throws -> AttentionShape {
+    let keys = try keyLength.map { try SizeText.parse($0, argument: "--n-kv") }
+    do throws(AttentionError) {
+      return try AttentionShape(
+        batch: batch, heads: heads, kvHeads: kvHeads, queryLength: n, keyLength: keys,
+        headDim: headDim, valueDim: valueDim)
+    } catch {
+      throw UsageError(naming: error)
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import ArgumentParser
+import Attention
+
+/// `--strategy`, a list.
+struct StrategyOptions: ParsableArguments {
+  @Option(
+    name: .customLong("strategy"),
+    help: "Strategies, as 'exact,flash,window(512, sinks: 4)' (default: all; see attnbench list).")
+  var list: String?
+
+  /// The strategies asked for; all with their default parameters where none was.
+  ///
+  /// - Throws: `UsageError` with the nearest name.
+  func strategies(of registry: StrategyRegistry = .standard) throws(UsageError)
+    -> [any AttentionStrategy]
+  {
+    do throws(AttentionError) {
+      if let list { return try registry.strategies(list) }
+      return try registry.defaults()
+    } catch {
+      throw UsageError(strategy: error)
+    }
+  }
+}
+
+extension StrategyOptions {
+  /// The one strategy that a text such as `window(8)` names.
+  ///
+  /// - Throws: `UsageError` with the nearest name.
+  static func strategy(
+    _ text: String, of registry: StrategyRegistry = .standard
+  ) throws(UsageError) -> any AttentionStrategy {
+    do throws(AttentionError) {
+      return try registry.strategy(text)
+    } catch {
+      throw UsageError(strategy: error)
+    }
+  }
+}
+
+extension UsageError {
+  /// An error about a strategy's name or parameters, with the way to their list.
+  init(strategy error: AttentionError) {
+    self.init("\(error) (attnbench list)")
+  }
+}

@@ -1,0 +1,75 @@
+import ArgumentParser
+import AttentionBench
+
+/// `attnbench plot`: pictures of a sweep.
+struct PlotCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plot",
+    abstract: "Draw the results of a sweep with gnuplot.",
+    discussion: """
+      Each picture lies beside the gnuplot script that drew it.
+      Example: attnbench plot out --kind scaling,speedup --format svg
+      """)
+
+  @Argument(help: "The directory that a sweep wrote.")
+  var directory: String
+
+  @Option(help: "Pictures: scaling, speedup, memory, efficiency (default: all).")
+  var kind: String?
+
+  @Option(help: "Formats: svg, png (default: both).")
+  var format: String?
+
+  @Flag(help: "Draw in characters on the terminal; files only where -o asks for them.")
+  var terminal = false
+
+  @Option(
+    name: [.customShort("o"), .customLong("output")],
+    help: "Where the pictures go (default: beside the results).")
+  var output: String?
+
+  private static let terminalLines = 24
+
+  mutating func run() throws {
+    let kinds = try kind.map { try NameList.parse($0, option: "--kind") } ?? PlotKind.allCases
+    let formats =
+      try format.map { try NameList.parse($0, option: "--format") }
+      ?? GnuplotScript.Format.allCases
+    let results = try RunDirectory.readResults(in: directory)
+    for note in results.notes { Terminal.say("note: \(note)") }
+    let gnuplot = try Gnuplot()
+    let figures = try figures(kinds, results.rows)
+
+    if terminal {
+      for figure in figures {
+        try Terminal.print(
+          gnuplot.text(figure, columns: Terminal.columns, lines: Self.terminalLines))
+      }
+      if output == nil { return }
+    }
+    let target = output ?? directory
+    if output != nil { try RunDirectory.createDirectory(target) }
+    for figure in figures {
+      for path in try gnuplot.draw(figure, formats: formats, in: target) {
+        try Terminal.print(path)
+      }
+    }
+  }
+
+  /// The figures that the rows allow. A kind that was asked for by name must be among them.
+  private func figures(_ kinds: [PlotKind], _ rows: [ResultRow]) throws -> [Figure] {
+    // A sweep that was killed early has no description yet; its rows can be drawn all the same.
+    let machine = (try? RunDirectory.readMetadata(in: directory))?.machine.cpuModel ?? ""
+    var figures: [Figure] = []
+    for kind in kinds {
+      do throws(PlotError) {
+        figures.append(try kind.figure(rows: rows, machine: machine))
+      } catch {
+        guard self.kind == nil, case .nothingToDraw = error else { throw error }
+        Terminal.say("note: \(error)")
+      }
+    }
+    if figures.isEmpty { throw CommandFailure("\(directory): no picture could be drawn") }
+    return figures
+  }
+}

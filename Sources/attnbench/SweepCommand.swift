@@ -1,0 +1,216 @@
+import ArgumentParser
+import Attention
+import AttentionBench
+import Foundation
+import MachineTopology
+import TensorFiles
+
+/// `attnbench sweep`: times strategies over a range of sizes.
+struct SweepCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sweep", abstract: "Time strategies over a range of sizes.",
+    discussion: """
+      Writes results.csv (a row a cell), samples.csv (a row a sample), meta.json and plots. Every \
+      finished cell is on disk at once; Ctrl-C keeps them and --resume goes on.
+      Example: attnbench sweep --n 1k..16k --strategy 'exact,flash,window(512)' -o out
+      """)
+
+  @Option(help: "Sizes: 1k..100k doubles, :linear=10 and :per-octave=2 change that; or 1k,5000.")
+  var n = "1k..100k"
+
+  @OptionGroup var strategyOptions: StrategyOptions
+  @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
+  @OptionGroup(title: "Mask") var maskOptions: MaskOptions
+
+  @Option(help: "Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX].")
+  var inputs: String?
+
+  @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
+  @OptionGroup(title: "Limits") var limitOptions: LimitOptions
+
+  @Option(help: "Seed of the inputs, the order and the checked rows.")
+  var seed: UInt64 = 1
+
+  @Option(help: "Order of the cells in a round: random or serial.")
+  var order = SweepLimits.Order.random
+
+  @Option(name: [.customShort("o"), .long], help: "Directory for the results.")
+  var output: String?
+
+  @Flag(help: "Go on with the results in the directory: finished cells are not run again.")
+  var resume = false
+
+  @Flag(help: "Resume even if machine, build or options differ.")
+  var force = false
+
+  @Flag(help: "Show the cells, predicted times and memory, and what would be skipped; run nothing.")
+  var dryRun = false
+
+  @OptionGroup var blasOptions: BLASOptions
+
+  mutating func run() throws {
+    let stop = StopFlag()
+    let signals = InterruptSignals(stop)
+    defer { signals.restore() }
+    let setup = try setup()
+    blasOptions.announce()
+    let executor = try AttentionExecutor(
+      placements: setup.plan.placements, inputs: setup.inputs, seed: seed,
+      topology: setup.topology, bestEffort: threadOptions.bestEffortBind)
+    if dryRun { return try preview(setup, executor) }
+
+    let directory = try RunDirectory(path: try directoryPath(), resuming: resume)
+    var metadata = try metadata(of: setup, in: directory)
+    try directory.write(metadata)
+    SweepReport.header(setup, metadata, executor, directory).forEach(Terminal.say)
+    let printer = ProgressPrinter()
+    let engine = SweepEngine(
+      plan: setup.plan, limits: setup.limits,
+      instruments: SweepEngine.Instruments(
+        executor: executor, clock: MonotonicClock(),
+        probe: HostProbe(cpus: setup.topology.allowed), store: directory),
+      labels: RowLabels(
+        runID: metadata.runID,
+        build: ResultRow.Build(blasCore: metadata.blas.core, isa: metadata.isaChosen)),
+      earlierRows: directory.earlierRows,
+      secondsBefore: max(0, Date().timeIntervalSince(metadata.startedAt)), stop: stop,
+      emit: printer.show)
+    let outcome: SweepEngine.Outcome
+    do {
+      outcome = try engine.run()
+      printer.finish()
+    } catch {
+      printer.finish()
+      throw error
+    }
+    metadata.endedAt = Date()
+    metadata.loadAfter = RunMetadata.loadAverages
+    metadata.completed = !outcome.wasInterrupted
+    metadata.ceilings = (metadata.ceilings ?? []) + outcome.ceilings
+    try directory.write(metadata)
+    signals.restore()
+    try SweepReport.conclude(
+      rows: directory.earlierRows + outcome.rows, plan: setup.plan, metadata, directory.layout)
+    if outcome.wasInterrupted {
+      Terminal.say("interrupted; --resume -o \(directory.layout.directory) goes on")
+      throw CommandExit.interrupted
+    }
+  }
+}
+
+extension SweepLimits.Order: ExpressibleByArgument {}
+
+extension SweepCommand {
+  /// Everything that follows from the options and the machine.
+  struct Setup {
+    let topology: MachineTopology
+    let plan: SweepPlan
+    let limits: SweepLimits
+    let inputs: SweepInputs
+    let options: [String: String]
+  }
+
+  private func setup() throws -> Setup {
+    let topology = try MachineTopology.host()
+    let sizes = try SizeList(parsing: n).sizes
+    let strategies = try strategyOptions.strategies()
+    let binding = try threadOptions.binding()
+    let placements = try threadOptions.counts(on: topology).map { threads in
+      try SweepPlacement(threads: threads, binding: binding, topology: topology)
+    }
+    var limits = try limitOptions.limits(
+      available: MachineMemory.current()?.availableBytes ?? .max)
+    limits.order = order
+    let given = try inputs.map { try InputTensors(TensorReference($0)) }
+    try given?.check(sizes: sizes)
+    let plan = try SweepPlan(
+      sizes: sizes, strategies: strategies, placements: placements, seed: seed
+    ) { n in
+      try maskOptions.problem(
+        try given.map { try $0.shape(n: n) } ?? shapeOptions.shape(queryLength: n))
+    }
+    return Setup(
+      topology: topology, plan: plan, limits: limits,
+      inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
+      options: options(plan, limits))
+  }
+
+  /// The options with their defaults, in the command line's own spelling.
+  private func options(_ plan: SweepPlan, _ limits: SweepLimits) -> [String: String] {
+    let shape = plan.cells.first?.problem.shape
+    let strategies = strategyOptions.list ?? StrategyRegistry.standard.families.map { $0.name }
+      .joined(separator: ",")
+    var options = [
+      "--n": plan.sizes.map(String.init).joined(separator: ","), "--strategy": strategies,
+      "--threads": plan.placements.map { "\($0.threads)" }.joined(separator: ","),
+      "--bind": plan.placements.last.map { "\($0.binding)" } ?? "none", "--seed": "\(seed)",
+      "--min-samples": "\(limits.minimumSamples)",
+      "--rel-ci": String(format: "%g%%", 100 * limits.relativeInterval),
+      "--cell-timeout": String(format: "%gs", limits.cellTimeout),
+      "--budget": limits.budget.map { String(format: "%gs", $0) } ?? "none",
+      "--max-memory": limits.wording.memory, "--order": order.rawValue,
+      "--causal": "\(maskOptions.causal)",
+    ]
+    if let shape {
+      options["--batch"] = "\(shape.batch)"
+      options["--heads"] = "\(shape.heads)"
+      options["--kv-heads"] = "\(shape.kvHeads)"
+      options["--head-dim"] = "\(shape.headDim)"
+      options["--value-dim"] = "\(shape.valueDim)"
+    }
+    options["--n-kv"] = shapeOptions.keyLength
+    options["--align"] = maskOptions.align?.rawValue
+    options["--query-offset"] = maskOptions.queryOffset.map { "\($0)" }
+    options["--scale"] = maskOptions.scale.map { "\($0)" }
+    options["--inputs"] = inputs
+    return options
+  }
+
+  private func directoryPath() throws(UsageError) -> String {
+    if let output { return output }
+    if resume { throw UsageError("--resume: say which results with -o DIR") }
+    let style = Date.ISO8601FormatStyle(
+      dateSeparator: .omitted, timeSeparator: .omitted, timeZone: .current)
+    let stamp = Date().formatted(style.year().month().day().time(includingFractionalSeconds: false))
+    return "attnbench-\(stamp)"
+  }
+
+  /// The run's description: a new one, or the earlier one when its run goes on.
+  private func metadata(of setup: Setup, in directory: RunDirectory) throws -> RunMetadata {
+    let removed = Main.blasEnvironment.removed
+    let note =
+      removed.isEmpty
+      ? BLASSettings.inForce().first.map { "\($0) in force" }
+      : "\(removed.joined(separator: ", ")) ignored"
+    var metadata = RunMetadata.host(
+      argv: CommandLine.arguments, options: setup.options, seed: seed, topology: setup.topology,
+      blasNote: note)
+    guard resume, !directory.earlierRows.isEmpty else { return metadata }
+    for note in directory.notes { Terminal.say("note: \(note)") }
+    let earlier = try RunDirectory.readMetadata(in: directory.layout.directory)
+    let differences = metadata.differences(from: earlier)
+    guard differences.isEmpty || force else {
+      throw CommandFailure(
+        "\(directory.layout.directory) cannot be resumed: \(differences.joined(separator: "; ")); "
+          + "--force mixes the results all the same, another -o keeps them apart")
+    }
+    for difference in differences { Terminal.say("warning: resumed although \(difference)") }
+    metadata.runID = earlier.runID
+    metadata.startedAt = earlier.startedAt
+    metadata.loadBefore = earlier.loadBefore
+    metadata.ceilings = earlier.ceilings
+    return metadata
+  }
+
+  private func preview(_ setup: Setup, _ executor: AttentionExecutor) throws {
+    var forecast = SweepForecast()
+    for placement in setup.plan.placements {
+      let bursts = try (0..<3).map { _ in try executor.flopRate(on: placement) }
+      if let rate = SampleSummary(bursts)?.median {
+        forecast.learn(flopRate: rate, threads: placement.threads)
+      }
+    }
+    try SweepReport.print(
+      SweepPreview(plan: setup.plan, limits: setup.limits, forecast: forecast))
+  }
+}

@@ -1,0 +1,48 @@
+import Foundation
+
+/// The two output streams: data goes to standard output, everything said about it to standard
+/// error.
+enum Terminal {
+  /// Writes one line to standard error.
+  static func say(_ line: String) {
+    // Nobody is left to tell when this stream fails.
+    try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
+  }
+
+  /// Writes one line of data to standard output.
+  ///
+  /// - Throws: `CommandFailure`: data that did not arrive, on a full disk for one, must not look
+  ///   like success.
+  static func print(_ line: String) throws(CommandFailure) {
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
+    } catch {
+      throw CommandFailure("cannot write to standard output: \(String(cString: strerror(errno)))")
+    }
+  }
+
+  /// Whether standard output is a terminal that moves its cursor.
+  static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 && !isDumb }
+
+  /// Whether standard error is a terminal that moves its cursor: progress may overwrite itself.
+  static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 && !isDumb }
+
+  /// Whether colour may be used on standard output: <https://no-color.org>.
+  static var allowsColor: Bool {
+    outputIsTerminal && (environment["NO_COLOR"] ?? "").isEmpty
+  }
+
+  /// Whether lines on a terminal may be overwritten: who wants no colours wants no escape codes.
+  static var allowsRewriting: Bool { (environment["NO_COLOR"] ?? "").isEmpty }
+
+  /// Columns of the terminal; `COLUMNS` where it is set, 80 where nothing is known.
+  static var columns: Int {
+    if let columns = environment["COLUMNS"].flatMap(Int.init), columns > 0 { return columns }
+    var size = winsize()
+    let isKnown = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
+    return isKnown ? Int(size.ws_col) : 80
+  }
+
+  private static var isDumb: Bool { environment["TERM"] == "dumb" }
+  private static var environment: [String: String] { ProcessInfo.processInfo.environment }
+}

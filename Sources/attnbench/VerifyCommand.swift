@@ -1,0 +1,124 @@
+import ArgumentParser
+import Attention
+import AttentionBench
+import Foundation
+import MachineTopology
+import TensorFiles
+
+/// `attnbench verify`: is every strategy what it says it is?
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Compare strategies with their definitions in fp64.",
+    discussion: """
+      Without --n and --inputs: random shapes, the real tensors of the repository where they are \
+      found, and two larger sizes. One line a strategy and problem; exit code 1 on any FAIL. \
+      Errors are held to the error that rounding the inputs makes, times the roundings of a sum.
+      Example: attnbench verify --n 1000,100k --strategy flash,linear --causal
+      """)
+
+  @Option(help: "Query lengths, as 128,1000 or 1k..100k.")
+  var n: String?
+
+  @OptionGroup var strategy: StrategyOptions
+  @OptionGroup var shape: ShapeOptions
+  @OptionGroup var mask: MaskOptions
+
+  @Option(help: "Tensors of your own, as FILE.safetensors or FILE.safetensors:PREFIX.")
+  var inputs: [String] = []
+
+  @Option(help: "Order of the axes in --inputs: bhnd or bnhd.")
+  var layout = TensorLayout.bhnd
+
+  @Option(parsing: .unconditional, help: "Query rows checked for each strategy and problem.")
+  var rows = 64
+
+  @Option(parsing: .unconditional, help: "Seed of shapes, tensors and rows.")
+  var seed: UInt64 = 1
+
+  @OptionGroup var threads: ThreadOptions
+  @OptionGroup var blas: BLASOptions
+
+  /// The cut of real tensors that the repository ships.
+  private static let shippedTensors = "Tests/Fixtures/real/minilm-n512-layers0and3.safetensors"
+
+  mutating func run() throws {
+    guard rows >= 1 else {
+      throw UsageError("--rows \(rows): at least 1 row must be checked; leave it out for 64")
+    }
+    let strategies = try strategy.strategies()
+    let topology = try MachineTopology.host()
+    let workers = try threads.count(on: topology)
+    let problems = try problems()
+    let team = try threads.team(of: workers, on: topology)
+    blas.announce()
+
+    let available = MachineMemory.current()?.availableBytes ?? .max
+    let verifier = Verifier(
+      team: team, rowLimit: rows, seed: seed,
+      memoryLimit: MemoryLimit.available(try Percent(parsing: "80%", argument: "--max-memory"))
+        .resolved(available: ByteCount(available)))
+    var tally = VerifyTally()
+    try Terminal.print(VerifyLine.header)
+    for problem in problems {
+      let tensors = try problem.tensors()
+      for strategy in strategies {
+        let result = verifier.verify(strategy, on: problem.problem, tensors: tensors)
+        tally.add(result)
+        try Terminal.print(VerifyLine.text(result, problem))
+      }
+    }
+    try Terminal.print(tally.summary)
+    if tally.failed > 0 { throw CommandExit.failure }
+  }
+
+  private func problems() throws -> [VerificationProblem] {
+    let files = try inputs.flatMap { try fileProblems($0) }
+    if n == nil, !inputs.isEmpty { return files }
+    if let n {
+      return try files + SizeList(parsing: n).sizes.map { try sized($0, causal: mask.causal) }
+    }
+    // The user's own shape options hold for the larger sizes; the others have their own shapes.
+    return try VerificationProblem.randomShapes(count: 12, seed: seed) + shippedProblems()
+      + [sized(1000, causal: mask.causal), sized(5000, causal: true)]
+  }
+
+  private func sized(_ n: Int, causal: Bool) throws -> VerificationProblem {
+    VerificationProblem(
+      try mask.problem(try shape.shape(queryLength: n), causal: causal),
+      source: .random(seed: seed), name: "random")
+  }
+
+  private func fileProblems(_ argument: String) throws -> [VerificationProblem] {
+    let file = try InputFiles.problem(inputs: argument, layout: layout)
+    return [
+      VerificationProblem(
+        try mask.problem(file.shape), source: .file(file), name: Self.shortName(argument))
+    ]
+  }
+
+  /// Both layers, with and without a causal mask.
+  private func shippedProblems() throws -> [VerificationProblem] {
+    guard FileManager.default.fileExists(atPath: Self.shippedTensors) else {
+      Terminal.say(
+        "note: real tensors not checked: there is no \(Self.shippedTensors) here; run in the "
+          + "repository, or give --inputs FILE.safetensors")
+      return []
+    }
+    return try ["layer0", "layer3"].flatMap { layer in
+      let argument = "\(Self.shippedTensors):\(layer)"
+      let file = try InputFiles.problem(inputs: argument, layout: .bhnd)
+      return try [false, true].map { causal in
+        VerificationProblem(
+          try AttentionProblem(file.shape, causal: causal), source: .file(file),
+          name: Self.shortName(argument))
+      }
+    }
+  }
+
+  private static func shortName(_ argument: String) -> String {
+    argument.split(separator: "/").last.map(String.init) ?? argument
+  }
+}
+
+extension TensorLayout: ExpressibleByArgument {}
