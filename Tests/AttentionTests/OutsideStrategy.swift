@@ -1,9 +1,8 @@
 import Attention
-import MachineTopology
 
 /// A strategy as somebody outside the package would add it: a key pattern handed to the softmax
 /// engine, nothing else. A query sees its own block of `size` keys and the block before it.
-struct BlockDiagonalAttention: AttentionStrategy {
+struct BlockDiagonalAttention: PatternStrategy {
   static let name = "blockdiagonal"
   static let operatorClass = OperatorClass.restricted
   static let summary = "the own block of keys and the one before"
@@ -20,18 +19,6 @@ struct BlockDiagonalAttention: AttentionStrategy {
 
   func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     BlockDiagonalPattern(geometry: geometry, size: size)
-  }
-
-  func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try SoftmaxEngine().plan(for: problem, on: team) { pattern(for: $0) }
   }
 }
 

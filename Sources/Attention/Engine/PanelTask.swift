@@ -1,5 +1,5 @@
-/// A piece of a pass for one worker: some consecutive panels of one class of rows of one key/value
-/// head.
+/// A piece of a pass for one worker: some consecutive panels of one class of rows of one
+/// key/value head.
 struct PanelTask: Sendable {
   /// Batch entry.
   let batch: Int

@@ -87,32 +87,30 @@ import Testing
           generator.normal() + Float(row) * size / 4
         }
         let values = RowTable(count: count, columns: valueDim) { _, _ in generator.normal() }
-        for vectors in kernel.vectorCounts {
-          for first in 0...kernel.vectorCounts.upperBound - vectors {
-            var panel = Panel(
-              lanes: lanes, headDim: headDim, valueDim: valueDim, &generator, size: size)
-            // In two calls, so that the second meets a state.
-            let split = count / 3
-            panel.withKernelPanel { panel in
-              keys.withReading { keys in
-                values.withReading { values in
-                  if split > 0 {
-                    kernel.functions.attend(
-                      &panel, keys, values, Int32(split), Int32(first), Int32(vectors))
-                  }
+        for (first, vectors) in kernel.vectorRanges {
+          var panel = Panel(
+            lanes: lanes, headDim: headDim, valueDim: valueDim, &generator, size: size)
+          // In two calls, so that the second meets a state.
+          let split = count / 3
+          panel.withKernelPanel { panel in
+            keys.withReading { keys in
+              values.withReading { values in
+                if split > 0 {
                   kernel.functions.attend(
-                    &panel, keys + split, values + split, Int32(count - split), Int32(first),
-                    Int32(vectors))
+                    &panel, keys, values, Int32(split), Int32(first), Int32(vectors))
                 }
+                kernel.functions.attend(
+                  &panel, keys + split, values + split, Int32(count - split), Int32(first),
+                  Int32(vectors))
               }
             }
-            let used = first * width..<(first + vectors) * width
-            let matches = (0..<lanes).allSatisfy {
-              panel.holds($0, keys, values, seen: used.contains($0) ? Array(0..<count) : [])
-            }
-            #expect(
-              matches, "\(count) keys, d \(headDim), e \(valueDim), vectors \(first) + \(vectors)")
           }
+          let used = first * width..<(first + vectors) * width
+          let matches = (0..<lanes).allSatisfy {
+            panel.holds($0, keys, values, seen: used.contains($0) ? Array(0..<count) : [])
+          }
+          #expect(
+            matches, "\(count) keys, d \(headDim), e \(valueDim), vectors \(first) + \(vectors)")
         }
       }
     }
@@ -137,8 +135,8 @@ import Testing
         func sees(_ lane: Int, _ key: Int) -> Bool {
           lower[lane] <= firstKey + Int32(key) && firstKey + Int32(key) < upper[lane]
         }
-        for vector in 0..<lanes / width {
-          let own = vector * width..<(vector + 1) * width
+        for (first, vectors) in kernel.vectorRanges {
+          let own = first * width..<(first + vectors) * width
           let seen = (0..<count).map { key in own.contains { sees($0, key) } }
           let keys = RowTable(count: count, columns: headDim) { row, _ in
             seen[row] ? generator.normal() : .nan
@@ -152,7 +150,8 @@ import Testing
             keys.withReading { keys in
               values.withReading { values in
                 kernel.functions.attend_masked(
-                  &panel, keys, values, Int32(count), Int32(vector), firstKey, lower, upper)
+                  &panel, keys, values, Int32(count), Int32(first), Int32(vectors), firstKey, lower,
+                  upper)
               }
             }
           }
@@ -161,7 +160,8 @@ import Testing
               lane, keys, values,
               seen: own.contains(lane) ? (0..<count).filter { sees(lane, $0) } : [])
           }
-          #expect(matches, "\(count) keys, d \(headDim), e \(valueDim), vector \(vector)")
+          #expect(
+            matches, "\(count) keys, d \(headDim), e \(valueDim), vectors \(first) + \(vectors)")
         }
       }
     }

@@ -14,6 +14,12 @@ struct KernelFixture: Sendable, CustomTestStringConvertible {
   var lanes: Int { table.panelLanes }
   var vectorLanes: Int { table.vectorLanes }
   var vectorCounts: ClosedRange<Int> { 1...lanes / vectorLanes }
+  /// Every run of vectors within a panel.
+  var vectorRanges: [(first: Int, vectors: Int)] {
+    vectorCounts.flatMap { vectors in
+      (0...vectorCounts.upperBound - vectors).map { (first: $0, vectors: vectors) }
+    }
+  }
   /// Counts of keys around one and two tiles.
   var counts: ClosedRange<Int> { 1...2 * table.tileKeys + 1 }
 }

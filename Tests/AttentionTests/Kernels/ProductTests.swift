@@ -77,23 +77,25 @@ import Testing
         let weights = (0..<count * lanes).map {
           $0 / lanes == count - 1 ? .nan : generator.normal()
         }
-        let before = (0..<columns * lanes).map { _ in generator.normal() }
-        var output = before
-        values.withReading {
-          kernel.functions.accumulate_masked(
-            $0, weights, Int64(lanes), Int32(count), Int32(columns), Int32(firstKey), lower, upper,
-            &output)
-        }
-        let matches = output.indices.allSatisfy { place in
-          let (column, lane) = (place / lanes, place % lanes)
-          if lane >= width { return output[place] == before[place] }
-          var sum = Double(before[place])
-          for t in 0..<count where lower[lane] <= firstKey + t && firstKey + t < upper[lane] {
-            sum += Double(values[t, column]) * Double(weights[t * lanes + lane])
+        for vectors in kernel.vectorCounts {
+          let before = (0..<columns * lanes).map { _ in generator.normal() }
+          var output = before
+          values.withReading {
+            kernel.functions.accumulate_masked(
+              $0, weights, Int64(lanes), Int32(count), Int32(columns), Int32(vectors),
+              Int32(firstKey), lower, upper, &output)
           }
-          return isClose(output[place], sum, within: 1e-5)
+          let matches = output.indices.allSatisfy { place in
+            let (column, lane) = (place / lanes, place % lanes)
+            if lane >= vectors * width { return output[place] == before[place] }
+            var sum = Double(before[place])
+            for t in 0..<count where lower[lane] <= firstKey + t && firstKey + t < upper[lane] {
+              sum += Double(values[t, column]) * Double(weights[t * lanes + lane])
+            }
+            return isClose(output[place], sum, within: 1e-5)
+          }
+          #expect(matches, "\(count) rows of \(columns), \(vectors) vectors")
         }
-        #expect(matches, "\(count) rows of \(columns)")
       }
     }
   }
