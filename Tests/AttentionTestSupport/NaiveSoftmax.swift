@@ -33,6 +33,7 @@ public struct NaiveSoftmax: Sendable {
       return score * problem.scale
     }
     let maximum = weights.reduce(-Float.infinity) { $1 > $0 ? $1 : $0 }
+    if maximum == -.infinity, !weights.contains(where: \.isNaN) { return (output, -.infinity) }
     var sum: Float = 0
     for index in weights.indices {
       weights[index] = Float.exp(weights[index] - maximum)

@@ -60,18 +60,25 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
       self.pairs = pairs
       self.blocks = blocks
       let passes = patterns[0].rowStrides.count
+      precondition(
+        patterns.allSatisfy { $0.rowStrides.count == passes },
+        "a strategy's pattern must have the same passes for every batch entry")
       workspaceBytes =
         threads
         * PanelScratch.bytes(
           shape: shape, kernels: kernels, panels: blocks.panels,
-          sequences: Layout.sequences(patterns[0]))
+          sequences: Layout.sequences(patterns))
         + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
         + (passes > 1 ? 4 * shape.logSumExp.count : 0)
     }
 
-    /// The most key sequences any pass has.
-    static func sequences(_ pattern: any KeyPattern) -> Int {
-      pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0).count }.max() ?? 1
+    /// The most key sequences any pass of any batch entry has.
+    var sequences: Int { Layout.sequences(patterns) }
+
+    private static func sequences(_ patterns: [any KeyPattern]) -> Int {
+      patterns.flatMap { pattern in
+        pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0).count }
+      }.max() ?? 1
     }
   }
 
@@ -97,7 +104,7 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
       scratch.append(
         try PanelScratch(
           shape: problem.shape, kernels: kernels, panels: blocks.panels,
-          sequences: Layout.sequences(layout.patterns[0])))
+          sequences: layout.sequences))
     }
     self.scratch = scratch
     partialLSE = try AlignedFloats(

@@ -57,7 +57,10 @@ public struct SoftmaxOracle: AttentionOracle {
       maximum = max(maximum, score)
     }
     var output = [Double](repeating: 0, count: shape.valueDim)
-    if scores.isEmpty { return OracleRow(output: output, logSumExp: -.infinity) }
+    // A key whose score is -inf is a key not seen.
+    if maximum == -.infinity, !scores.contains(where: { $0.score.isNaN }) {
+      return OracleRow(output: output, logSumExp: -.infinity)
+    }
     var sum = 0.0
     for (j, score) in scores {
       let weight = Double.exp(score - maximum)
