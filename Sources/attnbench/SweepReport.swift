@@ -105,6 +105,10 @@ enum SweepReport {
   private static func draw(
     _ rows: [ResultRow], _ metadata: RunMetadata, in directory: String
   ) -> [String] {
+    guard rows.contains(where: \.status.isMeasured) else {
+      Terminal.say("note: no plots: no cell was measured")
+      return []
+    }
     do throws(PlotError) {
       let gnuplot = try Gnuplot()
       var paths: [String] = []
