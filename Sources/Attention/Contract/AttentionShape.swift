@@ -61,8 +61,28 @@ public struct AttentionShape: Sendable, Hashable {
         advice: "must be a multiple of kvHeads (\(self.kvHeads)): "
           + "query head i reads key/value head i / (heads / kvHeads)")
     }
+    try Self.checkCountable(self)
     _ = try TensorShape(batch, heads, queryLength, max(headDim, self.valueDim))
     _ = try TensorShape(batch, self.kvHeads, self.keyLength, max(headDim, self.valueDim))
+  }
+
+  /// Refuses sizes whose pairs, operations or scores in bytes could not be counted in an `Int`; a
+  /// factor of two is left for what strategies add to them.
+  private static func checkCountable(_ shape: AttentionShape) throws(AttentionError) {
+    var count = 4
+    for size in [
+      shape.batch, shape.heads, shape.queryLength, shape.keyLength, shape.headDim + shape.valueDim,
+    ] {
+      let (product, overflow) = count.multipliedReportingOverflow(by: size)
+      if overflow {
+        throw AttentionError(
+          .tooLarge, argument: "queryLength", value: shape.queryLength,
+          advice: "\(shape.batch) x \(shape.heads) heads x \(shape.queryLength) queries x "
+            + "\(shape.keyLength) keys x \(shape.headDim + shape.valueDim) columns are more "
+            + "operations than can be counted; use a smaller size")
+      }
+      count = product
+    }
   }
 
   /// `[b, h, nQ, d]`.

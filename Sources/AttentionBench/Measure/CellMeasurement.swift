@@ -65,16 +65,22 @@ struct CellMeasurement {
   }
 
   /// How the cell ended, and why it is not plainly ok.
-  func verdict(_ end: End, _ limits: SweepLimits) -> (status: Status, reason: String) {
+  ///
+  /// - Parameter allowance: as in `end`.
+  func verdict(
+    _ end: End, _ limits: SweepLimits, allowance: Double
+  ) -> (status: Status, reason: String) {
     guard let summary else { return (.timeout, "no run was completed") }
     let spent =
       switch end {
       case .reached: ""
       case .maximumReached: "the most samples a cell gets"
       case .timeSpent:
-        "another run of \(TimeSpan.rounded(seconds: summary.median)) does not fit the cell's time "
-          + "(\(TimeSpan.rounded(seconds: seconds)) measured, --cell-timeout "
-          + "\(limits.wording.cellTimeout), --budget \(limits.wording.budget))"
+        "another run of \(TimeSpan.rounded(seconds: summary.median)) does not fit "
+          + (allowance < limits.cellTimeout
+            ? "the cell's share of --budget \(limits.wording.budget)"
+            : "--cell-timeout \(limits.wording.cellTimeout)")
+          + " (\(TimeSpan.rounded(seconds: seconds)) measured)"
       case .budgetSpent: "--budget \(limits.wording.budget) has no time for another run"
       }
     if summary.count < limits.minimumSamples {

@@ -140,7 +140,8 @@ extension SweepEngine {
         reason: "the output has elements that are not finite where the reference is")
       return true
     }
-    let verdict = active.measurement.verdict(reached, limits)
+    let verdict = active.measurement.verdict(
+      reached, limits, allowance: active.allowance)
     try end(active, status: verdict.status, reason: verdict.reason, accuracy: accuracy)
     return true
   }

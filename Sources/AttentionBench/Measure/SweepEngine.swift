@@ -104,17 +104,19 @@ public final class SweepEngine {
     tell(.sizeStarted(n: n, cells: cells.count))
     ceilings = [:]
     var runnable: [SweepCell] = []
+    do {
+      for placement in Set(cells.filter(isServable).map(\.placement)) {
+        try measureCeilings(of: placement)
+      }
+    } catch {
+      warn("the machine's ceilings could not be measured: \(error)")
+    }
     for cell in cells where try !refuse(cell) { runnable.append(cell) }
     guard !runnable.isEmpty else { return }
     do {
       try instruments.executor.load(problem)
-      for placement in plan.placements where runnable.contains(where: { $0.placement == placement })
-      {
-        try measureCeilings(of: placement)
-      }
     } catch {
       for cell in runnable { try keep(cell, status: .error, reason: "\(error)") }
-      instruments.executor.unload()
       return
     }
     for group in grouped(runnable) where !stop.isRaised { try measure(group) }
@@ -123,6 +125,12 @@ public final class SweepEngine {
     let measured = plan.placements.compactMap { ceilings[$0]?.ceiling(n: n, placement: $0) }
     outcome.ceilings += measured
     tell(.ceilings(n: n, measured))
+  }
+
+  /// Whether only its time could speak against a cell.
+  private func isServable(_ cell: SweepCell) -> Bool {
+    guard case .success = cell.work else { return false }
+    return limits.memoryRefusal(of: cell) == nil
   }
 
   /// Cells whose workspaces fit into memory together; all of a size, unless memory is short.

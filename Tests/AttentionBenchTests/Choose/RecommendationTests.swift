@@ -1,0 +1,141 @@
+import Attention
+import AttentionBench
+import Foundation
+import Testing
+
+@Suite struct RecommendationTests {
+  /// A measured row with the figures that a choice looks at.
+  private static func row(
+    _ name: String, seconds: Double, error: Double, workspace: Int = 1 << 20,
+    spread: Double = 0.001
+  ) -> ResultRow {
+    var row = ResultRow.measured(name, seconds: seconds)
+    row.time.median = seconds
+    row.time.intervalLower = seconds * (1 - spread)
+    row.time.intervalUpper = seconds * (1 + spread)
+    row.accuracy.relativeL2 = error
+    row.work.minimumBytes = 1 << 20
+    row.work.workspaceBytes = workspace
+    return row
+  }
+
+  private static let rows = [
+    row("exact", seconds: 4, error: 2e-7, workspace: 1 << 30),
+    row("flash", seconds: 2, error: 5e-7),
+    row("wide", seconds: 1, error: 5e-3),
+    row("narrow", seconds: 0.5, error: 5e-2),
+    row("poor", seconds: 0.6, error: 0.5),
+    row("linear", seconds: 0.1, error: 0.8),
+  ]
+
+  private static func choose(
+    error: Double? = nil, memory: Int? = nil, seconds: Double? = nil, _ rows: [ResultRow] = rows
+  ) -> Recommendation {
+    Recommendation(
+      rows,
+      requirements: Requirements(
+        maximumError: error, maximumMemoryBytes: memory, maximumSeconds: seconds))
+  }
+
+  @Test(arguments: [
+    (1e-6, "flash"), (1e-2, "wide"), (0.1, "narrow"), (1.0, "linear"),
+  ])
+  func theFastestWithinTheErrorIsChosen(error: Double, expected: String) {
+    let result = Self.choose(error: error)
+    #expect(result.choice == expected)
+    #expect(result.verdict == .admissible)
+    #expect(result.misses.isEmpty)
+  }
+
+  @Test func theParetoFrontLeavesOutWhatIsBeatenAndWhatDiffersByRounding() {
+    let result = Self.choose()
+    #expect(result.paretoFront == ["linear", "narrow", "wide", "flash"])
+    #expect(result.candidates.map(\.strategy).first == "linear")
+  }
+
+  @Test func memoryCountsTensorsAndWorkspace() {
+    let rows = [
+      Self.row("big", seconds: 1, error: 0, workspace: 3 << 20),
+      Self.row("small", seconds: 2, error: 0, workspace: 1 << 20),
+    ]
+    #expect(Self.choose(memory: 4 << 20, rows).choice == "big")
+    #expect(Self.choose(memory: 3 << 20, rows).choice == "small")
+  }
+
+  @Test func theNearestMissIsTheOneWithTheLeastWorstFactor() {
+    // flash misses the time four times; wide the error five times.
+    let result = Self.choose(error: 1e-3, seconds: 0.5)
+    #expect(result.verdict == .nearestMiss)
+    #expect(result.choice == "flash")
+    #expect(result.misses.map(\.description) == ["time 2.00 s > 500 ms"])
+    let other = Self.choose(error: 2e-3, seconds: 0.4)
+    #expect(other.choice == "wide")
+    #expect(other.misses.map(\.requirement) == ["error", "time"])
+  }
+
+  @Test func equallyFastCandidatesAreNamed() {
+    let rows = [
+      Self.row("a", seconds: 1, error: 0, spread: 0.05),
+      Self.row("b", seconds: 1.04, error: 0, spread: 0.05),
+      Self.row("c", seconds: 1.5, error: 0, spread: 0.05),
+    ]
+    #expect(Self.choose(rows).equallyFast == ["b"])
+  }
+
+  @Test func skippedCandidatesAreListedAndNeverChosen() {
+    let skipped = ResultRow.measured(
+      "exact", status: .skippedMemory, reason: "needs 37.6 GiB")
+    let result = Self.choose([skipped, Self.row("flash", seconds: 2, error: 5e-7)])
+    #expect(result.choice == "flash")
+    #expect(result.candidates.last?.reason == "needs 37.6 GiB")
+    let none = Self.choose([skipped])
+    #expect(none.verdict == .none)
+    #expect(none.choice == nil)
+  }
+
+  @Test func jsonHasUnitsInItsNames() throws {
+    let data = try JSONEncoder().encode(Self.choose(error: 1e-2))
+    let object = try #require(
+      JSONSerialization.jsonObject(with: data) as? [String: Any])
+    #expect(object["choice"] as? String == "wide")
+    #expect(object["verdict"] as? String == "admissible")
+    let candidates = try #require(object["candidates"] as? [[String: Any]])
+    #expect(candidates.count == 6)
+    #expect(candidates[0]["time_median_s"] as? Double == 0.1)
+    #expect(try JSONDecoder().decode(Recommendation.self, from: data) == Self.choose(error: 1e-2))
+  }
+}
+
+@Suite struct CandidateSearchTests {
+  private func specs(_ n: Int) throws -> [String] {
+    let problem = try AttentionProblem(
+      AttentionShape(heads: 1, queryLength: n, headDim: 8), causal: true)
+    return try StrategyRegistry.standard.candidates(for: problem).map { $0.spec(for: problem) }
+  }
+
+  @Test func everyFamilyProposes() throws {
+    let specs = try specs(4096)
+    #expect(specs.contains("exact") && specs.contains("flash") && specs.contains("linear(elu)"))
+    #expect(
+      specs.filter { $0.hasPrefix("window") } == [
+        "window(128)", "window(128, sinks: 4)", "window(512)", "window(512, sinks: 4)",
+        "window(2048)", "window(2048, sinks: 4)",
+      ])
+    #expect(
+      specs.filter { $0.hasPrefix("strided") } == [
+        "strided(32)", "strided(64)", "strided(128)", "strided(256)",
+      ])
+    #expect(Set(specs).count == specs.count)
+  }
+
+  @Test(arguments: [1, 2, 3, 100, 1_000_000])
+  func everyProposalCanBeMade(n: Int) throws {
+    let specs = try specs(n)
+    #expect(specs.count >= 6)
+  }
+
+  @Test func aFamilyFromOutsideProposesItsDefaults() throws {
+    let problem = try AttentionProblem(AttentionShape(heads: 1, queryLength: 8, headDim: 8))
+    #expect(ExactAttention.candidates(for: problem) == ["exact"])
+  }
+}
