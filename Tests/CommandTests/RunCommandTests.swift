@@ -35,8 +35,9 @@ struct RunCommandTests {
       name: "top left", query: [2, 4, 5], key: [2, 9, 5], value: [2, 9, 5],
       arguments: ["--strategy", "exact", "--causal", "--align", "top-left"], sees: causal),
     Case(
-      name: "rows without keys", arguments: ["--strategy", "flash", "--causal", "--query-offset", "-3"],
-      offset: -3, sees: causal),
+      name: "rows without keys",
+      arguments: ["--strategy", "flash", "--causal", "--query-offset", "-3"], offset: -3,
+      sees: causal),
     Case(
       name: "scale", arguments: ["--strategy", "flash", "--scale", "0.25"], scale: 0.25),
     Case(
@@ -190,7 +191,9 @@ struct RunCommandTests {
           in: directory.root)
         #expect(result.code == 0, "\(result.error)")
       }
-      let files = ["a.npy", "b.npy"].map { FileManager.default.contents(atPath: directory.path($0)) }
+      let files = ["a.npy", "b.npy"].map {
+        FileManager.default.contents(atPath: directory.path($0))
+      }
       #expect(files[0] != nil && files[0] == files[1], "\(strategy)")
     }
   }
