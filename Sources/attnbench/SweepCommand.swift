@@ -61,6 +61,7 @@ struct SweepCommand: ParsableCommand {
     let directory = try RunDirectory(path: try directoryPath(), resuming: resume)
     var metadata = try metadata(of: setup, in: directory)
     try directory.write(metadata)
+    SweepReport.warn(of: setup.topology)
     SweepReport.header(setup, metadata, executor, directory).forEach(Terminal.say)
     let printer = ProgressPrinter()
     let engine = SweepEngine(
