@@ -64,7 +64,8 @@ enum CommandExit {
     guard code == .validationFailure else {
       return Outcome(message: "error: \(text)", code: failure)
     }
-    let sentence = text.prefix(1).lowercased() + text.dropFirst()
+    let sentence = (text.prefix(1).lowercased() + text.dropFirst())
+      .replacing("'. Did you mean", with: "'; did you mean")
     return Outcome(message: "error: \(sentence) (attnbench --help)", code: usage)
   }
 }

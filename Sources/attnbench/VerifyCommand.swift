@@ -17,7 +17,7 @@ struct VerifyCommand: ParsableCommand {
       Example: attnbench verify --n 1000,100k --strategy flash,linear --causal
       """)
 
-  @Option(help: "Query lengths, as 128,1000 or 1k..100k.")
+  @Option(parsing: .unconditional, help: "Query lengths, as 128,1000 or 1k..100k.")
   var n: String?
 
   @OptionGroup var strategy: StrategyOptions

@@ -36,8 +36,8 @@ struct RunCommandTests {
       arguments: ["--strategy", "exact", "--causal", "--align", "top-left"], sees: causal),
     Case(
       name: "rows without keys",
-      arguments: ["--strategy", "flash", "--causal", "--query-offset", "-3"],
-      offset: -3, sees: causal),
+      arguments: ["--strategy", "flash", "--causal", "--query-offset", "-3"], offset: -3,
+      sees: causal),
     Case(
       name: "scale", arguments: ["--strategy", "flash", "--scale", "0.25"], scale: 0.25),
     Case(

@@ -1,5 +1,4 @@
 import Attention
-import RealModule
 
 /// Query, key and value of one problem, in memory of their own.
 public struct ProblemTensors: Sendable {
@@ -19,14 +18,14 @@ public struct ProblemTensors: Sendable {
     value = try Tensor(shape.value, layout: layout)
   }
 
-  /// Independent standard normal elements: the same for the same shape and seed on every machine
-  /// whose logarithm and sine round alike.
+  /// Independent standard normal elements, the same for the same shape and seed.
   ///
   /// - Throws: `AttentionError` when the system refuses the memory.
   public init(random shape: AttentionShape, seed: UInt64) throws(AttentionError) {
     try self.init(shape)
-    var generator = SeededGenerator(seed: seed)
-    for tensor in [query, key, value] { tensor.fillWithNormals(&generator) }
+    for (role, tensor) in [query, key, value].enumerated() {
+      NormalFill(tensor, role: role, seed: seed).work(worker: 0)
+    }
   }
 
   /// The same elements, one finite one in four replaced by a neighbouring fp32 number.
@@ -45,22 +44,5 @@ public struct ProblemTensors: Sendable {
       }
     }
     return copy
-  }
-}
-
-extension Tensor {
-  /// Box and Muller's transform: two normals from two uniforms. A note on the generation of random
-  /// normal deviates, Ann. Math. Statist. 29(2), 1958.
-  fileprivate func fillWithNormals(_ generator: inout SeededGenerator) {
-    let elements = elements
-    var index = 0
-    while index < elements.count {
-      // From (0, 1], for the logarithm's sake.
-      let radius = (-2 * Float.log(1 - Float.random(in: 0..<1, using: &generator))).squareRoot()
-      let angle = 2 * Float.pi * Float.random(in: 0..<1, using: &generator)
-      elements[index] = radius * Float.cos(angle)
-      if index + 1 < elements.count { elements[index + 1] = radius * Float.sin(angle) }
-      index += 2
-    }
   }
 }

@@ -22,8 +22,16 @@ public struct RowErrors: Sendable, Hashable {
   /// The largest magnitude of the reference's finite log-sum-exps.
   var largestLogarithm: Double { largestLogSumExp }
 
-  /// Adds one row. Where the reference is not finite, as with a NaN in the user's own input, the
-  /// computed element must not be finite either.
+  /// No rows yet.
+  init() {}
+
+  /// The errors of rows against as many reference rows.
+  init(of rows: [OracleRow], against references: [OracleRow]) {
+    for (row, reference) in zip(rows, references) { add(row, reference: reference) }
+  }
+
+  /// Adds one row. Where the reference is not a number, as with a NaN in the user's own input, the
+  /// computed element must not be one either.
   mutating func add(_ row: OracleRow, reference: OracleRow) {
     for (value, expected) in zip(row.output, reference.output) {
       let error = Self.error(value, expected)

@@ -9,6 +9,13 @@ public struct SampledRow: Hashable, Sendable {
   public let head: Int
   /// The query row.
   public let row: Int
+
+  /// Names a row.
+  public init(batch: Int, head: Int, row: Int) {
+    self.batch = batch
+    self.head = head
+    self.row = row
+  }
 }
 
 /// Query rows to check, drawn without repetition; all of them where they are few.

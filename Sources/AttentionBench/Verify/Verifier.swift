@@ -50,27 +50,30 @@ public struct Verifier: Sendable {
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ tensors: ProblemTensors
   ) throws(AttentionError) -> Verification.Outcome {
     let result = try run(strategy, problem, tensors)
-    let sample = RowSample(problem.shape, limit: rowLimit, seed: seed)
-    let moved = try tensors.perturbed(problem.shape, seed: seed)
+    let check = AccuracyCheck(problem.shape, limit: rowLimit, seed: seed)
+    let found = check.rows.map(result.row)
     let own = strategy.oracle(for: problem)
+    let reference = references(own, check, tensors)
+    let moved = references(own, check, try tensors.perturbed(problem.shape, seed: seed))
+    let errors = RowErrors(of: found, against: reference)
+    let sensitivity = RowErrors(of: moved, against: reference)
     let full =
-      type(of: strategy).operatorClass == .exact ? SoftmaxOracle(full: problem) : nil
-
-    var errors = RowErrors()
-    var errorsToFull = RowErrors()
-    var sensitivity = RowErrors()
-    for row in sample.rows {
-      let reference = own.row(row, of: tensors)
-      let found = result.row(row)
-      errors.add(found, reference: reference)
-      sensitivity.add(own.row(row, of: moved), reference: reference)
-      if let full { errorsToFull.add(found, reference: full.row(row, of: tensors)) }
-    }
+      type(of: strategy).operatorClass == .exact
+      ? references(SoftmaxOracle(full: problem), check, tensors) : reference
+    let errorsToFull = RowErrors(of: found, against: full)
     let bounds = ErrorBounds(problem.shape, sensitivity: sensitivity)
     let worse = bounds.allow(errors) && !bounds.allow(errorsToFull) ? errorsToFull : errors
     let comparison = Verification.Comparison(
-      errors: worse, bounds: bounds, rowsChecked: sample.rows.count)
+      errors: worse, bounds: bounds, rowsChecked: check.rows.count)
     return bounds.allow(worse) ? .pass(comparison) : .fail(comparison)
+  }
+
+  private func references(
+    _ oracle: any AttentionOracle, _ check: AccuracyCheck, _ tensors: ProblemTensors
+  ) -> [OracleRow] {
+    check.references(
+      oracle, query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+      on: team)
   }
 
   private func run(
@@ -99,13 +102,5 @@ private struct StrategyResult {
     let row = output.elements[index * shape.columns..<(index + 1) * shape.columns]
     return OracleRow(
       output: row.map(Double.init), logSumExp: Double(logSumExp.elements[index]))
-  }
-}
-
-extension AttentionOracle {
-  fileprivate func row(_ place: SampledRow, of tensors: ProblemTensors) -> OracleRow {
-    row(
-      query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
-      batch: place.batch, head: place.head, row: place.row)
   }
 }

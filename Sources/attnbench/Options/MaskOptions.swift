@@ -77,7 +77,9 @@ extension UsageError {
   /// The library's error, with its argument named as the command line names it.
   init(naming error: AttentionError) {
     if let option = Self.options[error.argument] {
-      self.init("\(option) \(error.value): \(error.advice)")
+      let advice = error.advice.replacing("kvHeads", with: "kv-heads")
+        .replacing("headDim", with: "head-dim")
+      self.init("\(option) \(error.value): \(advice)")
     } else {
       self.init(error.description)
     }

@@ -1,0 +1,150 @@
+import Attention
+import MachineTopology
+
+/// A strategy from outside the package with a fault that `verify` must find: the base for one type
+/// a fault, because the harness makes strategies by their types.
+protocol FaultyStrategy: AttentionStrategy {
+  /// Spoils a correct result.
+  static func spoil(_ operands: AttentionOperands)
+}
+
+extension FaultyStrategy {
+  static var operatorClass: OperatorClass { .exact }
+  static var summary: String { "flash attention with a fault" }
+  static var source: String { "this test" }
+  static var parameters: [StrategyParameter] { [] }
+
+  func resolvedParameters(for problem: AttentionProblem) -> String { "" }
+
+  func work(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    SoftmaxEngine().work(for: problem, threads: threads) { DensePattern($0) }
+  }
+
+  func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    SpoiledPlan(
+      try SoftmaxEngine().plan(for: problem, on: team) { DensePattern($0) }, spoil: Self.spoil)
+  }
+}
+
+/// A plan whose results are spoilt afterwards.
+final class SpoiledPlan: AttentionPlan {
+  let problem: AttentionProblem
+  let workspaceBytes: Int
+  private let inner: any AttentionPlan
+  private let spoil: (AttentionOperands) -> Void
+
+  init(_ inner: any AttentionPlan, spoil: @escaping (AttentionOperands) -> Void) {
+    self.inner = inner
+    self.spoil = spoil
+    problem = inner.problem
+    workspaceBytes = inner.workspaceBytes
+  }
+
+  func execute(_ operands: AttentionOperands) {
+    inner.execute(operands)
+    spoil(operands)
+  }
+}
+
+/// No fault at all.
+struct Faultless: FaultyStrategy {
+  static let name = "faultless"
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+  static func spoil(_ operands: AttentionOperands) {}
+}
+
+/// Every element is off by one part in ten thousand.
+struct Imprecise: FaultyStrategy {
+  static let name = "imprecise"
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+  static func spoil(_ operands: AttentionOperands) {
+    let output = operands.output
+    for index in 0..<output.reading.shape.count { output.base[index] *= 1.0001 }
+  }
+}
+
+/// The last row of the last head is not written.
+struct Forgetful: FaultyStrategy {
+  static let name = "forgetful"
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+  static func spoil(_ operands: AttentionOperands) {
+    let shape = operands.output.reading.shape
+    operands.output.base[shape.count - 1] = .nan
+  }
+}
+
+/// The log-sum-exp is to the base 2.
+struct WrongBase: FaultyStrategy {
+  static let name = "wrong-base"
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+  static func spoil(_ operands: AttentionOperands) {
+    guard let lse = operands.logSumExp else { return }
+    for index in 0..<lse.reading.shape.count { lse.base[index] *= 1.442695 }
+  }
+}
+
+/// A window that calls itself exact: true to its own definition, not to its class.
+struct Pretender: AttentionStrategy {
+  static let name = "pretender"
+  static let operatorClass = OperatorClass.exact
+  static let summary = "a window that calls itself exact"
+  static let source = "this test"
+  static let parameters: [StrategyParameter] = []
+  private let window: any AttentionStrategy
+
+  init(_ arguments: StrategyArguments) throws(AttentionError) {
+    window = try StrategyRegistry.standard.strategy("window(8)")
+  }
+
+  func resolvedParameters(for problem: AttentionProblem) -> String { "" }
+  func work(for problem: AttentionProblem, threads: Int) throws(AttentionError) -> WorkEstimate {
+    try window.work(for: problem, threads: threads)
+  }
+  func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan { try window.plan(for: problem, on: team) }
+  func pattern(for geometry: MaskGeometry) -> any KeyPattern { window.pattern(for: geometry) }
+}
+
+/// A window that sees one key fewer than its definition says.
+struct OffByOne: AttentionStrategy {
+  static let name = "off-by-one"
+  static let operatorClass = OperatorClass.restricted
+  static let summary = "a window one key too narrow"
+  static let source = "this test"
+  static let parameters: [StrategyParameter] = []
+
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+
+  private func window(_ width: Int) throws(AttentionError) -> any AttentionStrategy {
+    try StrategyRegistry.standard.strategy("window(\(width))")
+  }
+
+  func resolvedParameters(for problem: AttentionProblem) -> String { "" }
+  func work(for problem: AttentionProblem, threads: Int) throws(AttentionError) -> WorkEstimate {
+    try window(1023).work(for: problem, threads: threads)
+  }
+  func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan { try window(1023).plan(for: problem, on: team) }
+  func pattern(for geometry: MaskGeometry) -> any KeyPattern {
+    (try? window(1024).pattern(for: geometry)) ?? DensePattern(geometry)
+  }
+}
+
+/// Refuses every problem.
+struct Refusing: FaultyStrategy {
+  static let name = "refusing"
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+  static func spoil(_ operands: AttentionOperands) {}
+  func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    throw AttentionError(
+      .invalidArgument, argument: "headDim", value: problem.shape.headDim, advice: "must be 7")
+  }
+}

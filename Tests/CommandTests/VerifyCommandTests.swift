@@ -1,0 +1,64 @@
+import Foundation
+import Testing
+
+@Suite("attnbench verify")
+struct VerifyCommandTests {
+  @Test("passes every strategy on its default problems, and says where real tensors would be")
+  func defaults() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    let result = try AttnbenchProcess.run(["verify"], in: directory.root)
+    #expect(result.code == 0, "\(result.output)")
+    #expect(result.error.contains("real tensors not checked"))
+    #expect(result.outputLines.last == "PASS: 84 checks")
+    #expect(result.outputLines.dropFirst().dropLast().allSatisfy { $0.hasPrefix("PASS ") })
+    for part in ["causal", "top-left", "/", "x", "b2", "d131"] {
+      #expect(result.output.contains(part), "\(part)")
+    }
+  }
+
+  @Test("checks the real tensors of the repository when run there")
+  func realTensors() throws {
+    let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent().path
+    let result = try AttnbenchProcess.run(["verify", "--rows", "16"], in: repository)
+    #expect(result.code == 0, "\(result.output)")
+    #expect(result.output.contains(":layer0 h12 n512 d32 causal"))
+    #expect(result.output.contains(":layer3 h12 n512 d32"))
+  }
+
+  @Test("checks the user's tensors with the user's mask")
+  func inputs() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try TestTensors(heads: 2, n: 33, dimension: 6).write(to: directory)
+    let result = try AttnbenchProcess.run(
+      [
+        "verify", "--inputs", "qkv.safetensors:layer7", "--strategy", "flash,window(5)",
+        "--causal", "--align", "top-left", "--scale", "2",
+      ], in: directory.root)
+    #expect(result.code == 0, "\(result.output)")
+    #expect(result.outputLines.count == 4)
+    #expect(
+      result.outputLines[1].hasSuffix("64    qkv.safetensors:layer7 h2 n33 d6 causal top-left"))
+  }
+
+  @Test("skips what needs more memory than there is, with the numbers")
+  func memory() throws {
+    let result = try AttnbenchProcess.run(
+      ["verify", "--n", "2M", "--heads", "1", "--head-dim", "1", "--strategy", "exact"])
+    #expect(result.code == 0)
+    #expect(result.outputLines[1].hasPrefix("SKIP  exact"))
+    #expect(result.outputLines[1].contains("needs 14.6 TiB of workspace"))
+    #expect(result.outputLines.last == "PASS: 0 checks, 1 skipped")
+  }
+
+  @Test("the same seed gives the same lines")
+  func repeatable() throws {
+    let arguments = ["verify", "--n", "50,200", "--seed", "9", "--threads", "1"]
+    let first = try AttnbenchProcess.run(arguments)
+    let second = try AttnbenchProcess.run(arguments)
+    #expect(first.code == 0)
+    #expect(first.output == second.output)
+  }
+}
