@@ -61,6 +61,7 @@ struct SweepCommand: ParsableCommand {
     let directory = try RunDirectory(path: try directoryPath(), resuming: resume)
     var metadata = try metadata(of: setup, in: directory)
     try directory.write(metadata)
+    SweepReport.warn(of: setup.topology)
     SweepReport.header(setup, metadata, executor, directory).forEach(Terminal.say)
     let printer = ProgressPrinter()
     let engine = SweepEngine(
@@ -178,10 +179,13 @@ extension SweepCommand {
   /// The run's description: a new one, or the earlier one when its run goes on.
   private func metadata(of setup: Setup, in directory: RunDirectory) throws -> RunMetadata {
     let removed = Main.blasEnvironment.removed
-    let note =
-      removed.isEmpty
-      ? BLASSettings.inForce().first.map { "\($0) in force" }
-      : "\(removed.joined(separator: ", ")) ignored"
+    let forced = BLASSettings.inForce()
+    let note: String? =
+      switch (removed.isEmpty, forced.isEmpty) {
+      case (false, _): "\(removed.joined(separator: ", ")) ignored"
+      case (true, false): "\(forced.joined(separator: ", ")) in force"
+      case (true, true): nil
+      }
     var metadata = RunMetadata.host(
       argv: CommandLine.arguments, options: setup.options, seed: seed, topology: setup.topology,
       blasNote: note)

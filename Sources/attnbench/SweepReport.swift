@@ -38,6 +38,14 @@ enum SweepReport {
     return lines
   }
 
+  /// What would spoil the measurement, each with its remedy. OpenBLAS's settings have been spoken
+  /// of already.
+  static func warn(of topology: MachineTopology) {
+    var conditions = MeasurementConditions(topology: topology, blasIgnored: [], steal: nil)
+    conditions.blasForced = []
+    for warning in conditions.warnings { Terminal.say("warning: \(warning)") }
+  }
+
   /// Each strategy as resolved at the smallest and, if different there, the largest size.
   private static func strategies(_ plan: SweepPlan) -> String {
     let curves = Dictionary(grouping: plan.cells) { $0.curve }.sorted { $0.key < $1.key }
@@ -105,6 +113,10 @@ enum SweepReport {
   private static func draw(
     _ rows: [ResultRow], _ metadata: RunMetadata, in directory: String
   ) -> [String] {
+    guard rows.contains(where: \.status.isMeasured) else {
+      Terminal.say("note: no plots: no cell was measured")
+      return []
+    }
     do throws(PlotError) {
       let gnuplot = try Gnuplot()
       var paths: [String] = []

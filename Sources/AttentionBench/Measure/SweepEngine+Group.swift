@@ -113,9 +113,10 @@ extension SweepEngine {
     }
     let ended = clock.now()
     let used = probe.processorSeconds() - processor
+    let index = earlierSamples[active.cell.id, default: 0] + active.measurement.samples.count
     let sample = SampleRow(
-      runID: labels.runID, cellID: active.cell.id, index: active.measurement.samples.count,
-      round: round, time: Double(ended - began) / 1e9, cpuTime: max(0, used),
+      runID: labels.runID, cellID: active.cell.id, index: index, round: round,
+      time: Double(ended - began) / 1e9, cpuTime: max(0, used),
       startedAt: secondsBefore + Double(began - start) / 1e9)
     return (sample, before, probe.interference())
   }

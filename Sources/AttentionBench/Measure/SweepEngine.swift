@@ -48,6 +48,8 @@ public final class SweepEngine {
   var outcome = Outcome()
   /// The cells that have ended, those of an earlier sitting included.
   var finished: Set<String> = []
+  /// How many samples earlier sittings kept of each cell: new ones are numbered from there.
+  private(set) var earlierSamples: [String: Int] = [:]
   /// The ceilings of the size in work.
   var ceilings: [SweepPlacement: CeilingSeries] = [:]
   private var lastProgress: UInt64?
@@ -77,8 +79,10 @@ public final class SweepEngine {
     self.secondsBefore = secondsBefore
     start = instruments.clock.now()
     let cells = Dictionary(uniqueKeysWithValues: plan.cells.map { ($0.id, $0) })
-    for row in earlierRows where row.status.isSettled {
+    for row in earlierRows {
       guard let cell = cells[row.cellID] else { continue }
+      earlierSamples[cell.id, default: 0] += row.time.samples
+      guard row.status.isSettled else { continue }
       finished.insert(cell.id)
       if row.status.isMeasured, let median = row.time.median {
         forecast.learn(cell, seconds: median)

@@ -171,6 +171,9 @@ import Testing
     #expect(Set(rest.rows.map(\.cellID)) == Set(rows[3...].map(\.cellID)))
     #expect(!second.executor.log.contains("load 1000"))
     #expect(rest.wasInterrupted == false)
+    // Samples of an interrupted cell stay in the file: those of its second start go on from there.
+    let again = second.store.samples.filter { $0.cellID == rows[5].cellID }
+    #expect(again.map(\.index) == Array(6..<12))
   }
 
   @Test func aResumePredictsFromTheEarlierRows() throws {
