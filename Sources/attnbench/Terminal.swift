@@ -21,16 +21,8 @@ enum Terminal {
     }
   }
 
-  /// Whether standard output is a terminal that moves its cursor.
-  static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 && !isDumb }
-
   /// Whether standard error is a terminal that moves its cursor: progress may overwrite itself.
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 && !isDumb }
-
-  /// Whether colour may be used on standard output: <https://no-color.org>.
-  static var allowsColor: Bool {
-    outputIsTerminal && (environment["NO_COLOR"] ?? "").isEmpty
-  }
 
   /// Whether lines on a terminal may be overwritten: who wants no colours wants no escape codes.
   static var allowsRewriting: Bool { (environment["NO_COLOR"] ?? "").isEmpty }

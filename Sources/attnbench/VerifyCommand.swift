@@ -61,9 +61,14 @@ struct VerifyCommand: ParsableCommand {
     var tally = VerifyTally()
     try Terminal.print(VerifyLine.header)
     for problem in problems {
-      let tensors = try problem.tensors()
+      var made: ProblemTensors?
       for strategy in strategies {
-        let result = verifier.verify(strategy, on: problem.problem, tensors: tensors)
+        let result = verifier.verify(strategy, on: problem.problem) {
+          () throws(AttentionError) in
+          let tensors = if let made { made } else { try problem.tensors() }
+          made = tensors
+          return tensors
+        }
         tally.add(result)
         try Terminal.print(VerifyLine.text(result, problem))
       }

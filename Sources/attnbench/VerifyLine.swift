@@ -18,8 +18,8 @@ enum VerifyLine {
     case .refused(let error):
       return "FAIL  " + name + "\(problem.description): refused: \(error)"
     case .skipped(let needed, let limit):
-      return "SKIP  " + name + "\(problem.description): needs \(needed.rounded) of workspace, "
-        + "\(limit.rounded) (80% of the available memory) may be used"
+      return "SKIP  " + name + "\(problem.description): needs \(needed.rounded) of memory, "
+        + "\(limit.rounded) (80% of what is available) may be used"
     }
   }
 

@@ -49,8 +49,13 @@ struct VerifyCommandTests {
       ["verify", "--n", "2M", "--heads", "1", "--head-dim", "1", "--strategy", "exact"])
     #expect(result.code == 0)
     #expect(result.outputLines[1].hasPrefix("SKIP  exact"))
-    #expect(result.outputLines[1].contains("needs 14.6 TiB of workspace"))
+    #expect(result.outputLines[1].contains("needs 14.6 TiB of memory"))
     #expect(result.outputLines.last == "PASS: 0 checks, 1 skipped")
+
+    let tensors = try AttnbenchProcess.run(
+      ["verify", "--n", "1M", "--heads", "100000", "--strategy", "window(4)"])
+    #expect(tensors.code == 0)
+    #expect(tensors.outputLines[1].hasPrefix("SKIP  window(4)"), "\(tensors.output)")
   }
 
   @Test("the same seed gives the same lines")

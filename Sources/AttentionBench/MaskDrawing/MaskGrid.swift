@@ -19,13 +19,15 @@ public struct MaskGrid: Sendable {
 
   /// Query rows looked at in a row of cells; more would not show.
   private static let sampledRows = 8
+  /// Keys looked at in a cell: all of them up to 160k keys on a terminal of 80 columns.
+  private static let sampledKeys = 2048
 
   /// Lays a grid over a pattern. One cell a pair where that fits, blocks otherwise.
   ///
   /// Of a block's query rows a few are looked at, at random places so that no stride hides, and
-  /// of each such row every key.
+  /// of each such row every key, or very many.
   ///
-  /// - Complexity: O(rows looked at * nKV) pattern look-ups, and O(nQ) to count the pairs.
+  /// - Complexity: 2^14 pattern look-ups a cell at most, and O(nQ) to count the pairs.
   public init(_ pattern: any KeyPattern, maximumRows: Int, maximumColumns: Int) {
     let geometry = pattern.geometry
     queryLength = geometry.queryLength
@@ -40,12 +42,10 @@ public struct MaskGrid: Sendable {
     shares.reserveCapacity(rowCount * columnCount)
     for cellRow in 0..<rowCount {
       let block = Self.block(cellRow, of: rowCount, over: queryLength)
-      let rows =
-        block.count <= Self.sampledRows
-        ? Array(block)
-        : (0..<Self.sampledRows).map { _ in Int.random(in: block, using: &generator) }
+      let rows = Self.sample(block, Self.sampledRows, &generator)
       for cellColumn in 0..<columnCount {
-        let keys = Self.block(cellColumn, of: columnCount, over: keyLength)
+        let keys = Self.sample(
+          Self.block(cellColumn, of: columnCount, over: keyLength), Self.sampledKeys, &generator)
         var seen = 0
         for row in rows {
           for key in keys where pattern.includes(position: row + geometry.offset, key: key) {
@@ -63,6 +63,14 @@ public struct MaskGrid: Sendable {
 
   /// The share of seen pairs in a cell, 0 to 1.
   public func share(row: Int, column: Int) -> Float { shares[row * columnCount + column] }
+
+  /// All of a range, or `limit` random places of it.
+  private static func sample(
+    _ range: Range<Int>, _ limit: Int, _ generator: inout SeededGenerator
+  ) -> [Int] {
+    if range.count <= limit { return Array(range) }
+    return (0..<limit).map { _ in Int.random(in: range, using: &generator) }
+  }
 
   /// The part `index` of `count` nearly equal parts of 0..<length.
   private static func block(_ index: Int, of count: Int, over length: Int) -> Range<Int> {

@@ -15,7 +15,7 @@ public struct Verifier: Sendable {
   /// - Parameters:
   ///   - rowLimit: query rows checked for each strategy and problem, at least 1.
   ///   - seed: chooses the rows.
-  ///   - memoryLimit: a strategy whose workspace is larger is skipped.
+  ///   - memoryLimit: a strategy that needs more, tensors included, is skipped.
   public init(team: WorkerTeam, rowLimit: Int, seed: UInt64, memoryLimit: ByteCount) {
     self.team = team
     self.rowLimit = rowLimit
@@ -27,23 +27,36 @@ public struct Verifier: Sendable {
   /// with full softmax attention too.
   ///
   /// The output is filled with NaN first, so that an element the strategy forgets shows.
+  ///
+  /// - Parameter tensors: asked for only if there is memory for everything.
   public func verify(
-    _ strategy: any AttentionStrategy, on problem: AttentionProblem, tensors: ProblemTensors
+    _ strategy: any AttentionStrategy, on problem: AttentionProblem,
+    tensors: () throws(AttentionError) -> ProblemTensors
   ) -> Verification {
     let outcome: Verification.Outcome
     do throws(AttentionError) {
-      let work = try strategy.work(for: problem, threads: team.threadCount)
-      let needed = ByteCount(work.workspaceBytes)
+      let needed = try memory(for: strategy, problem)
       outcome =
         needed > memoryLimit
         ? .skipped(needed: needed, limit: memoryLimit)
-        : try compare(strategy, problem, tensors)
+        : try compare(strategy, problem, try tensors())
     } catch {
       outcome = .refused(error)
     }
     return Verification(
       strategy: strategy.spec(for: problem), operatorClass: type(of: strategy).operatorClass,
       outcome: outcome)
+  }
+
+  /// The workspace, query, key and value twice, and the results. Sizes whose bytes cannot be
+  /// counted are as good as any other that no machine has.
+  private func memory(
+    for strategy: any AttentionStrategy, _ problem: AttentionProblem
+  ) throws(AttentionError) -> ByteCount {
+    let work = try strategy.work(for: problem, threads: team.threadCount)
+    let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
+      problem.shape.tensorBytes.multipliedReportingOverflow(by: 2).partialValue)
+    return ByteCount(overflow || bytes < 0 ? .max : bytes)
   }
 
   private func compare(

@@ -15,8 +15,8 @@ struct VerifierTests {
     let verifier = Verifier(
       team: try WorkerTeam(threads: 1), rowLimit: rows, seed: 3, memoryLimit: memory)
     return verifier.verify(
-      try registry.strategy(family.name), on: problem,
-      tensors: try ProblemTensors(random: problem.shape, seed: 5))
+      try registry.strategy(family.name), on: problem
+    ) { () throws(AttentionError) in try ProblemTensors(random: problem.shape, seed: 5) }
   }
 
   private static let faults: [any AttentionStrategy.Type] = [
@@ -100,7 +100,7 @@ struct VerifierTests {
     for problem in try VerificationProblem.randomShapes(count: 8, seed: seed) {
       let tensors = try problem.tensors()
       for strategy in try StrategyRegistry.standard.defaults() {
-        let result = verifier.verify(strategy, on: problem.problem, tensors: tensors)
+        let result = verifier.verify(strategy, on: problem.problem) { tensors }
         #expect(!result.isFailure, "\(result.strategy) on \(problem): \(result.outcome)")
       }
     }
