@@ -8,6 +8,9 @@ enum AttnbenchProcess {
     let error: String
 
     var outputLines: [String] { output.split(separator: "\n").map(String.init) }
+    /// One line of standard output; empty where there is none.
+    func line(_ index: Int) -> String { outputLines.dropFirst(index).first ?? "" }
+
     var errorLines: [String] { error.split(separator: "\n").map(String.init) }
   }
 

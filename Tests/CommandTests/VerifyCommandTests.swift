@@ -40,7 +40,7 @@ struct VerifyCommandTests {
     #expect(result.code == 0, "\(result.output)")
     #expect(result.outputLines.count == 4)
     #expect(
-      result.outputLines[1].hasSuffix("64    qkv.safetensors:layer7 h2 n33 d6 causal top-left"))
+      result.line(1).hasSuffix("64    qkv.safetensors:layer7 h2 n33 d6 causal top-left"))
   }
 
   @Test("skips what needs more memory than there is, with the numbers")
@@ -48,14 +48,14 @@ struct VerifyCommandTests {
     let result = try AttnbenchProcess.run(
       ["verify", "--n", "2M", "--heads", "1", "--head-dim", "1", "--strategy", "exact"])
     #expect(result.code == 0)
-    #expect(result.outputLines[1].hasPrefix("SKIP  exact"))
-    #expect(result.outputLines[1].contains("needs 14.6 TiB of memory"))
+    #expect(result.line(1).hasPrefix("SKIP  exact"))
+    #expect(result.line(1).contains("needs 14.6 TiB of memory"))
     #expect(result.outputLines.last == "PASS: 0 checks, 1 skipped")
 
     let tensors = try AttnbenchProcess.run(
-      ["verify", "--n", "1M", "--heads", "100000", "--strategy", "window(4)"])
+      ["verify", "--n", "1M", "--heads", "10000", "--strategy", "window(4)"])
     #expect(tensors.code == 0)
-    #expect(tensors.outputLines[1].hasPrefix("SKIP  window(4)"), "\(tensors.output)")
+    #expect(tensors.line(1).hasPrefix("SKIP  window(4)"), "\(tensors.output)")
   }
 
   @Test("the same seed gives the same lines")

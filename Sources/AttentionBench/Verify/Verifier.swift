@@ -48,15 +48,15 @@ public struct Verifier: Sendable {
       outcome: outcome)
   }
 
-  /// The workspace, query, key and value twice, and the results. Sizes whose bytes cannot be
-  /// counted are as good as any other that no machine has.
+  /// The workspace, and the tensors and what they are compared with: everything twice.
   private func memory(
     for strategy: any AttentionStrategy, _ problem: AttentionProblem
   ) throws(AttentionError) -> ByteCount {
     let work = try strategy.work(for: problem, threads: team.threadCount)
+    // A shape's tensors are known to take less than half of what an Int can count.
     let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
-      problem.shape.tensorBytes.multipliedReportingOverflow(by: 2).partialValue)
-    return ByteCount(overflow || bytes < 0 ? .max : bytes)
+      2 * problem.shape.tensorBytes)
+    return ByteCount(overflow ? .max : bytes)
   }
 
   private func compare(
