@@ -14,7 +14,10 @@ struct SweepCommand: ParsableCommand {
       Example: attnbench sweep --n 1k..16k --strategy 'exact,flash,window(512)' -o out
       """)
 
-  @Option(help: "Sizes: 1k..100k doubles, :linear=10 and :per-octave=2 change that; or 1k,5000.")
+  @Option(
+    parsing: .unconditional,
+    help: "Sizes: 1k..100k doubles, :linear=10 and :per-octave=2 change that; or 1k,5000."
+  )
   var n = "1k..100k"
 
   @OptionGroup var strategyOptions: StrategyOptions
@@ -27,7 +30,7 @@ struct SweepCommand: ParsableCommand {
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
   @OptionGroup(title: "Limits") var limitOptions: LimitOptions
 
-  @Option(help: "Seed of the inputs, the order and the checked rows.")
+  @Option(parsing: .unconditional, help: "Seed of the inputs, the order and the checked rows.")
   var seed: UInt64 = 1
 
   @Option(help: "Order of the cells in a round: random or serial.")
