@@ -272,23 +272,28 @@ extension SoftmaxPlan {
       let shape = plan.problem.shape
       let copiesKeys = keys.period / keys.run * operands.key.rowStride > 2 * shape.headDim
       let copiesValues = keys.period / keys.run * operands.value.rowStride > 2 * shape.valueDim
+      let keyRows = scratch.keyRows + (places.lowerBound - block)
+      let valueRows = scratch.valueRows + (places.lowerBound - block)
       for t in places {
         let key = keys.key(t)
-        var keyRow = operands.key.row(task.batch, task.kvHead, key)
-        var valueRow = operands.value.row(task.batch, task.kvHead, key)
-        if copiesKeys {
-          let copy = scratch.keyCopies + (t - block) * shape.headDim
-          copy.update(from: keyRow, count: shape.headDim)
-          keyRow = UnsafePointer(copy)
-        }
-        if copiesValues {
-          let copy = scratch.valueCopies + (t - block) * shape.valueDim
-          copy.update(from: valueRow, count: shape.valueDim)
-          valueRow = UnsafePointer(copy)
-        }
-        scratch.keyRows[t - block] = keyRow
-        scratch.valueRows[t - block] = valueRow
+        keyRows[t - places.lowerBound] = operands.key.row(task.batch, task.kvHead, key)
+        valueRows[t - places.lowerBound] = operands.value.row(task.batch, task.kvHead, key)
       }
+      if copiesKeys {
+        gather(keyRows, count: places.count, columns: shape.headDim, into: scratch.keyCopies)
+      }
+      if copiesValues {
+        gather(valueRows, count: places.count, columns: shape.valueDim, into: scratch.valueCopies)
+      }
+    }
+
+    /// Copies rows together and points at the copies.
+    private func gather(
+      _ rows: UnsafeMutablePointer<UnsafePointer<Float>>, count: Int, columns: Int,
+      into copies: UnsafeMutablePointer<Float>
+    ) {
+      functions.pointee.gather(rows, Int32(count), Int32(columns), copies)
+      for i in 0..<count { rows[i] = UnsafePointer(copies + i * columns) }
     }
 
     /// Lets a panel meet a block: the part all its rows see in one call, the edges by vector.

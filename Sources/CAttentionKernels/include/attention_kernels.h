@@ -50,6 +50,10 @@ typedef struct attn_kernels {
   void (*_Nonnull unpack)(const float *_Nonnull in, const float *_Nonnull factors, int32_t count,
                           int32_t columns, float *_Nonnull const *_Nonnull rows);
 
+  /// Copies `count` rows of `columns` floats together: out[r][t] = rows[r][t].
+  void (*_Nonnull gather)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                          int32_t columns, float *_Nonnull out);
+
   /// Online softmax over one block: vectors [first_vector, first_vector + vectors) of the panel
   /// see all `count` keys, whose rows are keys[t] (d floats) and values[t] (e floats).
   void (*_Nonnull attend)(const attn_panel *_Nonnull panel,

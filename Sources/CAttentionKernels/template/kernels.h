@@ -150,9 +150,27 @@ ATTN_INLINE void transpose(vf r[ATTN_W]) {
   }
 }
 
+/// Asks for rows that are about to be read, into the second-level cache.
+ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_t columns) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < count; r++)
+    for (ptrdiff_t c = 0; c < columns; c += 16) __builtin_prefetch(rows[r] + c, 0, 2);
+}
+
+static void gather(const float *const *rows, int32_t count, int32_t columns, float *out) {
+  // Far enough ahead to cover a miss to memory, near enough to be still there.
+  enum { ahead = 16 };
+  for (int32_t r = 0; r < count && r < ahead; r++) prefetch_rows(rows + r, 1, columns);
+  for (int32_t r = 0; r < count; r++) {
+    if (r + ahead < count) prefetch_rows(rows + r + ahead, 1, columns);
+    __builtin_memcpy(out + (ptrdiff_t)r * columns, rows[r], sizeof(float) * (size_t)columns);
+  }
+}
+
 static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,
                  float *out) {
   const vf factor = splat(scale);
+  for (int32_t lane = 0; lane < count; lane++) prefetch_rows(rows + lane, 1, columns);
   for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
     const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
     int32_t t = 0;
@@ -446,13 +464,6 @@ ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32
   }
 }
 
-/// Asks for rows that are about to be read, into the second-level cache.
-ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_t columns) {
-#pragma clang loop unroll(full)
-  for (int r = 0; r < count; r++)
-    for (ptrdiff_t c = 0; c < columns; c += 16) __builtin_prefetch(rows[r] + c, 0, 2);
-}
-
 /// Scores all keys that fill tiles of `rows`; returns how many keys are done.
 ATTN_INLINE int32_t score_tiles(attend_state *state, const float *const *keys,
                                 const float *const *values, int32_t done, int32_t *pending,
@@ -639,6 +650,7 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .tile_keys = ATTN_TILE,
     .pack = pack,
     .unpack = unpack,
+    .gather = gather,
     .attend = attend,
     .attend_masked = attend_masked,
     .dots = dots,
