@@ -346,6 +346,8 @@ static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrd
     // A row that still sees nothing stays at -inf; everything it holds is zero.
     const vf factor = old == new ? splat(1) : exp2_vector(old - new);
     store(panel->maxima + lane, new);
+    // Rows that have seen nothing yet have nothing to bring along.
+    if (!any(old > splat(-INFINITY))) continue;
     store(panel->sums + lane, load(panel->sums + lane) * factor);
     for (ptrdiff_t t = 0; t < weights_done; t++) {
       float *p = panel->weights + t * ATTN_L + lane;
