@@ -40,7 +40,7 @@ struct MaskCommand: ParsableCommand {
     let fits = problem.shape.keyLength <= columns && problem.shape.queryLength <= columns
     // A character is about twice as high as it is wide.
     let grid = MaskGrid(pattern, maximumRows: fits ? columns : columns / 2, maximumColumns: columns)
-    let title = "\(strategy.spec(for: problem)), \(description(problem))"
+    let title = "\(strategy.explainedSpec(for: problem)), \(description(problem))"
 
     try Terminal.print(grid.text)
     try Terminal.print("\(title): \(grid.summary)")

@@ -64,7 +64,7 @@ struct RunCommand: ParsableCommand {
     let written = ([output] + [lse].compactMap { $0 }).joined(separator: ", ")
     let workers = team.threadCount == 1 ? "1 thread" : "\(team.threadCount) threads"
     Terminal.say(
-      "\(strategy.spec(for: problem)) on \(problem.summary), \(workers): "
+      "\(strategy.explainedSpec(for: problem)) on \(problem.summary), \(workers): "
         + "\(TimeSpan.rounded(seconds: result.duration / .seconds(1))), wrote \(written)")
   }
 

@@ -52,7 +52,8 @@ enum SweepReport {
     var texts: [String] = []
     for (_, cells) in curves {
       guard let first = cells.first, let last = cells.last else { continue }
-      let text = first.spec == last.spec ? first.spec : "\(first.spec) to \(last.spec)"
+      let explained = [first, last].map { $0.strategy.explainedSpec(for: $0.problem) }
+      let text = Set(explained).count == 1 ? explained[0] : explained.joined(separator: " to ")
       if !texts.contains(text) { texts.append(text) }
     }
     return texts.joined(separator: ", ")

@@ -73,6 +73,10 @@ public protocol AttentionStrategy: Sendable {
   /// there are none. Defaults that depend on the problem are resolved.
   func resolvedParameters(for problem: AttentionProblem) -> String
 
+  /// What the parameters come to for a problem, where their written form leaves it open:
+  /// `left 511, right 0`; empty, the default, where it does not.
+  func explanation(for problem: AttentionProblem) -> String
+
   /// Counts the work for a problem on `threads` workers without allocating its workspace.
   ///
   /// - Throws: `AttentionError` when the strategy cannot serve the problem.
@@ -103,6 +107,14 @@ extension AttentionStrategy {
     let parameters = resolvedParameters(for: problem)
     return parameters.isEmpty ? Self.name : "\(Self.name)(\(parameters))"
   }
+
+  /// The resolved strategy with its explanation, for people: `window(512) [left 511, right 0]`.
+  public func explainedSpec(for problem: AttentionProblem) -> String {
+    let explanation = explanation(for: problem)
+    return spec(for: problem) + (explanation.isEmpty ? "" : " [\(explanation)]")
+  }
+
+  public func explanation(for problem: AttentionProblem) -> String { "" }
 
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern { DensePattern(geometry) }
 

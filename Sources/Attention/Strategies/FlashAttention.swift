@@ -26,6 +26,12 @@ public struct FlashAttention: PatternStrategy {
 
   public var engine: SoftmaxEngine { SoftmaxEngine(queryRows: queryRows, keyRows: keyRows) }
 
+  public func explanation(for problem: AttentionProblem) -> String {
+    let blocks = engine.blocks(for: problem)
+    return "blocks of at most \(blocks.panels * KernelTable.active.panelLanes) queries x "
+      + "\(blocks.keys) keys"
+  }
+
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     if queryRows == nil, keyRows == nil { return "" }
     let blocks = engine.blocks(for: problem)

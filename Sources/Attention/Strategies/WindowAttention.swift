@@ -69,6 +69,11 @@ public struct WindowAttention: PatternStrategy {
     }
   }
 
+  public func explanation(for problem: AttentionProblem) -> String {
+    let reach = reach(causal: problem.causal)
+    return "left \(reach.left), right \(reach.right)"
+  }
+
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     let reach = reach(causal: geometry.causal)
     return WindowPattern(
