@@ -16,8 +16,11 @@ final class PanelScratch: @unchecked Sendable {
   /// `[L]` output rows of a panel.
   let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
   /// `[ATTN_BLOCK_KEYS]` key and value rows of a block.
-  let keyRows: UnsafeMutablePointer<UnsafePointer<Float>>
-  let valueRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  private(set) var keyRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  private(set) var valueRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  /// The same of the block after it.
+  private(set) var nextKeyRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  private(set) var nextValueRows: UnsafeMutablePointer<UnsafePointer<Float>>
 
   /// Bytes of one worker's scratch.
   static func bytes(
@@ -27,7 +30,7 @@ final class PanelScratch: @unchecked Sendable {
     let pointer = MemoryLayout<UnsafePointer<Float>>.stride
     return 4 * floatCount(shape: shape, lanes: lanes, panels: panels)
       + 4 * panels * sequences * PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
-      + 2 * pointer * (lanes + Int(ATTN_BLOCK_KEYS))
+      + 2 * pointer * (lanes + 2 * Int(ATTN_BLOCK_KEYS))
   }
 
   private static func floatCount(shape: AttentionShape, lanes: Int, panels: Int) -> Int {
@@ -52,6 +55,8 @@ final class PanelScratch: @unchecked Sendable {
     outputRows = .allocate(capacity: lanes)
     keyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     valueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
+    nextKeyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
+    nextValueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
   }
 
   deinit {
@@ -60,12 +65,20 @@ final class PanelScratch: @unchecked Sendable {
     outputRows.deallocate()
     keyRows.deallocate()
     valueRows.deallocate()
+    nextKeyRows.deallocate()
+    nextValueRows.deallocate()
   }
 
   /// `[ATTN_BLOCK_KEYS][d]` copies of a block's key rows.
   var keyCopies: UnsafeMutablePointer<Float> { queries(panels) }
   /// `[ATTN_BLOCK_KEYS][dV]` copies of its value rows.
   var valueCopies: UnsafeMutablePointer<Float> { keyCopies + Int(ATTN_BLOCK_KEYS) * headDim }
+
+  /// Makes the next block's rows the block's.
+  func advance() {
+    swap(&keyRows, &nextKeyRows)
+    swap(&valueRows, &nextValueRows)
+  }
 
   private var panelFloats: Int { lanes * (headDim + valueDim + 2) }
   /// `[ATTN_BLOCK_KEYS][L]`, shared by all panels; after the last block it holds a factor a lane.

@@ -250,40 +250,56 @@ extension SoftmaxPlan {
           end = max(end, bounds.end(vector))
         }
       }
-      var block = first == Int.max ? end : first / blockSize * blockSize
+      if first >= end { return }
+      var block = first / blockSize * blockSize
+      point(keys, places: first..<min(block + blockSize, end), block: block)
       while block < end {
         let places = max(block, first)..<min(block + blockSize, end)
-        load(keys, places: places, block: block)
+        let next = block + blockSize
+        scratch.advance()
+        if next < end {
+          point(keys, places: next..<min(next + blockSize, end), block: next)
+        }
+        copyTogether(keys, places: places, block: block)
         for panel in task.panels {
           let slot = panel - task.panels.lowerBound
           attend(
             slot, vectors: vectors(rows(at: panel).live),
             bounds: scratch.bounds(slot, sequence: sequence), block: block, places: places)
         }
-        block += blockSize
+        block = next
       }
     }
 
-    /// Points the kernels at a block's key and value rows.
-    ///
-    /// Rows far apart are copied together first: at a large power of two they would share a few
-    /// cache sets and be fetched again for every panel and every tile of value columns.
-    private func load(_ keys: KeySequence, places: Range<Int>, block: Int) {
+    /// Points at the next block's key and value rows, and asks for them while the block before is
+    /// in work: its first panel would otherwise wait for each of them.
+    private func point(_ keys: KeySequence, places: Range<Int>, block: Int) {
       let shape = plan.problem.shape
-      let copiesKeys = keys.period / keys.run * operands.key.rowStride > 2 * shape.headDim
-      let copiesValues = keys.period / keys.run * operands.value.rowStride > 2 * shape.valueDim
-      let keyRows = scratch.keyRows + (places.lowerBound - block)
-      let valueRows = scratch.valueRows + (places.lowerBound - block)
+      let keyRows = scratch.nextKeyRows + (places.lowerBound - block)
+      let valueRows = scratch.nextValueRows + (places.lowerBound - block)
       for t in places {
         let key = keys.key(t)
         keyRows[t - places.lowerBound] = operands.key.row(task.batch, task.kvHead, key)
         valueRows[t - places.lowerBound] = operands.value.row(task.batch, task.kvHead, key)
       }
-      if copiesKeys {
-        gather(keyRows, count: places.count, columns: shape.headDim, into: scratch.keyCopies)
+      functions.pointee.prefetch(keyRows, Int32(places.count), Int32(shape.headDim))
+      functions.pointee.prefetch(valueRows, Int32(places.count), Int32(shape.valueDim))
+    }
+
+    /// Copies a block's rows together where they are far apart: at a large power of two they would
+    /// share a few cache sets and be fetched again for every panel and every tile of value columns.
+    private func copyTogether(_ keys: KeySequence, places: Range<Int>, block: Int) {
+      let shape = plan.problem.shape
+      let start = places.lowerBound - block
+      if keys.period / keys.run * operands.key.rowStride > 2 * shape.headDim {
+        gather(
+          scratch.keyRows + start, count: places.count, columns: shape.headDim,
+          into: scratch.keyCopies)
       }
-      if copiesValues {
-        gather(valueRows, count: places.count, columns: shape.valueDim, into: scratch.valueCopies)
+      if keys.period / keys.run * operands.value.rowStride > 2 * shape.valueDim {
+        gather(
+          scratch.valueRows + start, count: places.count, columns: shape.valueDim,
+          into: scratch.valueCopies)
       }
     }
 

@@ -50,6 +50,10 @@ typedef struct attn_kernels {
   void (*_Nonnull unpack)(const float *_Nonnull in, const float *_Nonnull factors, int32_t count,
                           int32_t columns, float *_Nonnull const *_Nonnull rows);
 
+  /// Asks for `count` rows of `columns` floats into the second-level cache.
+  void (*_Nonnull prefetch)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                            int32_t columns);
+
   /// Copies `count` rows of `columns` floats together: out[r][t] = rows[r][t].
   void (*_Nonnull gather)(const float *_Nonnull const *_Nonnull rows, int32_t count,
                           int32_t columns, float *_Nonnull out);

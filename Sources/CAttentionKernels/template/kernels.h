@@ -155,10 +155,14 @@ ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_
     for (ptrdiff_t c = 0; c < columns; c += 16) __builtin_prefetch(rows[r] + c, 0, 2);
 }
 
+static void prefetch(const float *const *rows, int32_t count, int32_t columns) {
+  for (int32_t r = 0; r < count; r++) prefetch_rows(rows + r, 1, columns);
+}
+
 static void gather(const float *const *rows, int32_t count, int32_t columns, float *out) {
   // Far enough ahead to cover a miss to memory, near enough to be still there.
   enum { ahead = 16 };
-  for (int32_t r = 0; r < count && r < ahead; r++) prefetch_rows(rows + r, 1, columns);
+  prefetch(rows, count < ahead ? count : ahead, columns);
   for (int32_t r = 0; r < count; r++) {
     if (r + ahead < count) prefetch_rows(rows + r + ahead, 1, columns);
     __builtin_memcpy(out + (ptrdiff_t)r * columns, rows[r], sizeof(float) * (size_t)columns);
@@ -168,7 +172,7 @@ static void gather(const float *const *rows, int32_t count, int32_t columns, flo
 static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,
                  float *out) {
   const vf factor = splat(scale);
-  for (int32_t lane = 0; lane < count; lane++) prefetch_rows(rows + lane, 1, columns);
+  prefetch(rows, count, columns);
   for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
     const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
     int32_t t = 0;
@@ -465,12 +469,10 @@ ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32
 }
 
 /// Scores all keys that fill tiles of `rows`; returns how many keys are done.
-ATTN_INLINE int32_t score_tiles(attend_state *state, const float *const *keys,
-                                const float *const *values, int32_t done, int32_t *pending,
-                                int32_t count, const int rows, const int vectors,
-                                const int overlap) {
+ATTN_INLINE int32_t score_tiles(attend_state *state, const float *const *keys, int32_t done,
+                                int32_t *pending, int32_t count, const int rows,
+                                const int vectors, const int overlap) {
   for (; done + rows <= count; done += rows) {
-    prefetch_rows(values + done, rows, state->panel->value_dim);
     score_tile(state, keys, done, *pending, rows, vectors, overlap);
     *pending = rows;
   }
@@ -485,9 +487,9 @@ ATTN_INLINE void attend_vectors(const attn_panel *panel, const float *const *key
   attend_state state = {panel, bounds, lane, {}};
   if (overlap) read_references(&state, vectors);
   int32_t done = 0, pending = 0;
-  done = score_tiles(&state, keys, values, done, &pending, count, ATTN_TILE, vectors, overlap);
-  done = score_tiles(&state, keys, values, done, &pending, count, ATTN_TILE / 2, vectors, overlap);
-  done = score_tiles(&state, keys, values, done, &pending, count, 1, vectors, overlap);
+  done = score_tiles(&state, keys, done, &pending, count, ATTN_TILE, vectors, overlap);
+  done = score_tiles(&state, keys, done, &pending, count, ATTN_TILE / 2, vectors, overlap);
+  done = score_tiles(&state, keys, done, &pending, count, 1, vectors, overlap);
   if (overlap)
     for (int32_t t = done - pending; t < done; t++) weigh_key(&state, t, vectors);
   value_columns(panel->output + lane, overlap ? panel->sums + lane : NULL, values,
@@ -650,6 +652,7 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .tile_keys = ATTN_TILE,
     .pack = pack,
     .unpack = unpack,
+    .prefetch = prefetch,
     .gather = gather,
     .attend = attend,
     .attend_masked = attend_masked,
