@@ -74,7 +74,8 @@ struct ReportCommandTests {
         "####..",
         "#.###.",
         "#..###",
-        "window(3, sinks: 1), n6 causal: 18 of 36 pairs (50.0%), of the 21 causal ones 85.7%",
+        "window(3, sinks: 1) [left 2, right 0], n6 causal: 18 of 36 pairs (50.0%), of the 21 "
+          + "causal ones 85.7%",
         "one character a pair: # seen, . not",
       ])
   }

@@ -47,7 +47,7 @@ struct UsageTests {
       "verify", "--n", "2G", message: "unknown suffix 'G'"),
     Case(
       "verify", "--n", "2000M", "--heads", "2000000000", "--head-dim", "2000000000",
-      message: "more operations than can be counted"),
+      message: "its bytes overflow the address space"),
     Case("verify", "--n", "8", "--scale", "nan", message: "--scale nan: must be a finite number"),
     Case("verify", "--n", "8", "--scale", "inf", message: "--scale inf: must be a finite number"),
     Case(
