@@ -301,11 +301,14 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   ) {
     let shape = problem.shape
     let (batch, kvHead) = (head / shape.kvHeads, head % shape.kvHeads)
+    let rows = { (panel: Int) in
+      PanelRows(
+        panel: panel, lanes: self.layout.state.lanes, total: shape.queryLength * shape.groupSize,
+        kvHead: kvHead, groupSize: shape.groupSize)
+    }
     scratch.attend(
-      operands, batch: batch,
-      rows: PanelRows(
-        panel: panel, lanes: layout.state.lanes, total: shape.queryLength * shape.groupSize,
-        kvHead: kvHead, groupSize: shape.groupSize),
+      operands, batch: batch, rows: rows(panel),
+      upcoming: panel + 1 < layout.panels ? rows(panel + 1) : nil,
       geometry: problem.geometry(batch: batch), state: state, chunk: chunk)
   }
 }

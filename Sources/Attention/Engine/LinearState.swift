@@ -16,16 +16,18 @@ struct LinearStateLayout: Sendable {
     vectorLanes = kernels.vectorLanes
   }
 
-  /// Groups of L value columns: S is `[groups][d][L]`.
+  /// Groups of value columns: S is `[groups][d][L]`.
   var groups: Int { (valueDim + lanes - 1) / lanes }
-  /// Feature columns padded to whole panels of lanes: z is `[paddedFeatures]`.
-  var paddedFeatures: Int { (headDim + lanes - 1) / lanes * lanes }
+  /// Lanes of a group in use: as even as vectors allow, since few lanes are slow lanes.
+  var groupLanes: Int { (vectors(valueDim) + groups - 1) / groups * vectorLanes }
+  /// Feature columns padded to whole vectors: z is `[paddedFeatures]`.
+  var paddedFeatures: Int { vectors(headDim) * vectorLanes }
   /// Floats of S and z.
   var count: Int { groups * headDim * lanes + paddedFeatures }
   /// Offset of z.
   var normaliser: Int { groups * headDim * lanes }
   /// Value columns of a group.
-  func columns(_ group: Int) -> Int { min(lanes, valueDim - group * lanes) }
+  func columns(_ group: Int) -> Int { min(groupLanes, valueDim - group * groupLanes) }
   /// Vectors that hold `count` lanes.
   func vectors(_ count: Int) -> Int { (count + vectorLanes - 1) / vectorLanes }
   /// Whether a vector load at the end of a value row stays inside the row.
@@ -41,8 +43,8 @@ final class LinearScratch: @unchecked Sendable {
   private let bounds: UnsafeMutablePointer<Int32>
   private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
 
-  /// Keys of a chunk.
-  static let chunk = Int(ATTN_BLOCK_KEYS)
+  /// Keys of a chunk: its features and values share the first-level cache at d = 64.
+  static let chunk = 64
 
   static func bytes(_ layout: LinearStateLayout) -> Int {
     4 * floatCount(layout)
@@ -56,7 +58,7 @@ final class LinearScratch: @unchecked Sendable {
   }
 
   private static func pointerCount(_ layout: LinearStateLayout) -> Int {
-    3 * max(chunk, layout.headDim) + (layout.groups + 1) * layout.headDim + layout.lanes
+    4 * max(chunk, layout.headDim) + (layout.groups + 1) * layout.headDim + layout.lanes
   }
 
   init(_ layout: LinearStateLayout, kernels: KernelTable) throws(AttentionError) {
@@ -117,8 +119,11 @@ final class LinearScratch: @unchecked Sendable {
   private var valueRows: UnsafeMutablePointer<UnsafePointer<Float>> {
     oneRows + max(LinearScratch.chunk, layout.headDim)
   }
-  private var stateRows: UnsafeMutablePointer<UnsafePointer<Float>> {
+  private var upcomingRows: UnsafeMutablePointer<UnsafePointer<Float>> {
     valueRows + max(LinearScratch.chunk, layout.headDim)
+  }
+  private var stateRows: UnsafeMutablePointer<UnsafePointer<Float>> {
+    upcomingRows + max(LinearScratch.chunk, layout.headDim)
   }
   private var inputRows: UnsafeMutablePointer<UnsafePointer<Float>> {
     stateRows + (layout.groups + 1) * layout.headDim
@@ -127,16 +132,25 @@ final class LinearScratch: @unchecked Sendable {
   /// Forgets all keys.
   func reset() { state.update(repeating: 0, count: layout.count) }
 
-  /// Computes phi(k) of at most `chunk` keys and notes their values.
+  /// Computes phi(k) of at most `chunk` keys, notes their values, and asks for as many keys and
+  /// values after them, which are usually next.
   func load(
     keys: Range<Int>, key: TensorView, value: TensorView, batch: Int, kvHead: Int
   ) {
+    let upcoming = keys.upperBound..<min(keys.upperBound + keys.count, key.shape.rows)
+    prefetch(upcoming, of: key, batch: batch, head: kvHead)
+    prefetch(upcoming, of: value, batch: batch, head: kvHead)
     for t in 0..<keys.count {
       let row = keys.lowerBound + t
       functions.pointee.elu_plus_one(
         key.row(batch, kvHead, row), Int64(layout.headDim), features + t * layout.paddedFeatures)
       valueRows[t] = value.row(batch, kvHead, row)
     }
+  }
+
+  private func prefetch(_ rows: Range<Int>, of tensor: TensorView, batch: Int, head: Int) {
+    for row in rows { upcomingRows[row - rows.lowerBound] = tensor.row(batch, head, row) }
+    functions.pointee.prefetch(upcomingRows, Int32(rows.count), Int32(tensor.shape.columns))
   }
 
   /// Adds the loaded keys to a state.
@@ -148,7 +162,7 @@ final class LinearScratch: @unchecked Sendable {
     var values = value.row(batch, kvHead, firstKey)
     var stride = value.rowStride
     if !layout.valuesFillVectors {
-      stride = layout.groups * layout.lanes
+      stride = layout.groups * layout.groupLanes
       for t in 0..<count {
         (paddedValues + t * stride).update(from: valueRows[t], count: layout.valueDim)
       }
@@ -156,30 +170,37 @@ final class LinearScratch: @unchecked Sendable {
     }
     for group in 0..<layout.groups {
       functions.pointee.accumulate(
-        featureRows, values + group * layout.lanes, Int64(stride), Int32(count),
+        featureRows, values + group * layout.groupLanes, Int64(stride), Int32(count),
         Int32(layout.headDim), Int32(layout.vectors(layout.columns(group))),
         state + group * layout.headDim * layout.lanes)
     }
     for first in Swift.stride(from: 0, to: layout.paddedFeatures, by: layout.lanes) {
       functions.pointee.accumulate(
         oneRows, features + first, Int64(layout.paddedFeatures), Int32(count), 1,
-        Int32(layout.lanes / layout.vectorLanes), state + layout.normaliser + first)
+        Int32(layout.vectors(min(layout.lanes, layout.paddedFeatures - first))),
+        state + layout.normaliser + first)
     }
   }
 
   /// Outputs of a panel's query rows from a state of earlier keys and, within the chunk loaded
   /// last, the keys each row sees.
   ///
-  /// - Parameter chunk: keys of the loaded chunk to score pair by pair; may be empty.
+  /// - Parameters:
+  ///   - upcoming: the panel after this one, whose queries are asked for meanwhile.
+  ///   - chunk: keys of the loaded chunk to score pair by pair; may be empty.
   func attend(
-    _ operands: AttentionOperands, batch: Int, rows: PanelRows, geometry: MaskGeometry,
-    state: UnsafePointer<Float>, chunk: Range<Int>
+    _ operands: AttentionOperands, batch: Int, rows: PanelRows, upcoming: PanelRows?,
+    geometry: MaskGeometry, state: UnsafePointer<Float>, chunk: Range<Int>
   ) {
     let lanes = layout.lanes
     let live = rows.live
     let vectors = Int32(layout.vectors(live))
     rows.forEach { lane, head, row in inputRows[lane] = operands.query.row(batch, head, row) }
     functions.pointee.pack(inputRows, Int32(live), Int32(layout.headDim), 1, queries)
+    if let upcoming {
+      upcoming.forEach { inputRows[$0] = operands.query.row(batch, $1, $2) }
+      functions.pointee.prefetch(inputRows, Int32(upcoming.live), Int32(layout.headDim))
+    }
     functions.pointee.elu_plus_one(queries, Int64(layout.headDim * lanes), queries)
     output.update(repeating: 0, count: layout.valueDim * lanes)
     normalisers.update(repeating: 0, count: lanes)
@@ -190,7 +211,7 @@ final class LinearScratch: @unchecked Sendable {
       }
       functions.pointee.accumulate(
         stateRows, queries, Int64(lanes), Int32(layout.headDim), Int32(layout.columns(group)),
-        vectors, output + group * lanes * lanes)
+        vectors, output + group * layout.groupLanes * lanes)
     }
     for feature in 0..<layout.headDim {
       stateRows[feature] = state + layout.normaliser + feature

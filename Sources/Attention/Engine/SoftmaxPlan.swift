@@ -209,6 +209,18 @@ extension SoftmaxPlan {
           inputRows, Int32(rows.live), Int32(shape.valueDim), 1, scratch.output(slot))
       }
       readBounds(slot, rows)
+      if panel + 1 < task.panels.upperBound { prefetch(self.rows(at: panel + 1)) }
+    }
+
+    /// Asks for a panel's queries, and in a later pass for its output so far.
+    private func prefetch(_ rows: PanelRows) {
+      let inputRows = scratch.inputRows
+      let shape = plan.problem.shape
+      rows.forEach { inputRows[$0] = operands.query.row(task.batch, $1, $2) }
+      functions.pointee.prefetch(inputRows, Int32(rows.live), Int32(shape.headDim))
+      if pass == 0 { return }
+      rows.forEach { inputRows[$0] = operands.output.reading.row(task.batch, $1, $2) }
+      functions.pointee.prefetch(inputRows, Int32(rows.live), Int32(shape.valueDim))
     }
 
     private func readBounds(_ slot: Int, _ rows: PanelRows) {

@@ -58,6 +58,7 @@ public struct LinearDecoder: ~Copyable {
         operands, batch: 0,
         rows: PanelRows(
           panel: panel, lanes: lanes, total: queryHeads, kvHead: 0, groupSize: queryHeads),
+        upcoming: nil,
         geometry: MaskGeometry(queryLength: 1, keyLength: 1, offset: 0, causal: true),
         state: scratch.state, chunk: 0..<0)
     }

@@ -312,6 +312,44 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
   }
 }
 
+/// value_tile for a single column: four partial sums, since one chain per vector would wait for
+/// itself at every step.
+ATTN_INLINE void value_column(const float *const *values, ptrdiff_t column, const float *weights,
+                              ptrdiff_t weight_stride, int32_t count, const int vectors,
+                              const lane_bounds *bounds, float *output, float *sums) {
+  vf acc[4][ATTN_VECTORS], sum[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    sum[v] = acc[1][v] = acc[2][v] = acc[3][v] = splat(0);
+    acc[0][v] = load(output + v * ATTN_W);
+  }
+  ptrdiff_t t = 0;
+  while (t < count) {
+    const int steps = count - t < 4 ? (int)(count - t) : 4;
+#pragma clang loop unroll(full)
+    for (int u = 0; u < 4; u++) {
+      if (u >= steps) break;
+      const vf x = broadcast(values[t + u] + column);
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++) {
+        const vf p = load(weights + (t + u) * weight_stride + v * ATTN_W);
+        const vf next = x * p + acc[u][v];
+        if (sums) sum[v] += p;
+        if (bounds)
+          acc[u][v] = sees(bounds, v, (int32_t)(t + u)) ? next : acc[u][v];
+        else
+          acc[u][v] = next;
+      }
+    }
+    t += steps;
+  }
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    store(output + v * ATTN_W, (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]));
+    if (sums) store(sums + v * ATTN_W, load(sums + v * ATTN_W) + sum[v]);
+  }
+}
+
 /// value_tile over all columns. One vector of lanes takes twice the rows: its accumulators are
 /// few, and more of them hide the latency of the fused multiply-add.
 ATTN_INLINE void value_columns(float *output, float *sums, const float *const *values,
@@ -319,9 +357,9 @@ ATTN_INLINE void value_columns(float *output, float *sums, const float *const *v
                                int32_t columns, const lane_bounds *bounds, const int vectors) {
   int32_t c = 0;
   const int wide = vectors == 1 ? 2 * ATTN_TILE : ATTN_TILE;
-  const int sizes[4] = {wide, ATTN_TILE, ATTN_TILE / 2, 1};
+  const int sizes[3] = {wide, ATTN_TILE, ATTN_TILE / 2};
 #pragma clang loop unroll(full)
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 3; i++) {
     const int rows = sizes[i];
     if (sums && c == 0 && rows <= columns) {
       value_tile(values, 0, weights, weight_stride, count, rows, vectors, bounds, output, sums);
@@ -331,6 +369,9 @@ ATTN_INLINE void value_columns(float *output, float *sums, const float *const *v
       value_tile(values, c, weights, weight_stride, count, rows, vectors, bounds,
                  output + (ptrdiff_t)c * ATTN_L, NULL);
   }
+  for (; c < columns; c++)
+    value_column(values, c, weights, weight_stride, count, vectors, bounds,
+                 output + (ptrdiff_t)c * ATTN_L, c == 0 ? sums : NULL);
 }
 
 // MARK: Online softmax
