@@ -75,6 +75,7 @@ $(VENV)/bin/python:
 
 peers: setup $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEER_REQUIREMENTS)
+	cd Benchmarks/peers && .venv/bin/python -m unittest discover -q -s tests -t .
 	$(SWIFT) build -c release --package-path Benchmarks --product attention-worker
 	$(VENV)/bin/python Benchmarks/peers/run.py -o "$(OUT)" $(if $(QUICK),--quick) \
 	  $(if $(WORK),--work '$(WORK)') $(if $(SECONDS),--seconds $(SECONDS))

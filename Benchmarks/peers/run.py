@@ -1,12 +1,15 @@
 """attnbench and other libraries on the same work, in turns, on the same cores.
 
-Writes results.csv, samples.csv, meta.json and ratios.md; `attnbench plot FOLDER` draws them.
+Writes results.csv, samples.csv, meta.json and ratios.md, and under curves/ the rows of each kind of
+work that has several sizes; `attnbench plot` draws such a folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -77,8 +80,8 @@ def place(first_core: int, threads: int) -> Place:
     return Place(threads, text)
 
 
-def worker_cpus(worker: Implementation, where: Place, folder: Path) -> list[int]:
-    """The CPUs on which attnbench's threads read back that they are bound."""
+def worker_places(worker: Implementation, where: Place, folder: Path) -> list[list[int]]:
+    """The CPUs that each of attnbench's threads read back after it had bound itself."""
     path = folder / "one.npy"
     np.save(path, np.ones((1, 1, 1), np.float32))
     files = dict.fromkeys(("query", "key", "value"), str(path))
@@ -90,13 +93,13 @@ def worker_cpus(worker: Implementation, where: Place, folder: Path) -> list[int]
         binding=where.binding,
         **files,
     )
-    return sorted({cpu for cpus in facts["cpus"] for cpu in cpus})
+    return facts["cpus"]
 
 
 def compare(options: argparse.Namespace, record: Record, log: TextIO, folder: Path) -> None:
     began = time.monotonic()
     seconds = options.seconds or (0.4 if options.quick else 8.0)
-    limits = Limits(seconds, minimum_samples=5, maximum_samples=11 if options.quick else 31)
+    limits = Limits(seconds, minimum_samples=6, maximum_samples=11 if options.quick else 31)
     work = {
         name: problem
         for name, problem in (QUICK if options.quick else WORKLOADS).items()
@@ -124,9 +127,9 @@ def compare(options: argparse.Namespace, record: Record, log: TextIO, folder: Pa
         record.write_metadata(**described, peers=peers_used)
         for threads in options.threads:
             where = place(options.first_core, threads)
-            cpus = worker_cpus(worker, where, folder)
+            places = worker_places(worker, where, folder)
             processes = {
-                peer: start(peer.name, peer_command(peer, cpus)) for peer in versions
+                peer: start(peer.name, peer_command(peer, places)) for peer in versions
             }
             comparison = Comparison(
                 where, worker, processes, record, limits, options.seed, folder, began
@@ -148,15 +151,11 @@ def compare(options: argparse.Namespace, record: Record, log: TextIO, folder: Pa
     record.write_metadata(
         ceilings=ceilings, load_after=list(os.getloadavg()), ended_at=now(), completed=True
     )
+    write_curves(record, table_rows)
 
 
-def peer_command(peer: type[Peer], cpus: list[int]) -> list[str]:
-    return [
-        sys.executable,
-        str(HERE / "serve_peer.py"),
-        peer.name,
-        ",".join(str(cpu) for cpu in cpus),
-    ]
+def peer_command(peer: type[Peer], places: list[list[int]]) -> list[str]:
+    return [sys.executable, str(HERE / "serve_peer.py"), peer.name, json.dumps(places)]
 
 
 def ceiling(n: int, where: Place, row: dict) -> dict:
@@ -167,6 +166,19 @@ def ceiling(n: int, where: Place, row: dict) -> dict:
         "fma_gflop_per_s": row["peak"] / 1e9,
         "fma_gflop_per_s_range": [rate / 1e9 for rate in row["peak_range"]],
     }
+
+
+def write_curves(record: Record, rows: list[dict]) -> None:
+    """A folder for each kind of work that has several sizes: all in one picture would be too many
+    curves to read."""
+    kinds: dict[str, list[dict]] = {}
+    for row in rows:
+        # `full-n4096-d64` as `full-d64-2-threads`.
+        kind = re.sub(r"-n\d+", "", row["work"]) + f"-{row['threads']}-threads"
+        kinds.setdefault(kind, []).append(row)
+    for kind, alike in kinds.items():
+        if len({row["n_q"] for row in alike}) > 1:
+            record.copy(kind, alike)
 
 
 def progress(work: str, threads: int, row: dict) -> str:

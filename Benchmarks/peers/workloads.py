@@ -16,6 +16,7 @@ WORKLOADS: dict[str, Problem] = {
     "causal-n1024-d128": Problem(1024, 128, causal=True),
     "causal-n4096-d64": Problem(4096, 64, causal=True),
     "causal-n4096-d128": Problem(4096, 128, causal=True),
+    "causal-n16384-d64": Problem(16384, 64, causal=True),
     "gqa-causal-n4096-d64": Problem(4096, 64, kv_heads=2, causal=True),
     "gqa-causal-n4096-d128": Problem(4096, 128, kv_heads=2, causal=True),
     "window512-n16384-d64": Problem(16384, 64, causal=True, window=512),
@@ -27,6 +28,7 @@ WORKLOADS: dict[str, Problem] = {
 QUICK: dict[str, Problem] = {
     "short-n128-d64": Problem(128, 64),
     "full-n1000-d64": Problem(1000, 64),
+    "full-n2000-d64": Problem(2000, 64),
     "causal-n1000-d64": Problem(1000, 64, causal=True),
     "gqa-causal-n1000-d64": Problem(1000, 64, kv_heads=2, causal=True),
     "window512-n2000-d64": Problem(2000, 64, causal=True, window=512),

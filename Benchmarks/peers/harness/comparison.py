@@ -178,7 +178,6 @@ class Comparison:
                 threads=self._place.threads,
                 **self._paths("query", "key", "value"),
             )
-            process.ask("run", warm=0, repeats=1)
         except ImplementationError as error:
             return {"status": "error", "reason": str(error)}
         return {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 RESULT_COLUMNS = (
     "schema_version run_id cell_id strategy params class batch heads kv_heads n_q n_kv head_dim "
@@ -39,20 +40,16 @@ class Record:
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
         self.metadata: dict[str, Any] = {}
-        self._results = self._open("results.csv", RESULT_COLUMNS)
-        self._samples = self._open("samples.csv", SAMPLE_COLUMNS)
+        self._results = _create(folder / "results.csv", RESULT_COLUMNS)
+        self._samples = _create(folder / "samples.csv", SAMPLE_COLUMNS)
 
-    def add(self, row: Mapping[str, Any], samples: list[dict[str, Any]]) -> None:
+    def add(self, row: dict[str, Any], samples: list[dict[str, Any]]) -> None:
         """The samples go first, so that a row always has its samples."""
-        named = {"schema_version": 1, "run_id": self.run_id, **row}
+        named = self._identity() | row
         for sample in samples:
-            self._write(self._samples, {"run_id": self.run_id, **sample}, SAMPLE_COLUMNS)
-        self._write(self._results, named, RESULT_COLUMNS)
+            _write(self._samples, {"run_id": named["run_id"], **sample}, SAMPLE_COLUMNS)
+        _write(self._results, named, RESULT_COLUMNS)
         self.rows.append(named)
-
-    @property
-    def run_id(self) -> str:
-        return str(self.metadata["run_id"])
 
     def write_metadata(self, **changes: Any) -> None:
         self.metadata |= changes
@@ -63,19 +60,33 @@ class Record:
         self._results.close()
         self._samples.close()
 
-    def _open(self, name: str, columns: list[str]) -> Any:
-        file = (self.folder / name).open("w", newline="")
-        csv.writer(file, lineterminator="\n").writerow(columns)
-        return file
+    def copy(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """A folder under curves/ with some of the rows and the same description."""
+        folder = self.folder / "curves" / name
+        folder.mkdir(parents=True)
+        with _create(folder / "results.csv", RESULT_COLUMNS) as file:
+            for row in rows:
+                cells = {key: value for key, value in row.items() if key in RESULT_COLUMNS}
+                _write(file, self._identity() | cells, RESULT_COLUMNS)
+        shutil.copy(self.folder / "meta.json", folder)
 
-    @staticmethod
-    def _write(file: Any, row: Mapping[str, Any], columns: list[str]) -> None:
-        unknown = set(row) - set(columns)
-        if unknown:
-            raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
-        cells = [cell_text(row.get(column)) for column in columns]
-        csv.writer(file, lineterminator="\n").writerow(cells)
-        file.flush()
+    def _identity(self) -> dict[str, Any]:
+        return {"schema_version": 1, "run_id": self.metadata["run_id"]}
+
+
+def _create(path: Path, columns: list[str]) -> TextIO:
+    file = path.open("w", newline="")
+    csv.writer(file, lineterminator="\n").writerow(columns)
+    return file
+
+
+def _write(file: TextIO, row: Mapping[str, Any], columns: list[str]) -> None:
+    unknown = set(row) - set(columns)
+    if unknown:
+        raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
+    cells = [cell_text(row.get(column)) for column in columns]
+    csv.writer(file, lineterminator="\n").writerow(cells)
+    file.flush()
 
 
 def now() -> str:
