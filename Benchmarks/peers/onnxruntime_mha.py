@@ -15,9 +15,7 @@ class OnnxMultiHeadAttention(Peer):
 
     @classmethod
     def serves(cls, problem: Problem) -> bool:
-        return (
-            problem.is_plain_softmax and not problem.causal and problem.heads == problem.kv_heads
-        )
+        return problem.is_plain_softmax and not problem.causal and problem.heads == problem.kv_heads
 
     def __init__(self, problem: Problem, query: Array, key: Array, value: Array, threads: int):
         self._heads = problem.heads

@@ -29,9 +29,7 @@ class OpenVinoSDPA(Peer):
             group = problem.heads // problem.kv_heads
             grouped = query.reshape(problem.kv_heads, group, problem.n, problem.head_dim)
             tensors = [grouped, key[:, np.newaxis], value[:, np.newaxis]]
-        parameters = [
-            opset13.parameter(list(array.shape), openvino.Type.f32) for array in tensors
-        ]
+        parameters = [opset13.parameter(list(array.shape), openvino.Type.f32) for array in tensors]
         attention = opset13.scaled_dot_product_attention(*parameters, causal=problem.causal)
         compiled = openvino.Core().compile_model(
             openvino.Model([attention], parameters, self.name),

@@ -23,6 +23,7 @@ import numpy as np
 
 from harness.comparison import Comparison, Limits, Place
 from harness.peer import Peer
+from harness.problem import Problem
 from harness.process import Implementation, ImplementationError
 from harness.ratios import HEADING, ratio_table, seconds_text
 from harness.record import Record, now
@@ -96,16 +97,17 @@ def worker_places(worker: Implementation, where: Place, folder: Path) -> list[li
     return facts["cpus"]
 
 
-def compare(options: argparse.Namespace, record: Record, log: TextIO, folder: Path) -> None:
+def compare(
+    options: argparse.Namespace,
+    work: dict[str, Problem],
+    versions: dict[type[Peer], str],
+    record: Record,
+    log: TextIO,
+    folder: Path,
+) -> None:
     began = time.monotonic()
     seconds = options.seconds or (0.4 if options.quick else 8.0)
     limits = Limits(seconds, minimum_samples=6, maximum_samples=11 if options.quick else 31)
-    work = {
-        name: problem
-        for name, problem in (QUICK if options.quick else WORKLOADS).items()
-        if chosen(options.work, name)
-    }
-    versions = installed(options.peers)
     names = [peer.name for peer in versions]
     table_rows, ceilings = [], []
 
@@ -128,9 +130,7 @@ def compare(options: argparse.Namespace, record: Record, log: TextIO, folder: Pa
         for threads in options.threads:
             where = place(options.first_core, threads)
             places = worker_places(worker, where, folder)
-            processes = {
-                peer: start(peer.name, peer_command(peer, places)) for peer in versions
-            }
+            processes = {peer: start(peer.name, peer_command(peer, places)) for peer in versions}
             comparison = Comparison(
                 where, worker, processes, record, limits, options.seed, folder, began
             )
@@ -191,6 +191,16 @@ def progress(work: str, threads: int, row: dict) -> str:
 
 def main() -> int:
     options = arguments()
+    known = QUICK if options.quick else WORKLOADS
+    work = {name: problem for name, problem in known.items() if chosen(options.work, name)}
+    if not work:
+        print(f"error: --work {options.work}: known are {', '.join(known)}", file=sys.stderr)
+        return 64
+    versions = installed(options.peers)
+    if not versions:
+        names = ", ".join(peer.name for peer in PEERS)
+        print(f"error: --peers {options.peers}: none installed, of {names}", file=sys.stderr)
+        return 64
     try:
         record = Record(options.out)
     except FileExistsError as error:
@@ -199,7 +209,7 @@ def main() -> int:
     log_path = options.out / "stderr.log"
     with tempfile.TemporaryDirectory() as folder, log_path.open("w") as log:
         try:
-            compare(options, record, log, Path(folder))
+            compare(options, work, versions, record, log, Path(folder))
         except ImplementationError as error:
             print(f"error: attention-worker: {error}", file=sys.stderr)
             return 1

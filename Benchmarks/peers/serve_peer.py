@@ -1,4 +1,4 @@
-"""python serve_peer.py NAME PLACES: one registered peer; places such as [[0], [1]], CPUs a thread."""
+"""python serve_peer.py NAME PLACES: one registered peer; PLACES as [[0], [1]], CPUs a thread."""
 
 from __future__ import annotations
 

@@ -23,23 +23,21 @@ class TorchFlex(Peer):
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
         torch.set_num_threads(threads)
-        self._mode = torch.inference_mode
-        self._tensors = [torch.from_numpy(array).unsqueeze(0) for array in (query, key, value)]
-        self._grouped = problem.heads != problem.kv_heads
+        torch.set_grad_enabled(False)
+        q, k, v = (torch.from_numpy(array).unsqueeze(0) for array in (query, key, value))
+        grouped = problem.heads != problem.kv_heads
         window = problem.window or problem.n
 
         def visible(b: object, h: object, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
             return (j <= i) & (i - j < window)
 
-        self._mask = create_block_mask(visible, None, None, problem.n, problem.n, device="cpu")
-        self._compiled = torch.compile(flex_attention)
+        mask = create_block_mask(visible, None, None, problem.n, problem.n, device="cpu")
+        compiled = torch.compile(flex_attention)
+        self._attend = lambda: compiled(q, k, v, block_mask=mask, enable_gqa=grouped)
         self._output: torch.Tensor | None = None
 
     def run(self) -> None:
-        with self._mode():
-            self._output = self._compiled(
-                *self._tensors, block_mask=self._mask, enable_gqa=self._grouped
-            )
+        self._output = self._attend()
 
     def output(self) -> Array:
         if self._output is None:

@@ -26,6 +26,7 @@ class TorchLinear(Peer):
         from torch.nn.functional import elu, pad
 
         torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
         tensors = [torch.from_numpy(array).unsqueeze(0) for array in (query, key, value)]
 
         def full() -> torch.Tensor:
@@ -52,13 +53,11 @@ class TorchLinear(Peer):
             norm = scores.sum(-1) + torch.einsum("bhcnd,bhcd->bhcn", q, sums_before) + EPSILON
             return (out / norm.unsqueeze(-1)).reshape(b, h, -1, d)[:, :, :n]
 
-        self._mode = torch.inference_mode
         self._attend = chunked if problem.causal else full
         self._output: torch.Tensor | None = None
 
     def run(self) -> None:
-        with self._mode():
-            self._output = self._attend()
+        self._output = self._attend()
 
     def output(self) -> Array:
         if self._output is None:

@@ -31,10 +31,10 @@ class TorchSDPA(Peer):
         torch.backends.cuda.enable_flash_sdp(self.backend == "flash")
         torch.backends.cuda.enable_math_sdp(self.backend == "math")
         torch.backends.cuda.enable_mem_efficient_sdp(False)
-        tensors = [torch.from_numpy(array).unsqueeze(0) for array in (query, key, value)]
+        q, k, v = (torch.from_numpy(array).unsqueeze(0) for array in (query, key, value))
         grouped = problem.heads != problem.kv_heads
         self._attend = lambda: scaled_dot_product_attention(
-            *tensors, is_causal=problem.causal, enable_gqa=grouped
+            q, k, v, is_causal=problem.causal, enable_gqa=grouped
         )
         self._output: torch.Tensor | None = None
 

@@ -102,7 +102,9 @@ struct Worker {
   }
 
   private func prepared() throws -> Work {
-    guard let work else { throw RequestError(description: "nothing is prepared; ask prepare first") }
+    guard let work else {
+      throw RequestError(description: "nothing is prepared; ask prepare first")
+    }
     return work
   }
 

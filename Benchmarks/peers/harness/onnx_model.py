@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,7 +30,7 @@ class BoundModel:
         operator: str,
         inputs: dict[str, npt.NDArray],
         outputs: dict[str, tuple[int, ...]],
-        attributes: dict[str, int],
+        attributes: dict[str, Any],
         threads: int,
     ):
         import onnx

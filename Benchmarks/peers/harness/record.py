@@ -6,19 +6,64 @@ import csv
 import json
 import shutil
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-RESULT_COLUMNS = (
-    "schema_version run_id cell_id strategy params class batch heads kv_heads n_q n_kv head_dim "
-    "value_dim dtype causal threads bind status reason samples time_median_s time_min_s "
-    "time_p25_s time_p75_s time_ci95_lo_s time_ci95_hi_s cpu_time_s pairs flops gflop_per_s "
-    "pct_of_peak bytes_min workspace_bytes peak_rss_delta_bytes rel_l2_error max_abs_error "
-    "error_rows_checked oracle_rel_l2_error steal_pct invol_ctx_switches blas_core isa"
-).split()
+RESULT_COLUMNS = [
+    "schema_version",
+    "run_id",
+    "cell_id",
+    "strategy",
+    "params",
+    "class",
+    "batch",
+    "heads",
+    "kv_heads",
+    "n_q",
+    "n_kv",
+    "head_dim",
+    "value_dim",
+    "dtype",
+    "causal",
+    "threads",
+    "bind",
+    "status",
+    "reason",
+    "samples",
+    "time_median_s",
+    "time_min_s",
+    "time_p25_s",
+    "time_p75_s",
+    "time_ci95_lo_s",
+    "time_ci95_hi_s",
+    "cpu_time_s",
+    "pairs",
+    "flops",
+    "gflop_per_s",
+    "pct_of_peak",
+    "bytes_min",
+    "workspace_bytes",
+    "peak_rss_delta_bytes",
+    "rel_l2_error",
+    "max_abs_error",
+    "error_rows_checked",
+    "oracle_rel_l2_error",
+    "steal_pct",
+    "invol_ctx_switches",
+    "blas_core",
+    "isa",
+]
 
-SAMPLE_COLUMNS = "run_id cell_id sample_index round time_s cpu_time_s started_at_s".split()
+SAMPLE_COLUMNS = [
+    "run_id",
+    "cell_id",
+    "sample_index",
+    "round",
+    "time_s",
+    "cpu_time_s",
+    "started_at_s",
+]
 
 
 def cell_text(value: Any) -> str:
@@ -91,4 +136,4 @@ def _write(file: TextIO, row: Mapping[str, Any], columns: list[str]) -> None:
 
 def now() -> str:
     """As meta.json has it."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -51,7 +51,7 @@ def sampled_rows(problem: Problem, seed: int, count: int = 64) -> list[tuple[int
     heads = generator.integers(problem.heads, size=count - len(corners))
     rows = generator.integers(problem.n, size=count - len(corners))
     # By head, because a head's keys are widened once.
-    return sorted({*corners, *zip(heads.tolist(), rows.tolist())})
+    return sorted({*corners, *zip(heads.tolist(), rows.tolist(), strict=True)})
 
 
 def reference_rows(

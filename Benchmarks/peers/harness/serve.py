@@ -17,7 +17,6 @@ import numpy as np
 from .peer import Peer
 from .problem import Problem
 
-
 #: Long enough for a library to have started its threads and for these to show who works.
 SETTLE_SECONDS = 20e-3
 
@@ -79,7 +78,7 @@ class Service:
         while time.monotonic() < end:
             self._ready().run()
         workers = busiest(before, thread_times(), len(self._places))
-        for thread, place in zip(workers, self._places):
+        for thread, place in zip(workers, self._places, strict=False):
             os.sched_setaffinity(thread, place)
 
     def _run(self, warm: int, repeats: int) -> dict[str, Any]:

@@ -101,7 +101,10 @@ class ReferenceTests(unittest.TestCase):
         found, expected = (
             reference_rows(
                 Problem(9, 5, heads=4, kv_heads=2, causal=True, window=window),
-                self.query, self.key, self.value, rows,
+                self.query,
+                self.key,
+                self.value,
+                rows,
             )  # fmt: skip
             for window in (4, 3)
         )
