@@ -209,7 +209,8 @@ class Comparison:
             generator = np.random.default_rng([self._seed, role])
             shape = (heads, problem.n, problem.head_dim)
             arrays.append(generator.standard_normal(shape, dtype=np.float32))
-        for path, array in zip(self._paths("query", "key", "value").values(), arrays):
+        paths = self._paths("query", "key", "value").values()
+        for path, array in zip(paths, arrays, strict=True):
             np.save(path, array, allow_pickle=False)
         query, key, value = arrays
         return query, key, value

@@ -9,8 +9,9 @@ HEADING = """\
 # attnbench beside its peers
 
 Median times of interleaved rounds on the same cores. A peer's cell is its time as a multiple of
-attnbench's, and its percent of the FMA peak measured in the same rounds, useful work only. `~` marks
-a median known to less than 2 %, or from few samples; a dash, that the library has no such function.
+attnbench's, and its percent of the FMA peak measured in the same rounds, useful work only. `~`
+marks a median known no better than to 2 %, or from few samples; a dash, that the library has no
+such function.
 """
 
 MEASURED = {"ok", "low_samples", "noisy"}
