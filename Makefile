@@ -1,6 +1,8 @@
 # make sweep    the main job: scaling curves from 1k to 100k on this machine, with plots
 # make test     every test
 # make install  PREFIX=/usr/local: puts one attnbench in place
+# make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
+# make microbench   each micro-kernel alone, as a fraction of what the machine can do
 # make format   rewrites the sources in house style; make lint checks it
 
 PREFIX ?= /usr/local
@@ -57,3 +59,27 @@ lint:
 
 clean:
 	rm -rf .build
+
+# Comparison with other libraries and micro-benchmarks: see Benchmarks/README.md. WORK=full-*,short-*
+# and SECONDS=20 choose what is compared and for how long.
+.PHONY: peers microbench
+VENV := Benchmarks/peers/.venv
+PEER_REQUIREMENTS := Benchmarks/peers/requirements$(if $(filter all,$(PEERS)),-all).txt
+ifeq ($(origin OUT),file)
+peers: OUT := $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || uname -n)-peers; \
+	out=$$base; i=1; while [ -e "$$out" ]; do i=$$((i+1)); out=$$base-$$i; done; echo "$$out")
+endif
+
+$(VENV)/bin/python:
+	python3 -m venv $(VENV)
+
+peers: setup $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEER_REQUIREMENTS)
+	cd Benchmarks/peers && .venv/bin/python -m unittest discover -q -s tests -t .
+	$(SWIFT) build -c release --package-path Benchmarks --product attention-worker
+	$(VENV)/bin/python Benchmarks/peers/run.py -o "$(OUT)" $(if $(QUICK),--quick) \
+	  $(if $(WORK),--work '$(WORK)') $(if $(SECONDS),--seconds $(SECONDS))
+
+microbench: setup
+	$(SWIFT) build -c release --package-path Benchmarks --product kernel-times
+	Benchmarks/.build/release/kernel-times $(ARGS)

@@ -1,0 +1,32 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Its own package, so that who depends on attnbench builds none of this.
+let package = Package(
+  name: "attnbench-benchmarks",
+  dependencies: [
+    .package(name: "attnbench", path: "../"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
+  ],
+  targets: [
+    .executableTarget(
+      name: "attention-worker",
+      dependencies: [
+        .product(name: "Attention", package: "attnbench"),
+        .product(name: "AttentionBench", package: "attnbench"),
+        .product(name: "MachineTopology", package: "attnbench"),
+        .product(name: "TensorFiles", package: "attnbench"),
+      ]),
+    .executableTarget(
+      name: "kernel-times",
+      dependencies: [
+        .product(name: "Attention", package: "attnbench"),
+        .product(name: "AttentionBench", package: "attnbench"),
+        .product(name: "MachineTopology", package: "attnbench"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "TextTable", package: "TextTable"),
+      ]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,1 @@
+"""What is common to all comparisons: processes, rounds, checks, statistics, files."""
