@@ -20,7 +20,7 @@ final class ProgressPrinter {
 
   /// Clears the changing line.
   func finish() {
-    if hasLiveLine { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    if hasLiveLine { Terminal.show("\r\u{1B}[K") }
     hasLiveLine = false
   }
 
@@ -32,7 +32,7 @@ final class ProgressPrinter {
   private func rewrite(_ line: String) {
     guard isLive else { return }
     let shown = line.prefix(max(20, Terminal.columns - 1))
-    FileHandle.standardError.write(Data("\r\(shown)\u{1B}[K".utf8))
+    Terminal.show("\r\(shown)\u{1B}[K")
     hasLiveLine = true
   }
 

@@ -16,19 +16,21 @@ struct RecommendCommand: ParsableCommand {
       Example: attnbench recommend --n 32k --max-error 1e-2
       """)
 
-  @Option(help: "Size, as 32k (default: all rows of --inputs).")
+  @Option(parsing: .unconditional, help: "Size, as 32k (default: all rows of --inputs).")
   var n: String?
 
   @Option(help: "Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX].")
   var inputs: String?
 
-  @Option(help: "Largest relative L2 distance from full attention; none asks nothing.")
+  @Option(
+    parsing: .unconditional,
+    help: "Largest relative L2 distance from full attention; none asks nothing.")
   var maxError = "1e-2"
 
-  @Option(help: "Most memory for tensors and workspace, as 4GiB.")
+  @Option(parsing: .unconditional, help: "Most memory for tensors and workspace, as 4GiB.")
   var maxMemory: String?
 
-  @Option(help: "Longest time of one run, as 50ms.")
+  @Option(parsing: .unconditional, help: "Longest time of one run, as 50ms.")
   var maxTime: String?
 
   @Option(
@@ -40,13 +42,13 @@ struct RecommendCommand: ParsableCommand {
   @OptionGroup(title: "Mask") var maskOptions: MaskOptions
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
 
-  @Option(help: "Most time to measure one candidate.")
+  @Option(parsing: .unconditional, help: "Most time to measure one candidate.")
   var cellTimeout = "60s"
 
-  @Option(help: "Most time for everything.")
+  @Option(parsing: .unconditional, help: "Most time for everything.")
   var budget = "5m"
 
-  @Option(help: "Seed of the inputs and of the checked rows.")
+  @Option(parsing: .unconditional, help: "Seed of the inputs and of the checked rows.")
   var seed: UInt64 = 1
 
   @Flag(help: "Print JSON.")
@@ -134,7 +136,7 @@ struct RecommendCommand: ParsableCommand {
 
   /// A choice needs less exact medians than a curve.
   private func limits() throws(PlanError) -> SweepLimits {
-    var limits = SweepLimits()
+    var limits = SweepLimits.host()
     limits.minimumSamples = 3
     limits.relativeInterval = 0.05
     limits.wording.relativeInterval = "5%"
@@ -142,8 +144,6 @@ struct RecommendCommand: ParsableCommand {
     limits.wording.cellTimeout = cellTimeout
     limits.budget = try TimeSpan(parsing: budget, argument: "--budget").seconds
     limits.wording.budget = budget
-    let available = MachineMemory.current()?.availableBytes ?? .max
-    limits.memoryBytes = available / 5 * 4
     return limits
   }
 }

@@ -4,9 +4,12 @@ import Foundation
 /// error.
 enum Terminal {
   /// Writes one line to standard error.
-  static func say(_ line: String) {
+  static func say(_ line: String) { show(line + "\n") }
+
+  /// Writes to standard error as it stands, without ending the line.
+  static func show(_ text: String) {
     // Nobody is left to tell when this stream fails.
-    try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
+    try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
   }
 
   /// Writes one line of data to standard output.

@@ -61,7 +61,7 @@ struct StridedPattern: KeyPattern {
       && (abs(distance) <= stride || distance % stride == 0)
   }
 
-  // A position beyond the cache of 32-bit places has no keys near it: stride 1 is one pass.
+  // With stride 1 every key is at a multiple of it: one pass has them all.
   var rowStrides: [Int] { stride == 1 ? [1] : [1, stride] }
 
   func sequences(pass: Int, residue: Int) -> [KeySequence] {

@@ -7,17 +7,23 @@ struct LimitOptions: ParsableArguments {
   var minSamples: Int?
 
   @Option(
-    name: .customLong("rel-ci"),
+    name: .customLong("rel-ci"), parsing: .unconditional,
     help: "Half width of the median's 95% interval that is good enough (default: 2%).")
   var relativeInterval: String?
 
-  @Option(help: "Most time to measure one cell; longer ones are skipped (default: 60s).")
+  @Option(
+    parsing: .unconditional,
+    help: "Most time to measure one cell; longer ones are skipped (default: 60s).")
   var cellTimeout: String?
 
-  @Option(help: "Most time for everything; what does not fit is skipped (default: 9m).")
+  @Option(
+    parsing: .unconditional,
+    help: "Most time for everything; what does not fit is skipped (default: 9m).")
   var budget: String?
 
-  @Option(help: "Most memory, as 4GiB or as a share of what is available (default: 80%).")
+  @Option(
+    parsing: .unconditional,
+    help: "Most memory, as 4GiB or as a share of what is available (default: 80%).")
   var maxMemory: String?
 
   @Flag(help: "One minute: 3 samples, 5%, 5s a cell, unless these are given.")
