@@ -43,8 +43,8 @@ final class LinearScratch: @unchecked Sendable {
   private let bounds: UnsafeMutablePointer<Int32>
   private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
 
-  /// Keys of a chunk: its features and values share the first-level cache at d = 64.
-  static let chunk = 64
+  /// Keys of a chunk.
+  static let chunk = 128
 
   static func bytes(_ layout: LinearStateLayout) -> Int {
     4 * floatCount(layout)

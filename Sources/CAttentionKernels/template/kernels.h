@@ -312,6 +312,20 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
   }
 }
 
+/// One key of value_column: acc[v] += value * weights of vector v.
+ATTN_INLINE void column_step(const float *value, const float *weights, int32_t t,
+                             const int vectors, const lane_bounds *bounds,
+                             vf acc[ATTN_VECTORS], vf sum[ATTN_VECTORS]) {
+  const vf x = broadcast(value);
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    const vf p = load(weights + v * ATTN_W);
+    const vf next = x * p + acc[v];
+    acc[v] = bounds ? (sees(bounds, v, t) ? next : acc[v]) : next;
+    sum[v] += p;
+  }
+}
+
 /// value_tile for a single column: four partial sums, since one chain per vector would wait for
 /// itself at every step.
 ATTN_INLINE void value_column(const float *const *values, ptrdiff_t column, const float *weights,
@@ -324,25 +338,14 @@ ATTN_INLINE void value_column(const float *const *values, ptrdiff_t column, cons
     acc[0][v] = load(output + v * ATTN_W);
   }
   ptrdiff_t t = 0;
-  while (t < count) {
-    const int steps = count - t < 4 ? (int)(count - t) : 4;
+  for (; t + 4 <= count; t += 4)
 #pragma clang loop unroll(full)
-    for (int u = 0; u < 4; u++) {
-      if (u >= steps) break;
-      const vf x = broadcast(values[t + u] + column);
-#pragma clang loop unroll(full)
-      for (int v = 0; v < vectors; v++) {
-        const vf p = load(weights + (t + u) * weight_stride + v * ATTN_W);
-        const vf next = x * p + acc[u][v];
-        if (sums) sum[v] += p;
-        if (bounds)
-          acc[u][v] = sees(bounds, v, (int32_t)(t + u)) ? next : acc[u][v];
-        else
-          acc[u][v] = next;
-      }
-    }
-    t += steps;
-  }
+    for (int u = 0; u < 4; u++)
+      column_step(values[t + u] + column, weights + (t + u) * weight_stride, (int32_t)(t + u),
+                  vectors, bounds, acc[u], sum);
+  for (; t < count; t++)
+    column_step(values[t] + column, weights + t * weight_stride, (int32_t)t, vectors, bounds,
+                acc[0], sum);
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
     store(output + v * ATTN_W, (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]));
