@@ -84,7 +84,8 @@ struct TaskList {
   }
 
   /// Whole heads when they divide evenly among the workers and fit; otherwise small enough that
-  /// the last task of a pass is a percent or two of a worker's share.
+  /// the last task of a pass is a small part of a worker's share: larger tasks use each block of keys
+  /// more often.
   private static func panelsPerTask(
     _ table: PatternTable, pass: Int, shape: AttentionShape, panelLanes: Int, limit: Int,
     threads: Int
@@ -94,7 +95,7 @@ struct TaskList {
     let panels = (lanes + panelLanes - 1) / panelLanes
     let classes = shape.batch * shape.kvHeads * table.passes[pass].classCount
     if panels <= limit, classes % threads == 0 || classes >= 64 * threads { return panels }
-    return min(max(panels * classes / (64 * threads), 1), limit)
+    return min(max(panels * classes / (12 * threads), 1), limit)
   }
 }
 

@@ -271,7 +271,9 @@ ATTN_INLINE void dot_tile(const float *queries, const float *const *keys, int32_
 
 /// output[r][v] += sum over t of values[t][r] * weights[t][v]: the tile of O^T, `rows` value
 /// columns by `vectors` vectors. With bounds, a lane takes part only in the keys it sees. With
-/// sums, the weights themselves are added up too, on pipes the products leave idle.
+/// sums, the weights themselves are added up too, on pipes the products leave idle. Each call sums
+/// from zero and adds its sum to the output: over a long sequence rounding errors then grow with
+/// the number of blocks, not of keys.
 ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const float *weights,
                             ptrdiff_t weight_stride, int32_t count, const int rows,
                             const int vectors, const lane_bounds *bounds, float *output,
@@ -282,7 +284,7 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
   for (int v = 0; v < vectors; v++) {
     sum[v] = splat(0);
 #pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++) acc[r][v] = load(output + r * ATTN_L + v * ATTN_W);
+    for (int r = 0; r < rows; r++) acc[r][v] = splat(0);
   }
   for (ptrdiff_t t = 0; t < count; t++) {
     const float *value = values[t] + column;
@@ -308,7 +310,10 @@ ATTN_INLINE void value_tile(const float *const *values, ptrdiff_t column, const 
   for (int v = 0; v < vectors; v++) {
     if (sums) store(sums + v * ATTN_W, load(sums + v * ATTN_W) + sum[v]);
 #pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++) store(output + r * ATTN_L + v * ATTN_W, acc[r][v]);
+    for (int r = 0; r < rows; r++) {
+      float *out = output + r * ATTN_L + v * ATTN_W;
+      store(out, load(out) + acc[r][v]);
+    }
   }
 }
 
@@ -334,8 +339,7 @@ ATTN_INLINE void value_column(const float *const *values, ptrdiff_t column, cons
   vf acc[4][ATTN_VECTORS], sum[ATTN_VECTORS];
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
-    sum[v] = acc[1][v] = acc[2][v] = acc[3][v] = splat(0);
-    acc[0][v] = load(output + v * ATTN_W);
+    sum[v] = acc[0][v] = acc[1][v] = acc[2][v] = acc[3][v] = splat(0);
   }
   ptrdiff_t t = 0;
   for (; t + 4 <= count; t += 4)
@@ -348,7 +352,8 @@ ATTN_INLINE void value_column(const float *const *values, ptrdiff_t column, cons
                 acc[0], sum);
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
-    store(output + v * ATTN_W, (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]));
+    float *out = output + v * ATTN_W;
+    store(out, load(out) + ((acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v])));
     if (sums) store(sums + v * ATTN_W, load(sums + v * ATTN_W) + sum[v]);
   }
 }
