@@ -122,7 +122,10 @@ def compare(
         described = worker.ask(
             "describe",
             argv=sys.argv,
-            options={key: str(value) for key, value in vars(options).items()},
+            options={
+                key: value.name if isinstance(value, Path) else str(value)
+                for key, value in vars(options).items()
+            },
             seed=options.seed,
         )
         peers_used = {peer.name: version for peer, version in versions.items()}
