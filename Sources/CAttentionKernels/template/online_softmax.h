@@ -1,0 +1,177 @@
+// One block of keys in the online softmax (Milakov & Gimelshein 2018; Dao 2022, 2023).
+
+/// Raises the reference exponents that lag behind the tile in hand by more than 8 to its maximum
+/// and brings everything accumulated so far to the new reference. Rare: see score_tile. A lane that
+/// does not lag keeps its reference, so that no row's bits depend on the rows beside it.
+static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrdiff_t lane,
+                                                   int32_t vectors, int32_t weights_done,
+                                                   const float *tile_maxima) {
+  for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
+    const vf old = load(panel->maxima + lane);
+    const vf peak = load(tile_maxima + v * ATTN_W);
+    const vf new = peak > old + splat(8) ? peak : old;
+    // A row that still sees nothing stays at -inf; everything it holds is zero.
+    const vf factor = old == new ? splat(1) : exp2_vector(old - new);
+    store(panel->maxima + lane, new);
+    // Rows that have seen nothing yet have nothing to bring along.
+    if (!any(old > splat(-INFINITY))) continue;
+    store(panel->sums + lane, load(panel->sums + lane) * factor);
+    for (ptrdiff_t t = 0; t < weights_done; t++) {
+      float *p = panel->weights + t * ATTN_L + lane;
+      store(p, load(p) * factor);
+    }
+    for (ptrdiff_t c = 0; c < panel->value_dim; c++) {
+      float *p = panel->output + c * ATTN_L + lane;
+      store(p, load(p) * factor);
+    }
+  }
+}
+
+/// What the pieces of one call share: the panel from its first vector in use on, what it sees,
+/// and the references its weights are relative to.
+typedef struct attend_state {
+  const attn_panel *panel;
+  const lane_bounds *bounds;
+  ptrdiff_t lane;
+  vf reference[ATTN_VECTORS];
+} attend_state;
+
+/// The reference of a vector of rows; a row that has seen nothing yet is measured against 0, since
+/// -inf - (-inf) would be NaN.
+ATTN_INLINE vf load_reference(const attn_panel *panel, ptrdiff_t lane) {
+  const vf maxima = load(opaque(panel->maxima + lane));
+  return maxima == splat(-INFINITY) ? splat(0) : maxima;
+}
+
+ATTN_INLINE void read_references(attend_state *state, const int vectors) {
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++)
+    state->reference[v] = load_reference(state->panel, state->lane + v * ATTN_W);
+}
+
+/// Turns a key's scores, stored by score_tile, into weights 2^(score - reference).
+ATTN_INLINE void weigh_key(const attend_state *state, int32_t t, const int vectors) {
+  float *weights = state->panel->weights + (ptrdiff_t)t * ATTN_L + state->lane;
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    store(weights + v * ATTN_W,
+          exp2_vector(load(weights + v * ATTN_W) - state->reference[v]));
+  }
+}
+
+/// Scores of keys [done, done + rows) of the block and their weights 2^(score - reference).
+///
+/// With overlap, the scores are only stored, and the `pending` keys before them, scored by the call
+/// before, get their weights meanwhile: exponentials run mostly on pipes that the products leave
+/// idle. Without, the weights are computed from the registers and summed.
+///
+/// The reference trails the maximum: it moves only when a score exceeds it by more than 8, so that
+/// almost every tile leaves the accumulator alone (the threshold is in log2 units: weights stay
+/// below 256, which costs no accuracy in fp32).
+ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32_t done,
+                            int32_t pending, const int rows, const int vectors,
+                            const int overlap) {
+  const attn_panel *panel = state->panel;
+  const ptrdiff_t lane = state->lane;
+  const float *queries = panel->queries + lane;
+  vf acc[ATTN_TILE][ATTN_VECTORS];
+  const float *key[ATTN_TILE];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++) {
+    key[r] = keys[done + r];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
+  }
+  ptrdiff_t t = 0;
+  if (overlap && pending) {
+    const ptrdiff_t steps = panel->head_dim / pending;
+    for (int32_t p = done - pending; p < done; p++) {
+      for (const ptrdiff_t stop = t + steps; t < stop; t++)
+        dot_step(queries, key, t, rows, vectors, acc);
+      weigh_key(state, p, vectors);
+    }
+  }
+  for (; t < panel->head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
+
+  vi grew = splat_int(0);
+  vf peak[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      if (state->bounds)
+        acc[r][v] = sees(state->bounds, v, done + r) ? acc[r][v] : splat(-INFINITY);
+      peak[v] = r ? larger(acc[r][v], peak[v]) : acc[0][v];
+    }
+    grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(8);
+  }
+  if (__builtin_expect(any(grew), 0)) {
+    float tile_maxima[ATTN_L];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) store(tile_maxima + v * ATTN_W, peak[v]);
+    raise_maxima(panel, lane, vectors, done, tile_maxima);
+    if (overlap) read_references(state, vectors);
+  }
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    float *weights = panel->weights + (ptrdiff_t)done * ATTN_L + lane + v * ATTN_W;
+    if (overlap) {
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) store(weights + r * ATTN_L, acc[r][v]);
+    } else {
+      const vf reference = load_reference(panel, lane + v * ATTN_W);
+      vf sum = splat(0);
+#pragma clang loop unroll(full)
+      for (int r = 0; r < rows; r++) {
+        const vf p = exp2_vector(acc[r][v] - reference);
+        store(weights + r * ATTN_L, p);
+        sum += p;
+      }
+      float *sums = panel->sums + lane + v * ATTN_W;
+      store(sums, load(sums) + sum);
+    }
+  }
+}
+
+/// Scores all keys that fill tiles of `rows`; returns how many keys are done.
+ATTN_INLINE int32_t score_tiles(attend_state *state, const float *const *keys, int32_t done,
+                                int32_t *pending, int32_t count, const int rows,
+                                const int vectors, const int overlap) {
+  for (; done + rows <= count; done += rows) {
+    score_tile(state, keys, done, *pending, rows, vectors, overlap);
+    *pending = rows;
+  }
+  return done;
+}
+
+ATTN_INLINE void attend_vectors(const attn_panel *panel, const float *const *keys,
+                                const float *const *values, int32_t count, ptrdiff_t lane,
+                                const lane_bounds *bounds, const int vectors) {
+  // A single vector's products wait for themselves: there is nothing to overlap with.
+  const int overlap = ATTN_OVERLAP && vectors > 1;
+  attend_state state = {panel, bounds, lane, {}};
+  if (overlap) read_references(&state, vectors);
+  int32_t done = 0, pending = 0;
+  done = score_tiles(&state, keys, done, &pending, count, ATTN_TILE, vectors, overlap);
+  done = score_tiles(&state, keys, done, &pending, count, ATTN_TILE / 2, vectors, overlap);
+  done = score_tiles(&state, keys, done, &pending, count, 1, vectors, overlap);
+  if (overlap)
+    for (int32_t t = done - pending; t < done; t++) weigh_key(&state, t, vectors);
+  value_columns(panel->output + lane, overlap ? panel->sums + lane : NULL, values,
+                panel->weights + lane, ATTN_L, count, panel->value_dim, bounds, vectors);
+}
+
+static void attend(const attn_panel *panel, const float *const *keys, const float *const *values,
+                   int32_t count, int32_t first_vector, int32_t vectors) {
+  const ptrdiff_t lane = (ptrdiff_t)first_vector * ATTN_W;
+  ATTN_FOR_VECTORS(vectors, attend_vectors, panel, keys, values, count, lane, NULL)
+}
+
+static void attend_masked(const attn_panel *panel, const float *const *keys,
+                          const float *const *values, int32_t count, int32_t first_vector,
+                          int32_t vectors, int32_t first_key, const int32_t *lower,
+                          const int32_t *upper) {
+  const ptrdiff_t lane = (ptrdiff_t)first_vector * ATTN_W;
+  const lane_bounds bounds = {lower + lane, upper + lane, first_key};
+  ATTN_FOR_VECTORS(vectors, attend_vectors, panel, keys, values, count, lane, &bounds)
+}

@@ -1,0 +1,87 @@
+// Rows into lanes and back: transposing, gathering, prefetching.
+
+#if ATTN_W == 16
+#define ATTN_ZIP_LOW(a, b)                                                                  \
+  __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ATTN_ZIP_HIGH(a, b)                                                                 \
+  __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif ATTN_W == 8
+#define ATTN_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ATTN_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define ATTN_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ATTN_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
+/// W x W transpose in registers: log2(W) rounds of interleaving row i with row i + W/2.
+ATTN_INLINE void transpose(vf r[ATTN_W]) {
+#pragma clang loop unroll(full)
+  for (int round = 1; round < ATTN_W; round *= 2) {
+    vf t[ATTN_W];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ATTN_W / 2; i++) {
+      t[2 * i] = ATTN_ZIP_LOW(r[i], r[i + ATTN_W / 2]);
+      t[2 * i + 1] = ATTN_ZIP_HIGH(r[i], r[i + ATTN_W / 2]);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ATTN_W; i++) r[i] = t[i];
+  }
+}
+
+/// Asks for rows that are about to be read, into the second-level cache.
+ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_t columns) {
+#pragma clang loop unroll(full)
+  for (int r = 0; r < count; r++)
+    for (ptrdiff_t c = 0; c < columns; c += 16) __builtin_prefetch(rows[r] + c, 0, 2);
+}
+
+static void prefetch(const float *const *rows, int32_t count, int32_t columns) {
+  for (int32_t r = 0; r < count; r++) prefetch_rows(rows + r, 1, columns);
+}
+
+static void gather(const float *const *rows, int32_t count, int32_t columns, float *out) {
+  // Far enough ahead to cover a miss to memory, near enough to be still there.
+  enum { ahead = 16 };
+  prefetch(rows, count < ahead ? count : ahead, columns);
+  for (int32_t r = 0; r < count; r++) {
+    if (r + ahead < count) prefetch_rows(rows + r + ahead, 1, columns);
+    __builtin_memcpy(out + (ptrdiff_t)r * columns, rows[r], sizeof(float) * (size_t)columns);
+  }
+}
+
+static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,
+                 float *out) {
+  const vf factor = splat(scale);
+  prefetch(rows, count, columns);
+  for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
+    const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
+    int32_t t = 0;
+    for (; t + ATTN_W <= columns; t += ATTN_W) {
+      vf r[ATTN_W];
+      for (int i = 0; i < ATTN_W; i++) r[i] = i < live ? load(rows[lane + i] + t) : splat(0);
+      transpose(r);
+      for (int i = 0; i < ATTN_W; i++) store(out + (ptrdiff_t)(t + i) * ATTN_L + lane, r[i] * factor);
+    }
+    for (; t < columns; t++)
+      for (int i = 0; i < ATTN_W; i++)
+        out[(ptrdiff_t)t * ATTN_L + lane + i] = i < live ? rows[lane + i][t] * scale : 0;
+  }
+}
+
+static void unpack(const float *in, const float *factors, int32_t count, int32_t columns,
+                   float *const *rows) {
+  for (int32_t lane = 0; lane < count; lane += ATTN_W) {
+    const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
+    const vf factor = load(factors + lane);
+    int32_t t = 0;
+    for (; t + ATTN_W <= columns; t += ATTN_W) {
+      vf r[ATTN_W];
+      for (int i = 0; i < ATTN_W; i++) r[i] = load(in + (ptrdiff_t)(t + i) * ATTN_L + lane) * factor;
+      transpose(r);
+      for (int i = 0; i < live; i++) store(rows[lane + i] + t, r[i]);
+    }
+    for (; t < columns; t++)
+      for (int i = 0; i < live; i++)
+        rows[lane + i][t] = in[(ptrdiff_t)t * ATTN_L + lane + i] * factors[lane + i];
+  }
+}
