@@ -44,7 +44,7 @@ public enum RecordError: Error, Equatable, Sendable, CustomStringConvertible {
   private static func fix(for errno: Errno) -> String {
     switch errno {
     case .noSpace, Errno(rawValue: diskQuotaExceeded):
-      "make room and go on with --resume; the rows before this one are kept"
+      "make room; a sweep goes on with --resume, its finished rows are kept"
     case .permissionDenied, .notPermitted, .readOnlyFileSystem:
       "choose a directory that you may write to with -o"
     case .notDirectory:

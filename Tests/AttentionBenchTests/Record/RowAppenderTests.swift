@@ -75,7 +75,7 @@ struct RowAppenderTests {
     }
     #expect(
       message == "cannot write to samples.csv: No space left on device; "
-        + "make room and go on with --resume; the rows before this one are kept")
+        + "make room; a sweep goes on with --resume, its finished rows are kept")
     #expect(contents.text == Self.header + Self.row)
   }
 
