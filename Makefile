@@ -1,5 +1,6 @@
 # make sweep    the main job: scaling curves from 1k to 100k on this machine, with plots
 # make test     every test
+# make test-neon   the NEON kernels, under an emulator
 # make install  PREFIX=/usr/local: puts one attnbench in place
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
 # make microbench   each micro-kernel alone, as a fraction of what the machine can do
@@ -15,7 +16,7 @@ SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sourc
 OUT ?= $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || uname -n); out=$$base; i=1; \
 	while [ -e "$$out" ]; do i=$$((i+1)); out=$$base-$$i; done; echo "$$out")
 
-.PHONY: all setup build sweep test install format lint clean
+.PHONY: all setup build sweep test test-neon install format lint clean
 all: build
 
 # Installs what is missing, as root or with sudo; without either, says what to run.
@@ -44,6 +45,19 @@ sweep: build
 # In release: the kernels are C, which a debug build does not optimise.
 test: setup
 	$(SWIFT) test -c release
+
+# The kernels cross-compiled for AArch64 and run under an emulator: right, where they cannot be timed.
+test-neon:
+	@$(MAKE) --no-print-directory setup PACKAGES="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+	@mkdir -p .build/neon
+	for f in Sources/CAttentionKernels/neon/neon Sources/CAttentionKernels/portable/portable \
+	  Sources/CAttentionKernels/dispatch Tests/KernelCheck/kernel_check; do \
+	  clang --target=aarch64-linux-gnu -O2 -Wall -Wextra -Werror -nostdlibinc \
+	    -isystem /usr/aarch64-linux-gnu/include -ISources/CAttentionKernels/include \
+	    -c $$f.c -o .build/neon/$$(basename $$f).o || exit 1; \
+	done
+	aarch64-linux-gnu-gcc -static .build/neon/*.o -lm -o .build/neon/kernel_check
+	qemu-aarch64 .build/neon/kernel_check
 
 # Its own build folder: one file that needs no Swift libraries at run time.
 install: setup

@@ -1,0 +1,126 @@
+// Checks every kernel table of a build against fp64 loops, in plain C: for processors that can be
+// emulated but not run the Swift tests here (make test-neon). The Swift tests cover the same
+// kernels in more cases on the processors there are.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attention_kernels.h"
+
+enum { most_lanes = 48, most_columns = 80, most_keys = ATTN_BLOCK_KEYS };
+
+static int failures, checks;
+
+static void expect(int holds, const char *isa, const char *what, int a, int b) {
+  checks++;
+  if (holds) return;
+  failures++;
+  printf("FAIL %s %s (%d, %d)\n", isa, what, a, b);
+}
+
+static float noise(void) {
+  static unsigned state = 1;
+  state = state * 1664525u + 1013904223u;
+  return (float)(state >> 8) / (1 << 23) - 1;
+}
+
+static float queries[most_lanes][most_columns], keys[most_keys][most_columns];
+static float values[most_keys][most_columns], back[most_lanes][most_columns];
+static float packed[most_columns * most_lanes], weights[most_keys * most_lanes];
+static float output[most_columns * most_lanes], maxima[most_lanes], sums[most_lanes];
+static float factors[most_lanes];
+static int32_t lower[most_lanes], upper[most_lanes];
+
+static void check_attend(const attn_kernels *k, int live, int d, int e, int count, int masked) {
+  const int lanes = k->panel_lanes;
+  const float *rows[most_lanes], *key_rows[most_keys], *value_rows[most_keys];
+  float *out_rows[most_lanes];
+  for (int i = 0; i < lanes; i++) {
+    rows[i] = queries[i];
+    out_rows[i] = back[i];
+    maxima[i] = -INFINITY;
+    sums[i] = 0;
+    lower[i] = masked ? i % 5 : 0;
+    upper[i] = masked ? (i * 7) % (count + 1) : count;
+  }
+  for (int t = 0; t < count; t++) {
+    key_rows[t] = keys[t];
+    value_rows[t] = values[t];
+  }
+  k->pack(rows, live, d, 1.5f, packed);
+  memset(output, 0, sizeof output);
+  const attn_panel panel = {packed, weights, output, maxima, sums, d, e};
+  const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
+  if (masked)
+    k->attend_masked(&panel, key_rows, value_rows, count, 0, vectors, 0, lower, upper);
+  else
+    k->attend(&panel, key_rows, value_rows, count, 0, vectors);
+  for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
+  k->unpack(output, factors, live, e, out_rows);
+  for (int i = 0; i < live; i++) {
+    double total = 0, truth[most_columns] = {0};
+    for (int t = lower[i]; t < upper[i]; t++) {
+      double score = 0;
+      for (int c = 0; c < d; c++) score += 1.5 * queries[i][c] * keys[t][c];
+      total += exp2(score);
+      for (int c = 0; c < e; c++) truth[c] += exp2(score) * values[t][c];
+    }
+    double worst = 0;
+    for (int c = 0; c < e; c++)
+      worst = fmax(worst, fabs(back[i][c] - (total == 0 ? 0 : truth[c] / total)));
+    expect(worst < 1e-5, k->name, masked ? "attend_masked" : "attend", live, count);
+    const double lse = total == 0 ? -INFINITY : log2(total);
+    const double found = maxima[i] + log2(sums[i]);
+    expect(lse == found || fabs(lse - found) < 1e-5, k->name, "sum of weights", live, count);
+  }
+}
+
+static void check_rows(const attn_kernels *k, int count) {
+  float row[most_keys], twin[most_keys];
+  double total = 0, peak = -INFINITY;
+  for (int j = 0; j < count; j++) {
+    row[j] = 20 * noise();
+    twin[j] = row[j];
+    peak = fmax(peak, 0.7 * (double)row[j]);
+  }
+  float maximum;
+  const float sum = k->softmax_row(row, count, 0.7f, &maximum);
+  for (int j = 0; j < count; j++) {
+    const double truth = exp2(0.7 * (double)twin[j] - peak);
+    total += truth;
+    expect(fabs(row[j] - truth) < 3e-6, k->name, "softmax_row", count, j);
+  }
+  expect(fabs(sum - total) < 1e-5 * total, k->name, "softmax_row sum", count, 0);
+  k->elu_plus_one(twin, count, row);
+  for (int j = 0; j < count; j++) {
+    const double truth = twin[j] > 0 ? twin[j] + 1.0 : exp(twin[j]);
+    expect(fabs(row[j] - truth) < 1e-6 * (1 + truth), k->name, "elu_plus_one", count, j);
+  }
+}
+
+int main(void) {
+  for (int i = 0; i < most_lanes; i++)
+    for (int c = 0; c < most_columns; c++) queries[i][c] = noise();
+  for (int t = 0; t < most_keys; t++)
+    for (int c = 0; c < most_columns; c++) {
+      keys[t][c] = noise();
+      values[t][c] = noise();
+    }
+  int32_t tables;
+  const attn_kernels *const *compiled = attn_kernels_compiled(&tables);
+  for (int n = 0; n < tables; n++) {
+    const attn_kernels *k = compiled[n];
+    if (!attn_kernels_supported(k)) continue;
+    for (int live = 1; live <= k->panel_lanes; live += 3)
+      for (int count = 1; count <= 40; count += live % 2 ? 3 : 7)
+        for (int masked = 0; masked < 2; masked++)
+          check_attend(k, live, 1 + (live * 5 + count) % most_columns,
+                       1 + (live + count * 11) % most_columns, count, masked);
+    check_attend(k, k->panel_lanes, 64, 64, most_keys, 0);
+    for (int count = 1; count <= 70; count++) check_rows(k, count);
+    printf("%s: checked\n", k->name);
+  }
+  printf("%d passed, %d failed\n", checks - failures, failures);
+  return failures != 0;
+}
