@@ -57,6 +57,9 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     /// Whether states outlive a task.
     var keepsStates: Bool { !problem.causal || segments > 1 }
 
+    /// Segments whose states are summed first: the last causal one's is of no use to anybody.
+    var summedSegments: Int { problem.causal ? segments - 1 : segments }
+
     /// The query panels of a segment, when causal.
     func panels(of segment: Int) -> Range<Int> {
       panels * segment / segments..<panels * (segment + 1) / segments
@@ -163,10 +166,8 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
 
   func execute(_ operands: AttentionOperands) {
     self.operands = operands
-    // The last causal segment's state is of no use to anybody.
-    let summed = problem.causal ? layout.segments - 1 : layout.segments
-    if summed > 0 {
-      run(.accumulate, tasks: heads * summed)
+    if layout.summedSegments > 0 {
+      run(.accumulate, tasks: heads * layout.summedSegments)
       run(.reduce, tasks: heads)
     }
     let perHead =
@@ -188,7 +189,7 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     while let task = queue.next() {
       switch phase {
       case .accumulate:
-        let summed = problem.causal ? layout.segments - 1 : layout.segments
+        let summed = layout.summedSegments
         accumulate(operands, scratch, head: task / summed, segment: task % summed)
       case .reduce: reduce(head: task)
       case .output:
@@ -248,8 +249,7 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
       var sum: Float = 0
       for segment in 0..<layout.segments {
         let place = state(head: head, segment: segment) + i
-        // The last segment's own sum was not taken; it is not needed either.
-        (sum, place.pointee) = (sum + (segment < layout.segments - 1 ? place.pointee : 0), sum)
+        (sum, place.pointee) = (sum + (segment < layout.summedSegments ? place.pointee : 0), sum)
       }
     }
   }

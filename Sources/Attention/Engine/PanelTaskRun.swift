@@ -4,17 +4,17 @@ import RealModule
 /// One task on one worker: pack its panels, let them meet every block of keys they see, store what
 /// comes out.
 struct PanelTaskRun {
-  let plan: SoftmaxPlan
-  let operands: AttentionOperands
-  let scratch: PanelScratch
-  let task: PanelTask
-  let pass: Int
-  let functions: UnsafePointer<attn_kernels>
-  let lanes: Int
-  let vectorLanes: Int
-  let groupSize: Int
-  let rowStride: Int
-  let sequenceCount: Int
+  private let plan: SoftmaxPlan
+  private let operands: AttentionOperands
+  private let scratch: PanelScratch
+  private let task: PanelTask
+  private let pass: Int
+  private let functions: UnsafePointer<attn_kernels>
+  private let lanes: Int
+  private let vectorLanes: Int
+  private let groupSize: Int
+  private let rowStride: Int
+  private let sequenceCount: Int
 
   init(
     plan: SoftmaxPlan, operands: AttentionOperands, scratch: PanelScratch, task: PanelTask,

@@ -30,7 +30,6 @@ ATTN_INLINE vi sees(const lane_bounds *bounds, int vector, int32_t t) {
   }
 #endif
 
-
 /// One step of a tile of S^T: acc[r][v] += keys[r][t] * queries[t] of vector v.
 ATTN_INLINE void dot_step(const float *queries, const float *const key[ATTN_TILE], ptrdiff_t t,
                           const int rows, const int vectors, vf acc[ATTN_TILE][ATTN_VECTORS]) {
