@@ -50,14 +50,14 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
   }
   k->pack(rows, live, d, 1.5f, packed);
   memset(output, 0, sizeof output);
-  const attn_panel panel = {packed, weights, output, maxima, sums, d, e};
   const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
-  if (masked)
-    k->attend_masked(&panel, key_rows, value_rows, count, 0, vectors, 0, lower, upper);
-  else
-    k->attend(&panel, key_rows, value_rows, count, 0, vectors);
+  const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors};
+  const attn_piece pieces[2] = {{0, count / 2, 0, vectors, masked},
+                                {count / 2, count - count / 2, 0, vectors, masked}};
+  const attn_block block = {key_rows, value_rows, pieces, 2, 0, lower, upper, NULL};
+  k->attend(&panel, &block);
   for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
-  k->unpack(output, factors, live, e, out_rows);
+  k->unpack(output, factors, NULL, live, e, out_rows);
   for (int i = 0; i < live; i++) {
     double total = 0, truth[most_columns] = {0};
     for (int t = lower[i]; t < upper[i]; t++) {
@@ -69,7 +69,7 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
     double worst = 0;
     for (int c = 0; c < e; c++)
       worst = fmax(worst, fabs(back[i][c] - (total == 0 ? 0 : truth[c] / total)));
-    expect(worst < 1e-5, k->name, masked ? "attend_masked" : "attend", live, count);
+    expect(worst < 1e-5, k->name, masked ? "attend, masked" : "attend", live, count);
     const double lse = total == 0 ? -INFINITY : log2(total);
     const double found = maxima[i] + log2(sums[i]);
     expect(lse == found || fabs(lse - found) < 1e-5, k->name, "sum of weights", live, count);

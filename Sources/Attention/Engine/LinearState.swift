@@ -8,24 +8,31 @@ struct LinearStateLayout: Sendable {
   let valueDim: Int
   let lanes: Int
   let vectorLanes: Int
+  let tileKeys: Int
+  /// Groups of value columns: S is `[groups][d][L]`.
+  let groups: Int
+  /// Lanes of a group in use: as even as vectors allow, since few lanes are slow lanes.
+  let groupLanes: Int
+  /// Feature columns padded to whole vectors: z is `[paddedFeatures]`.
+  let paddedFeatures: Int
+  /// Offset of z.
+  let normaliser: Int
 
   init(_ shape: AttentionShape, kernels: KernelTable) {
     headDim = shape.headDim
     valueDim = shape.valueDim
     lanes = kernels.panelLanes
     vectorLanes = kernels.vectorLanes
+    tileKeys = kernels.tileKeys
+    groups = (valueDim + lanes - 1) / lanes
+    let valueVectors = (valueDim + vectorLanes - 1) / vectorLanes
+    groupLanes = (valueVectors + groups - 1) / groups * vectorLanes
+    paddedFeatures = (headDim + vectorLanes - 1) / vectorLanes * vectorLanes
+    normaliser = groups * headDim * lanes
   }
 
-  /// Groups of value columns: S is `[groups][d][L]`.
-  var groups: Int { (valueDim + lanes - 1) / lanes }
-  /// Lanes of a group in use: as even as vectors allow, since few lanes are slow lanes.
-  var groupLanes: Int { (vectors(valueDim) + groups - 1) / groups * vectorLanes }
-  /// Feature columns padded to whole vectors: z is `[paddedFeatures]`.
-  var paddedFeatures: Int { vectors(headDim) * vectorLanes }
   /// Floats of S and z.
-  var count: Int { groups * headDim * lanes + paddedFeatures }
-  /// Offset of z.
-  var normaliser: Int { groups * headDim * lanes }
+  var count: Int { normaliser + paddedFeatures }
   /// Value columns of a group.
   func columns(_ group: Int) -> Int { min(groupLanes, valueDim - group * groupLanes) }
   /// Vectors that hold `count` lanes.
@@ -40,7 +47,10 @@ final class LinearScratch: @unchecked Sendable {
   private let functions: UnsafePointer<attn_kernels>
   private let floats: AlignedFloats
   private let pointers: UnsafeMutablePointer<UnsafePointer<Float>>
-  private let bounds: UnsafeMutablePointer<Int32>
+  private let bounds: PanelBounds
+  private let pieces: UnsafeMutablePointer<attn_piece>
+  /// What the next chunk and the next panel need.
+  private let ahead: AheadList
   private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
 
   /// Keys of a chunk.
@@ -49,7 +59,14 @@ final class LinearScratch: @unchecked Sendable {
   static func bytes(_ layout: LinearStateLayout) -> Int {
     4 * floatCount(layout)
       + MemoryLayout<UnsafePointer<Float>>.stride * (pointerCount(layout) + layout.lanes)
-      + 4 * 2 * layout.lanes
+      + 4 * PanelBounds.size(lanes: layout.lanes, vectorLanes: layout.vectorLanes)
+      + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
+      + AheadList.bytes(capacity: aheadCapacity(layout))
+  }
+
+  /// Keys and values of a chunk, queries and output of a panel.
+  private static func aheadCapacity(_ layout: LinearStateLayout) -> Int {
+    2 * chunk + 2 * layout.lanes
   }
 
   private static func floatCount(_ layout: LinearStateLayout) -> Int {
@@ -58,7 +75,7 @@ final class LinearScratch: @unchecked Sendable {
   }
 
   private static func pointerCount(_ layout: LinearStateLayout) -> Int {
-    4 * max(chunk, layout.headDim) + (layout.groups + 1) * layout.headDim + layout.lanes
+    3 * max(chunk, layout.headDim) + (layout.groups + 1) * layout.headDim + layout.lanes
   }
 
   init(_ layout: LinearStateLayout, kernels: KernelTable) throws(AttentionError) {
@@ -68,7 +85,12 @@ final class LinearScratch: @unchecked Sendable {
       count: LinearScratch.floatCount(layout), for: "workspace", touched: true)
     let count = LinearScratch.pointerCount(layout)
     pointers = .allocate(capacity: count)
-    bounds = .allocate(capacity: 2 * layout.lanes)
+    bounds = PanelBounds(
+      .allocate(
+        capacity: PanelBounds.size(lanes: layout.lanes, vectorLanes: layout.vectorLanes)),
+      lanes: layout.lanes)
+    pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
+    ahead = AheadList(capacity: LinearScratch.aheadCapacity(layout))
     outputRows = .allocate(capacity: layout.lanes)
     one[0] = 1
     for t in 0..<LinearScratch.chunk {
@@ -79,7 +101,8 @@ final class LinearScratch: @unchecked Sendable {
 
   deinit {
     pointers.deallocate()
-    bounds.deallocate()
+    bounds.lower.deallocate()
+    pieces.deallocate()
     outputRows.deallocate()
   }
 
@@ -119,11 +142,8 @@ final class LinearScratch: @unchecked Sendable {
   private var valueRows: UnsafeMutablePointer<UnsafePointer<Float>> {
     oneRows + max(LinearScratch.chunk, layout.headDim)
   }
-  private var upcomingRows: UnsafeMutablePointer<UnsafePointer<Float>> {
-    valueRows + max(LinearScratch.chunk, layout.headDim)
-  }
   private var stateRows: UnsafeMutablePointer<UnsafePointer<Float>> {
-    upcomingRows + max(LinearScratch.chunk, layout.headDim)
+    valueRows + max(LinearScratch.chunk, layout.headDim)
   }
   private var inputRows: UnsafeMutablePointer<UnsafePointer<Float>> {
     stateRows + (layout.groups + 1) * layout.headDim
@@ -132,25 +152,21 @@ final class LinearScratch: @unchecked Sendable {
   /// Forgets all keys.
   func reset() { state.update(repeating: 0, count: layout.count) }
 
-  /// Computes phi(k) of at most `chunk` keys, notes their values, and asks for as many keys and
-  /// values after them, which are usually next.
+  /// Computes phi(k) of at most `chunk` keys, notes their values, and has as many keys and values
+  /// after them, which are usually next, asked for.
   func load(
     keys: Range<Int>, key: TensorView, value: TensorView, batch: Int, kvHead: Int
   ) {
-    let upcoming = keys.upperBound..<min(keys.upperBound + keys.count, key.shape.rows)
-    prefetch(upcoming, of: key, batch: batch, head: kvHead)
-    prefetch(upcoming, of: value, batch: batch, head: kvHead)
     for t in 0..<keys.count {
       let row = keys.lowerBound + t
       functions.pointee.elu_plus_one(
         key.row(batch, kvHead, row), Int64(layout.headDim), features + t * layout.paddedFeatures)
       valueRows[t] = value.row(batch, kvHead, row)
     }
-  }
-
-  private func prefetch(_ rows: Range<Int>, of tensor: TensorView, batch: Int, head: Int) {
-    for row in rows { upcomingRows[row - rows.lowerBound] = tensor.row(batch, head, row) }
-    functions.pointee.prefetch(upcomingRows, Int32(rows.count), Int32(tensor.shape.columns))
+    ahead.clear()
+    let upcoming = keys.upperBound..<min(keys.upperBound + keys.count, key.shape.rows)
+    ahead.add(upcoming, of: key, batch: batch, head: kvHead)
+    ahead.add(upcoming, of: value, batch: batch, head: kvHead)
   }
 
   /// Adds the loaded keys to a state.
@@ -172,13 +188,13 @@ final class LinearScratch: @unchecked Sendable {
       functions.pointee.accumulate(
         featureRows, values + group * layout.groupLanes, Int64(stride), Int32(count),
         Int32(layout.headDim), Int32(layout.vectors(layout.columns(group))),
-        state + group * layout.headDim * layout.lanes)
+        state + group * layout.headDim * layout.lanes, ahead.pending)
     }
     for first in Swift.stride(from: 0, to: layout.paddedFeatures, by: layout.lanes) {
       functions.pointee.accumulate(
         oneRows, features + first, Int64(layout.paddedFeatures), Int32(count), 1,
         Int32(layout.vectors(min(layout.lanes, layout.paddedFeatures - first))),
-        state + layout.normaliser + first)
+        state + layout.normaliser + first, nil)
     }
   }
 
@@ -194,13 +210,12 @@ final class LinearScratch: @unchecked Sendable {
   ) {
     let lanes = layout.lanes
     let live = rows.live
-    let vectors = Int32(layout.vectors(live))
+    let vectors = layout.vectors(live)
     rows.forEach { lane, head, row in inputRows[lane] = operands.query.row(batch, head, row) }
     functions.pointee.pack(inputRows, Int32(live), Int32(layout.headDim), 1, queries)
-    if let upcoming {
-      upcoming.forEach { inputRows[$0] = operands.query.row(batch, $1, $2) }
-      functions.pointee.prefetch(inputRows, Int32(upcoming.live), Int32(layout.headDim))
-    }
+    if chunk.isEmpty { ahead.clear() }
+    askAhead(rows, of: operands.output.reading, batch: batch)
+    if let upcoming { askAhead(upcoming, of: operands.query, batch: batch) }
     functions.pointee.elu_plus_one(queries, Int64(layout.headDim * lanes), queries)
     output.update(repeating: 0, count: layout.valueDim * lanes)
     normalisers.update(repeating: 0, count: lanes)
@@ -211,58 +226,62 @@ final class LinearScratch: @unchecked Sendable {
       }
       functions.pointee.accumulate(
         stateRows, queries, Int64(lanes), Int32(layout.headDim), Int32(layout.columns(group)),
-        vectors, output + group * layout.groupLanes * lanes)
+        Int32(vectors), output + group * layout.groupLanes * lanes, ahead.pending)
     }
     for feature in 0..<layout.headDim {
       stateRows[feature] = state + layout.normaliser + feature
     }
     functions.pointee.accumulate(
-      stateRows, queries, Int64(lanes), Int32(layout.headDim), 1, vectors, normalisers)
+      stateRows, queries, Int64(lanes), Int32(layout.headDim), 1, Int32(vectors),
+      normalisers, nil)
 
     if !chunk.isEmpty {
-      functions.pointee.dots(
-        queries, featureRows, Int32(chunk.count), Int32(layout.headDim), vectors, weights)
-      let lower = bounds
-      let upper = bounds + lanes
-      lower.update(repeating: 0, count: 2 * lanes)
       rows.forEach { lane, _, row in
-        upper[lane] = Int32(geometry.visible(from: row + geometry.offset).upperBound)
+        let visible = geometry.visible(from: row + geometry.offset)
+        bounds.lower[lane] = Int32(visible.lowerBound)
+        bounds.upper[lane] = Int32(visible.upperBound)
       }
-      // Later rows see later keys: the keys up to a vector's last row concern it and those after.
-      var start = chunk.lowerBound
-      for vector in 0..<Int(vectors) {
-        let lane = vector * layout.vectorLanes
-        let last = Int(upper[min(lane + layout.vectorLanes, live) - 1])
-        let end = min(max(last, start), chunk.upperBound)
-        if start == end { continue }
-        let place = start - chunk.lowerBound
-        let weights = weights + (place * lanes + lane)
-        let (count, seeing) = (Int32(end - start), vectors - Int32(vector))
-        functions.pointee.accumulate_masked(
-          valueRows + place, weights, Int64(lanes), count, Int32(layout.valueDim), seeing,
-          Int32(start), lower + lane, upper + lane, output + lane)
-        functions.pointee.accumulate_masked(
-          oneRows, weights, Int64(lanes), count, 1, seeing, Int32(start), lower + lane,
-          upper + lane, normalisers + lane)
-        start = end
-      }
+      bounds.repeatLast(live: live, lanes: lanes)
+      bounds.summarise(vectors: vectors, vectorLanes: layout.vectorLanes)
+      var panel = attn_panel(
+        queries: queries, weights: weights, output: output, maxima: factors, sums: normalisers,
+        head_dim: Int32(layout.headDim), value_dim: Int32(layout.valueDim),
+        vectors: Int32(vectors))
+      var block = attn_block(
+        keys: featureRows, values: valueRows, pieces: pieces,
+        piece_count: Int32(
+          bounds.cut(
+            chunk, vectors: vectors, tile: layout.tileKeys, block: chunk.lowerBound,
+            into: pieces)),
+        first_key: Int32(chunk.lowerBound), lower: bounds.lower, upper: bounds.upper,
+        ahead: ahead.pending)
+      functions.pointee.attend_linear(&panel, &block)
     }
     store(operands, batch: batch, rows: rows, geometry: geometry)
+  }
+
+  private func askAhead(_ rows: PanelRows, of tensor: TensorView, batch: Int) {
+    let covered = rows.covered
+    for head in covered.heads { ahead.add(covered.rows, of: tensor, batch: batch, head: head) }
   }
 
   /// Divides by the normaliser and stores output rows and LSE.
   private func store(
     _ operands: AttentionOperands, batch: Int, rows: PanelRows, geometry: MaskGeometry
   ) {
-    factors.update(repeating: 0, count: layout.lanes)
+    rows.forEach { lane, head, row in
+      outputRows[lane] = operands.output.row(batch, head, row)
+    }
+    for lane in 0..<layout.lanes {
+      factors[lane] = 1 / (normalisers[lane] + Float(LinearAttention.epsilon))
+    }
     rows.forEach { lane, head, row in
       let sees = !geometry.visible(from: row + geometry.offset).isEmpty
-      factors[lane] = sees ? 1 / (normalisers[lane] + Float(LinearAttention.epsilon)) : 0
-      outputRows[lane] = operands.output.row(batch, head, row)
+      if !sees { factors[lane] = 0 }
       operands.logSumExp?.row(batch, head, row)[0] =
         sees ? Float.log(normalisers[lane]) : -.infinity
     }
     functions.pointee.unpack(
-      output, factors, Int32(rows.live), Int32(layout.valueDim), outputRows)
+      output, factors, nil, Int32(rows.live), Int32(layout.valueDim), outputRows)
   }
 }

@@ -1,3 +1,5 @@
+import CAttentionKernels
+
 /// The places of one key sequence that the rows of a panel see, and what they have in common.
 ///
 /// Row `i` sees places `lower[i] ..< upper[i]`. Lanes beyond the last row repeat it, so that they
@@ -16,6 +18,14 @@ struct PanelBounds {
     lower = memory
     upper = memory + lanes
     extremes = memory + 2 * lanes
+  }
+
+  /// Gives the lanes beyond the last row its bounds.
+  func repeatLast(live: Int, lanes: Int) {
+    for lane in live..<lanes {
+      lower[lane] = lower[live - 1]
+      upper[lane] = upper[live - 1]
+    }
   }
 
   /// Works out the extremes once `lower` and `upper` are filled. Rows that see nothing make no
@@ -50,4 +60,86 @@ struct PanelBounds {
   @inline(__always) func allUntil(_ vector: Int) -> Int { Int(extremes[4 * vector + 2]) }
   /// First place no row of `vector` sees any more.
   @inline(__always) func end(_ vector: Int) -> Int { Int(extremes[4 * vector + 3]) }
+}
+
+extension PanelBounds {
+  /// Cuts the places of a block into pieces: what all rows of the panel see in one, its edges where
+  /// a vector of rows begins or ceases to see, so that each piece concerns only the vectors that
+  /// see some of it.
+  ///
+  /// - Parameters:
+  ///   - vectors: vectors of lanes in use.
+  ///   - tile: keys the kernel scores together. The middle piece has whole tiles only: keys rounded
+  ///     away are seen through the mask.
+  ///   - block: the place that pieces count from.
+  /// - Returns: how many pieces there are; 0 when the panel sees none of the places.
+  func cut(
+    _ places: Range<Int>, vectors: Int, tile: Int, block: Int,
+    into pieces: UnsafeMutablePointer<attn_piece>
+  ) -> Int {
+    var first = Int.max
+    var allFrom = 0
+    var allUntil = Int.max
+    var end = 0
+    for vector in 0..<vectors {
+      first = min(first, self.first(vector))
+      allFrom = max(allFrom, self.allFrom(vector))
+      allUntil = min(allUntil, self.allUntil(vector))
+      end = max(end, self.end(vector))
+    }
+    let start = max(places.lowerBound, first)
+    let stop = min(places.upperBound, end)
+    if start >= stop { return 0 }
+    let fullStart = allFrom <= start ? start : (allFrom + tile - 1) / tile * tile
+    let fullStop = allUntil >= stop ? stop : max(allUntil, 0) / tile * tile
+    var count = 0
+    if fullStart >= fullStop {
+      cutEdge(start..<stop, vectors: vectors, block: block, into: pieces, count: &count)
+      return count
+    }
+    cutEdge(start..<fullStart, vectors: vectors, block: block, into: pieces, count: &count)
+    pieces[count] = attn_piece(
+      first: Int32(fullStart - block), count: Int32(fullStop - fullStart), first_vector: 0,
+      vectors: Int32(vectors), masked: 0)
+    count += 1
+    cutEdge(fullStop..<stop, vectors: vectors, block: block, into: pieces, count: &count)
+    return count
+  }
+
+  private func cutEdge(
+    _ places: Range<Int>, vectors: Int, block: Int,
+    into pieces: UnsafeMutablePointer<attn_piece>, count: inout Int
+  ) {
+    var start = places.lowerBound
+    while start < places.upperBound {
+      var stop = places.upperBound
+      var firstVector = vectors
+      var lastVector = -1
+      for vector in 0..<vectors {
+        let (first, end) = (self.first(vector), self.end(vector))
+        if first > start { stop = min(stop, first) }
+        if end > start { stop = min(stop, end) }
+        if first <= start, start < end {
+          firstVector = min(firstVector, vector)
+          lastVector = vector
+        }
+      }
+      if firstVector <= lastVector {
+        // Usually the vectors that see a piece are the first or the last ones; any others are
+        // masked away.
+        if firstVector > 0 { lastVector = vectors - 1 }
+        var masked = false
+        for vector in firstVector...lastVector
+        where allFrom(vector) > start || allUntil(vector) < stop {
+          masked = true
+        }
+        pieces[count] = attn_piece(
+          first: Int32(start - block), count: Int32(stop - start),
+          first_vector: Int32(firstVector), vectors: Int32(lastVector - firstVector + 1),
+          masked: masked ? 1 : 0)
+        count += 1
+      }
+      start = stop
+    }
+  }
 }

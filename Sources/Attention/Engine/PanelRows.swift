@@ -27,6 +27,13 @@ struct PanelRows {
     live = min(lanes, total - lane)
   }
 
+  /// The panel's rows from the first to the last, and the heads they are rows of; some of the first
+  /// and of the last row's heads may belong to a neighbouring panel.
+  var covered: (heads: Range<Int>, rows: Range<Int>) {
+    let last = first.row + (first.member + live - 1) / groupSize * rowStride
+    return (firstHead..<firstHead + groupSize, first.row..<last + 1)
+  }
+
   /// Calls `body(lane, head, row)` for every lane in use.
   @inline(__always)
   func forEach(_ body: (_ lane: Int, _ head: Int, _ row: Int) -> Void) {

@@ -22,6 +22,16 @@ final class PanelScratch: @unchecked Sendable {
   private(set) var nextKeyRows: UnsafeMutablePointer<UnsafePointer<Float>>
   private(set) var nextValueRows: UnsafeMutablePointer<UnsafePointer<Float>>
 
+  /// `[ATTN_BLOCK_PIECES]` pieces of the block in work.
+  let pieces: UnsafeMutablePointer<attn_piece>
+
+  /// What later blocks and the end of the task need.
+  let ahead: AheadList
+
+  private static func aheadCapacity(lanes: Int, panels: Int) -> Int {
+    2 * Int(ATTN_BLOCK_KEYS) + panels * lanes
+  }
+
   /// Bytes of one worker's scratch.
   static func bytes(
     shape: AttentionShape, kernels: KernelTable, panels: Int, sequences: Int
@@ -31,11 +41,13 @@ final class PanelScratch: @unchecked Sendable {
     return 4 * floatCount(shape: shape, lanes: lanes, panels: panels)
       + 4 * panels * sequences * PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
       + 2 * pointer * (lanes + 2 * Int(ATTN_BLOCK_KEYS))
+      + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
+      + AheadList.bytes(capacity: aheadCapacity(lanes: lanes, panels: panels))
   }
 
   private static func floatCount(shape: AttentionShape, lanes: Int, panels: Int) -> Int {
     panels * lanes * (shape.headDim + shape.valueDim + 2)
-      + Int(ATTN_BLOCK_KEYS) * (lanes + shape.headDim + shape.valueDim) + lanes
+      + Int(ATTN_BLOCK_KEYS) * (lanes + shape.headDim + shape.valueDim) + 2 * lanes
   }
 
   init(
@@ -57,6 +69,8 @@ final class PanelScratch: @unchecked Sendable {
     valueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     nextKeyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     nextValueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
+    pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
+    ahead = AheadList(capacity: PanelScratch.aheadCapacity(lanes: lanes, panels: panels))
   }
 
   deinit {
@@ -67,6 +81,7 @@ final class PanelScratch: @unchecked Sendable {
     valueRows.deallocate()
     nextKeyRows.deallocate()
     nextValueRows.deallocate()
+    pieces.deallocate()
   }
 
   /// `[ATTN_BLOCK_KEYS][d]` copies of a block's key rows.
@@ -86,9 +101,12 @@ final class PanelScratch: @unchecked Sendable {
   /// `[L]` factors applied to the output.
   var factors: UnsafeMutablePointer<Float> { floats.base + Int(ATTN_BLOCK_KEYS) * lanes }
 
+  /// `[L]` shares that the output of earlier passes keeps.
+  var kept: UnsafeMutablePointer<Float> { factors + lanes }
+
   /// `[d][L]` packed queries of a panel.
   func queries(_ panel: Int) -> UnsafeMutablePointer<Float> {
-    factors + lanes + panel * panelFloats
+    kept + lanes + panel * panelFloats
   }
   /// `[dV][L]` accumulator.
   func output(_ panel: Int) -> UnsafeMutablePointer<Float> { queries(panel) + headDim * lanes }
@@ -97,11 +115,12 @@ final class PanelScratch: @unchecked Sendable {
   /// `[L]` sums of weights.
   func sums(_ panel: Int) -> UnsafeMutablePointer<Float> { maxima(panel) + lanes }
 
-  /// The kernels' view of a panel.
-  func kernelPanel(_ panel: Int) -> attn_panel {
+  /// The kernels' view of a panel with that many vectors of lanes in use.
+  func kernelPanel(_ panel: Int, vectors: Int) -> attn_panel {
     attn_panel(
       queries: queries(panel), weights: weights, output: output(panel), maxima: maxima(panel),
-      sums: sums(panel), head_dim: Int32(headDim), value_dim: Int32(valueDim))
+      sums: sums(panel), head_dim: Int32(headDim), value_dim: Int32(valueDim),
+      vectors: Int32(vectors))
   }
 
   /// What the panel's rows see of a sequence.

@@ -47,7 +47,7 @@ struct PanelTaskRun {
       firstRow: task.firstRow, rowStride: rowStride)
   }
 
-  /// Packs a panel's queries, sets up or resumes its softmax state and reads its bounds.
+  /// Packs a panel's queries, sets up its softmax state and reads its bounds.
   private func begin(_ slot: Int, at panel: Int) {
     let shape = plan.problem.shape
     let rows = rows(at: panel)
@@ -57,35 +57,18 @@ struct PanelTaskRun {
     functions.pointee.pack(
       inputRows, Int32(rows.live), Int32(shape.headDim), plan.problem.scale * Float.log2e,
       scratch.queries(slot))
-    let maxima = scratch.maxima(slot)
-    let sums = scratch.sums(slot)
-    maxima.update(repeating: -.infinity, count: lanes)
-    sums.update(repeating: 0, count: lanes)
-    if pass == 0 {
-      scratch.output(slot).update(repeating: 0, count: shape.valueDim * lanes)
-    } else {
-      rows.forEach { lane, head, row in
-        inputRows[lane] = operands.output.reading.row(task.batch, head, row)
-        let lse = plan.partialLSE.base[plan.lseIndex(task.batch, head, row)]
-        maxima[lane] = lse
-        sums[lane] = lse == -.infinity ? 0 : 1
-      }
-      functions.pointee.pack(
-        inputRows, Int32(rows.live), Int32(shape.valueDim), 1, scratch.output(slot))
-    }
+    scratch.maxima(slot).update(repeating: -.infinity, count: lanes)
+    scratch.sums(slot).update(repeating: 0, count: lanes)
+    scratch.output(slot).update(repeating: 0, count: shape.valueDim * lanes)
     readBounds(slot, rows)
-    if panel + 1 < task.panels.upperBound { prefetch(self.rows(at: panel + 1)) }
+    if panel + 1 < task.panels.upperBound { prefetchQueries(self.rows(at: panel + 1)) }
   }
 
-  /// Asks for a panel's queries, and in a later pass for its output so far.
-  private func prefetch(_ rows: PanelRows) {
+  private func prefetchQueries(_ rows: PanelRows) {
     let inputRows = scratch.inputRows
-    let shape = plan.problem.shape
     rows.forEach { inputRows[$0] = operands.query.row(task.batch, $1, $2) }
-    functions.pointee.prefetch(inputRows, Int32(rows.live), Int32(shape.headDim))
-    if pass == 0 { return }
-    rows.forEach { inputRows[$0] = operands.output.reading.row(task.batch, $1, $2) }
-    functions.pointee.prefetch(inputRows, Int32(rows.live), Int32(shape.valueDim))
+    functions.pointee.prefetch(
+      inputRows, Int32(rows.live), Int32(plan.problem.shape.headDim))
   }
 
   private func readBounds(_ slot: Int, _ rows: PanelRows) {
@@ -102,10 +85,7 @@ struct PanelTaskRun {
           }
         }
       }
-      for lane in live..<lanes {
-        bounds.lower[lane] = bounds.lower[live - 1]
-        bounds.upper[lane] = bounds.upper[live - 1]
-      }
+      bounds.repeatLast(live: live, lanes: lanes)
       bounds.summarise(vectors: vectors(live), vectorLanes: vectorLanes)
     }
   }
@@ -130,12 +110,21 @@ struct PanelTaskRun {
     if first >= end { return }
     var block = first / blockSize * blockSize
     point(keys, places: first..<min(block + blockSize, end), block: block)
+    functions.pointee.prefetch(
+      scratch.nextKeyRows + (first - block), Int32(min(block + blockSize, end) - first),
+      Int32(plan.problem.shape.headDim))
     while block < end {
       let places = max(block, first)..<min(block + blockSize, end)
       let next = block + blockSize
       scratch.advance()
+      scratch.ahead.clear()
       if next < end {
-        point(keys, places: next..<min(next + blockSize, end), block: next)
+        let places = next..<min(next + blockSize, end)
+        point(keys, places: places, block: next)
+        askAhead(keys, places, of: operands.key)
+        askAhead(keys, places, of: operands.value)
+      } else if sequence == sequenceCount - 1 {
+        askAheadForOutput()
       }
       copyTogether(keys, places: places, block: block)
       for panel in task.panels {
@@ -148,10 +137,8 @@ struct PanelTaskRun {
     }
   }
 
-  /// Points at the next block's key and value rows, and asks for them while the block before is
-  /// in work: its first panel would otherwise wait for each of them.
+  /// Points at the next block's key and value rows.
   private func point(_ keys: KeySequence, places: Range<Int>, block: Int) {
-    let shape = plan.problem.shape
     let keyRows = scratch.nextKeyRows + (places.lowerBound - block)
     let valueRows = scratch.nextValueRows + (places.lowerBound - block)
     for t in places {
@@ -159,8 +146,35 @@ struct PanelTaskRun {
       keyRows[t - places.lowerBound] = operands.key.row(task.batch, task.kvHead, key)
       valueRows[t - places.lowerBound] = operands.value.row(task.batch, task.kvHead, key)
     }
-    functions.pointee.prefetch(keyRows, Int32(places.count), Int32(shape.headDim))
-    functions.pointee.prefetch(valueRows, Int32(places.count), Int32(shape.valueDim))
+  }
+
+  /// Has the next block's rows asked for while one is in work: its first panel would otherwise wait
+  /// for each of them. Rows that will be copied together are fetched then: so far apart they would
+  /// push each other out of the cache before.
+  private func askAhead(_ keys: KeySequence, _ places: Range<Int>, of tensor: TensorView) {
+    if areApart(keys, tensor) { return }
+    if keys.period == keys.run {
+      let first = keys.key(places.lowerBound)
+      scratch.ahead.add(
+        first..<first + places.count, of: tensor, batch: task.batch, head: task.kvHead)
+      return
+    }
+    for place in places {
+      let key = keys.key(place)
+      scratch.ahead.add(key..<key + 1, of: tensor, batch: task.batch, head: task.kvHead)
+    }
+  }
+
+  /// Has the output rows asked for: storing to them would wait.
+  private func askAheadForOutput() {
+    let output = operands.output.reading
+    if rowStride * output.rowStride > 2 * output.shape.columns { return }
+    for panel in task.panels {
+      let covered = rows(at: panel).covered
+      for head in covered.heads {
+        scratch.ahead.add(covered.rows, of: output, batch: task.batch, head: head)
+      }
+    }
   }
 
   /// Copies a block's rows together where they are far apart: at a large power of two they would
@@ -168,16 +182,20 @@ struct PanelTaskRun {
   private func copyTogether(_ keys: KeySequence, places: Range<Int>, block: Int) {
     let shape = plan.problem.shape
     let start = places.lowerBound - block
-    if keys.period / keys.run * operands.key.rowStride > 2 * shape.headDim {
+    if areApart(keys, operands.key) {
       gather(
         scratch.keyRows + start, count: places.count, columns: shape.headDim,
         into: scratch.keyCopies)
     }
-    if keys.period / keys.run * operands.value.rowStride > 2 * shape.valueDim {
+    if areApart(keys, operands.value) {
       gather(
         scratch.valueRows + start, count: places.count, columns: shape.valueDim,
         into: scratch.valueCopies)
     }
+  }
+
+  private func areApart(_ keys: KeySequence, _ tensor: TensorView) -> Bool {
+    keys.period / keys.run * tensor.rowStride > 2 * tensor.shape.columns
   }
 
   /// Copies rows together and points at the copies.
@@ -189,107 +207,48 @@ struct PanelTaskRun {
     for i in 0..<count { rows[i] = UnsafePointer(copies + i * columns) }
   }
 
-  /// Lets a panel meet a block: the part all its rows see in one call, the edges by vector.
+  /// Lets a panel meet a block.
   private func attend(
     _ slot: Int, vectors: Int, bounds: PanelBounds, block: Int, places: Range<Int>
   ) {
-    var first = Int.max
-    var allFrom = 0
-    var allUntil = Int.max
-    var end = 0
-    for vector in 0..<vectors {
-      first = min(first, bounds.first(vector))
-      allFrom = max(allFrom, bounds.allFrom(vector))
-      allUntil = min(allUntil, bounds.allUntil(vector))
-      end = max(end, bounds.end(vector))
-    }
-    let start = max(places.lowerBound, first)
-    let stop = min(places.upperBound, end)
-    if start >= stop { return }
-    // Whole tiles only: the keys rounded away are seen through the mask.
-    let tile = plan.kernels.tileKeys
-    let fullStart = allFrom <= start ? start : (allFrom + tile - 1) / tile * tile
-    let fullStop = allUntil >= stop ? stop : max(allUntil, 0) / tile * tile
-    var panel = scratch.kernelPanel(slot)
-    if fullStart < fullStop {
-      edges(&panel, vectors: vectors, bounds: bounds, block: block, places: start..<fullStart)
-      functions.pointee.attend(
-        &panel, scratch.keyRows + (fullStart - block), scratch.valueRows + (fullStart - block),
-        Int32(fullStop - fullStart), 0, Int32(vectors))
-      edges(&panel, vectors: vectors, bounds: bounds, block: block, places: fullStop..<stop)
-    } else {
-      edges(&panel, vectors: vectors, bounds: bounds, block: block, places: start..<stop)
-    }
+    let count = bounds.cut(
+      places, vectors: vectors, tile: plan.kernels.tileKeys, block: block, into: scratch.pieces)
+    if count == 0 { return }
+    var panel = scratch.kernelPanel(slot, vectors: vectors)
+    var keys = attn_block(
+      keys: scratch.keyRows, values: scratch.valueRows, pieces: scratch.pieces,
+      piece_count: Int32(count), first_key: Int32(block), lower: bounds.lower,
+      upper: bounds.upper, ahead: scratch.ahead.pending)
+    functions.pointee.attend(&panel, &keys)
   }
 
-  /// The part of a block that not all rows see, cut where a vector of rows begins or ceases to
-  /// see, so that each piece runs over the vectors that see some of it.
-  private func edges(
-    _ panel: inout attn_panel, vectors: Int, bounds: PanelBounds, block: Int,
-    places: Range<Int>
-  ) {
-    var start = places.lowerBound
-    while start < places.upperBound {
-      // Usually the vectors that see a piece are neighbours; any between them that do not are
-      // masked away.
-      var stop = places.upperBound
-      var firstVector = vectors
-      var lastVector = -1
-      var allSee = true
-      for vector in 0..<vectors {
-        let (first, end) = (bounds.first(vector), bounds.end(vector))
-        if first > start { stop = min(stop, first) }
-        if end > start { stop = min(stop, end) }
-        if first <= start, start < end {
-          firstVector = min(firstVector, vector)
-          lastVector = vector
-        }
-      }
-      if firstVector <= lastVector {
-        for vector in firstVector...lastVector
-        where bounds.allFrom(vector) > start || bounds.allUntil(vector) < stop {
-          allSee = false
-        }
-        let keys = scratch.keyRows + (start - block)
-        let values = scratch.valueRows + (start - block)
-        let (count, seeing) = (Int32(stop - start), Int32(lastVector - firstVector + 1))
-        if allSee {
-          functions.pointee.attend(&panel, keys, values, count, Int32(firstVector), seeing)
-        } else {
-          functions.pointee.attend_masked(
-            &panel, keys, values, count, Int32(firstVector), seeing, Int32(start),
-            bounds.lower, bounds.upper)
-        }
-      }
-      start = stop
-    }
-  }
-
-  /// Normalises a panel and stores output rows and LSE.
+  /// Normalises a panel and stores output rows and LSE, merged with what earlier passes left.
   private func finish(_ slot: Int, at panel: Int) {
     let maxima = scratch.maxima(slot)
     let sums = scratch.sums(slot)
-    let factors = scratch.factors
+    let (factors, kept) = (scratch.factors, scratch.kept)
     let rows = rows(at: panel)
     let live = rows.live
-    // A row that saw nothing has sum 0 and output 0.
-    for lane in 0..<live { factors[lane] = sums[lane] == 0 ? 0 : 1 / sums[lane] }
-    factors.advanced(by: live).update(repeating: 0, count: lanes - live)
-    rows.forEach {
-      scratch.outputRows[$0] = operands.output.row(task.batch, $1, $2)
-    }
-    functions.pointee.unpack(
-      scratch.output(slot), factors, Int32(live), Int32(plan.problem.shape.valueDim),
-      scratch.outputRows)
     let last = pass == plan.tasks.passes.count - 1
-    if last, operands.logSumExp == nil { return }
+    let keepsLSE = !last || operands.logSumExp != nil
     rows.forEach { lane, head, row in
-      let lse = maxima[lane] + Float.log2(sums[lane])
+      scratch.outputRows[lane] = operands.output.row(task.batch, head, row)
+      var state = SoftmaxState(maximum: maxima[lane], sum: sums[lane])
+      if pass > 0 {
+        let earlier = plan.partialLSE.base[plan.lseIndex(task.batch, head, row)]
+        kept[lane] = state.merge(logSumExp: earlier)
+      }
+      factors[lane] = state.factor
+      if !keepsLSE { return }
       if !last {
-        plan.partialLSE.base[plan.lseIndex(task.batch, head, row)] = lse
+        plan.partialLSE.base[plan.lseIndex(task.batch, head, row)] = state.logSumExp
       } else if let out = operands.logSumExp {
-        out.row(task.batch, head, row)[0] = lse * Float.ln2
+        out.row(task.batch, head, row)[0] = state.logSumExp * Float.ln2
       }
     }
+    factors.advanced(by: live).update(repeating: 0, count: lanes - live)
+    functions.pointee.unpack(
+      scratch.output(slot), factors, pass > 0 ? kept : nil, Int32(live),
+      Int32(plan.problem.shape.valueDim), scratch.outputRows)
   }
 }

@@ -7,8 +7,8 @@ import RealModule
 /// For each task of each pass: pack the task's query panels, walk the pattern's key sequences in
 /// blocks that all panels of the task share, and let every panel meet the part of each block it
 /// sees. What all rows of a panel see runs through the full kernel; only the edges are masked, a
-/// vector of rows at a time. A later pass resumes from the output and the LSE the earlier one
-/// left: a normalised output with its LSE is an online-softmax state (maximum = LSE, sum = 1).
+/// vector of rows at a time. A later pass merges its result with the output and the LSE the earlier
+/// one left.
 ///
 /// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao 2022, arXiv 2205.14135
 /// (tiling); Dao 2023, arXiv 2307.08691 (query blocks outermost, one normalisation at the end).

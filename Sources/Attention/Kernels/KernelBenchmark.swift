@@ -68,7 +68,7 @@ public final class KernelBenchmark {
     let lanes = kernels.panelLanes
     let keys = Int(ATTN_BLOCK_KEYS)
     count = kernel == .attendMasked ? min(lanes, keys) : keys
-    panel = try PanelOperands(headDim: headDim, lanes: lanes)
+    panel = try PanelOperands(headDim: headDim, kernels: kernels)
     row = try AlignedFloats(count: keys * headDim, for: "row", touched: true)
     rowResult = try AlignedFloats(count: keys * headDim, for: "row result", touched: true)
     PanelOperands.fill(row, scale: 1)
@@ -99,26 +99,19 @@ public final class KernelBenchmark {
       case .values:
         functions.accumulate(
           panel.rows, panel.weights.base, Int64(lanes), keys, dimension, vectors,
-          panel.output.base)
+          panel.output.base, nil)
       case .attend:
-        withUnsafePointer(to: panel.state) {
-          functions.attend($0, panel.rows, panel.rows, keys, 0, vectors)
-        }
+        panel.attend(functions, pieces: panel.whole)
       case .attendRescaling:
         panel.lowerMaxima()
-        withUnsafePointer(to: panel.state) {
-          functions.attend($0, panel.rows, panel.rows, keys, 0, vectors)
-        }
+        panel.attend(functions, pieces: panel.whole)
       case .attendMasked:
-        withUnsafePointer(to: panel.state) {
-          functions.attend_masked(
-            $0, panel.rows, panel.rows, keys, 0, vectors, 0, panel.lower, panel.upper)
-        }
+        panel.attend(functions, pieces: panel.diagonal)
       case .pack:
         functions.pack(panel.rows, lanes, dimension, 1, panel.queries.base)
       case .unpack:
         functions.unpack(
-          panel.output.base, panel.factors.base, lanes, dimension, panel.writableRows)
+          panel.output.base, panel.factors.base, nil, lanes, dimension, panel.writableRows)
       case .softmaxRow:
         var maximum: Float = 0
         // In place, call after call: the row tends to values in 0.5...1, far from denormals.
@@ -151,10 +144,26 @@ private final class PanelOperands {
   private let results: AlignedFloats
   private let headDim: Int
   private let lanes: Int
+  private let vectors: Int
+  /// A block that all lanes see, and the tile on the diagonal.
+  let whole: [attn_piece]
+  let diagonal: [attn_piece]
 
-  init(headDim: Int, lanes: Int) throws(AttentionError) {
+  init(headDim: Int, kernels: KernelTable) throws(AttentionError) {
     self.headDim = headDim
+    let lanes = kernels.panelLanes
     self.lanes = lanes
+    vectors = lanes / kernels.vectorLanes
+    whole = [
+      attn_piece(
+        first: 0, count: ATTN_BLOCK_KEYS, first_vector: 0, vectors: Int32(vectors), masked: 0)
+    ]
+    let width = Int32(kernels.vectorLanes)
+    diagonal = (0..<Int32(vectors)).map {
+      attn_piece(
+        first: $0 * width, count: width, first_vector: $0, vectors: Int32(lanes) / width - $0,
+        masked: 1)
+    }
     let keys = Int(ATTN_BLOCK_KEYS)
     queries = try AlignedFloats(count: headDim * lanes, for: "queries", touched: true)
     weights = try AlignedFloats(count: keys * lanes, for: "weights", touched: true)
@@ -191,11 +200,19 @@ private final class PanelOperands {
     upper.deallocate()
   }
 
-  /// The panel as the kernels take it.
-  var state: attn_panel {
-    attn_panel(
+  /// Lets the panel meet the pieces of a block.
+  func attend(_ functions: attn_kernels, pieces: [attn_piece]) {
+    var panel = attn_panel(
       queries: queries.base, weights: weights.base, output: output.base, maxima: maxima.base,
-      sums: sums.base, head_dim: Int32(headDim), value_dim: Int32(headDim))
+      sums: sums.base, head_dim: Int32(headDim), value_dim: Int32(headDim),
+      vectors: Int32(vectors))
+    pieces.withUnsafeBufferPointer { pieces in
+      guard let first = pieces.baseAddress else { return }
+      var block = attn_block(
+        keys: rows, values: rows, pieces: first, piece_count: Int32(pieces.count), first_key: 0,
+        lower: lower, upper: upper, ahead: nil)
+      functions.attend(&panel, &block)
+    }
   }
 
   /// Makes the next block's scores larger than all before by more than the kernels tolerate.

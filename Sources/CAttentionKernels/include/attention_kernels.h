@@ -11,8 +11,27 @@
 #pragma once
 #include <stdint.h>
 
-/// Keys handled by one call at most: the size of the weights buffer, in rows.
+/// Keys of a block at most: the size of the weights buffer, in rows.
 #define ATTN_BLOCK_KEYS 128
+/// Pieces of a block at most.
+#define ATTN_BLOCK_PIECES 16
+
+/// Consecutive cache lines.
+typedef struct attn_lines {
+  const float *_Nonnull first;
+  int32_t count;
+} attn_lines;
+
+/// Memory that will be needed soon. The product loops ask for it a line a step, into the
+/// second-level cache: asked for all at once, most requests would only wait for each other. What
+/// has been asked for is taken off.
+typedef struct attn_ahead {
+  const attn_lines *_Nonnull lines;
+  /// Entries of `lines` left.
+  int32_t count;
+  /// Lines of the first entry that have been asked for.
+  int32_t done;
+} attn_ahead;
 
 /// The state of one panel in the online softmax (Milakov & Gimelshein 2018; Dao 2022).
 typedef struct attn_panel {
@@ -29,7 +48,38 @@ typedef struct attn_panel {
   float *_Nonnull sums;
   int32_t head_dim;
   int32_t value_dim;
+  /// Vectors of lanes in use.
+  int32_t vectors;
 } attn_panel;
+
+/// Consecutive keys of a block and the neighbouring vectors of rows that see any of them. The
+/// vectors begin at the panel's first or end at its last.
+typedef struct attn_piece {
+  /// Place of the first key in the block.
+  int32_t first;
+  int32_t count;
+  int32_t first_vector;
+  int32_t vectors;
+  /// Whether some lane of these vectors does not see some of these keys.
+  int32_t masked;
+} attn_piece;
+
+/// A block of keys as one panel meets it.
+typedef struct attn_block {
+  /// [ATTN_BLOCK_KEYS] rows of d and of e floats; those outside the pieces are not read.
+  const float *_Nonnull const *_Nonnull keys;
+  const float *_Nonnull const *_Nonnull values;
+  /// At most ATTN_BLOCK_PIECES, in ascending order, none overlapping.
+  const attn_piece *_Nonnull pieces;
+  int32_t piece_count;
+  /// The key that place 0 stands for in the bounds.
+  int32_t first_key;
+  /// [L]: in a masked piece lane i sees only places t with lower[i] <= first_key + t < upper[i].
+  /// Nothing of a key a lane does not see reaches that lane, not even a NaN.
+  const int32_t *_Nonnull lower;
+  const int32_t *_Nonnull upper;
+  attn_ahead *_Nullable ahead;
+} attn_block;
 
 /// Functions of one instruction set. All pointers to floats may be unaligned.
 typedef struct attn_kernels {
@@ -46,9 +96,11 @@ typedef struct attn_kernels {
   void (*_Nonnull pack)(const float *_Nonnull const *_Nonnull rows, int32_t count, int32_t columns,
                         float scale, float *_Nonnull out);
 
-  /// The inverse of pack with a factor per lane: rows[lane][t] = in[t][lane] * factors[lane].
-  void (*_Nonnull unpack)(const float *_Nonnull in, const float *_Nonnull factors, int32_t count,
-                          int32_t columns, float *_Nonnull const *_Nonnull rows);
+  /// The inverse of pack with a factor per lane: rows[lane][t] = in[t][lane] * factors[lane]. With
+  /// `kept`, rows keep a share of what they hold: + rows[lane][t] * kept[lane].
+  void (*_Nonnull unpack)(const float *_Nonnull in, const float *_Nonnull factors,
+                          const float *_Nullable kept, int32_t count, int32_t columns,
+                          float *_Nonnull const *_Nonnull rows);
 
   /// Asks for `count` rows of `columns` floats into the second-level cache.
   void (*_Nonnull prefetch)(const float *_Nonnull const *_Nonnull rows, int32_t count,
@@ -58,20 +110,13 @@ typedef struct attn_kernels {
   void (*_Nonnull gather)(const float *_Nonnull const *_Nonnull rows, int32_t count,
                           int32_t columns, float *_Nonnull out);
 
-  /// Online softmax over one block: vectors [first_vector, first_vector + vectors) of the panel
-  /// see all `count` keys, whose rows are keys[t] (d floats) and values[t] (e floats).
-  void (*_Nonnull attend)(const attn_panel *_Nonnull panel,
-                          const float *_Nonnull const *_Nonnull keys,
-                          const float *_Nonnull const *_Nonnull values, int32_t count,
-                          int32_t first_vector, int32_t vectors);
+  /// Online softmax over one block.
+  void (*_Nonnull attend)(const attn_panel *_Nonnull panel, const attn_block *_Nonnull block);
 
-  /// The same where lane i sees only keys t with lower[i] <= first_key + t < upper[i]; `lower`
-  /// and `upper` are [L]. Nothing of a key a lane does not see reaches that lane, not even a NaN.
-  void (*_Nonnull attend_masked)(const attn_panel *_Nonnull panel,
-                                 const float *_Nonnull const *_Nonnull keys,
-                                 const float *_Nonnull const *_Nonnull values, int32_t count,
-                                 int32_t first_vector, int32_t vectors, int32_t first_key,
-                                 const int32_t *_Nonnull lower, const int32_t *_Nonnull upper);
+  /// The same with the scores themselves as weights: output += (q . k) v, sums += q . k, where
+  /// queries and keys are features. `maxima` is not used.
+  void (*_Nonnull attend_linear)(const attn_panel *_Nonnull panel,
+                                 const attn_block *_Nonnull block);
 
   /// weights[t][lane] = keys[t] . queries[:][lane] for all lanes of `vectors` vectors: plain dot
   /// products, no exponential.
@@ -83,14 +128,8 @@ typedef struct attn_kernels {
   /// lanes of `vectors` vectors. `weight_stride` is in floats; output rows are L apart.
   void (*_Nonnull accumulate)(const float *_Nonnull const *_Nonnull values,
                               const float *_Nonnull weights, int64_t weight_stride, int32_t count,
-                              int32_t columns, int32_t vectors, float *_Nonnull output);
-
-  /// As accumulate where lane i takes part in t only if lower[i] <= first_key + t < upper[i].
-  void (*_Nonnull accumulate_masked)(const float *_Nonnull const *_Nonnull values,
-                                     const float *_Nonnull weights, int64_t weight_stride,
-                                     int32_t count, int32_t columns, int32_t vectors,
-                                     int32_t first_key, const int32_t *_Nonnull lower, const int32_t *_Nonnull upper,
-                                     float *_Nonnull output);
+                              int32_t columns, int32_t vectors, float *_Nonnull output,
+                              attn_ahead *_Nullable ahead);
 
   /// One row of a materialised score matrix, in place: x = exp2(x * scale - max(x * scale)).
   /// Returns the sum of the new x and stores the maximum, in log2 units.

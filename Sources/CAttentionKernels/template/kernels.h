@@ -15,6 +15,7 @@
 #include "exp2.h"
 #include "transpose.h"
 #include "tiles.h"
+#include "values.h"
 #include "online_softmax.h"
 #include "products.h"
 #include "rows.h"
@@ -30,10 +31,9 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .prefetch = prefetch,
     .gather = gather,
     .attend = attend,
-    .attend_masked = attend_masked,
+    .attend_linear = attend_linear,
     .dots = dots,
     .accumulate = accumulate,
-    .accumulate_masked = accumulate_masked,
     .softmax_row = softmax_row,
     .scale_row = scale_row,
     .elu_plus_one = elu_plus_one,

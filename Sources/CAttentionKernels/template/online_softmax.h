@@ -1,22 +1,24 @@
 // One block of keys in the online softmax (Milakov & Gimelshein 2018; Dao 2022, 2023).
 
 /// Raises the reference exponents that lag behind the tile in hand by more than 8 to its maximum
-/// and brings everything accumulated so far to the new reference. Rare: see score_tile. A lane that
-/// does not lag keeps its reference, so that no row's bits depend on the rows beside it.
+/// and brings everything accumulated so far to the new reference: the weights of keys
+/// [first, done) of the block, sums and output. Rare: see score_tile. A lane that does not lag
+/// keeps its reference, so that no row's bits depend on the rows beside it.
 static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrdiff_t lane,
-                                                   int32_t vectors, int32_t weights_done,
+                                                   int32_t vectors, int32_t first, int32_t done,
                                                    const float *tile_maxima) {
   for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
     const vf old = load(panel->maxima + lane);
     const vf peak = load(tile_maxima + v * ATTN_W);
-    const vf new = peak > old + splat(8) ? peak : old;
+    const vi lags = peak > old + splat(8);
+    const vf new = lags ? peak : old;
     // A row that still sees nothing stays at -inf; everything it holds is zero.
     const vf factor = old == new ? splat(1) : exp2_vector(old - new);
     store(panel->maxima + lane, new);
     // Rows that have seen nothing yet have nothing to bring along.
-    if (!any(old > splat(-INFINITY))) continue;
+    if (!any(lags & (old > splat(-INFINITY)))) continue;
     store(panel->sums + lane, load(panel->sums + lane) * factor);
-    for (ptrdiff_t t = 0; t < weights_done; t++) {
+    for (ptrdiff_t t = first; t < done; t++) {
       float *p = panel->weights + t * ATTN_L + lane;
       store(p, load(p) * factor);
     }
@@ -27,14 +29,15 @@ static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrd
   }
 }
 
-/// What the pieces of one call share: the panel from its first vector in use on, what it sees,
-/// and the references its weights are relative to.
-typedef struct attend_state {
+/// What the tiles of a piece share: the panel from the piece's first vector on, what it sees, and
+/// the references its weights are relative to.
+typedef struct piece_state {
   const attn_panel *panel;
-  const lane_bounds *bounds;
+  const attn_block *block;
   ptrdiff_t lane;
+  lane_bounds bounds;
   vf reference[ATTN_VECTORS];
-} attend_state;
+} piece_state;
 
 /// The reference of a vector of rows; a row that has seen nothing yet is measured against 0, since
 /// -inf - (-inf) would be NaN.
@@ -43,14 +46,14 @@ ATTN_INLINE vf load_reference(const attn_panel *panel, ptrdiff_t lane) {
   return maxima == splat(-INFINITY) ? splat(0) : maxima;
 }
 
-ATTN_INLINE void read_references(attend_state *state, const int vectors) {
+ATTN_INLINE void read_references(piece_state *state, const int vectors) {
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++)
     state->reference[v] = load_reference(state->panel, state->lane + v * ATTN_W);
 }
 
 /// Turns a key's scores, stored by score_tile, into weights 2^(score - reference).
-ATTN_INLINE void weigh_key(const attend_state *state, int32_t t, const int vectors) {
+ATTN_INLINE void weigh_key(const piece_state *state, int32_t t, const int vectors) {
   float *weights = state->panel->weights + (ptrdiff_t)t * ATTN_L + state->lane;
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
@@ -59,26 +62,28 @@ ATTN_INLINE void weigh_key(const attend_state *state, int32_t t, const int vecto
   }
 }
 
-/// Scores of keys [done, done + rows) of the block and their weights 2^(score - reference).
+/// Scores of keys [done, done + rows) of the block and their weights 2^(score - reference), 0 for a
+/// key that a lane does not see.
 ///
 /// With overlap, the scores are only stored, and the `pending` keys before them, scored by the call
 /// before, get their weights meanwhile: exponentials run mostly on pipes that the products leave
-/// idle. Without, the weights are computed from the registers and summed.
+/// idle. Without, the weights are computed from the registers. They are summed here only where
+/// registers do not suffice for it in the product with the values (ATTN_OVERLAP).
 ///
 /// The reference trails the maximum: it moves only when a score exceeds it by more than 8, so that
 /// almost every tile leaves the accumulator alone (the threshold is in log2 units: weights stay
 /// below 256, which costs no accuracy in fp32).
-ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32_t done,
-                            int32_t pending, const int rows, const int vectors,
-                            const int overlap) {
+ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, const int rows,
+                            const int masked, const int vectors) {
+  const int overlap = ATTN_OVERLAP && vectors > 1;
   const attn_panel *panel = state->panel;
   const ptrdiff_t lane = state->lane;
   const float *queries = panel->queries + lane;
-  vf acc[ATTN_TILE][ATTN_VECTORS];
-  const float *key[ATTN_TILE];
+  vf acc[2 * ATTN_TILE][ATTN_VECTORS];
+  const float *key[2 * ATTN_TILE];
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++) {
-    key[r] = keys[done + r];
+    key[r] = state->block->keys[done + r];
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
   }
@@ -99,8 +104,7 @@ ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32
   for (int v = 0; v < vectors; v++) {
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
-      if (state->bounds)
-        acc[r][v] = sees(state->bounds, v, done + r) ? acc[r][v] : splat(-INFINITY);
+      if (masked) acc[r][v] = sees(&state->bounds, v, done + r) ? acc[r][v] : splat(-INFINITY);
       peak[v] = r ? larger(acc[r][v], peak[v]) : acc[0][v];
     }
     grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(8);
@@ -109,7 +113,7 @@ ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32
     float tile_maxima[ATTN_L];
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) store(tile_maxima + v * ATTN_W, peak[v]);
-    raise_maxima(panel, lane, vectors, done, tile_maxima);
+    raise_maxima(panel, lane, vectors, state->block->pieces[0].first, done, tile_maxima);
     if (overlap) read_references(state, vectors);
   }
 #pragma clang loop unroll(full)
@@ -128,50 +132,48 @@ ATTN_INLINE void score_tile(attend_state *state, const float *const *keys, int32
         sum += p;
       }
       float *sums = panel->sums + lane + v * ATTN_W;
-      store(sums, load(sums) + sum);
+      if (!ATTN_OVERLAP) store(sums, load(sums) + sum);
     }
   }
 }
 
-/// Scores all keys that fill tiles of `rows`; returns how many keys are done.
-ATTN_INLINE int32_t score_tiles(attend_state *state, const float *const *keys, int32_t done,
-                                int32_t *pending, int32_t count, const int rows,
-                                const int vectors, const int overlap) {
-  for (; done + rows <= count; done += rows) {
-    score_tile(state, keys, done, *pending, rows, vectors, overlap);
+/// Scores all keys before `end` that fill tiles of `rows`; returns how many are done.
+ATTN_INLINE int32_t score_tiles(piece_state *state, int32_t done, int32_t end, int32_t *pending,
+                                const int rows, const int masked, const int vectors) {
+  for (; done + rows <= end; done += rows) {
+    score_tile(state, done, *pending, rows, masked, vectors);
     *pending = rows;
   }
   return done;
 }
 
-ATTN_INLINE void attend_vectors(const attn_panel *panel, const float *const *keys,
-                                const float *const *values, int32_t count, ptrdiff_t lane,
-                                const lane_bounds *bounds, const int vectors) {
-  // A single vector's products wait for themselves: there is nothing to overlap with.
+ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
+                             const attn_piece *piece, const int masked, const int vectors) {
   const int overlap = ATTN_OVERLAP && vectors > 1;
-  attend_state state = {panel, bounds, lane, {}};
+  const ptrdiff_t lane = (ptrdiff_t)piece->first_vector * ATTN_W;
+  piece_state state = {
+      panel, block, lane, {block->lower + lane, block->upper + lane, block->first_key}, {}};
   if (overlap) read_references(&state, vectors);
-  int32_t done = 0, pending = 0;
-  done = score_tiles(&state, keys, done, &pending, count, ATTN_TILE, vectors, overlap);
-  done = score_tiles(&state, keys, done, &pending, count, ATTN_TILE / 2, vectors, overlap);
-  done = score_tiles(&state, keys, done, &pending, count, 1, vectors, overlap);
+  const int32_t end = piece->first + piece->count;
+  int32_t done = piece->first, pending = 0;
+  // One vector of lanes takes twice the keys, as in value_columns.
+  if (vectors == 1)
+    done = score_tiles(&state, done, end, &pending, 2 * ATTN_TILE, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, ATTN_TILE, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, ATTN_TILE / 2, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, 1, masked, vectors);
   if (overlap)
     for (int32_t t = done - pending; t < done; t++) weigh_key(&state, t, vectors);
-  value_columns(panel->output + lane, overlap ? panel->sums + lane : NULL, values,
-                panel->weights + lane, ATTN_L, count, panel->value_dim, bounds, vectors);
 }
 
-static void attend(const attn_panel *panel, const float *const *keys, const float *const *values,
-                   int32_t count, int32_t first_vector, int32_t vectors) {
-  const ptrdiff_t lane = (ptrdiff_t)first_vector * ATTN_W;
-  ATTN_FOR_VECTORS(vectors, attend_vectors, panel, keys, values, count, lane, NULL)
-}
-
-static void attend_masked(const attn_panel *panel, const float *const *keys,
-                          const float *const *values, int32_t count, int32_t first_vector,
-                          int32_t vectors, int32_t first_key, const int32_t *lower,
-                          const int32_t *upper) {
-  const ptrdiff_t lane = (ptrdiff_t)first_vector * ATTN_W;
-  const lane_bounds bounds = {lower + lane, upper + lane, first_key};
-  ATTN_FOR_VECTORS(vectors, attend_vectors, panel, keys, values, count, lane, &bounds)
+static void attend(const attn_panel *panel, const attn_block *block) {
+  for (int32_t i = 0; i < block->piece_count; i++) {
+    const attn_piece *piece = block->pieces + i;
+    if (piece->masked) {
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, 1)
+    } else {
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, 0)
+    }
+  }
+  ATTN_FOR_VECTORS(panel->vectors, add_values, panel, block, ATTN_OVERLAP)
 }

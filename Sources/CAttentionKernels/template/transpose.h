@@ -49,12 +49,21 @@ static void gather(const float *const *rows, int32_t count, int32_t columns, flo
   }
 }
 
+/// Asks for the rows of the vector of lanes after `lane`, near enough to be still there when they
+/// are read: rows a large power of two apart share a few cache sets.
+ATTN_INLINE void prefetch_lanes(const float *const *rows, int32_t lane, int32_t count,
+                                int32_t columns) {
+  const int32_t left = count - lane;
+  if (left > 0) prefetch(rows + lane, left < ATTN_W ? left : ATTN_W, columns);
+}
+
 static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,
                  float *out) {
   const vf factor = splat(scale);
-  prefetch(rows, count, columns);
+  prefetch_lanes(rows, 0, count, columns);
   for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
     const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
+    prefetch_lanes(rows, lane + ATTN_W, count, columns);
     int32_t t = 0;
     for (; t + ATTN_W <= columns; t += ATTN_W) {
       vf r[ATTN_W];
@@ -68,20 +77,36 @@ static void pack(const float *const *rows, int32_t count, int32_t columns, float
   }
 }
 
-static void unpack(const float *in, const float *factors, int32_t count, int32_t columns,
-                   float *const *rows) {
+ATTN_INLINE void unpack_lanes(const float *in, const float *factors, const float *kept,
+                              int32_t live, int32_t columns, float *const *rows,
+                              const int keeps) {
+  const vf factor = load(factors);
+  int32_t t = 0;
+  for (; t + ATTN_W <= columns; t += ATTN_W) {
+    vf r[ATTN_W];
+    for (int i = 0; i < ATTN_W; i++) r[i] = load(in + (ptrdiff_t)(t + i) * ATTN_L) * factor;
+    transpose(r);
+    for (int i = 0; i < live; i++) {
+      if (keeps) r[i] += load(rows[i] + t) * splat(kept[i]);
+      store(rows[i] + t, r[i]);
+    }
+  }
+  for (; t < columns; t++)
+    for (int i = 0; i < live; i++) {
+      const float x = in[(ptrdiff_t)t * ATTN_L + i] * factors[i];
+      rows[i][t] = keeps ? x + rows[i][t] * kept[i] : x;
+    }
+}
+
+static void unpack(const float *in, const float *factors, const float *kept, int32_t count,
+                   int32_t columns, float *const *rows) {
+  prefetch_lanes((const float *const *)rows, 0, count, columns);
   for (int32_t lane = 0; lane < count; lane += ATTN_W) {
     const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
-    const vf factor = load(factors + lane);
-    int32_t t = 0;
-    for (; t + ATTN_W <= columns; t += ATTN_W) {
-      vf r[ATTN_W];
-      for (int i = 0; i < ATTN_W; i++) r[i] = load(in + (ptrdiff_t)(t + i) * ATTN_L + lane) * factor;
-      transpose(r);
-      for (int i = 0; i < live; i++) store(rows[lane + i] + t, r[i]);
-    }
-    for (; t < columns; t++)
-      for (int i = 0; i < live; i++)
-        rows[lane + i][t] = in[(ptrdiff_t)t * ATTN_L + lane + i] * factors[lane + i];
+    prefetch_lanes((const float *const *)rows, lane + ATTN_W, count, columns);
+    if (kept)
+      unpack_lanes(in + lane, factors + lane, kept + lane, live, columns, rows + lane, 1);
+    else
+      unpack_lanes(in + lane, factors + lane, NULL, live, columns, rows + lane, 0);
   }
 }

@@ -20,6 +20,24 @@ struct KernelFixture: Sendable, CustomTestStringConvertible {
       (0...vectorCounts.upperBound - vectors).map { (first: $0, vectors: vectors) }
     }
   }
+  /// A block cut into pieces at random, each for the panel's first or last vectors or for all of
+  /// them, masked or not.
+  func pieces(of count: Int, vectors: Int, _ generator: inout TestGenerator) -> [attn_piece] {
+    var pieces: [attn_piece] = []
+    var first = generator.pick(0...min(2, count - 1))
+    while first < count, pieces.count < Int(ATTN_BLOCK_PIECES) {
+      let keys = generator.pick(1...count - first)
+      let used = generator.pick(1...vectors)
+      pieces.append(
+        attn_piece(
+          first: Int32(first), count: Int32(keys),
+          first_vector: generator.pick(0...1) == 0 ? 0 : Int32(vectors - used),
+          vectors: Int32(used), masked: Int32(generator.pick(0...1))))
+      first += keys + generator.pick(0...1)
+    }
+    return pieces
+  }
+
   /// Counts of keys around one and two tiles.
   var counts: ClosedRange<Int> { 1...2 * table.tileKeys + 1 }
 }

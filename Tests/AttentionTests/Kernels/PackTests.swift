@@ -32,7 +32,7 @@ import Testing
         let nans = rows.nanCount - count * columns
         rows.pointers.withMemoryRebound(to: UnsafeMutablePointer<Float>.self) {
           if let base = $0.baseAddress {
-            kernel.functions.unpack(packed, factors, Int32(count), Int32(columns), base)
+            kernel.functions.unpack(packed, factors, nil, Int32(count), Int32(columns), base)
           }
         }
         let matches = (0..<count).allSatisfy { row in
@@ -42,6 +42,31 @@ import Testing
         }
         #expect(matches, "\(count) rows of \(columns)")
         #expect(rows.nanCount == nans, "wrote outside \(count) rows of \(columns)")
+      }
+    }
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func unpackKeepsAShareOfTheRows(_ kernel: KernelFixture) {
+    let lanes = kernel.lanes
+    for columns in [1, 4, 15, 16, 33] {
+      let packed = (0..<columns * lanes).map { Float($0) }
+      let factors = (0..<lanes).map { Float($0 % 4) * 0.5 }
+      let kept = (0..<lanes).map { Float($0 % 3) * 2 }
+      for count in 1...lanes {
+        let rows = RowTable(count: count, columns: columns) { Float($0 + 2 * $1) }
+        rows.pointers.withMemoryRebound(to: UnsafeMutablePointer<Float>.self) {
+          if let base = $0.baseAddress {
+            kernel.functions.unpack(packed, factors, kept, Int32(count), Int32(columns), base)
+          }
+        }
+        let matches = (0..<count).allSatisfy { row in
+          (0..<columns).allSatisfy {
+            let sum = packed[$0 * lanes + row] * factors[row] + Float(row + 2 * $0) * kept[row]
+            return rows[row, $0] == sum
+          }
+        }
+        #expect(matches, "\(count) rows of \(columns)")
       }
     }
   }

@@ -44,7 +44,8 @@ import Testing
           var output = before
           values.withReading {
             kernel.functions.accumulate(
-              $0, weights, Int64(stride), Int32(count), Int32(columns), Int32(vectors), &output)
+              $0, weights, Int64(stride), Int32(count), Int32(columns), Int32(vectors), &output,
+              nil)
           }
           let matches = output.indices.allSatisfy { place in
             let (column, lane) = (place / lanes, place % lanes)
@@ -52,45 +53,6 @@ import Testing
             var sum = Double(before[place])
             for t in 0..<count {
               sum += Double(values[t, column]) * Double(weights[t * stride + lane])
-            }
-            return isClose(output[place], sum, within: 1e-5)
-          }
-          #expect(matches, "\(count) rows of \(columns), \(vectors) vectors")
-        }
-      }
-    }
-  }
-
-  @Test(arguments: KernelFixture.all)
-  func maskedAccumulateLeavesUnseenLanesAlone(_ kernel: KernelFixture) {
-    var generator = TestGenerator(seed: 3)
-    let (lanes, width) = (kernel.lanes, kernel.vectorLanes)
-    for columns in 1...40 {
-      for count in [1, 4, 11] {
-        let firstKey = 100
-        // Some lanes see nothing, some all, some a part; nobody sees the last row, a NaN.
-        let lower = (0..<lanes).map { Int32(firstKey + $0 % 5 - 1) }
-        let upper = (0..<lanes).map { max(lower[$0], Int32(firstKey + count - 1 - $0 % 3)) }
-        let values = RowTable(count: count, columns: columns) { row, _ in
-          row == count - 1 ? .nan : generator.normal()
-        }
-        let weights = (0..<count * lanes).map {
-          $0 / lanes == count - 1 ? .nan : generator.normal()
-        }
-        for vectors in kernel.vectorCounts {
-          let before = (0..<columns * lanes).map { _ in generator.normal() }
-          var output = before
-          values.withReading {
-            kernel.functions.accumulate_masked(
-              $0, weights, Int64(lanes), Int32(count), Int32(columns), Int32(vectors),
-              Int32(firstKey), lower, upper, &output)
-          }
-          let matches = output.indices.allSatisfy { place in
-            let (column, lane) = (place / lanes, place % lanes)
-            if lane >= vectors * width { return output[place] == before[place] }
-            var sum = Double(before[place])
-            for t in 0..<count where lower[lane] <= firstKey + t && firstKey + t < upper[lane] {
-              sum += Double(values[t, column]) * Double(weights[t * lanes + lane])
             }
             return isClose(output[place], sum, within: 1e-5)
           }

@@ -104,25 +104,19 @@ import Testing
       let x = Float(step) / 100
       // Lane 0: a first key of score 0 sets the reference, a second of score x follows it.
       let lanes = kernel.lanes
-      let queries = [Float](repeating: 1, count: lanes)
-      var weights = [Float](repeating: .nan, count: Int(ATTN_BLOCK_KEYS) * lanes)
-      var output = [Float](repeating: 0, count: lanes)
-      var maxima = [Float](repeating: 0, count: lanes)
-      var sums = [Float](repeating: 1, count: lanes)
+      var generator = TestGenerator(seed: 1)
+      var panel = KernelPanel(lanes: lanes, headDim: 1, valueDim: 1, &generator, size: 0)
+      panel.queries = .init(repeating: 1, count: lanes)
+      panel.maxima = .init(repeating: 0, count: lanes)
+      panel.sums = .init(repeating: 1, count: lanes)
       let keys = RowTable(count: 1, columns: 1) { _, _ in x }
       let values = RowTable(count: 1, columns: 1) { _, _ in 1 }
-      var panel = attn_panel(
-        queries: queries.withUnsafeBufferPointer { $0.baseAddress.unsafelyUnwrapped },
-        weights: weights.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
-        output: output.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
-        maxima: maxima.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
-        sums: sums.withUnsafeMutableBufferPointer { $0.baseAddress.unsafelyUnwrapped },
-        head_dim: 1, value_dim: 1)
-      keys.withReading { keys in
-        values.withReading { kernel.functions.attend(&panel, keys, $0, 1, 0, 1) }
-      }
+      panel.meet(
+        kernel.functions.attend, keys, values,
+        pieces: [attn_piece(first: 0, count: 1, first_vector: 0, vectors: 1, masked: 0)],
+        vectors: 1)
       let truth = Double.exp2(Double(x))
-      worst = max(worst, abs(Double(output[0]) - truth) / truth)
+      worst = max(worst, abs(Double(panel.output[0]) - truth) / truth)
     }
     #expect(worst < 3e-7, "relative error \(worst)")
   }

@@ -1,0 +1,52 @@
+import CAttentionKernels
+
+/// Rows that will be needed soon, for the kernels to ask for while they compute.
+final class AheadList: @unchecked Sendable {
+  private let lines: UnsafeMutablePointer<attn_lines>
+  private let capacity: Int
+  private var count = 0
+  /// What the kernels have not asked for yet.
+  let pending: UnsafeMutablePointer<attn_ahead>
+
+  /// Bytes of a list of at most `capacity` rows.
+  static func bytes(capacity: Int) -> Int { MemoryLayout<attn_lines>.stride * capacity }
+
+  init(capacity: Int) {
+    self.capacity = capacity
+    lines = .allocate(capacity: capacity)
+    pending = .allocate(capacity: 1)
+    clear()
+  }
+
+  deinit {
+    lines.deallocate()
+    pending.deallocate()
+  }
+
+  /// Drops whatever is left.
+  func clear() {
+    count = 0
+    pending.initialize(to: attn_ahead(lines: lines, count: 0, done: 0))
+  }
+
+  /// Adds rows of one head; rows that do not fit are not asked for.
+  func add(_ rows: Range<Int>, of tensor: TensorView, batch: Int, head: Int) {
+    let columns = tensor.shape.columns
+    if rows.isEmpty { return }
+    if tensor.rowStride == columns {
+      add(tensor.row(batch, head, rows.lowerBound), floats: rows.count * columns)
+    } else {
+      for row in rows { add(tensor.row(batch, head, row), floats: columns) }
+    }
+  }
+
+  /// Adds the lines of `floats` floats.
+  func add(_ first: UnsafePointer<Float>, floats: Int) {
+    if count == capacity { return }
+    let lineFloats = 16
+    lines[count] = attn_lines(
+      first: first, count: Int32((floats + lineFloats - 1) / lineFloats))
+    count += 1
+    pending.pointee.count += 1
+  }
+}

@@ -1,0 +1,222 @@
+// Register tiles: products of values with weights.
+
+/// Calls `f` with a piece's vectors [first, first + count) of a panel of `vectors` as constants, so
+/// that each is its own code. Pieces begin at the panel's first vector or end at its last.
+#define ATTN_FOR_PIECE_VECTORS(piece, vectors, f, ...)                        \
+  if ((piece)->vectors == (vectors)) {                                        \
+    f(__VA_ARGS__, 0, (vectors));                                             \
+  } else if ((vectors) > 2 && (piece)->vectors == 2) {                        \
+    if ((piece)->first_vector == 0) {                                         \
+      f(__VA_ARGS__, 0, 2);                                                   \
+    } else {                                                                  \
+      f(__VA_ARGS__, (vectors)-2, 2);                                         \
+    }                                                                         \
+  } else if ((piece)->first_vector == 0) {                                    \
+    f(__VA_ARGS__, 0, 1);                                                     \
+  } else {                                                                    \
+    f(__VA_ARGS__, (vectors)-1, 1);                                           \
+  }
+
+/// Values and the weights of their keys, in lanes.
+typedef struct weighted_values {
+  const float *const *values;
+  const float *weights;
+  /// Floats from one key's weights to the next's.
+  ptrdiff_t stride;
+  const attn_piece *pieces;
+  int32_t piece_count;
+  attn_ahead *ahead;
+  /// Bounds of the masked pieces, where the products must heed them, else NULL.
+  const attn_block *bounds;
+} weighted_values;
+
+/// acc + x * p, with bounds only in the lanes of vector `vector` that see the key at place `t`: the
+/// weight of the others is 0, but 0 times infinity is not.
+ATTN_INLINE vf add_product(const weighted_values *all, const attn_piece *piece, int32_t t,
+                           int vector, vf x, vf p, vf acc, const int bounded) {
+  const vf next = x * p + acc;
+  if (!bounded || !piece->masked) return next;
+  const lane_bounds bounds = {all->bounds->lower, all->bounds->upper, all->bounds->first_key};
+  return sees(&bounds, vector, piece->first + t) ? next : acc;
+}
+
+ATTN_INLINE void ask_ahead(attn_ahead *ahead) {
+  if (!ahead || ahead->count == 0) return;
+  __builtin_prefetch(ahead->lines->first + 16 * (ptrdiff_t)ahead->done, 0, 2);
+  if (++ahead->done < ahead->lines->count) return;
+  ahead->done = 0;
+  ahead->lines++;
+  ahead->count--;
+}
+
+/// acc[r][v] += values[t][column + r] * weights[t] of vector v, for the keys of a piece. With sums,
+/// the weights themselves are added up too, on pipes the products leave idle.
+ATTN_INLINE void value_keys(const weighted_values *all, const attn_piece *piece,
+                            ptrdiff_t column, vf acc[2 * ATTN_TILE][ATTN_VECTORS],
+                            vf sum[ATTN_VECTORS], const int rows, const int sums,
+                            const int bounded, const int whole, const int first,
+                            const int vectors) {
+  // Copies, since what ask_ahead writes might be anything to the compiler.
+  const float *const *values = all->values + piece->first;
+  const float *weights = all->weights + piece->first * all->stride + first * ATTN_W;
+  const ptrdiff_t stride = all->stride, count = piece->count;
+  attn_ahead *ahead = all->ahead;
+  for (ptrdiff_t t = 0; t < count; t++) {
+    const float *value = values[t] + column;
+    // Only where a step is long enough to hide it.
+    if (vectors == whole) ask_ahead(ahead);
+    vf p[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) {
+      p[v] = load(weights + t * stride + v * ATTN_W);
+      if (sums) sum[first + v] += p[v];
+    }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      const vf x = broadcast(value + r);
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++)
+        acc[r][first + v] = add_product(all, piece, (int32_t)t, first + v, x, p[v],
+                                        acc[r][first + v], bounded);
+    }
+  }
+}
+
+/// output[r][v] += sum over t of values[t][r] * weights[t][v]: the tile of O^T, `rows` value
+/// columns by `vectors` vectors. Each call sums from zero and adds its sum to the output: over a
+/// long sequence rounding errors then grow with the number of blocks, not of keys.
+ATTN_INLINE void value_tile(const weighted_values *all, ptrdiff_t column, float *output,
+                            float *sums, const int rows, const int bounded,
+                            const int vectors) {
+  vf acc[2 * ATTN_TILE][ATTN_VECTORS];
+  vf sum[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    sum[v] = splat(0);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) acc[r][v] = splat(0);
+  }
+  for (int32_t i = 0; i < all->piece_count; i++) {
+    const attn_piece *piece = all->pieces + i;
+    ATTN_FOR_PIECE_VECTORS(piece, vectors, value_keys, all, piece, column, acc, sum, rows,
+                           sums != NULL, bounded, vectors)
+  }
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    if (sums) store(sums + v * ATTN_W, load(sums + v * ATTN_W) + sum[v]);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++) {
+      float *out = output + r * ATTN_L + v * ATTN_W;
+      store(out, load(out) + acc[r][v]);
+    }
+  }
+}
+
+/// One key of column_keys.
+ATTN_INLINE void column_step(const weighted_values *all, const attn_piece *piece,
+                             ptrdiff_t column, ptrdiff_t t, vf acc[ATTN_VECTORS],
+                             vf sum[ATTN_VECTORS], const int bounded, const int first,
+                             const int vectors) {
+  const vf x = broadcast(all->values[piece->first + t] + column);
+  const float *weights = all->weights + (piece->first + t) * all->stride + first * ATTN_W;
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    const vf p = load(weights + v * ATTN_W);
+    acc[first + v] =
+        add_product(all, piece, (int32_t)t, first + v, x, p, acc[first + v], bounded);
+    sum[first + v] += p;
+  }
+}
+
+/// value_keys for a single column: four partial sums, since one chain per vector would wait for
+/// itself at every step.
+ATTN_INLINE void column_keys(const weighted_values *all, const attn_piece *piece,
+                             ptrdiff_t column, vf acc[4][ATTN_VECTORS], vf sum[ATTN_VECTORS],
+                             const int bounded, const int first, const int vectors) {
+  ptrdiff_t t = 0;
+  for (; t + 4 <= piece->count; t += 4)
+#pragma clang loop unroll(full)
+    for (int u = 0; u < 4; u++)
+      column_step(all, piece, column, t + u, acc[u], sum, bounded, first, vectors);
+  for (; t < piece->count; t++)
+    column_step(all, piece, column, t, acc[0], sum, bounded, first, vectors);
+}
+
+/// value_tile for a single column.
+ATTN_INLINE void value_column(const weighted_values *all, ptrdiff_t column, float *output,
+                              float *sums, const int bounded, const int vectors) {
+  vf acc[4][ATTN_VECTORS], sum[ATTN_VECTORS];
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++)
+    sum[v] = acc[0][v] = acc[1][v] = acc[2][v] = acc[3][v] = splat(0);
+  for (int32_t i = 0; i < all->piece_count; i++) {
+    const attn_piece *piece = all->pieces + i;
+    ATTN_FOR_PIECE_VECTORS(piece, vectors, column_keys, all, piece, column, acc, sum, bounded)
+  }
+#pragma clang loop unroll(full)
+  for (int v = 0; v < vectors; v++) {
+    float *out = output + v * ATTN_W;
+    store(out, load(out) + ((acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v])));
+    if (sums) store(sums + v * ATTN_W, load(sums + v * ATTN_W) + sum[v]);
+  }
+}
+
+/// value_tile over all columns. One vector of lanes takes twice the rows: its accumulators are
+/// few, and more of them hide the latency of the fused multiply-add.
+ATTN_INLINE void value_columns(const weighted_values *all, int32_t columns, float *output,
+                               float *sums, const int bounded, const int vectors) {
+  int32_t c = 0;
+  const int wide = vectors == 1 ? 2 * ATTN_TILE : ATTN_TILE;
+  const int sizes[3] = {wide, ATTN_TILE, ATTN_TILE / 2};
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 3; i++) {
+    const int rows = sizes[i];
+    if (sums && c == 0 && rows <= columns) {
+      value_tile(all, 0, output, sums, rows, bounded, vectors);
+      c = rows;
+    }
+    for (; c + rows <= columns; c += rows)
+      value_tile(all, c, output + (ptrdiff_t)c * ATTN_L, NULL, rows, bounded, vectors);
+  }
+  for (; c < columns; c++)
+    value_column(all, c, output + (ptrdiff_t)c * ATTN_L, c == 0 ? sums : NULL, bounded,
+                 vectors);
+}
+
+/// Whether `count` rows of values hold no infinity and no NaN.
+ATTN_INLINE int all_finite(const float *const *values, int32_t count, int32_t columns) {
+  // Without its sign, a float that is not finite is the largest of integers.
+  const vi exponent = splat_int(0x7f800000);
+  vi found = splat_int(0);
+  for (ptrdiff_t t = 0; t < count; t++) {
+    ptrdiff_t c = 0;
+    for (; c + ATTN_W <= columns; c += ATTN_W)
+      found |= (load_int((const int32_t *)(values[t] + c)) & exponent) == exponent;
+    for (; c < columns; c++) found |= splat(values[t][c] - values[t][c]) != splat(0);
+  }
+  return !any(found);
+}
+
+/// add_values where a masked piece has values that are not finite: the same sums in the same order,
+/// heeding the bounds. For correctness, not for speed.
+static __attribute__((noinline)) void add_bounded_values(const attn_panel *panel,
+                                                         const weighted_values *all,
+                                                         float *sums) {
+  ATTN_FOR_VECTORS(panel->vectors, value_columns, all, panel->value_dim, panel->output, sums, 1)
+}
+
+/// Adds a block's values, weighted, to the panel's output, and with sums its weights to the sums.
+ATTN_INLINE void add_values(const attn_panel *panel, const attn_block *block, const int sums,
+                            const int vectors) {
+  const weighted_values all = {block->values,      panel->weights, ATTN_L, block->pieces,
+                               block->piece_count, block->ahead,   block};
+  for (int32_t i = 0; i < block->piece_count; i++) {
+    const attn_piece *piece = block->pieces + i;
+    if (piece->masked &&
+        !all_finite(block->values + piece->first, piece->count, panel->value_dim)) {
+      add_bounded_values(panel, &all, sums ? panel->sums : NULL);
+      return;
+    }
+  }
+  value_columns(&all, panel->value_dim, panel->output, sums ? panel->sums : NULL, 0, vectors);
+}
