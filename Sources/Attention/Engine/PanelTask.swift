@@ -25,12 +25,19 @@ struct PanelTask: Sendable {
 /// Splits the passes of a pattern into tasks: head by head, within a head the largest first.
 ///
 /// Dealt in that order from an atomic counter, workers share the keys of one head in the cache, and
-/// the tasks that end a pass are the smallest of theirs, so that a causal triangle leaves every
+/// the tasks that end a stage are the smallest of theirs, so that a causal triangle leaves every
 /// core busy to the end. Which worker gets which task has no influence on the result: a panel's
 /// arithmetic is the same in any task.
 struct TaskList {
-  /// Tasks of each pass.
-  let passes: [[PanelTask]]
+  /// Tasks that may run at the same time: of one pass, for some heads.
+  struct Stage: Sendable {
+    let pass: Int
+    let tasks: [PanelTask]
+  }
+
+  /// In the order in which they must run. With several passes, all of them over a few heads come
+  /// before the next heads, so that a later pass finds its operands in the last-level cache.
+  let stages: [Stage]
 
   /// - Parameters:
   ///   - tables: the pattern of each batch entry.
@@ -39,18 +46,33 @@ struct TaskList {
   init(
     tables: [PatternTable], shape: AttentionShape, panelLanes: Int, panels: Int, threads: Int
   ) {
-    passes = tables[0].passes.indices.map { pass in
-      let heads = tables.enumerated().map { batch, table in
+    let passes = tables[0].passes.indices
+    // [batch][pass]: one head's tasks.
+    let heads = tables.enumerated().map { batch, table in
+      passes.map { pass in
         TaskList.tasks(
           table, pass: pass, batch: batch, shape: shape, panelLanes: panelLanes, panels: panels,
           threads: threads)
       }
-      // Longer sequences of a batch first.
-      let byCost = heads.sorted { a, b in
-        a.reduce(0) { $0 + $1.cost } > b.reduce(0) { $0 + $1.cost }
-      }
-      return byCost.flatMap { tasks in
-        (0..<shape.kvHeads).flatMap { kvHead in tasks.map { $0.moved(to: kvHead) } }
+    }
+    // Longer sequences of a batch first.
+    let cost = heads.map { passes in
+      passes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.cost } }
+    }
+    let order = heads.indices.sorted { cost[$0] > cost[$1] }.flatMap { batch in
+      (0..<shape.kvHeads).map { (batch: batch, kvHead: $0) }
+    }
+    let fewest = passes.map { pass in heads.map { $0[pass].count }.min() ?? 1 }.min() ?? 1
+    // Workers wait for each other after every stage: enough tasks to make that a small part.
+    let perStage =
+      passes.count == 1 ? order.count : max((8 * threads + fewest - 1) / max(fewest, 1), 1)
+    stages = stride(from: 0, to: order.count, by: perStage).flatMap { first in
+      passes.map { pass in
+        Stage(
+          pass: pass,
+          tasks: order[first..<min(first + perStage, order.count)].flatMap { batch, kvHead in
+            heads[batch][pass].map { $0.moved(to: kvHead) }
+          })
       }
     }
   }

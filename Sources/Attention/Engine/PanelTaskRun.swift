@@ -229,7 +229,7 @@ struct PanelTaskRun {
     let (factors, kept) = (scratch.factors, scratch.kept)
     let rows = rows(at: panel)
     let live = rows.live
-    let last = pass == plan.tasks.passes.count - 1
+    let last = pass == plan.tables[task.batch].passes.count - 1
     let keepsLSE = !last || operands.logSumExp != nil
     rows.forEach { lane, head, row in
       scratch.outputRows[lane] = operands.output.row(task.batch, head, row)

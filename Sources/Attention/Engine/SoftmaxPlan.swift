@@ -26,7 +26,7 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
   private var operands: AttentionOperands?
-  private var pass = 0
+  private var stage = 0
 
   /// Sizes and patterns of a plan, worked out without allocating it.
   struct Layout {
@@ -114,9 +114,9 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
 
   func execute(_ operands: AttentionOperands) {
     self.operands = operands
-    for pass in tasks.passes.indices {
-      self.pass = pass
-      queue.reset(count: tasks.passes[pass].count)
+    for stage in tasks.stages.indices {
+      self.stage = stage
+      queue.reset(count: tasks.stages[stage].tasks.count)
       team.run(self)
     }
     self.operands = nil
@@ -124,12 +124,13 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
 
   func work(worker: Int) {
     guard let operands else { return }
-    let pass = pass
+    let stage = tasks.stages[stage]
     let scratch = scratch[worker]
-    tasks.passes[pass].withUnsafeBufferPointer { tasks in
+    stage.tasks.withUnsafeBufferPointer { tasks in
       while let index = queue.next() {
         PanelTaskRun(
-          plan: self, operands: operands, scratch: scratch, task: tasks[index], pass: pass
+          plan: self, operands: operands, scratch: scratch, task: tasks[index],
+          pass: stage.pass
         ).run()
       }
     }

@@ -68,7 +68,7 @@ struct KernelPanel {
               var panel = attn_panel(
                 queries: q, weights: w, output: o, maxima: m, sums: s,
                 head_dim: Int32(headDim), value_dim: Int32(valueDim),
-                  vectors: Int32(vectors))
+                vectors: Int32(vectors))
               body(&panel)
             }
           }
