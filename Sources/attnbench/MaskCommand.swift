@@ -2,37 +2,63 @@ import ArgumentParser
 import Attention
 import AttentionBench
 
-/// `attnbench mask`: who sees whom.
+/// `attnbench mask`: who sees whom, and where a head's attention lies.
 struct MaskCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "mask",
-    abstract: "Draw which keys each query sees.",
+    abstract: "Draw which keys each query sees, or what a head really attends to.",
     discussion: """
-      Queries run downwards, keys to the right. What does not fit the terminal is drawn in blocks.
+      Queries run downwards, keys to the right. What does not fit is drawn in blocks. With --inputs, \
+      the softmax attention of a head and, beside it, what each strategy keeps of it.
       Example: attnbench mask --strategy 'window(8, sinks: 2)' -n 64 --causal -o mask.svg
+      Example: attnbench mask --inputs qkv.safetensors:layer3 --head 2 --strategy 'window(64)' -o a.svg
       """)
 
-  @Option(help: "The strategy, as 'window(8)'; see attnbench list.")
+  @Option(help: "The strategy, as 'window(8)'; with --inputs a list. See attnbench list.")
   var strategy: String
 
   @Option(
-    name: [.customShort("n"), .long], parsing: .unconditional, help: "Queries, as 64 or 1k.")
-  var n: String
+    name: [.customShort("n"), .long], parsing: .unconditional,
+    help: "Queries, as 64 or 1k; with --inputs only the first N queries and keys are drawn.")
+  var n: String?
 
   @Option(
     name: .customLong("n-kv"), parsing: .unconditional,
     help: "Keys (default: as many as queries).")
   var keyLength: String?
 
-  @OptionGroup var positions: PositionOptions
+  @Option(help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.")
+  var inputs: String?
 
-  @Option(name: [.customShort("o"), .customLong("output")], help: "Write an SVG picture too.")
+  @Option(parsing: .unconditional, help: "With --inputs: the query head, from 0.")
+  var head: Int?
+
+  @Option(parsing: .unconditional, help: "With --inputs: the sequence, from 0 (default: 0).")
+  var batch: Int?
+
+  @Option(help: "With --inputs: order of the axes, bhnd (default) or bnhd.")
+  var layout: TensorLayout?
+
+  @OptionGroup var mask: MaskOptions
+
+  @Option(
+    name: [.customShort("o"), .customLong("output")],
+    help: "Write a picture: .svg, with --inputs also .png.")
   var output: String?
 
   /// Cells of a picture's longer side: more than a screen resolves would only make it large.
   private static let pictureCells = 512
 
   mutating func run() throws {
+    if let inputs {
+      try AttentionMapDrawing(self, inputs: inputs).run()
+    } else {
+      try drawPattern()
+    }
+  }
+
+  private func drawPattern() throws {
+    try refuseTensorOptions()
     let strategy = try StrategyOptions.strategy(self.strategy)
     let problem = try problem()
     let pattern = strategy.pattern(for: problem.geometry(batch: 0))
@@ -40,7 +66,7 @@ struct MaskCommand: ParsableCommand {
     let fits = problem.shape.keyLength <= columns && problem.shape.queryLength <= columns
     // A character is about twice as high as it is wide.
     let grid = MaskGrid(pattern, maximumRows: fits ? columns : columns / 2, maximumColumns: columns)
-    let title = "\(strategy.explainedSpec(for: problem)), \(description(problem))"
+    let title = "\(strategy.explainedSpec(for: problem)), \(problem.positionSummary)"
 
     try Terminal.print(grid.text)
     try Terminal.print("\(title): \(grid.summary)")
@@ -51,27 +77,37 @@ struct MaskCommand: ParsableCommand {
     if let output {
       let picture = MaskGrid(
         pattern, maximumRows: Self.pictureCells, maximumColumns: Self.pictureCells)
-      try picture.writeSVG(title: title, to: output)
+      try PictureFile.write(Array(picture.svg(title: title).utf8), to: output)
       Terminal.say("wrote \(output)")
     }
   }
 
-  private func problem() throws -> AttentionProblem {
-    let n = try SizeText.parse(self.n, argument: "-n")
-    let keys = try keyLength.map { try SizeText.parse($0, argument: "--n-kv") }
-    let offset = try positions.offset()
-    do throws(AttentionError) {
-      return try AttentionProblem(
-        AttentionShape(heads: 1, queryLength: n, keyLength: keys, headDim: 1),
-        causal: positions.causal, offset: offset)
-    } catch {
-      throw UsageError(naming: error)
+  /// What speaks of tensors means nothing for a pattern.
+  private func refuseTensorOptions() throws(UsageError) {
+    let given = [
+      head.map { "--head \($0)" }, batch.map { "--batch \($0)" },
+      layout.map { "--layout \($0.rawValue)" }, mask.scale.map { "--scale \($0)" },
+    ].compactMap { $0 }
+    if let first = given.first {
+      throw UsageError("\(first): is about tensors; give them with --inputs FILE.safetensors")
+    }
+    if let output, output.hasSuffix(".png") {
+      throw UsageError("--output \(output): a mask is written as .svg; .png needs --inputs")
     }
   }
 
-  /// Sizes and positions, without the dimensions that a mask does not have.
-  private func description(_ problem: AttentionProblem) -> String {
-    problem.summary.split(separator: " ").filter { !$0.hasPrefix("h") && !$0.hasPrefix("d") }
-      .joined(separator: " ")
+  private func problem() throws -> AttentionProblem {
+    guard let n else {
+      throw UsageError("give -n, the number of queries, or --inputs FILE.safetensors")
+    }
+    let queries = try SizeText.parse(n, argument: "-n")
+    let keys = try keyLength.map { try SizeText.parse($0, argument: "--n-kv") }
+    let shape: AttentionShape
+    do throws(AttentionError) {
+      shape = try AttentionShape(heads: 1, queryLength: queries, keyLength: keys, headDim: 1)
+    } catch {
+      throw UsageError(naming: error)
+    }
+    return try mask.problem(shape)
   }
 }

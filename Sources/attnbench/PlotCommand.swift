@@ -14,7 +14,8 @@ struct PlotCommand: ParsableCommand {
   @Argument(help: "The directory that a sweep wrote.")
   var directory: String
 
-  @Option(help: "Pictures: scaling, speedup, memory, efficiency (default: all).")
+  @Option(
+    help: "Pictures: \(PlotKind.allCases.map(\.rawValue).joined(separator: ", ")) (default: all).")
   var kind: String?
 
   @Option(help: "Formats: svg, png (default: both).")

@@ -54,7 +54,7 @@ public struct TensorView: @unchecked Sendable {
 
   /// The first element of a row.
   @inline(__always)
-  func row(_ batch: Int, _ head: Int, _ row: Int) -> UnsafePointer<Float> {
+  package func row(_ batch: Int, _ head: Int, _ row: Int) -> UnsafePointer<Float> {
     base + (batch * batchStride + head * headStride + row * rowStride)
   }
 }

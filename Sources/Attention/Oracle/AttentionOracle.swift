@@ -74,7 +74,7 @@ public struct SoftmaxOracle: AttentionOracle {
 }
 
 /// The inner product of two fp32 rows in fp64, with four running sums.
-func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Double {
+package func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Double {
   var sums = SIMD4<Double>.zero
   var t = 0
   while t + 4 <= count {

@@ -50,7 +50,9 @@ public struct Recommendation: Codable, Equatable, Sendable {
     let others = candidates.filter { candidate in !measured.contains(candidate) }
     self.candidates = measured + others
     self.requirements = requirements
-    paretoFront = Self.front(measured).map(\.strategy)
+    paretoFront = ParetoFront.of(
+      measured, time: \.time, error: { $0.relativeError ?? .infinity }
+    ).map(\.strategy)
 
     let admissible = measured.filter { requirements.misses(of: $0).isEmpty }
     if let fastest = admissible.first {
@@ -68,18 +70,6 @@ public struct Recommendation: Codable, Equatable, Sendable {
     choice = nearest?.0.strategy
     misses = nearest?.1 ?? []
     equallyFast = []
-  }
-
-  /// Candidates that no other beats in time and error, fastest first.
-  ///
-  /// - Parameter measured: sorted by time, then error.
-  private static func front(_ measured: [Candidate]) -> [Candidate] {
-    var best = Double.infinity
-    return measured.filter { candidate in
-      guard candidate.error < best else { return false }
-      best = candidate.error
-      return true
-    }
   }
 }
 

@@ -8,6 +8,10 @@ public struct Figure: Equatable, Sendable {
   public var subtitle = ""
   /// The meaning of the vertical axis.
   public var yLabel: String
+  /// The meaning of the horizontal axis.
+  public var xLabel = "sequence length n"
+  /// The unit of the horizontal axis.
+  public var xAxis = XAxis.size
   /// The unit and scale of the vertical axis.
   public var yAxis: Axis
   /// The measured curves, in legend order.
@@ -30,9 +34,19 @@ public struct Figure: Equatable, Sendable {
     case bytes
     /// Linear, from 0 to 100.
     case percent
+    /// Logarithmic, a relative error.
+    case error
 
     /// Whether the axis is logarithmic, so that only positive values have a place on it.
     public var isLogarithmic: Bool { self != .percent }
+  }
+
+  /// A horizontal axis, logarithmic.
+  public enum XAxis: Equatable, Sendable {
+    /// Sizes, marked where there are measurements.
+    case size
+    /// Seconds.
+    case seconds
   }
 
   /// A value at a size, with its interval.
@@ -45,6 +59,11 @@ public struct Figure: Equatable, Sendable {
     public var low: Double
     /// The upper end of its interval.
     public var high: Double
+    /// Its place on a horizontal axis other than that of sizes.
+    public var seconds: Double?
+
+    /// Its place on the horizontal axis.
+    var x: Double { seconds ?? Double(n) }
 
     /// A point with its interval, or without one.
     public init(n: Int, value: Double, low: Double? = nil, high: Double? = nil) {
@@ -69,6 +88,20 @@ public struct Figure: Equatable, Sendable {
     public var style: CurveStyle
     /// Its points, rising in n.
     public var points: [Point]
+    /// Whether its points are marked, joined, or both.
+    public var mark = Mark.joinedPoints
+    /// A name written at its first point; empty for none.
+    public var startLabel = ""
+  }
+
+  /// How the points of a curve are shown.
+  public enum Mark: Equatable, Sendable {
+    /// Symbols joined by a line.
+    case joinedPoints
+    /// Symbols alone.
+    case points
+    /// A grey line alone.
+    case line
   }
 
   /// A straight line from the smallest to the largest size.

@@ -36,6 +36,36 @@ public struct Gnuplot: Sendable {
   /// - Throws: `PlotError` when the directory for temporary files cannot be written or gnuplot
   ///   fails.
   public func text(_ figure: Figure, columns: Int, lines: Int) throws(PlotError) -> String {
+    let script = GnuplotScript(figure, columns: columns, lines: lines, output: "plot.txt")
+    let plot = try String(decoding: output(of: script.text, in: "plot.txt"), as: UTF8.self)
+    let body = plot.split(separator: "\n").filter { !$0.allSatisfy(\.isWhitespace) }
+    let head = ["\(figure.title): \(figure.yLabel)", figure.subtitle]
+    return (head + body.map(String.init) + figure.notes).joined(separator: "\n") + "\n"
+  }
+
+  /// Draws the attention of a head and what strategies keep of it.
+  ///
+  /// - Parameters:
+  ///   - title: what was drawn: the tensors and the head.
+  ///   - subtitle: the lengths, the mask.
+  /// - Returns: the bytes of the picture.
+  /// - Throws: `PlotError` when the directory for temporary files cannot be written or gnuplot
+  ///   fails.
+  public func picture(
+    of map: AttentionMap, title: String, subtitle: String, format: GnuplotScript.Format
+  ) throws(PlotError) -> [UInt8] {
+    let name = "map.\(format.rawValue)"
+    let script = AttentionMapScript(
+      map, title: title, subtitle: subtitle, format: format, output: name)
+    let bytes = try output(of: script.text, in: name)
+    guard format == .svg else { return bytes }
+    // The pixels of a small map are large, and viewers would blur them into each other.
+    let sharp = "<image style='image-rendering: pixelated' "
+    return Array(String(decoding: bytes, as: UTF8.self).replacing("<image ", with: sharp).utf8)
+  }
+
+  /// Runs a script in a directory of its own and returns the file it writes there.
+  private func output(of script: String, in file: String) throws(PlotError) -> [UInt8] {
     let directory = NSTemporaryDirectory() + "attnbench-plot-" + UUID().uuidString
     guard mkdir(directory, 0o700) == 0 else {
       let error = Errno(rawValue: errno)
@@ -43,13 +73,9 @@ public struct Gnuplot: Sendable {
     }
     // A leftover in the temporary directory is no reason to fail a plot that has been drawn.
     defer { try? FileManager.default.removeItem(atPath: directory) }
-    let script = GnuplotScript(figure, columns: columns, lines: lines, output: "plot.txt")
-    try run(script.text, name: figure.name, in: directory)
+    try run(script, name: "plot", in: directory)
     do {
-      let plot = String(decoding: try FileBytes.read(directory + "/plot.txt"), as: UTF8.self)
-      let body = plot.split(separator: "\n").filter { !$0.allSatisfy(\.isWhitespace) }
-      let head = ["\(figure.title): \(figure.yLabel)", figure.subtitle]
-      return (head + body.map(String.init) + figure.notes).joined(separator: "\n") + "\n"
+      return try FileBytes.read("\(directory)/\(file)")
     } catch {
       throw .file(error)
     }

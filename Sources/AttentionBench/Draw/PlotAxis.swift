@@ -23,35 +23,58 @@ enum PlotAxis {
     switch axis {
     case .seconds: return ["set format y '%.0s %cs'", "set ytics 10", "set mytics 10"]
     case .percent: return ["set format y '%g%%'", "set ytics 0,20", "set mytics 2"]
-    case .ratio:
-      let decades = (-6...9).flatMap { decade in
-        [1.0, 2, 5].map { $0 * Double.pow(10, Double(decade)) }
-      }
-      let inside = decades.filter { range.contains($0) }
-      return [list("y", inside.map { (ratioText($0), $0) })]
-    case .bytes:
-      let octaves = Double.log2(range.upperBound / range.lowerBound)
-      let step = octaves > 24 ? 5 : octaves > 10 ? 2 : 1
-      let ticks = stride(from: 0, through: 50, by: step).map { 1 << $0 }
-        .filter { range.contains(Double($0)) }
-      return [list("y", ticks.map { (byteText($0), Double($0)) })]
+    case .error: return ["set format y '%.0e'", "set ytics 10", "set mytics 1"]
+    case .ratio: return [list("y", ratioTicks(range))]
+    case .bytes: return [list("y", byteTicks(range))]
     }
   }
 
-  /// `set xtics` at the sizes themselves; those that would overlap lose their text.
-  static func xTicks(_ sizes: [Int]) -> String {
-    guard let first = sizes.first, let last = sizes.last else { return "set xtics auto" }
+  /// 1, 2 and 5 of every decade.
+  static func ratioTicks(_ range: ClosedRange<Double>) -> [(String, Double)] {
+    let decades = (-6...9).flatMap { decade in
+      [1.0, 2, 5].map { $0 * Double.pow(10, Double(decade)) }
+    }
+    return decades.filter { range.contains($0) }.map { (ratioText($0), $0) }
+  }
+
+  /// Powers of two, as many as are readable.
+  static func byteTicks(_ range: ClosedRange<Double>) -> [(String, Double)] {
+    let octaves = Double.log2(range.upperBound / range.lowerBound)
+    let step = octaves > 24 ? 5 : octaves > 10 ? 2 : 1
+    return stride(from: 0, through: 50, by: step).map { 1 << $0 }
+      .filter { range.contains(Double($0)) }.map { (byteText($0), Double($0)) }
+  }
+
+  /// The horizontal range: all points and a little room.
+  static func xRange(_ figure: Figure) -> ClosedRange<Double> {
+    let places = figure.curves.flatMap { $0.points.map(\.x) }
+    let room = figure.xAxis == .size ? margin : 1.6
+    return (places.min() ?? 1) / room...(places.max() ?? 1) * room
+  }
+
+  /// `set xtics` and what belongs to it.
+  static func xTicks(_ figure: Figure) -> [String] {
+    switch figure.xAxis {
+    case .size: figure.sizes.isEmpty ? [] : [list("x", labelledSizes(figure.sizes, gap: 0.07))]
+    case .seconds: ["set format x '%.0s %cs'", "set xtics 10", "set mxtics 10"]
+    }
+  }
+
+  /// The sizes with their names; those that would overlap have none.
+  ///
+  /// - Parameter gap: the least distance of two names, as a share of the axis.
+  static func labelledSizes(_ sizes: [Int], gap: Double) -> [(String, Double)] {
+    guard let first = sizes.first, let last = sizes.last else { return [] }
     let width = Double.log(Double(last) / Double(first))
     var labelled = -Double.infinity
-    let ticks = sizes.map { size in
+    return sizes.map { size in
       let position = width > 0 ? Double.log(Double(size) / Double(first)) / width : 0
       // Both ends always keep theirs.
-      let hasRoom = position - labelled >= 0.07 && (size == last || 1 - position >= 0.07)
+      let hasRoom = position - labelled >= gap && (size == last || 1 - position >= gap)
       let isLabelled = hasRoom || size == last
       if isLabelled { labelled = position }
       return (isLabelled ? SizeText.short(size) : "", Double(size))
     }
-    return list("x", ticks)
   }
 
   private static func list(_ axis: String, _ ticks: [(String, Double)]) -> String {

@@ -20,6 +20,9 @@ public enum PlotError: Error, Equatable, Sendable, CustomStringConvertible {
     case .nothingToDraw(.speedup):
       return "nothing to draw for speedup: it needs rows of 'exact' and of another strategy that "
         + "were measured at the same n; add exact to --strategy"
+    case .nothingToDraw(.pareto):
+      return "nothing to draw for pareto: it needs rows with a time and an error; look at the "
+        + "status and rel_l2_error columns of results.csv"
     case .nothingToDraw(let kind):
       return "nothing to draw for \(kind.rawValue): no row was measured; look at the status and "
         + "reason columns of results.csv"

@@ -10,6 +10,8 @@ public enum PlotKind: String, CaseIterable, Sendable {
   case memory
   /// Percent of the machine's measured peak against n.
   case efficiency
+  /// Error against time.
+  case pareto
 
   /// The figure of this kind.
   ///
@@ -23,6 +25,7 @@ public enum PlotKind: String, CaseIterable, Sendable {
       case .speedup: Figure.speedup(rows)
       case .memory: Figure.memory(rows)
       case .efficiency: Figure.efficiency(rows)
+      case .pareto: Figure.pareto(rows)
       }
     guard var figure, figure.curves.contains(where: { !$0.points.isEmpty }) else {
       throw .nothingToDraw(kind: self)

@@ -13,4 +13,28 @@ enum PlotText {
   static func plain(_ text: String) -> String {
     text.map { "\\^_{}@&~".contains($0) ? "\\\($0)" : String($0) }.joined()
   }
+
+  /// Sentences joined into lines no wider than the picture. One that is wider by itself is broken
+  /// between words.
+  static func wrapped(_ sentences: [String], columns: Int) -> [String] {
+    var lines: [String] = []
+    for sentence in sentences {
+      if let last = lines.last, last.count + sentence.count + 3 <= columns {
+        lines[lines.count - 1] = last + "  ·  " + sentence
+        continue
+      }
+      lines.append("")
+      for word in sentence.split(separator: " ") {
+        let last = lines[lines.count - 1]
+        if last.isEmpty {
+          lines[lines.count - 1] = String(word)
+        } else if last.count + word.count + 1 <= columns {
+          lines[lines.count - 1] = "\(last) \(word)"
+        } else {
+          lines.append(String(word))
+        }
+      }
+    }
+    return lines
+  }
 }

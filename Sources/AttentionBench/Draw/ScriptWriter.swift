@@ -11,8 +11,8 @@ struct ScriptWriter {
   var data: [String] {
     var lines: [String] = []
     for (index, curve) in figure.curves.enumerated() {
-      lines += ["$curve\(index) << EOD", "# n value low high"]
-      lines += curve.points.map { "\($0.n) \($0.value) \($0.low) \($0.high)" }
+      lines += ["$curve\(index) << EOD", "# x value low high"]
+      lines += curve.points.map { "\($0.x) \($0.value) \($0.low) \($0.high)" }
       lines.append("EOD")
     }
     for (index, line) in drawnGuides.enumerated() {
@@ -29,7 +29,7 @@ struct ScriptWriter {
     if figure.yAxis.isLogarithmic { lines.append("set logscale y") }
     lines.append("set xrange [\(xRange.lowerBound):\(xRange.upperBound)]")
     lines.append("set yrange [\(range.lowerBound):\(range.upperBound)]")
-    lines.append(PlotAxis.xTicks(figure.sizes))
+    lines += PlotAxis.xTicks(figure)
     lines += PlotAxis.yTicks(figure.yAxis, range: range)
     return lines + (isText ? textFrame : pictureFrame)
   }
@@ -41,6 +41,11 @@ struct ScriptWriter {
     }
     var group = ""
     for (index, curve) in figure.curves.enumerated() {
+      if curve.mark == .line {
+        // Characters cannot tell a line from points.
+        if !isText { parts.append(lineCommand(index)) }
+        continue
+      }
       if curve.group != group && !isText {
         group = curve.group
         let heading = PlotText.quoted("{/:Bold \(PlotText.plain(group))}")
@@ -53,9 +58,8 @@ struct ScriptWriter {
 
   private func command(_ index: Int, _ curve: Figure.Curve) -> String {
     let block = "$curve\(index)"
-    guard !isText else {
-      return "\(block) using 1:2 with linespoints title \(label(curve))"
-    }
+    let with = curve.mark == .points ? "points" : "linespoints"
+    guard !isText else { return "\(block) using 1:2 with \(with) title \(label(curve))" }
     let style = curve.style
     let look = "linecolor rgb '\(style.color)'"
     let bars =
@@ -63,9 +67,13 @@ struct ScriptWriter {
       ? "\(block) using 1:2:3:4 with yerrorbars \(look) linewidth 1 pointtype -1 notitle, \\\n     "
       : ""
     return bars
-      + "\(block) using 1:2 with linespoints \(look) linewidth 1.8 dashtype \(style.dashType) "
+      + "\(block) using 1:2 with \(with) \(look) linewidth 1.8 dashtype \(style.dashType) "
       + "pointtype \(style.pointType) pointsize 0.8 "
       + (curve.isListed ? "title \(label(curve))" : "notitle")
+  }
+
+  private func lineCommand(_ index: Int) -> String {
+    "$curve\(index) using 1:2 with lines linecolor rgb '#909090' linewidth 1.2 notitle"
   }
 
   private func label(_ curve: Figure.Curve) -> String {
@@ -81,19 +89,17 @@ struct ScriptWriter {
 }
 
 extension ScriptWriter {
-  private var xRange: ClosedRange<Double> {
-    let (first, last) = (Double(figure.sizes.first ?? 1), Double(figure.sizes.last ?? 1))
-    return first / PlotAxis.margin...last * PlotAxis.margin
-  }
+  private var xRange: ClosedRange<Double> { PlotAxis.xRange(figure) }
 
   private var textFrame: [String] {
     [
-      "set key outside bottom center vertical maxrows 40", "set xlabel 'sequence length n'",
+      "set key outside bottom center vertical maxrows 40",
+      "set xlabel \(PlotText.quoted(figure.xLabel))",
     ]
   }
 
   private var pictureFrame: [String] {
-    let notes = wrapped(figure.notes, columns: 128)
+    let notes = PlotText.wrapped(figure.notes, columns: 128)
     let bottom = 0.135 + 0.03 * Double(notes.count)
     let right = rightEdge
     var lines = [
@@ -103,7 +109,7 @@ extension ScriptWriter {
       "set grid xtics ytics linecolor rgb '#e4e4e4' linetype 1 linewidth 0.8",
       "set key at screen \(right + 0.01), screen 0.875 left top Left reverse samplen 2.2 spacing 1.25 "
         + "font ',12' textcolor rgb '#202020'",
-      "set xlabel 'sequence length n' textcolor rgb '#303030' offset 0,0.2",
+      "set xlabel \(PlotText.quoted(figure.xLabel)) textcolor rgb '#303030' offset 0,0.2",
       "set ylabel \(PlotText.quoted(figure.yLabel)) textcolor rgb '#303030'",
       screenLabel("{/:Bold \(PlotText.plain(figure.title))}", y: 0.955, size: 19, gray: "000000"),
       screenLabel(PlotText.plain(figure.subtitle), y: 0.905, size: 13, gray: "505050"),
@@ -116,6 +122,12 @@ extension ScriptWriter {
       lines.append(
         "set label \(PlotText.quoted(PlotText.plain(line.label))) at \(line.to.x),\(line.to.y) "
           + "right offset \(line.labelOffset) font ',13' textcolor rgb '#707070' front")
+    }
+    for curve in figure.curves {
+      guard !curve.startLabel.isEmpty, let first = curve.points.first else { continue }
+      lines.append(
+        "set label \(PlotText.quoted(PlotText.plain(curve.startLabel))) at "
+          + "\(first.x),\(first.value) right offset 0,-0.8 font ',11' textcolor rgb '#606060'")
     }
     return lines
   }
@@ -132,19 +144,6 @@ extension ScriptWriter {
   private func screenLabel(_ text: String, y: Double, size: Double, gray: String) -> String {
     "set label \(PlotText.quoted(text)) at screen 0.02, screen \(y) left font ',\(size)' "
       + "textcolor rgb '#\(gray)'"
-  }
-
-  /// Sentences joined into lines no wider than the picture.
-  private func wrapped(_ sentences: [String], columns: Int) -> [String] {
-    var lines: [String] = []
-    for sentence in sentences {
-      if let last = lines.last, last.count + sentence.count + 3 <= columns {
-        lines[lines.count - 1] = last + "  ·  " + sentence
-      } else {
-        lines.append(sentence)
-      }
-    }
-    return lines
   }
 
   /// A guide cut to the frame.

@@ -5,22 +5,32 @@ extension AttentionProblem {
   /// key/value heads, `n33x129` 33 queries on 129 keys and `d17/5` head dimension 17 and value
   /// dimension 5; what does not differ is written once.
   public var summary: String {
-    func pair(_ a: Int, _ separator: String, _ b: Int) -> String {
-      a == b ? "\(a)" : "\(a)\(separator)\(b)"
-    }
-    var parts: [String] = []
-    if shape.batch > 1 { parts.append("b\(shape.batch)") }
-    parts.append("h" + pair(shape.heads, "/", shape.kvHeads))
-    parts.append("n" + pair(shape.queryLength, "x", shape.keyLength))
-    parts.append("d" + pair(shape.headDim, "/", shape.valueDim))
-    if causal { parts.append("causal") }
-    switch offset {
-    case .bottomRight: break
-    case .topLeft: parts.append("top-left")
-    case .fixed(let offset): parts.append(Self.signed(offset))
-    case .perBatch(let offsets): parts.append(offsets.map(Self.signed).joined(separator: ","))
-    }
-    return parts.joined(separator: " ")
+    let batch = shape.batch > 1 ? ["b\(shape.batch)"] : []
+    let heads = "h" + Self.pair(shape.heads, "/", shape.kvHeads)
+    let dimensions = "d" + Self.pair(shape.headDim, "/", shape.valueDim)
+    return (batch + [heads, lengthText, dimensions] + alignmentTexts).joined(separator: " ")
+  }
+
+  /// The part of `summary` that a mask has: lengths, causality and alignment, `n33x129 causal +7`.
+  public var positionSummary: String {
+    ([lengthText] + alignmentTexts).joined(separator: " ")
+  }
+
+  private var lengthText: String { "n" + Self.pair(shape.queryLength, "x", shape.keyLength) }
+
+  private var alignmentTexts: [String] {
+    let corner: [String] =
+      switch offset {
+      case .bottomRight: []
+      case .topLeft: ["top-left"]
+      case .fixed(let offset): [Self.signed(offset)]
+      case .perBatch(let offsets): [offsets.map(Self.signed).joined(separator: ",")]
+      }
+    return (causal ? ["causal"] : []) + corner
+  }
+
+  private static func pair(_ a: Int, _ separator: String, _ b: Int) -> String {
+    a == b ? "\(a)" : "\(a)\(separator)\(b)"
   }
 
   private static func signed(_ offset: Int) -> String { offset < 0 ? "\(offset)" : "+\(offset)" }

@@ -73,7 +73,7 @@ public struct MaskGrid: Sendable {
   }
 
   /// The part `index` of `count` nearly equal parts of 0..<length.
-  private static func block(_ index: Int, of count: Int, over length: Int) -> Range<Int> {
+  static func block(_ index: Int, of count: Int, over length: Int) -> Range<Int> {
     // Lengths are below 2^31 and counts are those of a screen: the products fit.
     index * length / count..<(index + 1) * length / count
   }

@@ -1,5 +1,4 @@
 import Foundation
-import SystemPackage
 
 extension MaskGrid {
   /// Shades between empty and full.
@@ -29,26 +28,6 @@ extension MaskGrid {
       "<rect x=\"\(left)\" y=\"\(top)\" width=\"\(Self.number(width))\" "
         + "height=\"\(Self.number(height))\" fill=\"none\" stroke=\"#808080\"/>")
     return (lines + ["</svg>", ""]).joined(separator: "\n")
-  }
-
-  /// Writes the picture, replacing a file as a whole.
-  ///
-  /// - Throws: `RecordError` when it cannot be written, or `path` is a device or a directory, which
-  ///   replacing would destroy.
-  public func writeSVG(title: String, to path: String) throws(RecordError) {
-    var isDirectory: ObjCBool = false
-    if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory),
-      isDirectory.boolValue || !isRegularFile(path)
-    {
-      throw .system(
-        operation: "write", path: path, errno: isDirectory.boolValue ? .isDirectory : .notSupported)
-    }
-    try FileBytes.replace(path, with: Array(svg(title: title).utf8))
-  }
-
-  private func isRegularFile(_ path: String) -> Bool {
-    let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-    return attributes?[.type] as? FileAttributeType == .typeRegular
   }
 
   private func rectangles(_ row: Int) -> [String] {

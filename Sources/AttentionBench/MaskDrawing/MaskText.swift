@@ -12,13 +12,15 @@ extension MaskGrid {
   /// What a character stands for.
   public var legend: String {
     if isExact { return "one character a pair: # seen, . not" }
-    func block(_ length: Int, _ cells: Int) -> String {
-      length.isMultiple(of: cells)
-        ? "\(length / cells)" : "about \(SignificantDigits.three(Double(length) / Double(cells)))"
-    }
-    return "one character: \(block(queryLength, rowCount)) queries x "
-      + "\(block(keyLength, columnCount)) keys; . none seen, "
+    return "one character: \(Self.blockText(queryLength, rowCount)) queries x "
+      + "\(Self.blockText(keyLength, columnCount)) keys; . none seen, "
       + "\(String(Self.ramp.dropFirst().dropLast())) some, # all"
+  }
+
+  /// How many of `length` rows or columns one of `cells` stands for: `32`, `about 4.27`.
+  static func blockText(_ length: Int, _ cells: Int) -> String {
+    length.isMultiple(of: cells)
+      ? "\(length / cells)" : "about \(SignificantDigits.three(Double(length) / Double(cells)))"
   }
 
   /// `.` and `#` are kept for cells that are quite empty and quite full.

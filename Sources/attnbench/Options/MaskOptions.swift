@@ -71,7 +71,7 @@ extension UsageError {
   private static let options = [
     "batch": "--batch", "heads": "--heads", "kvHeads": "--kv-heads", "queryLength": "--n",
     "keyLength": "--n-kv", "headDim": "--head-dim", "valueDim": "--value-dim",
-    "scale": "--scale", "offset": "--query-offset",
+    "scale": "--scale", "offset": "--query-offset", "head": "--head",
   ]
 
   /// The library's error, with its argument named as the command line names it.

@@ -1,0 +1,53 @@
+extension Figure {
+  /// Error against time, both logarithmic: a point a cell, and for every size a line through the
+  /// cells that no other beats in both.
+  ///
+  /// Only the highest thread count: the order of strategies hardly depends on it, and twice as many
+  /// points are not readable.
+  static func pareto(_ rows: PlotRows) -> Figure? {
+    guard let threads = rows.threads.first else { return nil }
+    let series = rows.series.filter { $0.threads == threads }
+    let points = series.map { series in
+      Curve(
+        label: [series.strategy, series.shape].filter { !$0.isEmpty }.joined(separator: ", "),
+        group: ClassHeading(series.classification).text,
+        style: CurveStyle(strategy: rows.style(series).strategy, variant: 0),
+        points: series.measured.compactMap(paretoPoint), mark: .points)
+    }.filter { !$0.points.isEmpty }
+    let cells = series.flatMap { series in
+      series.measured.compactMap { row in paretoPoint(row).map { (series.shape, $0) } }
+    }
+    var fronts: [Curve] = []
+    for shape in Set(cells.map(\.0)).sorted() {
+      for n in Set(cells.map(\.1.n)).sorted() {
+        let front = ParetoFront.of(
+          cells.filter { $0.0 == shape && $0.1.n == n }.map(\.1), time: { $0.x },
+          error: { $0.value })
+        if front.isEmpty { continue }
+        fronts.append(
+          Curve(
+            label: "", isListed: false, group: "", style: CurveStyle(strategy: 0, variant: 0),
+            points: front, mark: .line, startLabel: SizeText.short(n)))
+      }
+    }
+    let scope = rows.threads.count > 1 ? ", \(PlotRows.threadText(threads))" : ""
+    return Figure(
+      name: "pareto", title: "Error against time" + scope,
+      yLabel: "relative L2 distance from full attention", xLabel: "time (median)",
+      xAxis: .seconds, yAxis: .error, curves: points + fronts,
+      notes: [
+        "a line for every n: no other strategy is both faster and nearer (errors below "
+          + "\(ParetoFront.roundingText) are rounding)"
+      ] + rows.missingNotes())
+  }
+
+  /// An error of 0 has no place on a logarithmic axis: it is drawn at the unit of fp32 rounding.
+  private static func paretoPoint(_ row: ResultRow) -> Point? {
+    guard let median = row.time.median, median > 0, let error = row.accuracy.relativeL2,
+      error.isFinite
+    else { return nil }
+    var point = Point(n: row.n, value: max(error, 0x1p-24))
+    point.seconds = median
+    return point
+  }
+}
