@@ -20,6 +20,7 @@ struct Attnbench: ParsableCommand {
       VerifyCommand.self,
       RunCommand.self,
       PlotCommand.self,
+      ReportCommand.self,
       ListCommand.self,
       TopoCommand.self,
       MaskCommand.self,

@@ -1,3 +1,5 @@
+import RealModule
+
 /// One picture before it is written in a plotting language: what to show, not how to say it.
 public struct Figure: Equatable, Sendable {
   /// The name of its files, without an ending.
@@ -115,6 +117,20 @@ public struct Figure: Equatable, Sendable {
 
     func value(at n: Double) -> Double {
       (0..<power).reduce(factor) { value, _ in value * n }
+    }
+
+    /// Its two ends, cut to a frame; nil where it does not pass through.
+    func ends(
+      in x: ClosedRange<Double>, _ y: ClosedRange<Double>
+    ) -> (from: (x: Double, y: Double), to: (x: Double, y: Double))? {
+      func cut(_ value: Double) -> Double { Double.pow(value / factor, 1 / Double(power)) }
+      var (first, last) = (x.lowerBound, x.upperBound)
+      if power > 0 {
+        first = max(first, cut(y.lowerBound))
+        last = min(last, cut(y.upperBound))
+      }
+      guard first < last else { return nil }
+      return ((first, value(at: first)), (last, value(at: last)))
     }
   }
 }

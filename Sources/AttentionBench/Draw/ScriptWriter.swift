@@ -160,18 +160,9 @@ extension ScriptWriter {
     guard !isText else { return [] }
     let range = PlotAxis.range(figure)
     return figure.guides.compactMap { guide in
-      func cut(_ y: Double) -> Double {
-        Double.pow(y / guide.factor, 1 / Double(guide.power))
-      }
-      var (first, last) = (xRange.lowerBound, xRange.upperBound)
-      if guide.power > 0 {
-        first = max(first, cut(range.lowerBound))
-        last = min(last, cut(range.upperBound))
-      }
-      guard first < last else { return nil }
+      guard let ends = guide.ends(in: xRange, range) else { return nil }
       return Line(
-        from: (first, guide.value(at: first)), to: (last, guide.value(at: last)),
-        label: guide.label,
+        from: ends.from, to: ends.to, label: guide.label,
         labelOffset: guide.power == 2 ? "-3,-0.4" : guide.power == 1 ? "0,-0.9" : "0,0.6")
     }
   }
