@@ -6,11 +6,11 @@ extension ReportPage {
     }
     let isVaried = settings.contains { !$0.name.isEmpty }
     let columns =
-      [(title: "strategy", isNumber: false)] + (isVaried ? [("setting", false)] : [])
-      + [
-        ("median", true), ("95% ±", true), ("% of peak", true), ("error", true), ("status", false),
+      [
+        (title: "strategy", isNumber: false), ("median", true), ("95% ±", true),
+        ("% of peak", true), ("error", true), ("status", false),
         ("GFLOP/s", true), ("workspace", true), ("class", false),
-      ]
+      ] + (isVaried ? [("setting", false)] : [])
     let body = Set(folder.rows.map(\.n)).sorted().flatMap { n -> [Markup] in
       [group("n = \(SizeText.short(n))", columns.count)]
         + folder.rows.filter { $0.n == n }.flatMap { row($0, columns.count, isVaried) }
@@ -33,14 +33,14 @@ extension ReportPage {
     let figures = Markup.element(
       "tr", hasReason ? ["class": "explained"] : [:],
       [.element("th", ["scope": "row", "class": "pinned"], row.strategy.text)]
-        + (isVaried ? [.element("td", Self.setting(row))] : []) + [
+        + [
           number(CellText.time(row)), number(CellText.interval(row)),
           number(CellText.decimal(row.work.percentOfPeak)),
           number(CellText.error(row.accuracy.relativeL2)), .element("td", [:], [status]),
           number(CellText.decimal(row.work.gflopPerSecond)),
           number(CellText.bytes(row.work.workspaceBytes)),
           .element("td", row.strategy.classification),
-        ])
+        ] + (isVaried ? [.element("td", Self.setting(row))] : []))
     guard hasReason else { return [figures] }
     let reason = Markup.element("div", ["class": "reason"], row.reason)
     return [

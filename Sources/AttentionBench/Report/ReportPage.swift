@@ -121,9 +121,11 @@ public struct ReportPage: Sendable {
   private var curves: [Markup] {
     let shapes = ReportSetting.shapes(rows)
     if shapes.count <= 1 { return charts(folder.rows) }
+    let most = shapes.map(\.rows.count).max()
+    let open = shapes.firstIndex { $0.rows.count == most }
     return shapes.enumerated().map { place, shape in
       .element(
-        "details", place == 0 ? ["open": "open"] : [:],
+        "details", place == open ? ["open": "open"] : [:],
         [.element("summary", shape.name)] + charts(shape.rows))
     }
   }

@@ -144,6 +144,31 @@ struct FigureTests {
     #expect(GnuplotScript(figure, formats: [.svg]).text.contains("set yrange [\(range)]"))
   }
 
+  @Test("A Pareto figure has a point a cell and joins, size by size, what no other beats")
+  func pareto() throws {
+    func cell(_ name: String, _ n: Int, _ seconds: Double, _ error: Double) -> ResultRow {
+      var row = ResultRow.measured(name, n: n, seconds: seconds)
+      row.accuracy.relativeL2 = error
+      return row
+    }
+    let rows = [
+      cell("flash", 1000, 2, 4e-7), cell("exact", 1000, 3, 2e-7), cell("window", 1000, 1, 0.2),
+      cell("fixed", 1000, 1.5, 0.3), cell("linear", 1000, 0.5, 0.9), cell("flash", 2000, 8, 0),
+      .measured("window", n: 2000, threads: 1),
+    ]
+    let figure = try PlotKind.pareto.figure(rows: rows)
+    let fronts = figure.curves.filter { $0.mark == .line }
+    // exact is slower than flash, and nearer by less than rounding; fixed loses to window in both.
+    #expect(fronts.map { $0.points.map(\.seconds) } == [[0.5, 1, 2], [8]])
+    #expect(fronts.map(\.startLabel) == ["1k", "2k"])
+    let drawn = figure.curves.filter { $0.mark == .points }
+    #expect(drawn.flatMap(\.points).count == 6, "of one thread count only")
+    #expect(drawn.allSatisfy { $0.points.allSatisfy { $0.value > 0 } }, "a logarithmic axis")
+    let script = GnuplotScript(figure, formats: [.svg]).text
+    #expect(script.contains("set xlabel 'time (median)'"))
+    #expect(script.contains("with lines") && script.contains("set label '1k' at 0.5,0.9"))
+  }
+
   @Test("Rows with nothing to show are an error that says what is missing")
   func nothing() {
     let skipped = [ResultRow.measured(status: .skippedTime)]

@@ -59,6 +59,8 @@ enum SyntheticSweep {
     let shares = [
       "exact": 32.0, "flash": 74, "window": 49, "strided": 44, "linear": 21,
     ]
+    let errors = ["window": 0.4, "strided": 0.3, "linear": 0.8]
+    row.accuracy.relativeL2 = errors[row.strategy.name] ?? 3e-7
     let ramp = Double(n) / (Double(n) + 300)
     row.work.percentOfPeak = (shares[row.strategy.name] ?? 10) * ramp
     if row.strategy.name == "strided" && n == 100_000 { row.status = .lowSamples }

@@ -1,0 +1,244 @@
+import AttentionBench
+import Foundation
+import Testing
+
+@Suite("Reports as pages")
+struct ReportPageTests {
+  /// The page of a folder that holds `rows`, and `files` beside them.
+  private func page(
+    _ rows: [ResultRow], metadata: RunMetadata? = nil, files: [String: String] = [:],
+    limits: [Double] = ReportPage.defaultLimits
+  ) throws -> PageReader.Node {
+    try PageReader.read(html(rows, metadata: metadata, files: files, limits: limits))
+  }
+
+  private func html(
+    _ rows: [ResultRow], metadata: RunMetadata? = nil, files: [String: String] = [:],
+    limits: [Double] = ReportPage.defaultLimits
+  ) throws -> String {
+    try withTemporaryDirectory { directory in
+      let run = try RunDirectory(path: directory, resuming: false)
+      for row in rows { try run.append(row) }
+      if let metadata { try run.write(metadata) }
+      for (name, text) in files {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: "\(directory)/\(name)"))
+      }
+      return try ReportPage(SweepFolder(reading: directory), limits: limits).html
+    }
+  }
+
+  private static let crossovers = Crossing.header.joined(separator: ",") + "\n"
+
+  @Test("A page is well-formed, names itself and stands alone")
+  func standsAlone() throws {
+    let html = try html(SyntheticSweep.rows(threads: [1, 2]), metadata: .made())
+    #expect(html.hasPrefix("<!DOCTYPE html>\n<html"))
+    let page = try PageReader.read(html)
+    #expect(page.all("title").first?.text == "CPU attention on Box 9000")
+    for node in page.all {
+      #expect(node.attributes["src"] == nil && node.attributes["srcset"] == nil)
+      #expect(node.attributes["href"]?.hasPrefix("#") != false)
+      #expect(!["script", "link", "iframe", "img", "object"].contains(node.name))
+      #expect(!node.attributes.keys.contains { $0.hasPrefix("on") })
+    }
+    let style = try #require(page.all("style").first).text
+    #expect(!style.contains("url(") && !style.contains("@import"))
+    for link in page.all("a") {
+      _ = try page.section(String((link.attributes["href"] ?? "").dropFirst()))
+    }
+  }
+
+  @Test("Both themes are there, and every colour that a chart uses in each of them")
+  func themes() throws {
+    let page = try page(SyntheticSweep.rows())
+    let style = try #require(page.all("style").first).text
+    let parts = style.components(separatedBy: "@media (prefers-color-scheme: dark)")
+    #expect(parts.count == 2)
+    let used = Set(page.all.compactMap { $0.attributes["class"] }).filter {
+      $0.count == 2 && $0.hasPrefix("c")
+    }
+    #expect(used.count == 5)
+    let dark = parts.last?.prefix { $0 != "*" } ?? ""
+    for name in used.map({ "--\($0):" }) + ["--page:", "--card:", "--text:", "--muted:"] {
+      #expect(parts[0].contains(name) && dark.contains(name), "\(name)")
+    }
+    let viewport = page.all("meta").first { $0.attributes["name"] == "viewport" }
+    #expect(viewport?.attributes["content"]?.contains("width=device-width") == true)
+  }
+
+  @Test(
+    "What a file says cannot become markup",
+    arguments: [
+      "<script>alert(1)</script>", "a & b", "&lt;", "]]>", "x\" onload=\"y", "it's", "<!--",
+      "é\u{301}",
+      "two\nlines",
+    ])
+  func escaped(text: String) throws {
+    var rows = [
+      ResultRow.measured(text, classification: "exact", status: .noisy, reason: text),
+      .measured("flash", n: 2000), .measured(text, n: 2000),
+    ]
+    rows[0].strategy.parameters = ""
+    var metadata = RunMetadata.made()
+    metadata.machine.cpuModel = text
+    metadata.argv = ["attnbench", text]
+    let page = try page(rows, metadata: metadata)
+    let cells = try page.section("cells")
+    #expect(cells.all("th").contains { $0.text == text })
+    #expect(cells.all("div").contains { $0.text == text })
+    #expect(page.all("title").first?.text.contains(text) == true)
+    #expect(!page.all.contains { $0.name == "script" })
+  }
+
+  @Test("Control characters, which no page may hold, are replaced")
+  func controlCharacters() throws {
+    let page = try page([.measured("a\u{1}b\u{1B}c", status: .noisy, reason: "x\u{7}")])
+    #expect(try page.section("cells").text.contains("a\u{FFFD}b\u{FFFD}c"))
+  }
+
+  @Test("Every cell is in the table, with its status and reason")
+  func cells() throws {
+    let rows = Status.allCases.enumerated().map { index, status in
+      ResultRow.measured("s\(index)", n: 1000 + index, status: status, reason: "because \(index)")
+    }
+    let page = try page(rows)
+    let table = try page.section("cells")
+    for (index, row) in rows.enumerated() {
+      let line = try #require(table.all("tr").first { $0.all("th").first?.text == "s\(index)" })
+      let status = row.status.rawValue.replacingOccurrences(of: "_", with: " ")
+      #expect(line.all("span").map(\.text) == [status])
+      #expect(table.all("div").contains { $0.text == "because \(index)" })
+    }
+    #expect(page.all("li").contains { $0.text == "8 cells" })
+  }
+
+  @Test("The choice is the fastest exact strategy, and the fastest within each limit")
+  func choice() throws {
+    func cell(_ name: String, _ seconds: Double, _ error: Double, _ kind: String) -> ResultRow {
+      var row = ResultRow.measured(name, seconds: seconds, classification: kind)
+      row.accuracy.relativeL2 = error
+      return row
+    }
+    let rows = [
+      cell("exact", 4, 1e-7, "exact"), cell("flash", 2, 4e-7, "exact"),
+      cell("window", 1, 0.05, "restricted"), cell("linear", 0.1, 0.7, "different"),
+    ]
+    let section = try page(rows, limits: [0.01, 0.1, 0.6, 1]).section("choice")
+    let line = try #require(section.all("tbody").first?.all("tr").first)
+    let picks = line.all("td").map { cell in
+      rows.map(\.strategy.name).first { cell.text.hasPrefix($0) } ?? ""
+    }
+    #expect(picks == ["flash", "flash", "window", "window", "linear"])
+    #expect(line.all("small").contains { $0.text == "100 ms, 20.0×" })
+  }
+
+  @Test("A row that was measured again counts once, and intervals that overlap are said")
+  func repeated() throws {
+    let rows = [
+      ResultRow.measured("flash", seconds: 9), .measured("flash", seconds: 1),
+      .measured("exact", seconds: 1.02),
+    ]
+    let page = try page(rows)
+    #expect(page.all("li").contains { $0.text == "2 cells" })
+    #expect(try page.section("choice").text.contains("another as fast"))
+  }
+
+  @Test("Crossings come from crossovers.csv with their intervals")
+  func crossings() throws {
+    let file =
+      Self.crossovers + "window(512),flash,2,64,false,crossing,1140,1020,1300\n"
+      + "linear,flash,2,64,false,none,,,\n"
+    let section = try page(
+      SyntheticSweep.rows(), files: ["crossovers.csv": file]
+    ).section("choice")
+    let line = try #require(section.all("tr").first { $0.all("td").first?.text == "flash" })
+    #expect(line.text == "window(512)flashn = 114095%: 1020 to 1300")
+    #expect(section.text.contains("linear is faster than flash at every measured size"))
+  }
+
+  @Test("Without that file they come from the rows")
+  func crossingsFromRows() throws {
+    let rows = [
+      ResultRow.measured("exact", n: 1000, seconds: 1), .measured("window", n: 1000, seconds: 2),
+      .measured("exact", n: 2000, seconds: 4), .measured("window", n: 2000, seconds: 3),
+      .measured("flash", n: 1000, seconds: 0.5), .measured("flash", n: 2000, seconds: 1),
+    ]
+    let section = try page(rows).section("choice")
+    #expect(section.text.contains("windowexactn = 2kbetween measured 1k to 2k"))
+    #expect(section.text.contains("flash is faster than window at every measured size"))
+  }
+
+  @Test(
+    "A crossovers.csv that cannot be read is said, and the rows are used",
+    arguments: [
+      "faster,slower\n", Crossing.header.joined(separator: ",") + "\na,b,x,64,false,none,,,\n",
+    ])
+  func badCrossings(file: String) throws {
+    let page = try page(SyntheticSweep.rows(), files: ["crossovers.csv": file])
+    #expect(try page.section("warnings").text.contains("crossings taken from the rows alone"))
+    #expect(try page.section("choice").text.contains("between measured"))
+  }
+
+  @Test("A missing or torn description is said", arguments: [nil, "{ \"argv\" : ["])
+  func noMetadata(file: String?) throws {
+    let files = file.map { ["meta.json": $0] } ?? [:]
+    let page = try page([.measured()], files: files)
+    #expect(try page.section("warnings").text.contains("no description of the run"))
+    #expect(try page.section("machine").text.contains("could not be read"))
+  }
+
+  @Test("A torn last line is said, and a sweep without a finished cell has a page")
+  func torn() throws {
+    try withTemporaryDirectory { directory in
+      let run = try RunDirectory(path: directory, resuming: false)
+      #expect(
+        try ReportPage(SweepFolder(reading: directory)).html.contains("No cell of this sweep"))
+      try run.append(.measured())
+      let path = URL(fileURLWithPath: run.layout.results)
+      try (Data(contentsOf: path) + Data("1,torn".utf8)).write(to: path)
+      let page = try PageReader.read(ReportPage(SweepFolder(reading: directory)).html)
+      #expect(try page.section("warnings").text.contains("torn last line of 6 bytes"))
+    }
+  }
+
+  @Test("A folder without results is an error that names the file")
+  func noResults() {
+    let error = #expect(throws: RecordError.self) { try SweepFolder(reading: "/nowhere") }
+    #expect(error?.description.contains("/nowhere/results.csv") == true)
+  }
+
+  @Test("What spoils a run is a warning, and the command line can be pasted")
+  func warnings() throws {
+    var metadata = RunMetadata.made()
+    metadata.build.dirty = true
+    metadata.loadBefore = [1.5, 1, 1]
+    metadata.argv = ["attnbench", "sweep", "--strategy", "window(512, sinks: 4)", "it's"]
+    var row = ResultRow.measured()
+    row.disturbance.stealPercent = 8
+    let page = try page([row], metadata: metadata)
+    let text = try page.section("warnings").text
+    for expected in ["did not run to its end", "no commit", "load 1.50", "up to 8.00%"] {
+      #expect(text.contains(expected), "\(expected)")
+    }
+    #expect(
+      page.all("pre").first?.text
+        == #"attnbench sweep --strategy 'window(512, sinks: 4)' 'it'\''s'"#)
+  }
+
+  @Test("A chart has a mark and a tip for each measured cell of its kind")
+  func charts() throws {
+    let rows = SyntheticSweep.rows(threads: [1, 2])
+    let figures = try page(rows).section("curves").all("figure")
+    #expect(figures.count == PlotKind.allCases.count)
+    let tips = figures[0].all("path").flatMap { $0.all("title") }.map(\.text)
+    #expect(tips.count == rows.count { $0.status.isMeasured })
+    #expect(tips.contains { $0.hasPrefix("flash(96,128), 1 thread, n = 100000: ") })
+    // Nothing lies outside the drawing.
+    for line in figures.flatMap({ $0.all("line") }) where line.attributes["class"] != nil {
+      for key in ["x1", "x2", "y1", "y2"] {
+        let place = try #require(line.attributes[key].flatMap(Double.init))
+        #expect((0...380).contains(place))
+      }
+    }
+  }
+}
