@@ -23,8 +23,30 @@ struct CrossingSearch {
   /// The same of every bootstrap replicate; empty without raw samples.
   let replicates: [[Double]]
 
+  /// The sizes that are decided, rising.
+  private let decisions: [Decision]
+
   /// The share of replicates that decides a size or a crossing.
   private static let certainty = 0.95
+
+  init(logSizes: [Double], lead: [Double], replicates: [[Double]]) {
+    self.logSizes = logSizes
+    self.lead = lead
+    self.replicates = replicates
+    let needed = (1 + Self.certainty) / 2 * Double(replicates.count)
+    decisions =
+      replicates.isEmpty
+      ? []
+      : lead.indices.compactMap { index in
+        if Double(replicates.count { $0[index] > 0 }) >= needed {
+          return Decision(index: index, firstLeads: true)
+        }
+        if Double(replicates.count { $0[index] < 0 }) >= needed {
+          return Decision(index: index, firstLeads: false)
+        }
+        return nil
+      }
+  }
 
   /// How many sizes are decided.
   var decidedCount: Int { decisions.count }
@@ -50,20 +72,6 @@ struct CrossingSearch {
   private struct Decision {
     let index: Int
     let firstLeads: Bool
-  }
-
-  private var decisions: [Decision] {
-    guard !replicates.isEmpty else { return [] }
-    let needed = (1 + Self.certainty) / 2 * Double(replicates.count)
-    return lead.indices.compactMap { index in
-      if Double(replicates.count { $0[index] > 0 }) >= needed {
-        return Decision(index: index, firstLeads: true)
-      }
-      if Double(replicates.count { $0[index] < 0 }) >= needed {
-        return Decision(index: index, firstLeads: false)
-      }
-      return nil
-    }
   }
 
   /// The crossing between two sizes that are decided in opposite ways: the last one where there are

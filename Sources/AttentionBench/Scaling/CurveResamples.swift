@@ -24,7 +24,8 @@ struct CurveResamples: Sendable {
   init?(_ curve: ScalingCurve, seed: UInt64) {
     let pooled = curve.cells.map(\.ratios).filter { $0.count > 1 }.flatMap { $0 }.sorted()
     guard !pooled.isEmpty else { return nil }
-    let path = curve.label.text.utf8.map { Int($0) }
+    let (label, placement) = (curve.label, curve.label.setting.placement)
+    let path = "\(label.strategy) \(placement.threads) \(placement.bind)".utf8.map { Int($0) }
     logMedians = curve.cells.map { cell in
       let ratios = cell.ratios.count >= Self.fewest ? cell.ratios : pooled
       var generator = SeededGenerator(seed: seed, path: path + [cell.n])
