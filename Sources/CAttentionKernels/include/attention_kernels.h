@@ -13,6 +13,8 @@
 
 /// Keys of a block at most: the size of the weights buffer, in rows.
 #define ATTN_BLOCK_KEYS 128
+/// Floats in a cache line, for asking ahead.
+#define ATTN_LINE_FLOATS 16
 /// Pieces of a block at most.
 #define ATTN_BLOCK_PIECES 16
 
