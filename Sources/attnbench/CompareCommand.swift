@@ -10,8 +10,9 @@ struct CompareCommand: ParsableCommand {
     abstract: "Hold a second sweep against a first one, cell by cell.",
     discussion: """
       FASTER and SLOWER: B differs from A beyond chance, the number of cells accounted for, and by \
-      --min-effect or more. SAME: any difference is smaller than that. UNCLEAR: the samples do not \
-      decide it. WRONG: B's output left its definition. LOST: B failed where A was measured.
+      --min-effect or more, in the fastest samples too. SAME: any difference is smaller than that. \
+      UNCLEAR: the samples do not decide it. WRONG: B's output left its definition. LOST: B failed \
+      where A was measured.
       Exit codes: 0 no regression, 2 a cell is SLOWER, WRONG or LOST, 1 a directory cannot be \
       compared.
       Example: attnbench compare results/before results/after
