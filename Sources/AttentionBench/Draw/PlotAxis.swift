@@ -7,7 +7,7 @@ enum PlotAxis {
 
   /// The vertical range that holds every point and its interval.
   static func range(_ figure: Figure) -> ClosedRange<Double> {
-    let points = figure.curves.flatMap(\.points)
+    let points = figure.curves.flatMap { $0.points + $0.predicted }
     let fixed = figure.guides.filter { $0.power == 0 }.map(\.factor)
     let low = (points.map(\.low) + fixed).min() ?? 1
     let high = (points.map(\.high) + fixed).max() ?? 1
@@ -15,6 +15,12 @@ enum PlotAxis {
     guard figure.yAxis.isLogarithmic else { return 0...max(100, high) }
     let room = figure.guides.contains { $0.power > 0 } ? 2.5 : 1.4
     let positive = low > 0 ? low : high / 10
+    if figure.yAxis == .error {
+      // Whole decades: rounding errors alone would not reach a single tick.
+      return Double.pow(
+        10, Double.log10(positive / 1.2).rounded(.down))...Double.pow(
+          10, Double.log10(high * 1.2).rounded(.up))
+    }
     return positive / room...high * room
   }
 
@@ -47,7 +53,7 @@ enum PlotAxis {
 
   /// The horizontal range: all points and a little room.
   static func xRange(_ figure: Figure) -> ClosedRange<Double> {
-    let places = figure.curves.flatMap { $0.points.map(\.x) }
+    let places = figure.curves.flatMap { ($0.points + $0.predicted).map(\.x) }
     let room = figure.xAxis == .size ? margin : 1.6
     return (places.min() ?? 1) / room...(places.max() ?? 1) * room
   }

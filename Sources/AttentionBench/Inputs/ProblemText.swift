@@ -8,7 +8,8 @@ extension AttentionProblem {
     let batch = shape.batch > 1 ? ["b\(shape.batch)"] : []
     let heads = "h" + Self.pair(shape.heads, "/", shape.kvHeads)
     let dimensions = "d" + Self.pair(shape.headDim, "/", shape.valueDim)
-    return (batch + [heads, lengthText, dimensions] + alignmentTexts).joined(separator: " ")
+    return (batch + [heads, lengthText, dimensions] + alignmentTexts + logitTexts).joined(
+      separator: " ")
   }
 
   /// The part of `summary` that a mask has: lengths, causality and alignment, `n33x129 causal +7`.
@@ -26,7 +27,12 @@ extension AttentionProblem {
       case .fixed(let offset): [Self.signed(offset)]
       case .perBatch(let offsets): [offsets.map(Self.signed).joined(separator: ",")]
       }
-    return (causal ? ["causal"] : []) + corner
+    let padding = keyLengths.map { "kv-lengths " + $0.map(String.init).joined(separator: ",") }
+    return (causal ? ["causal"] : []) + corner + [padding].compactMap { $0 }
+  }
+
+  private var logitTexts: [String] {
+    [softcap.map { "softcap \($0)" }, sinkLogits == nil ? nil : "sink logits"].compactMap { $0 }
   }
 
   private static func pair(_ a: Int, _ separator: String, _ b: Int) -> String {

@@ -5,8 +5,8 @@ import Attention
 ///
 /// A row of pixels is a block of consecutive queries, a column a block of consecutive keys. A pixel
 /// holds the share of a query's attention that falls on its keys together, the mean over those of
-/// its queries that were looked at, so each row of the first panel sums to 1. Weights are softmax in
-/// fp64.
+/// its queries that were looked at, so each row of the first panel sums to 1, less what a sink logit
+/// takes. Weights are softmax in fp64.
 public struct AttentionMap: Sendable {
   /// What a panel shows.
   public enum Content: Sendable, Equatable {

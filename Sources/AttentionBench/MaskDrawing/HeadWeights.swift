@@ -11,12 +11,16 @@ struct HeadWeights {
   let head: Int
   private let kvHead: Int
   private let scale: Double
+  private let softcap: Double?
+  private let sinkLogit: Double
   private let geometry: MaskGeometry
 
   /// The keys that the mask leaves visible to the row computed last.
   private(set) var visible = 0..<0
-  /// Their weights, which sum to 1.
+  /// Their weights, which sum to `total`.
   private(set) var weights: [Double] = []
+  /// 1, less what a sink logit takes.
+  private(set) var total = 0.0
 
   init(_ problem: AttentionProblem, query: TensorView, key: TensorView, batch: Int, head: Int) {
     self.query = query
@@ -25,6 +29,8 @@ struct HeadWeights {
     self.head = head
     kvHead = head / problem.shape.groupSize
     scale = Double(problem.scale)
+    softcap = problem.softcap.map(Double.init)
+    sinkLogit = problem.sinkLogits.map { Double($0[head]) } ?? -.infinity
     geometry = problem.geometry(batch: batch)
   }
 
@@ -37,17 +43,22 @@ struct HeadWeights {
     let q = query.row(batch, head, row)
     var maximum = -Double.infinity
     for j in visible {
-      let score = scale * dot(q, key.row(batch, kvHead, j), query.shape.columns)
+      var score = scale * dot(q, key.row(batch, kvHead, j), query.shape.columns)
+      if let softcap { score = softcap * Double.tanh(score / softcap) }
       weights.append(score)
       maximum = max(maximum, score)
     }
     guard maximum.isFinite else { return false }
-    var sum = 0.0
+    maximum = max(maximum, sinkLogit)
+    let sink = Double.exp(sinkLogit - maximum)
+    var sum = sink
     for index in weights.indices {
       weights[index] = Double.exp(weights[index] - maximum)
       sum += weights[index]
     }
     for index in weights.indices { weights[index] /= sum }
-    return sum.isFinite
+    total = (sum - sink) / sum
+    // Where all but the sink vanishes, nothing is left to have a share of.
+    return sum.isFinite && total > 0
   }
 }

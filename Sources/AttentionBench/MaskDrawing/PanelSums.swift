@@ -68,7 +68,7 @@ struct PanelSums {
         let pixel = first + row.columnOfKey[key]
         sums[pixel] += weight
         isSeen[pixel] = true
-        shares += weight
+        shares += weight / row.head.total
       }
     case .oracle(let oracle):
       let own = oracle.row(row.head, row.index)
@@ -114,7 +114,8 @@ struct PooledOracle {
       valueDim: columns)
     oracle = strategy.oracle(
       for: try AttentionProblem(
-        pooled, scale: problem.scale, causal: problem.causal, offset: problem.offset))
+        pooled, scale: problem.scale, causal: problem.causal, offset: problem.offset,
+        keyLengths: problem.keyLengths, softcap: problem.softcap, sinkLogits: problem.sinkLogits))
     values = try Tensor(TensorShape(1, 1, shape.keyLength, columns))
     for column in 0..<columns {
       for key in MaskGrid.block(column, of: columns, over: shape.keyLength) {

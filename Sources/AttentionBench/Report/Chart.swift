@@ -48,12 +48,12 @@ struct Chart {
     for tick in scale.xTicks {
       let x = scale.horizontal(tick.value)
       parts.append(line(x, frame.top, x, frame.bottom, "grid"))
-      if !tick.text.isEmpty { parts.append(text(tick.text, x, frame.bottom + 16, "tick middle")) }
+      if !tick.text.isEmpty { parts.append(text(tick.text, x, frame.bottom + 18, "tick middle")) }
     }
     parts.append(line(frame.left, frame.bottom, frame.right, frame.bottom, "frame"))
     parts.append(line(frame.left, frame.top, frame.left, frame.bottom, "frame"))
     let middle = (frame.left + frame.right) / 2
-    return parts + [text(figure.xLabel, middle, frame.bottom + 36, "tick middle")]
+    return parts + [text(figure.xLabel, middle, frame.bottom + 37, "tick middle")]
   }
 
   private func guide(_ guide: Figure.Guide) -> [Markup] {
@@ -88,7 +88,28 @@ struct Chart {
           ["class": Self.pointClass(curve.style), "d": Self.shape(curve.style, place.0, place.1)],
           [.element("title", tip(curve, point))]))
     }
-    return [.element("g", ["class": "c\(Self.colour(curve.style))"], parts)]
+    return [.element("g", ["class": "c\(Self.colour(curve.style))"], parts + predicted(curve))]
+  }
+
+  /// Sizes that were not run: open symbols on a dotted line from the last measured point.
+  private func predicted(_ curve: Figure.Curve) -> [Markup] {
+    guard let first = curve.predicted.first else { return [] }
+    let joint = curve.points.last { $0.n < first.n }.map { [$0] } ?? []
+    let path = (joint + curve.predicted).map {
+      Self.pair(scale.horizontal($0.x), scale.vertical($0.value))
+    }
+    let line = Markup.element(
+      "polyline", ["class": "line predicted", "points": path.joined(separator: " ")])
+    let marks = curve.predicted.flatMap { point -> [Markup] in
+      let (x, y) = (scale.horizontal(point.x), scale.vertical(point.value))
+      return [
+        self.line(x, scale.vertical(point.low), x, scale.vertical(point.high), "bar"),
+        .element(
+          "path", ["class": "point open", "d": Self.shape(curve.style, x, y)],
+          [.element("title", "predicted, not measured: \(tip(curve, point))")]),
+      ]
+    }
+    return [line] + marks
   }
 
   /// Names at the first points of curves, as many as have room, the last one first.

@@ -43,16 +43,9 @@ extension ReportPage {
   }
 
   private var crossings: [Markup] {
-    let found = folder.crossings.filter { $0.outcome == .crossing || $0.outcome == .unclear }
-    let others = folder.crossings.filter { $0.outcome == .none || $0.outcome == .level }
-    let hasSettings = Set(folder.crossings.map(\.setting)).count > 1
-    func sentence(_ crossing: Crossing) -> String {
-      let order =
-        crossing.outcome == .level
-        ? "\(crossing.faster) and \(crossing.slower) are level at every measured size"
-        : "\(crossing.faster) is faster than \(crossing.slower) at every measured size"
-      return order + (hasSettings ? " (\(crossing.setting))" : "")
-    }
+    let found = folder.crossovers.filter { $0.n != nil }
+    let others = folder.crossovers.filter { $0.n == nil }
+    let hasSettings = folder.crossovers.contains { !$0.faster.variation.isEmpty }
     var parts: [Markup] = []
     if found.isEmpty {
       parts.append(paragraph("No strategy overtakes another within the measured sizes.", "muted"))
@@ -63,28 +56,26 @@ extension ReportPage {
       parts.append(table(columns, found.map { self.row($0, hasSettings) }))
     }
     guard !others.isEmpty else { return parts }
-    let list = Markup.element("ul", ["class": "notes"], others.map { .element("li", sentence($0)) })
+    let list = Markup.element(
+      "ul", ["class": "notes"], others.map { .element("li", $0.sentence) })
     let summary = Markup.element("summary", "Pairs that do not cross (\(others.count))")
     return parts + [.element("details", [:], [summary, list])]
   }
 
-  private func row(_ crossing: Crossing, _ hasSettings: Bool) -> Markup {
-    func size(_ n: Double?) -> String {
-      guard let n, n.isFinite, abs(n) < 1e15 else { return "" }
-      return SizeText.short(Int(n.rounded()))
+  private func row(_ crossover: Crossover, _ hasSettings: Bool) -> Markup {
+    var note = crossover.outcome == .unclear ? "unclear: noise may have made it" : ""
+    var place = crossover.n.map { RoundedSize.text($0) } ?? ""
+    if let n = crossover.n, let interval = crossover.interval {
+      (place, note) = (RoundedSize.text(n, interval), "95% interval")
     }
-    var note = crossing.outcome == .unclear ? "unclear: noise may have made it" : ""
-    if crossing.intervalLower != nil, crossing.intervalUpper != nil {
-      let ends = "\(size(crossing.intervalLower)) to \(size(crossing.intervalUpper))"
-      note = crossing.n == nil ? "between measured \(ends)" : "95%: \(ends)"
-    }
-    let place = "n = \(size(crossing.n ?? crossing.intervalUpper))"
     let cells: [Markup] = [
-      .element("th", ["scope": "row"], crossing.faster), .element("td", crossing.slower),
-      .element("td", [:], [.text(place)] + (note.isEmpty ? [] : [.element("small", note)])),
+      .element("th", ["scope": "row"], crossover.faster.strategy),
+      .element("td", crossover.slower.strategy),
+      .element(
+        "td", [:],
+        [.text("n = \(place)")] + (note.isEmpty ? [] : [.element("small", note)])),
     ]
-    return .element(
-      "tr", [:], cells + (hasSettings ? [.element("td", ["class": "muted"], crossing.setting)] : [])
-    )
+    let setting = Markup.element("td", ["class": "muted"], crossover.faster.variation)
+    return .element("tr", [:], cells + (hasSettings ? [setting] : []))
   }
 }

@@ -108,6 +108,7 @@ enum ReportStyle {
     .front { fill: none; stroke: var(--muted); stroke-width: 1; opacity: 0.75; }
     .line { fill: none; stroke: currentColor; stroke-width: 1.7; stroke-linejoin: round; }
     .d1 { stroke-dasharray: 6 4; } .d2 { stroke-dasharray: 7 3 2 3; } .d3 { stroke-dasharray: 2 3; }
+    .predicted { stroke-dasharray: 1.5 3.5; stroke-width: 1.2; }
     .bar { stroke: currentColor; stroke-width: 1; }
     .point { fill: currentColor; stroke: currentColor; stroke-width: 1.2; }
     .open { fill: var(--card); }

@@ -1,14 +1,15 @@
 /// What a sweep left in its folder, as far as it can be read.
 ///
 /// Only the results must be there. A sweep that was killed early has no complete description, and
-/// crossings are derived later: what is missing is said, not guessed.
+/// samples may be lost: what is missing is said, not guessed.
 public struct SweepFolder: Sendable {
   /// One row a cell; of a cell that ran twice the later one.
   public let rows: [ResultRow]
   /// How the run was made; nil where that cannot be read.
   public let metadata: RunMetadata?
-  /// Where one strategy overtakes another, from `crossovers.csv` or else from the rows.
-  public let crossings: [Crossing]
+  /// Where one strategy overtakes another. Derived again, so that the page never shows an older
+  /// `crossovers.csv` than its rows.
+  public let crossovers: [Crossover]
   /// What could not be read or was passed over, one sentence each.
   public let notes: [String]
 
@@ -18,7 +19,6 @@ public struct SweepFolder: Sendable {
   public init(reading directory: String) throws(RecordError) {
     let results = try RunDirectory.readResults(in: directory)
     var notes = results.notes
-    let layout = RunDirectory.Layout(directory)
     do {
       metadata = try RunDirectory.readMetadata(in: directory)
     } catch {
@@ -26,15 +26,15 @@ public struct SweepFolder: Sendable {
       notes.append("no description of the run: \(error)")
     }
     rows = Self.latest(results.rows)
-    var crossings = Crossing.between(rows)
+    var samples: [SampleRow] = []
     do {
-      let file = try RecordFile<Crossing>(ifPresent: layout.directory + "/crossovers.csv")
+      let file = try RunDirectory.readSamples(in: directory)
       notes += file.notes
-      if !file.header.isEmpty { crossings = file.rows }
+      samples = file.rows
     } catch {
-      notes.append("crossings taken from the rows alone: \(error)")
+      notes.append("crossovers without intervals: \(error)")
     }
-    self.crossings = crossings
+    crossovers = ScalingAnalysis(rows: results.rows, samples: samples).crossovers
     self.notes = notes
   }
 

@@ -119,6 +119,28 @@ struct AttentionMapTests {
     #expect(uniform == [true, false])
   }
 
+  @Test(
+    "A sink logit takes its part of the weights and none of the shares; a softcap bounds scores")
+  func logits() throws {
+    let shape = try AttentionShape(heads: 1, queryLength: 3, headDim: 1)
+    let tensors = try ProblemTensors(shape)
+    tensors.query.elements.update(repeating: 1)
+    func map(_ problem: AttentionProblem) throws -> AttentionMap {
+      try AttentionMap(
+        of: [StrategyRegistry.standard.strategy("window(1)")], on: problem,
+        query: tensors.query.view, key: tensors.key.view, head: 0, maximumRows: 3,
+        maximumColumns: 3)
+    }
+    // Three keys of score 0 and a sink of logit 0 share evenly.
+    let sink = try map(AttentionProblem(shape, causal: true, sinkLogits: [0]))
+    #expect(isNear(sink.value(sink.panels[0], row: 2, column: 1), 1 / 4.0))
+    #expect(isNear(sink.panels[1].share, (1 + 1 / 2.0 + 1 / 3.0) / 3))
+    tensors.key.elements[1] = 1000
+    let capped = try map(AttentionProblem(shape, scale: 1, softcap: 1))
+    let e = exp(1.0)
+    #expect(isNear(capped.value(capped.panels[0], row: 0, column: 1), e / (e + 2)))
+  }
+
   @Test("Rows without weights are left out and counted")
   func emptyRows() throws {
     let shape = try AttentionShape(heads: 1, queryLength: 4, headDim: 2)
