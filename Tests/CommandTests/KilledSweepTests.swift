@@ -27,7 +27,13 @@ struct KilledSweepTests {
       let hasBegun = FileManager.default.fileExists(atPath: round.path("out/results.csv"))
       let arguments = SweepProcess.options + (hasBegun ? ["--resume"] : [])
       let sweep = try SweepProcess(arguments, in: round.root)
-      usleep(UInt32(Double.random(in: 0...duration, using: &generator) * 1e6))
+      if Bool.random(using: &generator) {
+        usleep(UInt32(Double.random(in: 0...min(duration, 1), using: &generator) * 1e6))
+      } else {
+        // Among the cells, however slow the machine is just now.
+        sweep.wait(forRows: kept.count + Int.random(in: 0...4, using: &generator))
+        usleep(UInt32.random(in: 0...20_000, using: &generator))
+      }
       let code = sweep.end(with: SIGKILL)
       #expect(code == -SIGKILL || code == 0)
       if code == -SIGKILL { killed += 1 }

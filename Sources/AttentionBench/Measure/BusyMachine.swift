@@ -1,3 +1,5 @@
+import Foundation
+
 /// What shows that the cores of a sweep were not its own, over one size: several accounts, because
 /// each misses something. Medians may look steady all the same.
 struct BusyMachine {
@@ -15,7 +17,7 @@ struct BusyMachine {
   var contention = CoreContention()
   /// Involuntary context switches in all samples of the size.
   var involuntarySwitches = 0
-  /// The smallest share of their cores that the threads of the FMA bursts got; nil if unknown.
+  /// The share of their cores that the threads of the FMA bursts got; nil if unknown.
   var burstShare: Double?
 
   /// One sentence with the numbers and the remedy; nil for a machine that was quiet.
@@ -23,8 +25,9 @@ struct BusyMachine {
     var found: [String] = []
     if let neighbours, neighbours.share >= Self.busyShare {
       found.append(
-        "other processes used \(SignificantDigits.three(neighbours.share * neighbours.cpus)) of "
-          + "\(SignificantDigits.three(neighbours.cpus)) CPUs")
+        "other processes used "
+          + String(format: "%.2f of %.0f CPUs", neighbours.share * neighbours.cpus, neighbours.cpus)
+      )
     }
     if let neighbours, neighbours.stealShare >= Self.busySteal {
       found.append(

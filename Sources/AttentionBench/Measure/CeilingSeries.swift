@@ -4,8 +4,7 @@ struct CeilingSeries {
   static let maximumCount = 15
 
   private var flopRates: [Double] = []
-  /// The smallest share of their cores that the threads of a burst got, 0 to 1; nil if unknown.
-  private(set) var leastShare: Double?
+  private var shares: [Double] = []
   private var clocks: [Double] = []
   /// Bytes a second; nil when it was not taken.
   var readRate: Double?
@@ -22,9 +21,13 @@ struct CeilingSeries {
   ///   - clocks: the frequencies of the CPUs right after it, in Hz.
   mutating func add(flopRate: Double, share: Double? = nil, clocks: [Double] = []) {
     flopRates.append(flopRate)
-    if let share { leastShare = min(leastShare ?? share, share) }
+    if let share { shares.append(share) }
     self.clocks += clocks
   }
+
+  /// The share of their cores that the threads of the bursts got, their median, 0 to 1; nil if
+  /// unknown.
+  var coreShare: Double? { SampleSummary(shares)?.median }
 
   /// `the clock ran at 2.10 to 3.40 GHz`; nil where it held still, or is a constant that a virtual
   /// machine shows.

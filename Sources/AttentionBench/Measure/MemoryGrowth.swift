@@ -6,9 +6,10 @@
 ///   thread);
 /// - the kernel counts resident pages per CPU and adds them up in batches of 32 pages or twice the
 ///   number of CPUs, whichever is more, so a figure lags by that much a CPU;
-/// - OpenBLAS touches a copying buffer a thread, 1 MiB for the blocks used here, in its first call;
-/// - memory that was freed before may be reused without growing, because the allocator keeps up to
-///   64 MiB of it (`M_TRIM_THRESHOLD`, twice the largest block below 32 MiB that it has freed).
+/// - OpenBLAS touches a copying buffer a thread, up to 1 MiB for the blocks used here, in its first
+///   call;
+/// - memory that was freed before may be reused without growing; the allocator is asked to give it
+///   back first, and what stays is less than a page a block.
 struct MemoryGrowth {
   /// What the plan declares, in bytes.
   let declared: Int
@@ -17,10 +18,8 @@ struct MemoryGrowth {
   /// How many threads run the plan.
   let threads: Int
 
-  /// A tenth, and 2 MiB a thread for what does not depend on the size.
-  private var tolerance: Int { declared / 10 + (threads + 1) << 21 }
-  /// As much as may be resident already.
-  private static let reusable = 64 << 20
+  /// A twentieth, and 1 MiB a thread and one more for what does not depend on the size.
+  private var tolerance: Int { declared / 20 + (threads + 1) << 20 }
 
   /// What does not agree, with both figures; nil when they do.
   var difference: String? {
@@ -30,7 +29,7 @@ struct MemoryGrowth {
     if measured > declared + tolerance {
       return "\(figures): it uses memory that --max-memory does not know of"
     }
-    if measured < declared - tolerance - Self.reusable {
+    if measured < declared - tolerance {
       return "\(figures): it declares memory that it does not use, or the system swapped"
     }
     return nil
