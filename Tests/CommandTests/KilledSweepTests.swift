@@ -60,8 +60,8 @@ struct KilledSweepTests {
     #expect(found.rows.starts(with: kept))
     #expect(found.timeless == whole.timeless)
     #expect(try RunDirectory.readResults(in: round.path("out")).notes.isEmpty)
-    let names = try FileManager.default.contentsOfDirectory(atPath: round.path("out")).sorted()
-    #expect(names == ["meta.json", "results.csv", "samples.csv"])
+    let names = try FileManager.default.contentsOfDirectory(atPath: round.path("out"))
+    #expect(!names.contains { $0.hasSuffix(".tmp") })
   }
 
   /// What a kill inside a system call would leave: the first bytes of a line, or a file that was to

@@ -41,7 +41,9 @@ struct BusyMachine {
     }
     guard !found.isEmpty else { return nil }
     if involuntarySwitches > 0 {
-      found.append("\(involuntarySwitches) involuntary context switches")
+      found.append(
+        "\(involuntarySwitches) involuntary context switch"
+          + (involuntarySwitches == 1 ? "" : "es"))
     }
     return "the machine was busy while n = \(n) was measured: \(found.joined(separator: "; ")). "
       + "Medians can be too high even where they look steady; cells that had to wait are marked "

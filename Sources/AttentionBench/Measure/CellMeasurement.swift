@@ -132,10 +132,10 @@ struct CellMeasurement {
   /// How many samples are outliers and how far they go; empty for none.
   private var outliers: String {
     let found = labelledSamples.filter { $0.isOutlier == true }.map(\.time)
-    guard let most = found.max(), let least = found.min(), let summary else { return "" }
-    let farthest = most > summary.median ? most : least
-    return "\(found.count) of \(samples.count) samples far out, up to "
-      + "\(TimeSpan.rounded(seconds: farthest)), kept"
+    guard let least = found.min(), let most = found.max() else { return "" }
+    let (low, high) = (TimeSpan.rounded(seconds: least), TimeSpan.rounded(seconds: most))
+    return "\(found.count) of \(samples.count) samples far out "
+      + "(\(low == high ? low : "\(low) to \(high)")), kept"
   }
 
   /// What is known of the causes.
@@ -157,7 +157,9 @@ struct CellMeasurement {
     }
     if contention.waited > 0 { found.append(contention.text) }
     if involuntarySwitches > 0 {
-      found.append("\(involuntarySwitches) involuntary context switches")
+      found.append(
+        "\(involuntarySwitches) involuntary context switch"
+          + (involuntarySwitches == 1 ? "" : "es"))
     }
     return found
   }

@@ -67,7 +67,7 @@ import Testing
       sweep.limits.relativeInterval = 1
     }
     #expect(result.rows.map(\.status) == [.ok])
-    #expect(result.rows[0].reason == "1 of 6 samples far out, up to 200 ms, kept")
+    #expect(result.rows[0].reason == "1 of 6 samples far out (200 ms), kept")
     #expect(result.samples.map(\.isOutlier) == [false, false, true, false, false, false])
     #expect(result.warnings.isEmpty)
   }
