@@ -188,8 +188,8 @@ public final class ChoiceEngine {
   }
 
   /// Times cells of one problem side by side; what was measured of them before is replaced.
-  func time(_ cells: [SweepCell]) throws {
-    for row in try rows(of: cells) where row.status.isMeasured {
+  func time(_ cells: [SweepCell], isFinal: Bool = false) throws {
+    for row in try rows(of: cells, isFinal: isFinal) where row.status.isMeasured {
       let spec = Candidate(row).strategy
       assessments[spec]?.row = row
     }

@@ -1,22 +1,29 @@
 /// Which candidate each head gets.
-struct HeadAssignment {
+package struct HeadAssignment {
   /// What is known of a candidate.
-  struct Option {
-    let strategy: String
+  package struct Option {
+    package let strategy: String
     /// The time it costs on a head, on whatever scale all options share.
-    let cost: Double
+    package let cost: Double
     /// Its error on each head.
-    let errors: [Double]
+    package let errors: [Double]
+
+    /// Describes a candidate.
+    package init(strategy: String, cost: Double, errors: [Double]) {
+      self.strategy = strategy
+      self.cost = cost
+      self.errors = errors
+    }
   }
 
   /// For each head the place of its option.
-  let choice: [Int]
+  package let choice: [Int]
 
   /// Gives each head the cheapest option whose error on it is within the limit; of equally cheap
   /// ones the nearer to full attention. Where no option is within it, the one with the least error.
   ///
   /// - Parameter options: at least one.
-  init(heads: Int, options: [Option], limit: Double?) {
+  package init(heads: Int, options: [Option], limit: Double?) {
     choice = (0..<heads).map { head in
       let good = options.indices.filter { options[$0].errors[head] <= limit ?? .infinity }
       let cheapest = good.min {

@@ -68,16 +68,19 @@ public struct HeadErrors: Equatable, Sendable {
 }
 
 /// Squared row errors and squared reference rows of one head, and what their variance needs.
-struct SquaredErrors: Equatable, Sendable {
-  private(set) var count = 0
+package struct SquaredErrors: Equatable, Sendable {
+  package private(set) var count = 0
   private(set) var error = 0.0
   private(set) var reference = 0.0
   private var errorSquares = 0.0
   private var referenceSquares = 0.0
   private var products = 0.0
 
+  /// No rows yet.
+  package init() {}
+
   /// Adds a row: its squared error and its reference's squared norm.
-  mutating func add(error rowError: Double, reference rowReference: Double) {
+  package mutating func add(error rowError: Double, reference rowReference: Double) {
     count += 1
     error += rowError
     reference += rowReference
@@ -98,7 +101,7 @@ struct SquaredErrors: Equatable, Sendable {
   }
 
   /// The relative error over strata of `rowsPerStratum` rows each.
-  static func estimate(
+  package static func estimate(
     _ strata: [SquaredErrors], rowsPerStratum rows: Int
   ) -> HeadErrors.Estimate {
     // Strata of equal size that were sampled alike need no weights, others do.
@@ -117,7 +120,7 @@ struct SquaredErrors: Equatable, Sendable {
 
   /// The 99% quantile of Student's t, by Cornish and Fisher's expansion around the normal's 2.326
   /// (Abramowitz and Stegun 26.7.5): within 1% from 5 degrees of freedom on.
-  static func oneSided99(_ degrees: Int) -> Double {
+  package static func oneSided99(_ degrees: Int) -> Double {
     let z = 2.326_347_9
     let v = Double(max(degrees, 1))
     let g1 = (z * z * z + z) / 4

@@ -4,38 +4,44 @@
 /// rule does less harm, and a table shows the whole range, a few entries spread over each series
 /// are looked at first. There may be several goals, such as one a head: an entry can be good enough
 /// for some.
-struct SeriesSearch {
+package struct SeriesSearch {
   /// What is known of an entry that has been looked at.
-  struct Look {
+  package struct Look {
     /// The time of a run; nil where it could not be run.
-    var seconds: Double?
+    package var seconds: Double?
     /// Whether it is good enough, for each goal.
-    var meets: [Bool]
+    package var meets: [Bool]
+
+    /// What a look showed.
+    package init(seconds: Double?, meets: [Bool]) {
+      self.seconds = seconds
+      self.meets = meets
+    }
   }
 
   /// Places in the list of series and in the series.
-  struct Place: Hashable {
-    let series: Int
-    let index: Int
+  package struct Place: Hashable {
+    package let series: Int
+    package let index: Int
   }
 
   /// Times of a few runs that differ by less than this factor may be equal.
-  static let tolerance = 1.05
+  package static let tolerance = 1.05
   /// Looks at a series before any halving.
-  static let spread = 5
+  package static let spread = 5
 
   private let counts: [Int]
   private let goals: Int
-  private(set) var looks: [Place: Look] = [:]
+  package private(set) var looks: [Place: Look] = [:]
 
   /// A search through series of so many entries each.
-  init(counts: [Int], goals: Int) {
+  package init(counts: [Int], goals: Int) {
     self.counts = counts
     self.goals = goals
   }
 
   /// The entries to look at first: first, last and some evenly between.
-  var first: [Place] {
+  package var first: [Place] {
     counts.enumerated().flatMap { series, count in
       guard count > 0 else { return [Place]() }
       let step = max(1, (count - 1 + Self.spread - 2) / (Self.spread - 1))
@@ -45,11 +51,11 @@ struct SeriesSearch {
   }
 
   /// Notes what a look showed.
-  mutating func note(_ look: Look, at place: Place) { looks[place] = look }
+  package mutating func note(_ look: Look, at place: Place) { looks[place] = look }
 
   /// The entries to look at next: in the middle between the dearest that is not good enough and the
   /// cheapest that is, for every series and goal where that may pay. Empty when the search is over.
-  var next: [Place] {
+  package var next: [Place] {
     var places: Set<Place> = []
     for goal in 0..<goals {
       let best = looks.values.lazy.filter { $0.meets[goal] }.compactMap(\.seconds).min()
