@@ -12,11 +12,13 @@ enum RunChoice {
   /// - Throws: `UsageError` naming the option that contradicts, `HeadPlanError` for tensors that do
   ///   not fit.
   func resolved(
-    for shape: AttentionShape, _ mask: MaskOptions
+    for shape: AttentionShape, _ mask: MaskOptions, _ logits: LogitOptions
   ) throws -> (any AttentionStrategy, AttentionProblem) {
     switch self {
     case .strategy(let strategy):
-      return (strategy, try mask.problem(shape))
+      let problem = try mask.problem(
+        shape, keyLengths: logits.lengths(), softcap: logits.softcap, sinkLogits: logits.logits())
+      return (strategy, problem)
     case .plan(let plan, let path):
       try plan.check(fits: shape, path: path)
       let mix = try plan.mix(path: path)
@@ -29,6 +31,11 @@ enum RunChoice {
       if let scale = mask.scale, scale != plan.problem.scale {
         throw contradiction("--scale \(scale)", "the scale \(plan.problem.scale)")
       }
+      if logits.softcap != nil { throw contradiction("--softcap", "scores without a softcap") }
+      if try logits.logits() != nil {
+        throw contradiction("--sink-logits", "a softmax without sink logits")
+      }
+      if try logits.lengths() != nil { throw contradiction("--kv-lengths", "keys without padding") }
       if mask.align != nil || mask.queryOffset != nil {
         let asked = try mask.problem(shape).geometry(batch: 0).offset
         if asked != plan.problem.queryOffset {

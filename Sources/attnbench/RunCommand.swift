@@ -42,6 +42,7 @@ struct RunCommand: ParsableCommand {
   var lse: String?
 
   @OptionGroup var mask: MaskOptions
+  @OptionGroup var logits: LogitOptions
 
   @Option(help: "Order of the axes of all tensors: bhnd or bnhd.")
   var layout = TensorLayout.bhnd
@@ -56,7 +57,7 @@ struct RunCommand: ParsableCommand {
     let choice = try choice()
     try checkOutputs()
     let file = try readInputs()
-    let (strategy, problem) = try choice.resolved(for: file.shape, mask)
+    let (strategy, problem) = try choice.resolved(for: file.shape, mask, logits)
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
     blas.announce()

@@ -89,6 +89,29 @@ import Testing
     #expect(bits.allSatisfy { $0 == bits[0] })
   }
 
+  /// What belongs to single heads or to the whole batch goes to the right part.
+  @Test func sinksCapsAndLengthsReachTheParts() throws {
+    let problem = try AttentionProblem(
+      AttentionShape(batch: 2, heads: 6, kvHeads: 3, queryLength: 40, headDim: 16),
+      keyLengths: [40, 23], softcap: 5, sinkLogits: [0, 1, 2, -1, -.infinity, 3])
+    let inputs = TestInputs(problem, seed: 4)
+    let places = [0, 1, 1, 0, 2, 1]
+    let outputs = TestOutputs(problem)
+    try Self.mix(places).plan(for: problem, on: Teams.of(2)).run(outputs.operands(inputs))
+    for place in Set(places) {
+      let own = try Self.alone(place, problem, inputs)
+      for head in places.indices where places[head] == place {
+        for batch in 0..<2 {
+          for row in 0..<40 {
+            #expect(
+              own.output[batch, head, row].elementsEqual(outputs.output[batch, head, row]),
+              "\(Self.texts[place]), batch \(batch), head \(head), row \(row)")
+          }
+        }
+      }
+    }
+  }
+
   @Test func theOracleIsEachHeadsOwn() throws {
     let problem = try AttentionProblem(
       AttentionShape(heads: 4, kvHeads: 2, queryLength: 30, headDim: 8), causal: true)

@@ -54,7 +54,9 @@ struct HeadSlice: Hashable, Sendable {
       AttentionShape(
         batch: shape.batch, heads: heads, kvHeads: kvHeads, queryLength: shape.queryLength,
         keyLength: shape.keyLength, headDim: shape.headDim, valueDim: shape.valueDim),
-      scale: whole.scale, causal: whole.causal, offset: whole.offset)
+      scale: whole.scale, causal: whole.causal, offset: whole.offset,
+      keyLengths: whole.keyLengths, softcap: whole.softcap,
+      sinkLogits: whole.sinkLogits.map { logits in queryHeads.map { logits[$0] } })
   }
 
   /// The slice's part of the whole problem's tensors.

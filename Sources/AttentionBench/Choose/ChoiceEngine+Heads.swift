@@ -53,7 +53,9 @@ extension ChoiceEngine {
       AttentionShape(
         batch: shape.batch, heads: 1, queryLength: shape.queryLength, keyLength: shape.keyLength,
         headDim: shape.headDim, valueDim: shape.valueDim),
-      scale: whole.scale, causal: whole.causal, offset: whole.offset)
+      scale: whole.scale, causal: whole.causal, offset: whole.offset,
+      keyLengths: whole.keyLengths, softcap: whole.softcap,
+      sinkLogits: whole.sinkLogits.map { Array($0.prefix(1)) })
     let alone = cells.map {
       SweepCell(
         problem: problem, n: $0.n, strategy: $0.strategy, placement: $0.placement, curve: 0)
