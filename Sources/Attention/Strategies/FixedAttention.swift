@@ -47,7 +47,7 @@ public struct FixedAttention: PatternStrategy {
     let keys = problem.shape.keyLength
     let least = StridedAttention.defaultStride(keys)
     let blocks =
-      density == .search ? [1, 4].map { least * $0 } : [1, 2, 4, 8, 16].map { least * $0 / 2 }
+      density == .search ? [1, 2, 4].map { least * $0 } : [1, 2, 4, 8, 16].map { least * $0 / 2 }
     return blocks.filter { $0 >= 1 && $0 <= keys }.map { block in
       density.sizes(from: 1, through: max(1, block / 2)).map { "\(name)(\(block), \($0))" }
     }

@@ -68,7 +68,7 @@ public struct WindowAttention: PatternStrategy {
     let keys = problem.shape.keyLength
     let widths = density.sizes(
       from: min(16, keys), through: problem.causal ? keys : keys + keys / 2)
-    let sinks = density == .search ? [0, 4, 64] : [0, 1, 4, 16, 64, 256]
+    let sinks = density == .search ? [0, 1, 4, 16, 64] : [0, 1, 2, 4, 8, 16, 64, 256]
     return sinks.filter { $0 < keys }.map { sinks in
       widths.map { sinks == 0 ? "\(name)(\($0))" : "\(name)(\($0), sinks: \(sinks))" }
     }
