@@ -48,7 +48,9 @@ struct Check {
     let brute = engine(
       try self.executor(),
       series: try series(.exhaustive)
-        + choices.compactMap { try $0.result.choice.map { [try StrategyRegistry.standard.strategy($0)] } },
+        + choices.compactMap {
+          try $0.result.choice.map { [try StrategyRegistry.standard.strategy($0)] }
+        },
       limit: nil, rows: .perHead(freshRows), seed: seed &+ 1000)
     let surveyed = try brute.survey().filter { $0.seconds != nil }
     return try choices.compactMap { limit, result in

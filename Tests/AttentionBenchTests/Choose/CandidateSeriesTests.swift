@@ -49,15 +49,15 @@ import Testing
 
   @Test func exhaustiveHoldsMoreThanASearch() throws {
     let (search, all) = try (specs(4096), specs(4096, .exhaustive))
-    #expect(all.flatMap { $0 }.count > 2 * search.flatMap { $0 }.count)
+    #expect(all.flatMap { $0 }.count * 2 > 3 * search.flatMap { $0 }.count)
     #expect(Set(all.flatMap { $0 }).contains("window(512, sinks: 256)"))
   }
 
   @Test func sizesRiseByTheSameFactor() {
     #expect(
-      SearchDensity.search.sizes(from: 16, through: 64) == [16, 19, 23, 27, 32, 38, 45, 54, 64])
+      SearchDensity.search.sizes(from: 16, through: 32) == [16, 17, 19, 21, 23, 25, 27, 29, 32])
     #expect(SearchDensity.search.sizes(from: 1, through: 4) == [1, 2, 3, 4])
     #expect(SearchDensity.search.sizes(from: 5, through: 4).isEmpty)
-    #expect(SearchDensity.exhaustive.sizes(from: 16, through: 32).count == 9)
+    #expect(SearchDensity.exhaustive.sizes(from: 16, through: 32).count == 13)
   }
 }

@@ -67,9 +67,9 @@ import Testing
     var choice = choice(heads: 3)
     choice.requirements = Requirements(maximumError: 0.1, holdsForEachHead: true)
     // 16 / w <= 0.1 asks for 160; over all heads together fewer keys would do.
-    #expect(try choice.engine().run()?.choice == "window(181)")
+    #expect(try choice.engine().run()?.choice == "window(166)")
     choice.requirements.holdsForEachHead = false
-    #expect(try choice.engine().run()?.choice == "window(108)")
+    #expect(try choice.engine().run()?.choice == "window(99)")
   }
 
   @Test func aStoppedChoiceIsNone() throws {
@@ -85,12 +85,12 @@ import Testing
     let result = try #require(try choice.engine().runPerHead())
     // At least 10, 40, 160 and 640 keys.
     #expect(
-      result.heads.map(\.strategy) == ["window(16)", "window(45)", "window(181)", "window(724)"])
+      result.heads.map(\.strategy) == ["window(16)", "window(41)", "window(166)", "window(664)"])
     #expect(result.heads.allSatisfy { $0.isAdmissible && $0.relativeError <= 0.1 })
-    #expect(result.single.choice == "window(724)")
+    #expect(result.single.choice == "window(664)")
     #expect(result.plan == result.heads.map(\.strategy))
     #expect(result.usesMix && result.misses.isEmpty)
-    let expected = 4 * 824.0 / (116 + 145 + 281 + 824)
+    let expected = 4 * 764.0 / (116 + 141 + 266 + 764)
     #expect(abs((result.speedup ?? 0) - expected) < 1e-6)
     #expect(abs(result.heads.reduce(0) { $0 + $1.timeShare } - 1) < 1e-9)
     #expect(result.mix.operatorClass == "restricted")
@@ -105,7 +105,7 @@ import Testing
     }
     let result = try #require(try choice.engine().runPerHead())
     #expect(!result.usesMix)
-    #expect(result.plan == ["window(45)", "window(45)"])
+    #expect(result.plan == ["window(41)", "window(41)"])
   }
 
   @Test func aHeadThatNothingServesGetsTheNearestAndSaysSo() throws {
