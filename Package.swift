@@ -77,7 +77,7 @@ let package = Package(
     .testTarget(
       name: "AttentionBenchTests",
       dependencies: [
-        "AttentionBench", "AttentionTestSupport",
+        "AttentionBench", "AttentionTestSupport", "TensorFiles",
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .testTarget(name: "CommandTests", dependencies: ["TensorFiles", "AttentionTestSupport"]),

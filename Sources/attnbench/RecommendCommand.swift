@@ -51,6 +51,9 @@ struct RecommendCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Seed of the inputs and of the checked rows.")
   var seed: UInt64 = 1
 
+  @Flag(help: "Report the share of needles found too (see attnbench retrieve).")
+  var retrieval = false
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -74,7 +77,9 @@ struct RecommendCommand: ParsableCommand {
       seed: seed
     ) { _ in problem }
     let limits = try limits()
+    if retrieval { try RetrievalTask.check(problem) }
     blasOptions.announce()
+    let start = ContinuousClock.now
 
     let executor = try AttentionExecutor(
       placements: [placement], inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
@@ -93,7 +98,11 @@ struct RecommendCommand: ParsableCommand {
     let outcome = try engine.run()
     printer.finish()
     if outcome.wasInterrupted { throw CommandExit.interrupted }
-    try report(Recommendation(store.rows, requirements: requirements), problem, placement)
+    let figures = try qualityFigures(
+      of: store.rows, plan, inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
+      limits: limits, since: start, topology: topology, stop: stop)
+    let result = Recommendation(store.rows, requirements: requirements).adding(figures)
+    try report(result, problem, placement)
   }
 
   private func requirements() throws -> Requirements {
@@ -174,6 +183,7 @@ extension RecommendCommand {
           title: "time", value: $0.seconds.map { TimeSpan.rounded(seconds: $0) } ?? "",
           align: .right),
         Column(title: "error", value: CellText.error($0.relativeError), align: .right),
+      ] + qualityColumns($0) + [
         Column(title: "memory", value: CellText.bytes($0.memoryBytes), align: .right),
         Column(title: "% of peak", value: CellText.decimal($0.percentOfPeak), align: .right),
         Column(
@@ -187,6 +197,7 @@ extension RecommendCommand {
     try Terminal.print(
       "error: relative L2 distance from full softmax attention on \(rows) sampled rows; "
         + "memory: tensors and workspace; *: no candidate is both faster and nearer")
+    try printQualityLegend(result)
     for candidate in result.candidates where candidate.seconds == nil {
       try Terminal.print(
         "\(candidate.strategy) \(candidate.status.rawValue): \(candidate.reason)")
