@@ -39,6 +39,7 @@ struct RunCommand: ParsableCommand {
   var lse: String?
 
   @OptionGroup var mask: MaskOptions
+  @OptionGroup var logits: LogitOptions
 
   @Option(help: "Order of the axes of all tensors: bhnd or bnhd.")
   var layout = TensorLayout.bhnd
@@ -53,7 +54,9 @@ struct RunCommand: ParsableCommand {
     let strategy = try StrategyOptions.strategy(self.strategy)
     try checkOutputs()
     let file = try readInputs()
-    let problem = try mask.problem(file.shape)
+    let problem = try mask.problem(
+      file.shape, keyLengths: logits.lengths(), softcap: logits.softcap,
+      sinkLogits: logits.logits())
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
     blas.announce()

@@ -30,11 +30,14 @@ public struct NaiveSoftmax: Sendable {
       let k = inputs.key[batch, kvHead, key]
       var score: Float = 0
       for t in 0..<shape.headDim { score += q[t] * k[t] }
-      return score * problem.scale
+      score *= problem.scale
+      return problem.softcap.map { $0 * Float.tanh(score / $0) } ?? score
     }
-    let maximum = weights.reduce(-Float.infinity) { $1 > $0 ? $1 : $0 }
+    var maximum = weights.reduce(-Float.infinity) { $1 > $0 ? $1 : $0 }
     if maximum == -.infinity, !weights.contains(where: \.isNaN) { return (output, -.infinity) }
-    var sum: Float = 0
+    let sink = problem.sinkLogits.map { $0[head] } ?? -.infinity
+    maximum = max(maximum, sink)
+    var sum = Float.exp(sink - maximum)
     for index in weights.indices {
       weights[index] = Float.exp(weights[index] - maximum)
       sum += weights[index]

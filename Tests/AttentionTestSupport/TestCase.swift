@@ -50,12 +50,15 @@ public struct TestCase: Sendable, CustomStringConvertible {
       case 3: .perBatch(batch == 2 ? [keyLength / 3, -queryLength / 2] : [keyLength / 2])
       default: .bottomRight
       }
+    let keyLengths =
+      number % 13 == 6 ? (0..<batch).map { _ in generator.pick(0...keyLength) } : nil
     self.number = number
     problem = try AttentionProblem(
       AttentionShape(
         batch: batch, heads: heads, kvHeads: kvHeads, queryLength: queryLength,
         keyLength: keyLength, headDim: headDim, valueDim: valueDim),
-      scale: number % 7 == 2 ? 0.3 : nil, causal: number % 11 % 2 == 0, offset: offset)
+      scale: number % 7 == 2 ? 0.3 : nil, causal: number % 11 % 2 == 0, offset: offset,
+      keyLengths: keyLengths)
     fill = TestFill.allCases[(number / 2) % TestFill.allCases.count]
     inputLayout = TestLayout.allCases[number % 4]
     outputLayout = TestLayout.allCases[(number / 4) % 4]
@@ -84,7 +87,8 @@ public struct TestCase: Sendable, CustomStringConvertible {
     let shape = problem.shape
     return "case \(number): b \(shape.batch), heads \(shape.heads) on \(shape.kvHeads), "
       + "n \(shape.queryLength) on \(shape.keyLength), d \(shape.headDim), dV \(shape.valueDim), "
-      + (problem.causal ? "causal, " : "") + "\(problem.offset), \(fill.rawValue), "
+      + (problem.causal ? "causal, " : "") + "\(problem.offset), "
+      + (problem.keyLengths.map { "key lengths \($0), " } ?? "") + "\(fill.rawValue), "
       + "\(inputLayout.rawValue) to \(outputLayout.rawValue), \(threads) threads"
   }
 }

@@ -31,7 +31,7 @@ import Testing
       let truth = oracleRows(SoftmaxOracle(full: test.problem), inputs)
       let naive = NaiveSoftmax(test.problem) { DensePattern($0) }.deviation(from: truth, inputs)
       ErrorGate.check(
-        outputs.deviation(from: truth), naive: naive, truth: truth, test.problem,
+        outputs.deviation(from: truth), naive: naive, logits: truth, test.problem,
         test.description)
     }
   }

@@ -8,7 +8,8 @@ import Testing
 /// floor for inputs on which that one happens to be lucky. With S the largest |LSE|, which is about
 /// the largest logit, the floor is 5e-7 + 2^-25 S (2 + sqrt(d)): a few roundings of a sum of values
 /// of size 1 to 5, and the roundings of a logit, d of them a random walk, each of which moves its
-/// weight by up to 2^-24 S. Both implementations round that often; who is luckier is chance.
+/// weight by up to 2^-24 S. Both implementations round that often; who is luckier is chance. Under
+/// a softcap S is that of the logits before it, whose roundings it passes on where they are small.
 ///
 /// Linear attention has no naive counterpart; its weights are positive, so that its output is a
 /// weighted mean of values: 5e-6 allows eighty roundings of values of size 1.
@@ -28,19 +29,25 @@ enum ErrorGate {
     if specimen.isSoftmax {
       let naive = NaiveSoftmax(problem) { specimen.strategy.pattern(for: $0) }
         .deviation(from: truth, inputs)
-      check(error, naive: naive, truth: truth, problem, comment, sourceLocation: sourceLocation)
+      let uncapped = try? AttentionProblem(
+        problem.shape, scale: problem.scale, causal: problem.causal, offset: problem.offset,
+        keyLengths: problem.keyLengths)
+      let logits =
+        uncapped.flatMap { problem.softcap == nil ? nil : specimen.strategy.oracle(for: $0) }
+        .map { oracleRows($0, inputs) } ?? truth
+      check(error, naive: naive, logits: logits, problem, comment, sourceLocation: sourceLocation)
     } else {
       #expect(error.maximum <= linear, "\(comment): \(error)", sourceLocation: sourceLocation)
       #expect(error.logSumExp <= linear, "\(comment): \(error)", sourceLocation: sourceLocation)
     }
   }
 
-  /// The gate of the softmax classes.
+  /// The gate of the softmax classes; `logits` are rows whose LSE tells their size.
   static func check(
-    _ error: Deviation, naive: Deviation, truth: [OracleRow], _ problem: AttentionProblem,
+    _ error: Deviation, naive: Deviation, logits: [OracleRow], _ problem: AttentionProblem,
     _ comment: String, sourceLocation: SourceLocation = #_sourceLocation
   ) {
-    let logit = truth.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
+    let logit = logits.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
     let allowance =
       floor + 0x1p-25 * logit * (2 + Double(problem.shape.headDim).squareRoot())
     #expect(

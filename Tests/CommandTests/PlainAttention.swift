@@ -14,6 +14,11 @@ struct PlainAttention {
   var scale: Double?
   /// The weight of a pair before normalisation, from its scaled score or its feature product.
   var isLinear = false
+  /// Keys in use, a batch entry each.
+  var keyLengths: [Int]?
+  var softcap: Double?
+  /// A query head each.
+  var sinks: [Double]?
 
   init(_ tensors: TestTensors) {
     func four(_ shape: [Int]) -> [Int] { shape.count == 3 ? [1] + shape : shape }
@@ -38,18 +43,21 @@ struct PlainAttention {
         let qRow = ((batch * h + head) * n + i) * d
         var row = [Double](repeating: 0, count: dV)
         var sum = 0.0
-        for j in 0..<nKV where sees(i + offset, j) {
+        for j in 0..<(keyLengths?[batch] ?? nKV) where sees(i + offset, j) {
           let kRow = (kvHead * nKV + j) * d
           var product = 0.0
           for t in 0..<d {
             product +=
               isLinear ? feature(q[qRow + t]) * feature(k[kRow + t]) : q[qRow + t] * k[kRow + t]
           }
+          var score = product * (scale ?? 1 / Double(d).squareRoot())
+          if let softcap { score = softcap * tanh(score / softcap) }
           // Scores of these tensors are small: no maximum needs to be taken out.
-          let weight = isLinear ? product : exp(product * (scale ?? 1 / Double(d).squareRoot()))
+          let weight = isLinear ? product : exp(score)
           sum += weight
           for c in 0..<dV { row[c] += weight * v[(kvHead * nKV + j) * dV + c] }
         }
+        if let sinks, sum > 0 { sum += exp(sinks[head]) }
         let denominator = isLinear ? sum + 1e-6 : sum
         output += row.map { sum == 0 ? 0 : $0 / denominator }
         logSumExp.append(log(sum))

@@ -14,6 +14,9 @@ struct RunCommandTests {
     var offset = 0
     var scale: Double?
     var isLinear = false
+    var keyLengths: [Int]?
+    var softcap: Double?
+    var sinks: [Double]?
     var sees: @Sendable (Int, Int) -> Bool = { _, _ in true }
 
     var testDescription: String { name }
@@ -56,6 +59,15 @@ struct RunCommandTests {
       name: "batch of two", query: [2, 3, 7, 4], key: [2, 3, 7, 4], value: [2, 3, 7, 2],
       arguments: ["--strategy", "flash"]),
     Case(
+      name: "padded keys", query: [2, 2, 7, 4], key: [2, 2, 9, 4], value: [2, 2, 9, 3],
+      arguments: ["--strategy", "flash", "--kv-lengths", "9,4"], keyLengths: [9, 4]),
+    Case(
+      name: "softcap", arguments: ["--strategy", "exact", "--softcap", "0.7"], softcap: 0.7),
+    Case(
+      name: "sink logits",
+      arguments: ["--strategy", "window(3)", "--causal", "--sink-logits", "-1,2"],
+      sinks: [-1, 2], sees: { position, key in key <= position && key > position - 3 }),
+    Case(
       name: "one of everything", query: [1, 1, 1], key: [1, 1, 1], value: [1, 1, 1],
       arguments: ["--strategy", "flash"]),
   ]
@@ -78,6 +90,9 @@ struct RunCommandTests {
     formula.offset = problem.offset
     formula.scale = problem.scale
     formula.isLinear = problem.isLinear
+    formula.keyLengths = problem.keyLengths
+    formula.softcap = problem.softcap
+    formula.sinks = problem.sinks
     let expected = formula.compute()
     let output = try NpyFile.read(directory.path("o.npy"))
     let lse = try NpyFile.read(directory.path("lse.npy"))
@@ -218,5 +233,27 @@ struct RunCommandTests {
     {
       #expect(abs(Double(value) - reference) <= 2 * tolerance * max(abs(reference), 0.01))
     }
+  }
+
+  @Test(
+    "options that fit no tensor are refused by name",
+    arguments: [
+      (["--kv-lengths", "9"], "--kv-lengths"), (["--kv-lengths", "10,1"], "--kv-lengths 10"),
+      (["--kv-lengths", "3,x"], "'x'"), (["--softcap", "0"], "--softcap 0"),
+      (["--sink-logits", "1"], "--sink-logits"), (["--sink-logits", "q.npy"], "dimensions"),
+      (["--sink-logits", "1,nan"], "--sink-logits nan"),
+    ])
+  func badOptions(_ arguments: [String], _ named: String) throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try TestTensors(query: [2, 2, 7, 4], key: [2, 2, 9, 4], value: [2, 2, 9, 4])
+      .write(to: directory)
+    let result = try AttnbenchProcess.run(
+      [
+        "run", "--q", "q.npy", "--k", "k.npy", "--v", "v.npy", "-o", "o.npy", "--strategy",
+        "flash",
+      ] + arguments, in: directory.root)
+    #expect(result.code == 64)
+    #expect(result.error.contains(named), "\(result.error)")
   }
 }

@@ -51,7 +51,7 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
   k->pack(rows, live, d, 1.5f, packed);
   memset(output, 0, sizeof output);
   const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
-  const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors};
+  const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors, 0};
   const attn_piece pieces[2] = {{0, count / 2, 0, vectors, masked},
                                 {count / 2, count - count / 2, 0, vectors, masked}};
   const attn_block block = {key_rows, value_rows, pieces, 2, 0, lower, upper, NULL};

@@ -43,7 +43,7 @@ final class AheadList: @unchecked Sendable {
   /// Adds the lines of `floats` floats.
   func add(_ first: UnsafePointer<Float>, floats: Int) {
     if count == capacity { return }
-    let lineFloats = 16
+    let lineFloats = Int(ATTN_LINE_FLOATS)
     lines[count] = attn_lines(
       first: first, count: Int32((floats + lineFloats - 1) / lineFloats))
     count += 1

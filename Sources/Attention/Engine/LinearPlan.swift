@@ -80,7 +80,7 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
             before: panels.upperBound, geometry: geometry)
       }
       let first = segment * Layout.segmentKeys
-      return first..<min(first + Layout.segmentKeys, geometry.keyLength)
+      return (first..<first + Layout.segmentKeys).clamped(to: 0..<geometry.keyLength)
     }
 
     var workspaceBytes: Int {
@@ -97,7 +97,7 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
       var keys = 0
       for batch in 0..<shape.batch {
         let geometry = problem.geometry(batch: batch)
-        keys += problem.causal ? keyEnd(before: panels, geometry: geometry) : shape.keyLength
+        keys += problem.causal ? keyEnd(before: panels, geometry: geometry) : geometry.keyLength
         if problem.causal { pairs += chunkPairs(geometry) * shape.kvHeads }
       }
       return WorkEstimate(

@@ -246,7 +246,7 @@ final class LinearScratch: @unchecked Sendable {
       var panel = attn_panel(
         queries: queries, weights: weights, output: output, maxima: factors, sums: normalisers,
         head_dim: Int32(layout.headDim), value_dim: Int32(layout.valueDim),
-        vectors: Int32(vectors))
+        vectors: Int32(vectors), softcap: 0)
       var block = attn_block(
         keys: featureRows, values: valueRows, pieces: pieces,
         piece_count: Int32(

@@ -105,13 +105,19 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     }
     for row in rows {
       let scores = block + (row - rows.lowerBound) * shape.keyLength
+      let count = Int64(visible(row))
+      var scale = problem.scale * Float.log2e
+      if let softcap = problem.softcap {
+        functions.pointee.softcap_row(scores, count, scale, softcap * Float.log2e)
+        scale = 1
+      }
       var maximum = -Float.infinity
-      let sum = functions.pointee.softmax_row(
-        scores, Int64(visible(row)), problem.scale * Float.log2e, &maximum)
+      let sum = functions.pointee.softmax_row(scores, count, scale, &maximum)
       scores.advanced(by: visible(row)).update(repeating: 0, count: columns - visible(row))
-      factors[row - rows.lowerBound] = sum == 0 ? 0 : 1 / sum
-      operands.logSumExp?.row(batch, head, row)[0] =
-        (maximum + Float.log2(sum)) * Float.ln2
+      var state = SoftmaxState(maximum: maximum, sum: sum)
+      if let sinks = problem.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
+      factors[row - rows.lowerBound] = state.factor
+      operands.logSumExp?.row(batch, head, row)[0] = state.logSumExp * Float.ln2
     }
     multiplyValues(operands, rows: rows, columns: columns, visible: visible)
     for row in rows {

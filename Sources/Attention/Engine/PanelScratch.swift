@@ -5,6 +5,8 @@ import CAttentionKernels
 final class PanelScratch: @unchecked Sendable {
   private let lanes: Int
   private let headDim: Int
+  /// The bound of the scores in log2 units; 0 for none.
+  private let softcap: Float
   private let valueDim: Int
   private let boundsSize: Int
   private let panels: Int
@@ -51,8 +53,10 @@ final class PanelScratch: @unchecked Sendable {
   }
 
   init(
-    shape: AttentionShape, kernels: KernelTable, panels: Int, sequences: Int
+    _ problem: AttentionProblem, kernels: KernelTable, panels: Int, sequences: Int
   ) throws(AttentionError) {
+    let shape = problem.shape
+    softcap = (problem.softcap ?? 0) * Float.log2e
     lanes = kernels.panelLanes
     headDim = shape.headDim
     valueDim = shape.valueDim
@@ -120,7 +124,7 @@ final class PanelScratch: @unchecked Sendable {
     attn_panel(
       queries: queries(panel), weights: weights, output: output(panel), maxima: maxima(panel),
       sums: sums(panel), head_dim: Int32(headDim), value_dim: Int32(valueDim),
-      vectors: Int32(vectors))
+      vectors: Int32(vectors), softcap: softcap)
   }
 
   /// What the panel's rows see of a sequence.

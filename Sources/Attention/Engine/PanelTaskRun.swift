@@ -238,6 +238,10 @@ struct PanelTaskRun {
         let earlier = plan.partialLSE.base[plan.lseIndex(task.batch, head, row)]
         kept[lane] = state.merge(logSumExp: earlier)
       }
+      if last, let sinks = plan.problem.sinkLogits {
+        let share = state.add(sink: sinks[head] * Float.log2e)
+        kept[lane] *= share
+      }
       factors[lane] = state.factor
       if !keepsLSE { return }
       if !last {

@@ -103,7 +103,7 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     for _ in 0..<team.threadCount {
       scratch.append(
         try PanelScratch(
-          shape: problem.shape, kernels: kernels, panels: blocks.panels,
+          problem, kernels: kernels, panels: blocks.panels,
           sequences: layout.sequences))
     }
     self.scratch = scratch

@@ -35,4 +35,18 @@ struct SoftmaxState {
     factor = own / sum
     return kept / sum
   }
+
+  /// Takes in a logit that has no value.
+  ///
+  /// - Returns: the share that everything before it keeps; 1 in a row that saw nothing, which it
+  ///   leaves alone.
+  mutating func add(sink: Float) -> Float {
+    if sum == 0 || sink == -.infinity { return 1 }
+    let reference = max(sink, maximum)
+    let before = sum * Float.exp2(maximum - reference)
+    maximum = reference
+    sum = before + Float.exp2(sink - reference)
+    factor *= before / sum
+    return before / sum
+  }
 }

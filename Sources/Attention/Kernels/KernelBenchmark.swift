@@ -205,7 +205,7 @@ private final class PanelOperands {
     var panel = attn_panel(
       queries: queries.base, weights: weights.base, output: output.base, maxima: maxima.base,
       sums: sums.base, head_dim: Int32(headDim), value_dim: Int32(headDim),
-      vectors: Int32(vectors))
+      vectors: Int32(vectors), softcap: 0)
     pieces.withUnsafeBufferPointer { pieces in
       guard let first = pieces.baseAddress else { return }
       var block = attn_block(

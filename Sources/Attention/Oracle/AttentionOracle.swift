@@ -24,7 +24,8 @@ public protocol AttentionOracle: Sendable {
   ) -> OracleRow
 }
 
-/// softmax(scale q K^T) V over the keys a pattern includes, two-pass, in fp64.
+/// softmax(softcap(scale q K^T)) V over the keys a pattern includes, with a sink logit where there
+/// is one, two-pass, in fp64.
 public struct SoftmaxOracle: AttentionOracle {
   private let problem: AttentionProblem
   private let patterns: [any KeyPattern]
@@ -52,7 +53,10 @@ public struct SoftmaxOracle: AttentionOracle {
     var maximum = -Double.infinity
     for j in pattern.geometry.visible(from: position)
     where pattern.includes(position: position, key: j) {
-      let score = Double(problem.scale) * dot(q, key.row(batch, kvHead, j), shape.headDim)
+      var score = Double(problem.scale) * dot(q, key.row(batch, kvHead, j), shape.headDim)
+      if let softcap = problem.softcap.map(Double.init) {
+        score = softcap * Double.tanh(score / softcap)
+      }
       scores.append((j, score))
       maximum = max(maximum, score)
     }
@@ -61,7 +65,9 @@ public struct SoftmaxOracle: AttentionOracle {
     if maximum == -.infinity, !scores.contains(where: { $0.score.isNaN }) {
       return OracleRow(output: output, logSumExp: -.infinity)
     }
-    var sum = 0.0
+    let sink = problem.sinkLogits.map { Double($0[head]) } ?? -.infinity
+    maximum = max(maximum, sink)
+    var sum = Double.exp(sink - maximum)
     for (j, score) in scores {
       let weight = Double.exp(score - maximum)
       sum += weight

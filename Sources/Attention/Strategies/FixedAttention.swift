@@ -50,7 +50,7 @@ public struct FixedAttention: PatternStrategy {
   }
 
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
-    let resolved = resolved(geometry.keyLength)
+    let resolved = resolved(geometry.keyCapacity)
     return FixedPattern(geometry: geometry, block: resolved.block, columns: resolved.columns)
   }
 }

@@ -36,16 +36,33 @@ public struct LinearAttention: AttentionStrategy {
   public func work(
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
-    LinearPlan.Layout(problem, threads: threads, kernels: .active).work
+    try refuseSoftmaxOptions(of: problem)
+    return LinearPlan.Layout(problem, threads: threads, kernels: .active).work
   }
 
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try LinearPlan(problem, team: team, kernels: .active)
+    try refuseSoftmaxOptions(of: problem)
+    return try LinearPlan(problem, team: team, kernels: .active)
   }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
     LinearOracle(problem)
+  }
+
+  /// Softcap and sink logits act on the logits of a softmax, of which there are none here.
+  private func refuseSoftmaxOptions(of problem: AttentionProblem) throws(AttentionError) {
+    let advice =
+      "linear attention has no logits for it to act on; leave it out or use a softmax "
+      + "strategy such as flash"
+    if let softcap = problem.softcap {
+      throw AttentionError(
+        .invalidArgument, argument: "softcap", value: softcap, advice: advice)
+    }
+    if let sinks = problem.sinkLogits {
+      throw AttentionError(
+        .invalidArgument, argument: "sinkLogits", value: "\(sinks.count) values", advice: advice)
+    }
   }
 }

@@ -46,7 +46,7 @@ public struct StridedAttention: PatternStrategy {
 
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     StridedPattern(
-      geometry: geometry, stride: stride ?? StridedAttention.defaultStride(geometry.keyLength))
+      geometry: geometry, stride: stride ?? StridedAttention.defaultStride(geometry.keyCapacity))
   }
 }
 

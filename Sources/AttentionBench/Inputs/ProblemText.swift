@@ -20,6 +20,11 @@ extension AttentionProblem {
     case .fixed(let offset): parts.append(Self.signed(offset))
     case .perBatch(let offsets): parts.append(offsets.map(Self.signed).joined(separator: ","))
     }
+    if let keyLengths {
+      parts.append("kv-lengths " + keyLengths.map(String.init).joined(separator: ","))
+    }
+    if let softcap { parts.append("softcap \(softcap)") }
+    if sinkLogits != nil { parts.append("sink logits") }
     return parts.joined(separator: " ")
   }
 

@@ -63,9 +63,14 @@ extension VerificationProblem {
         .bottomRight, .topLeft, .fixed(pick([-40, -3, 5, 60])),
         .perBatch((0..<shape.batch).map { _ in pick([-2, 0, 9]) }),
       ]
+      // Every fifth with padding after the keys.
+      let keyLengths = (0..<shape.batch).map { _ in
+        Int.random(in: 0...shape.keyLength, using: &generator)
+      }
       let problem = try AttentionProblem(
         shape, causal: index / 2 % 2 == 1,
-        offset: offsets.randomElement(using: &generator) ?? .bottomRight)
+        offset: offsets.randomElement(using: &generator) ?? .bottomRight,
+        keyLengths: index % 5 == 4 ? keyLengths : nil)
       problems.append(
         VerificationProblem(problem, source: .random(seed: generator.next()), name: "random"))
     }

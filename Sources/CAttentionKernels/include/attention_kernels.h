@@ -13,6 +13,8 @@
 
 /// Keys of a block at most: the size of the weights buffer, in rows.
 #define ATTN_BLOCK_KEYS 128
+/// Floats in a cache line, for asking ahead.
+#define ATTN_LINE_FLOATS 16
 /// Pieces of a block at most.
 #define ATTN_BLOCK_PIECES 16
 
@@ -50,6 +52,8 @@ typedef struct attn_panel {
   int32_t value_dim;
   /// Vectors of lanes in use.
   int32_t vectors;
+  /// c: scores x become c tanh(x / c), in log2 units like them; 0 leaves them as they are.
+  float softcap;
 } attn_panel;
 
 /// Consecutive keys of a block and the neighbouring vectors of rows that see any of them. The
@@ -135,6 +139,9 @@ typedef struct attn_kernels {
   /// Returns the sum of the new x and stores the maximum, in log2 units.
   float (*_Nonnull softmax_row)(float *_Nonnull row, int64_t count, float scale,
                                 float *_Nonnull maximum);
+
+  /// x = cap * tanh(x * scale / cap).
+  void (*_Nonnull softcap_row)(float *_Nonnull row, int64_t count, float scale, float cap);
 
   /// row *= factor.
   void (*_Nonnull scale_row)(float *_Nonnull row, int64_t count, float factor);

@@ -13,6 +13,7 @@
 // instruction set has them.
 #include "vector.h"
 #include "exp2.h"
+#include "softcap.h"
 #include "transpose.h"
 #include "tiles.h"
 #include "values.h"
@@ -35,6 +36,7 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .dots = dots,
     .accumulate = accumulate,
     .softmax_row = softmax_row,
+    .softcap_row = softcap_row,
     .scale_row = scale_row,
     .elu_plus_one = elu_plus_one,
     .fma_rounds = fma_rounds,

@@ -62,6 +62,21 @@ ATTN_INLINE void weigh_key(const piece_state *state, int32_t t, const int vector
   }
 }
 
+/// Bounds a tile of scores.
+ATTN_INLINE void soften_tile(float cap, vf acc[2 * ATTN_TILE][ATTN_VECTORS], const int rows,
+                             const int vectors) {
+  float scores[2 * ATTN_TILE * ATTN_L];
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) store(scores + (r * vectors + v) * ATTN_W, acc[r][v]);
+  soften(scores, rows * vectors, cap);
+#pragma clang loop unroll(full)
+  for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < vectors; v++) acc[r][v] = load(scores + (r * vectors + v) * ATTN_W);
+}
+
 /// Scores of keys [done, done + rows) of the block and their weights 2^(score - reference), 0 for a
 /// key that a lane does not see.
 ///
@@ -97,6 +112,7 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
     }
   }
   for (; t < panel->head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
+  if (__builtin_expect(panel->softcap > 0, 0)) soften_tile(panel->softcap, acc, rows, vectors);
 
   vi grew = splat_int(0);
   vf peak[ATTN_VECTORS];

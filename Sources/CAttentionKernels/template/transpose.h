@@ -32,7 +32,7 @@ ATTN_INLINE void transpose(vf r[ATTN_W]) {
 ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_t columns) {
 #pragma clang loop unroll(full)
   for (int r = 0; r < count; r++)
-    for (ptrdiff_t c = 0; c < columns; c += 16) __builtin_prefetch(rows[r] + c, 0, 2);
+    for (ptrdiff_t c = 0; c < columns; c += ATTN_LINE_FLOATS) __builtin_prefetch(rows[r] + c, 0, 2);
 }
 
 static void prefetch(const float *const *rows, int32_t count, int32_t columns) {

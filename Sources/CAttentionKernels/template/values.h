@@ -40,9 +40,10 @@ ATTN_INLINE vf add_product(const weighted_values *all, const attn_piece *piece, 
   return sees(&bounds, vector, piece->first + t) ? next : acc;
 }
 
+/// Asks for the next line there is, into the second-level cache.
 ATTN_INLINE void ask_ahead(attn_ahead *ahead) {
   if (!ahead || ahead->count == 0) return;
-  __builtin_prefetch(ahead->lines->first + 16 * (ptrdiff_t)ahead->done, 0, 2);
+  __builtin_prefetch(ahead->lines->first + ATTN_LINE_FLOATS * (ptrdiff_t)ahead->done, 0, 2);
   if (++ahead->done < ahead->lines->count) return;
   ahead->done = 0;
   ahead->lines++;
@@ -50,7 +51,8 @@ ATTN_INLINE void ask_ahead(attn_ahead *ahead) {
 }
 
 /// acc[r][v] += values[t][column + r] * weights[t] of vector v, for the keys of a piece. With sums,
-/// the weights themselves are added up too, on pipes the products leave idle.
+/// the weights themselves are added up too, on pipes the products leave idle. `whole` is how many
+/// vectors the panel has.
 ATTN_INLINE void value_keys(const weighted_values *all, const attn_piece *piece,
                             ptrdiff_t column, vf acc[2 * ATTN_TILE][ATTN_VECTORS],
                             vf sum[ATTN_VECTORS], const int rows, const int sums,

@@ -54,12 +54,14 @@ struct MaskOptions: ParsableArguments {
   /// - Parameter causal: overrides the flag.
   /// - Throws: `UsageError` naming the option at fault.
   func problem(
-    _ shape: AttentionShape, causal: Bool? = nil
+    _ shape: AttentionShape, causal: Bool? = nil, keyLengths: [Int]? = nil,
+    softcap: Float? = nil, sinkLogits: [Float]? = nil
   ) throws(UsageError) -> AttentionProblem {
     let offset = try positions.offset()
     do throws(AttentionError) {
       return try AttentionProblem(
-        shape, scale: scale, causal: causal ?? self.causal, offset: offset)
+        shape, scale: scale, causal: causal ?? self.causal, offset: offset, keyLengths: keyLengths,
+        softcap: softcap, sinkLogits: sinkLogits)
     } catch {
       throw UsageError(naming: error)
     }
@@ -72,6 +74,7 @@ extension UsageError {
     "batch": "--batch", "heads": "--heads", "kvHeads": "--kv-heads", "queryLength": "--n",
     "keyLength": "--n-kv", "headDim": "--head-dim", "valueDim": "--value-dim",
     "scale": "--scale", "offset": "--query-offset",
+    "keyLengths": "--kv-lengths", "softcap": "--softcap", "sinkLogits": "--sink-logits",
   ]
 
   /// The library's error, with its argument named as the command line names it.

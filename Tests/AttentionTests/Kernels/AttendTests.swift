@@ -90,6 +90,30 @@ import Testing
     }
   }
 
+  /// Scores far beyond the bound weigh as the bound itself.
+  @Test(arguments: KernelFixture.all)
+  func softcapBoundsTheScores(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 7)
+    let lanes = kernel.lanes
+    for vectors in kernel.vectorCounts {
+      for count in kernel.counts {
+        let keys = RowTable(count: count, columns: 1) { row, _ in row % 2 == 0 ? 1000 : -1000 }
+        let values = RowTable(count: count, columns: 1) { row, _ in row % 2 == 0 ? 1 : 0 }
+        var panel = KernelPanel(lanes: lanes, headDim: 1, valueDim: 1, &generator, size: 0)
+        panel.queries = .init(repeating: 1, count: lanes)
+        panel.softcap = 1.5
+        let piece = attn_piece(
+          first: 0, count: Int32(count), first_vector: 0, vectors: Int32(vectors), masked: 0)
+        panel.meet(kernel.functions.attend, keys, values, pieces: [piece], vectors: vectors)
+        let (high, low) = (Double((count + 1) / 2), Double(count / 2))
+        let truth = high / (high + low / 8)
+        for lane in 0..<vectors * kernel.vectorLanes {
+          #expect(isClose(panel.output[lane] / panel.sums[lane], truth, within: 1e-6))
+        }
+      }
+    }
+  }
+
   /// An infinite value reaches the lanes that see its key, and no other.
   @Test(arguments: KernelFixture.all, [false, true])
   func infiniteValuesStayWithThoseWhoSeeThem(_ kernel: KernelFixture, _ linear: Bool) {

@@ -14,6 +14,7 @@ struct KernelPanel {
   var output: [Float]
   var maxima: [Float]
   var sums: [Float]
+  var softcap: Float = 0
 
   init(lanes: Int, headDim: Int, valueDim: Int, _ generator: inout TestGenerator, size: Float) {
     self.lanes = lanes
@@ -68,7 +69,7 @@ struct KernelPanel {
               var panel = attn_panel(
                 queries: q, weights: w, output: o, maxima: m, sums: s,
                 head_dim: Int32(headDim), value_dim: Int32(valueDim),
-                vectors: Int32(vectors))
+                vectors: Int32(vectors), softcap: softcap)
               body(&panel)
             }
           }

@@ -121,6 +121,22 @@ import Testing
     #expect(worst < 3e-7, "relative error \(worst)")
   }
 
+  /// From far below the bound to far above it, with both signs.
+  @Test(arguments: KernelFixture.all)
+  func softcapRowIsAScaledTanh(_ kernel: KernelFixture) {
+    let inputs = (-600...600).map { Float($0 < 0 ? -1 : 1) * Float.exp2(abs(Float($0)) / 40 - 9) }
+    var row = inputs
+    kernel.functions.softcap_row(&row, Int64(row.count), 0.5, 3)
+    for (x, found) in zip(inputs, row) {
+      let truth = 3 * Double.tanh(Double(x) * 0.5 / 3)
+      #expect(abs(Double(found) - truth) <= 3e-7 * abs(truth), "\(x)")
+    }
+    var special: [Float] = [.nan, .infinity, -.infinity, 0]
+    kernel.functions.softcap_row(&special, 4, 1, 3)
+    #expect(special[0].isNaN)
+    #expect(Array(special[1...]) == [3, -3, 0])
+  }
+
   @Test(arguments: KernelFixture.all)
   func scaleRowScales(_ kernel: KernelFixture) {
     for length in RowKernelTests.lengths {
