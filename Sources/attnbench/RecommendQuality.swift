@@ -19,7 +19,8 @@ extension RecommendCommand {
       threads: first.placement.threads, binding: first.placement.binding, topology: topology,
       bestEffort: threadOptions.bestEffortBind)
     var figures = QualityFigures(
-      first.problem, strategies: plan.cells.map(\.strategy), rows: rows, team: team,
+      first.problem, strategies: plan.cells.map(\.strategy), candidates: rows.map { Candidate($0) },
+      team: team,
       memoryLimit: ByteCount(limits.memoryBytes), stop: stop)
     let spent = (ContinuousClock.now - start) / .seconds(1)
     do {

@@ -134,7 +134,9 @@ struct ReportCommandTests {
     let version = try AttnbenchProcess.run(["--version"])
     #expect(version.code == 0)
     #expect(version.output.split(separator: ".").count == 3)
-    for command in ["", "list", "topo", "mask", "verify", "run", "plot", "sweep", "recommend"] {
+    for command in [
+      "", "list", "topo", "mask", "verify", "run", "plot", "sweep", "recommend", "retrieve",
+    ] {
       let result = try AttnbenchProcess.run([command, "--help"].filter { !$0.isEmpty })
       #expect(result.code == 0)
       #expect(result.error.isEmpty)

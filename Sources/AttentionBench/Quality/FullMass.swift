@@ -34,7 +34,9 @@ struct FullMass {
       let keys = start..<min(start + Self.chunk, shape.keyLength)
       let part = try problem.part(keys, valueDim: width)
       // Without a causal mask no part depends on where it begins.
-      let isReusable = !problem.causal && plan?.problem.shape == part.shape
+      let isReusable =
+        !problem.causal && plan?.problem.shape == part.shape
+        && plan?.problem.keyLengths == part.keyLengths
       let current =
         isReusable ? plan : try SoftmaxEngine().plan(for: part, on: team) { DensePattern($0) }
       plan = current
@@ -43,6 +45,20 @@ struct FullMass {
           query: query, key: try key.rows(keys), value: try columns.rows(keys),
           output: partMeans.mutableView, logSumExp: partLSE.mutableView))
       merge(partLSE.elements, partMeans.elements, width: width)
+    }
+    if let sinks = problem.sinkLogits { add(sinks, shape, width: width) }
+  }
+
+  /// Takes in the sink logits, once: in every part they would count as often as there are parts.
+  private mutating func add(_ sinks: [Float], _ shape: AttentionShape, width: Int) {
+    for row in logSumExp.indices where logSumExp[row] != -.infinity {
+      let sink = Double(sinks[row / shape.queryLength % shape.heads])
+      let old = logSumExp[row]
+      let reference = max(old, sink)
+      let new = reference + Double.log(Double.exp(old - reference) + Double.exp(sink - reference))
+      let share = Double.exp(old - new)
+      logSumExp[row] = new
+      for place in row * width..<(row + 1) * width { means[place] *= share }
     }
   }
 
@@ -63,17 +79,32 @@ struct FullMass {
 }
 
 extension AttentionProblem {
-  /// The same queries on a range of the keys, with `valueDim` value columns.
+  /// The same queries on a range of the keys, with `valueDim` value columns and without sinks.
   fileprivate func part(
     _ keys: Range<Int>, valueDim: Int
   ) throws(AttentionError) -> AttentionProblem {
-    let offsets = (0..<shape.batch).map { geometry(batch: $0).offset - keys.lowerBound }
+    let geometries = (0..<shape.batch).map { geometry(batch: $0) }
     return try AttentionProblem(
       AttentionShape(
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: keys.count, headDim: shape.headDim,
         valueDim: valueDim),
-      scale: scale, causal: causal, offset: .perBatch(offsets))
+      scale: scale, causal: causal,
+      offset: .perBatch(geometries.map { $0.offset - keys.lowerBound }),
+      keyLengths: geometries.map { min(max($0.keyLength - keys.lowerBound, 0), keys.count) },
+      softcap: softcap)
+  }
+
+  /// The same problem with one value column.
+  func withOneValueColumn() throws(AttentionError) -> AttentionProblem {
+    let offsets = (0..<shape.batch).map { geometry(batch: $0).offset }
+    return try AttentionProblem(
+      AttentionShape(
+        batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
+        queryLength: shape.queryLength, keyLength: shape.keyLength, headDim: shape.headDim,
+        valueDim: 1),
+      scale: scale, causal: causal, offset: .perBatch(offsets), keyLengths: keyLengths,
+      softcap: softcap, sinkLogits: sinkLogits)
   }
 }
 

@@ -8,10 +8,11 @@ struct HeadRows {
   /// How many rows.
   let count: Int
 
-  init(_ view: TensorView, batch: Int, head: Int) {
+  /// - Parameter count: the first rows; nil takes all.
+  init(_ view: TensorView, batch: Int, head: Int, count: Int? = nil) {
     base = view.base + (batch * view.batchStride + head * view.headStride)
     stride = view.rowStride
-    count = view.shape.rows
+    self.count = count ?? view.shape.rows
     columns = view.shape.columns
   }
 

@@ -12,12 +12,15 @@ import RealModule
 /// - Complexity: 2 pairs (d + 8) operations once, and the strategy's own work twice; O(n (d + dV))
 ///   beside it. Memory beyond the tensors: O(b h nQ), and the strategy's output and workspace.
 public struct MassCertifier {
+  /// Value columns beside the scores of full attention: one tile of the kernels.
+  static let columns = 8
+
   private let problem: AttentionProblem
   private let tensors: ProblemTensors
   private let team: WorkerTeam
   private let spread: ValueSpread
   private let full: FullMass
-  /// `[b, h, nQ]`: scale |q| max |k|.
+  /// `[b, h, nQ]`: scale |q| max |k|, or the size of the head's sink logit where that is larger.
   private let largestLogits: [Double]
 
   /// Computes what all strategies share.
@@ -25,17 +28,18 @@ public struct MassCertifier {
   /// - Parameters:
   ///   - tensors: must have the shape of `problem`.
   ///   - directions: along which full attention is computed instead of bounded; no more than
-  ///     values have dimensions are taken. 7 and the column of distances fill a tile of the kernels.
+  ///     values have dimensions are taken. 7 and the distances fill a tile of the kernels.
   /// - Throws: `AttentionError` when memory is refused.
   public init(
-    _ problem: AttentionProblem, tensors: ProblemTensors, team: WorkerTeam, directions: Int = 7
+    _ problem: AttentionProblem, tensors: ProblemTensors, team: WorkerTeam,
+    directions: Int = 7
   ) throws(AttentionError) {
     self.problem = problem
     self.tensors = tensors
     self.team = team
     let shape = problem.shape
     let spread = try ValueSpread(
-      shape, key: tensors.key.view, value: tensors.value.view, directions: directions)
+      problem, key: tensors.key.view, value: tensors.value.view, directions: directions)
     self.spread = spread
     full = try FullMass(
       problem, query: tensors.query.view, key: tensors.key.view, columns: spread.columns.view,
@@ -44,8 +48,9 @@ public struct MassCertifier {
       let (batch, head) = (index / shape.heads, index % shape.heads)
       let rows = HeadRows(tensors.query.view, batch: batch, head: head)
       let longest = spread.head(batch: batch, kvHead: head / shape.groupSize).longestKey
+      let sink = abs(Double(problem.sinkLogits?[head] ?? 0))
       return (0..<shape.queryLength).map {
-        abs(Double(problem.scale)) * rows.norm($0) * longest
+        max(abs(Double(problem.scale)) * rows.norm($0) * longest, sink.isFinite ? sink : 0)
       }
     }
   }
@@ -72,14 +77,8 @@ public struct MassCertifier {
     let output = try Tensor(shape.output)
     let logSumExp = try Tensor(shape.logSumExp)
     try run(strategy, problem, value: tensors.value.view, output, logSumExp)
-    let column = try AttentionProblem(
-      AttentionShape(
-        batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
-        queryLength: shape.queryLength, keyLength: shape.keyLength, headDim: shape.headDim,
-        valueDim: 1),
-      scale: problem.scale, causal: problem.causal, offset: problem.offset)
     let kept = try Tensor(shape.logSumExp)
-    try run(strategy, column, value: try spread.distances(), kept, nil)
+    try run(strategy, try problem.withOneValueColumn(), value: try spread.distances(), kept, nil)
 
     var bounds: [RowBound] = []
     bounds.reserveCapacity(shape.logSumExp.count)

@@ -4,7 +4,7 @@ import MachineTopology
 /// What is known of candidates beyond time, memory and the sampled error: certified bounds, and
 /// the share of needles found.
 ///
-/// Made after a sweep, from its rows: only what was measured is looked at, and what would take too
+/// Made after a choice, from its candidates: only what was measured is looked at, and what would take too
 /// long or too much memory is left out and said so.
 public struct QualityFigures: Sendable {
   /// By strategy with its parameters; restricted ones only.
@@ -30,11 +30,11 @@ public struct QualityFigures: Sendable {
   /// No figures yet.
   ///
   /// - Parameters:
-  ///   - rows: what a sweep of `strategies` on `problem` measured.
+  ///   - candidates: what was measured of `strategies` on `problem`.
   ///   - memoryLimit: what tensors and workspace may take together.
   ///   - stop: ends the work after the run under way.
   public init(
-    _ problem: AttentionProblem, strategies: [any AttentionStrategy], rows: [ResultRow],
+    _ problem: AttentionProblem, strategies: [any AttentionStrategy], candidates: [Candidate],
     team: WorkerTeam, memoryLimit: ByteCount, stop: StopFlag
   ) {
     self.problem = problem
@@ -42,7 +42,7 @@ public struct QualityFigures: Sendable {
     self.memoryLimit = memoryLimit
     self.stop = stop
     let seconds = Dictionary(
-      rows.map { Candidate($0) }.map { ($0.strategy, $0.seconds) }, uniquingKeysWith: { $1 })
+      candidates.map { ($0.strategy, $0.seconds) }, uniquingKeysWith: { $1 })
     measured = strategies.compactMap { strategy in
       let name = strategy.spec(for: problem)
       guard let seconds = seconds[name] ?? nil else { return nil }
@@ -108,7 +108,7 @@ public struct QualityFigures: Sendable {
     }
   }
 
-  /// The scores of all pairs and one value column, at the best rate that softmax was measured at.
+  /// The scores of all pairs and a few value columns, at the best rate that softmax was measured at.
   private func predictedFullSeconds() throws(AttentionError) -> Double {
     let flash = SoftmaxEngine().work(for: problem, threads: team.threadCount) { DensePattern($0) }
     var rate = 0.0
@@ -116,7 +116,7 @@ public struct QualityFigures: Sendable {
       let work = try candidate.strategy.work(for: problem, threads: team.threadCount)
       rate = max(rate, Double(work.flops) / candidate.seconds)
     }
-    let width = Double(problem.shape.headDim + 1)
+    let width = Double(problem.shape.headDim + MassCertifier.columns)
     return rate > 0 ? 2 * Double(flash.pairs) * width / rate : .infinity
   }
 }

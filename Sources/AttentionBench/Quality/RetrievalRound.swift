@@ -2,12 +2,12 @@ import Attention
 import MachineTopology
 
 /// A query row and the key it asks for.
-struct Needle: Hashable, Sendable {
+package struct Needle: Hashable, Sendable {
   /// The bin of the task it counts for.
-  let bin: Int
-  let head: Int
-  let row: Int
-  let key: Int
+  package let bin: Int
+  package let head: Int
+  package let row: Int
+  package let key: Int
 }
 
 extension RetrievalTask {
@@ -17,7 +17,7 @@ extension RetrievalTask {
 
   /// The needles of every round: a row is asked one thing at a time, so that what does not fit one
   /// set of tensors goes into the next.
-  func rounds() -> [[Needle]] {
+  package func rounds() -> [[Needle]] {
     var counts = [Int](repeating: 0, count: bins.count)
     var rounds: [[Needle]] = []
     while rounds.count < Self.maximumRounds, counts.contains(where: { $0 < needles }) {
@@ -67,7 +67,7 @@ extension RetrievalTask {
   /// particular.
   ///
   /// - Throws: `AttentionError` when the system refuses the memory.
-  func tensors(
+  package func tensors(
     round: Int, needles: [Needle], on team: WorkerTeam
   ) throws(AttentionError) -> ProblemTensors {
     let shape = problem.shape

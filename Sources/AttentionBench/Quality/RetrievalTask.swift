@@ -52,7 +52,7 @@ public struct RetrievalTask: Sendable {
   /// The least mass, on average, that full attention puts on a needle.
   public static let fullMass = 0.9
 
-  /// Needles for the sizes and the mask of a problem; its batch, scale and tensors play no part.
+  /// Needles for the sizes and the mask of a problem; batch, scale and logits play no part.
   ///
   /// - Parameters:
   ///   - distances: each a bin of its own. Nil takes octaves, 1, 2...3, 4...7 and so on up to half
@@ -64,8 +64,8 @@ public struct RetrievalTask: Sendable {
     _ problem: AttentionProblem, distances: [Int]? = nil, needles: Int = 256, seed: UInt64
   ) throws(PlanError) {
     let shape = problem.shape
-    let offset = problem.geometry(batch: 0).offset
-    let keys = shape.keyLength
+    let geometry = problem.geometry(batch: 0)
+    let (offset, keys) = (geometry.offset, geometry.keyLength)
     guard keys >= 2 else {
       throw PlanError(
         argument: "--n", value: "\(keys)", rule: "a needle needs another key to hide behind",

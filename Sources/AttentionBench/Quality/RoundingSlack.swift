@@ -4,9 +4,10 @@ import RealModule
 ///
 /// Not an estimate: every rounding has relative error u = 2^-24 at most and all of them may
 /// conspire (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, chapters 3 and 4).
-/// With a = scale |q| max |k|, the largest a logit can be:
+/// With a = scale |q| max |k|, the largest a logit can be (or a sink logit, where that is larger):
 ///
-/// - a logit sums d products in some order after the query was scaled: off by (d + 4) u a;
+/// - a logit sums d products in some order after the query was scaled: off by (d + 4) u a, and by
+///   8 u a more where a softcap bounds it;
 /// - subtracting the reference exponent rounds a difference of at most 2 a, and a rise of the
 ///   reference by 8 octaves or more, of which 2 a has room for a / 2.7, costs five roundings:
 ///   6 a u together;
@@ -17,7 +18,7 @@ import RealModule
 ///
 /// Together the logarithm of every weight, of their sum, and so the LSE, is off by at most
 ///
-///     slack = 1.01 u ((d + 18) a + c + 8 ln c + 32)
+///     slack = 1.01 u ((d + 26) a + c + 8 ln c + 32)
 ///
 /// where 1.01 pays for products of two errors. Weights that underflow are below 2^-118 of the sum
 /// and lost in the same 32. It holds for any order of summation; it takes for granted that
@@ -35,7 +36,7 @@ struct RoundingSlack {
     let count = Double(max(terms, 1))
     logarithm =
       1.01 * Double.exp2(-24)
-      * ((Double(headDim) + 18) * largestLogit + count + 8 * Double.log(count) + 32)
+      * ((Double(headDim) + 26) * largestLogit + count + 8 * Double.log(count) + 32)
   }
 
   /// The slack of what is merged from parts: their own, and that of the weights they get.

@@ -38,8 +38,9 @@ struct ValueSpread {
   /// - Parameter directions: k, as far as values have that many dimensions.
   /// - Throws: `AttentionError` when the system refuses the memory of the columns.
   init(
-    _ shape: AttentionShape, key: TensorView, value: TensorView, directions: Int
+    _ problem: AttentionProblem, key: TensorView, value: TensorView, directions: Int
   ) throws(AttentionError) {
+    let shape = problem.shape
     let width = min(max(directions, 0), shape.valueDim) + 1
     columns = try Tensor(
       try TensorShape(shape.batch, shape.kvHeads, shape.keyLength, width))
@@ -47,13 +48,16 @@ struct ValueSpread {
     var heads: [Head] = []
     for index in 0..<shape.batch * shape.kvHeads {
       let (batch, kvHead) = (index / shape.kvHeads, index % shape.kvHeads)
-      let values = HeadRows(value, batch: batch, head: kvHead)
+      // Padding is seen by nobody and must not stretch anything.
+      let count = problem.geometry(batch: batch).keyLength
+      let keys = HeadRows(key, batch: batch, head: kvHead, count: count)
+      let values = HeadRows(value, batch: batch, head: kvHead, count: count)
       let head = Head(
         centre: values.finiteMean,
         directions: LeadingDirections(of: values, columns: shape.valueDim, count: width - 1),
-        longestKey: HeadRows(key, batch: batch, head: kvHead).longestFinite,
+        longestKey: keys.longestFinite,
         longestValue: values.longestFinite)
-      for row in 0..<shape.keyLength {
+      for row in 0..<count {
         let out = (index * shape.keyLength + row) * width
         let value = values[row]
         for (column, coordinate) in head.directions.coordinates(of: value).enumerated() {

@@ -66,6 +66,12 @@ struct BoundCase: CustomStringConvertible {
     cases.append(
       try BoundCase(
         "grouped", AttentionProblem(grouped, causal: true, offset: offset), .normal, seed: 4))
+    cases.append(
+      try BoundCase(
+        "options",
+        AttentionProblem(
+          grouped, causal: true, keyLengths: [61, 33], softcap: 4,
+          sinkLogits: [-2, 0.5, 3, -.infinity]), .wideLogits, seed: 12))
     // What lies outside most windows outweighs, or outsizes, all the rest.
     cases.append(
       try BoundCase("outsized", AttentionProblem(plain), .normal, seed: 5) { row, value in

@@ -22,7 +22,9 @@ import Testing
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: shape.keyLength, headDim: shape.headDim,
         valueDim: 1),
-      scale: test.problem.scale, causal: test.problem.causal, offset: test.problem.offset)
+      scale: test.problem.scale, causal: test.problem.causal, offset: test.problem.offset,
+      keyLengths: test.problem.keyLengths, softcap: test.problem.softcap,
+      sinkLogits: test.problem.sinkLogits)
     let full = test.rows(SoftmaxOracle(full: test.problem))
     let own = test.rows(strategy.oracle(for: test.problem))
     let fullSpread = test.rows(SoftmaxOracle(full: column), value: distances.view)
