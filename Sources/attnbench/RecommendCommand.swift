@@ -98,10 +98,11 @@ struct RecommendCommand: ParsableCommand {
     let outcome = try engine.run()
     printer.finish()
     if outcome.wasInterrupted { throw CommandExit.interrupted }
-    let figures = try qualityFigures(
-      of: store.rows, plan, inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
-      limits: limits, since: start, topology: topology, stop: stop)
-    let result = Recommendation(store.rows, requirements: requirements).adding(figures)
+    let plain = Recommendation(store.rows, requirements: requirements)
+    let result = try addQuality(
+      to: plain, of: plain.candidates, on: problem,
+      inputs: given.map { .tensors($0) } ?? .normal(seed: seed), placement: placement,
+      topology: topology, limits: limits, since: start, stop: stop)
     try report(result, problem, placement)
   }
 
@@ -183,7 +184,7 @@ extension RecommendCommand {
           title: "time", value: $0.seconds.map { TimeSpan.rounded(seconds: $0) } ?? "",
           align: .right),
         Column(title: "error", value: CellText.error($0.relativeError), align: .right),
-      ] + qualityColumns($0) + [
+      ] + QualityColumns.columns($0, of: result) + [
         Column(title: "memory", value: CellText.bytes($0.memoryBytes), align: .right),
         Column(title: "% of peak", value: CellText.decimal($0.percentOfPeak), align: .right),
         Column(
@@ -197,7 +198,7 @@ extension RecommendCommand {
     try Terminal.print(
       "error: relative L2 distance from full softmax attention on \(rows) sampled rows; "
         + "memory: tensors and workspace; *: no candidate is both faster and nearer")
-    try printQualityLegend(result)
+    for line in QualityColumns.legend(of: result) { try Terminal.print(line) }
     for candidate in result.candidates where candidate.seconds == nil {
       try Terminal.print(
         "\(candidate.strategy) \(candidate.status.rawValue): \(candidate.reason)")

@@ -3,29 +3,28 @@ import AttentionBench
 import MachineTopology
 import TextTable
 
-/// Certified bounds and needles beside the candidates of `attnbench recommend`.
 extension RecommendCommand {
-  /// Bounds within what is left of the budget, and needles where they were asked for.
+  /// A recommendation with certified bounds, as far as what is left of the budget allows, and with
+  /// needles where they were asked for.
   ///
   /// - Parameters:
-  ///   - rows: what the plan's sweep measured.
-  ///   - start: when the sweep began.
-  func qualityFigures(
-    of rows: [ResultRow], _ plan: SweepPlan, inputs: SweepInputs, limits: SweepLimits,
-    since start: ContinuousClock.Instant, topology: MachineTopology, stop: StopFlag
-  ) throws -> QualityFigures? {
-    guard let first = plan.cells.first else { return nil }
+  ///   - candidates: the ones to look at.
+  ///   - start: when measuring began.
+  func addQuality(
+    to result: Recommendation, of candidates: [Candidate], on problem: AttentionProblem,
+    inputs: SweepInputs, placement: SweepPlacement, topology: MachineTopology,
+    limits: SweepLimits, since start: ContinuousClock.Instant, stop: StopFlag
+  ) throws -> Recommendation {
     let team = try WorkerTeam(
-      threads: first.placement.threads, binding: first.placement.binding, topology: topology,
+      threads: placement.threads, binding: placement.binding, topology: topology,
       bestEffort: threadOptions.bestEffortBind)
-    var figures = QualityFigures(
-      first.problem, strategies: plan.cells.map(\.strategy), candidates: rows.map { Candidate($0) },
-      team: team,
-      memoryLimit: ByteCount(limits.memoryBytes), stop: stop)
+    var figures = try QualityFigures(
+      problem, candidates: candidates, team: team, memoryLimit: ByteCount(limits.memoryBytes),
+      stop: stop)
     let spent = (ContinuousClock.now - start) / .seconds(1)
     do {
       try figures.certify(within: limits.budget.map { max($0 - spent, 0) } ?? .infinity) {
-        try inputs.tensors(for: first.problem)
+        try inputs.tensors(for: problem)
       }
     } catch let error as AttentionError {
       // The choice does not depend on it.
@@ -34,27 +33,45 @@ extension RecommendCommand {
     if retrieval { try figures.retrieve(seed: seed) }
     if stop.isRaised { throw CommandExit.interrupted }
     for note in figures.notes { Terminal.say("note: \(note)") }
-    return figures
+    return result.adding(figures)
+  }
+}
+
+/// Bounds and needles in the table of candidates, where there are any.
+enum QualityColumns {
+  /// The columns of a candidate.
+  static func columns(_ candidate: Candidate, of result: Recommendation) -> [Column] {
+    var columns: [Column] = []
+    if hasBounds(result) {
+      columns.append(
+        Column(title: "bound", value: CellText.bound(candidate.certificate), align: .right))
+    }
+    if hasNeedles(result) {
+      let found = candidate.foundShare.map { CellText.percent($0) } ?? ""
+      columns.append(Column(title: "found", value: found, align: .right))
+    }
+    return columns
   }
 
-  /// The columns of bounds, and of needles where they were asked for.
-  func qualityColumns(_ candidate: Candidate) -> [Column] {
-    let bound = Column(
-      title: "bound", value: CellText.bound(candidate.certificate), align: .right)
-    guard retrieval else { return [bound] }
-    let found = candidate.foundShare.map { CellText.percent($0) } ?? ""
-    return [bound, Column(title: "found", value: found, align: .right)]
-  }
-
-  /// What the columns of bounds and needles mean.
-  func printQualityLegend(_ result: Recommendation) throws {
-    if result.candidates.contains(where: { $0.certificate != nil }) {
-      try Terminal.print(
+  /// What they mean, a line each.
+  static func legend(of result: Recommendation) -> [String] {
+    var lines: [String] = []
+    if hasBounds(result) {
+      lines.append(
         "bound: the error over all rows is at most this, for certain; none: nothing can be said")
     }
-    if retrieval {
-      try Terminal.print(
+    if hasNeedles(result) {
+      lines.append(
         "found: share of planted needles found, over all distances (attnbench retrieve)")
     }
+    return lines
+  }
+
+  private static func hasBounds(_ result: Recommendation) -> Bool {
+    result.candidates.contains { $0.certificate != nil }
+  }
+
+  private static func hasNeedles(_ result: Recommendation) -> Bool {
+    result.candidates.contains { $0.foundShare != nil }
   }
 }

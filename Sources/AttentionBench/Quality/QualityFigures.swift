@@ -30,24 +30,29 @@ public struct QualityFigures: Sendable {
   /// No figures yet.
   ///
   /// - Parameters:
-  ///   - candidates: what was measured of `strategies` on `problem`.
+  ///   - candidates: what was measured on `problem`; the ones that were not are passed over.
+  ///   - registry: knows the candidates by their names.
   ///   - memoryLimit: what tensors and workspace may take together.
   ///   - stop: ends the work after the run under way.
+  /// - Throws: `AttentionError` for a candidate that the registry does not know.
   public init(
-    _ problem: AttentionProblem, strategies: [any AttentionStrategy], candidates: [Candidate],
-    team: WorkerTeam, memoryLimit: ByteCount, stop: StopFlag
-  ) {
+    _ problem: AttentionProblem, candidates: [Candidate],
+    registry: StrategyRegistry = .standard, team: WorkerTeam, memoryLimit: ByteCount,
+    stop: StopFlag
+  ) throws(AttentionError) {
     self.problem = problem
     self.team = team
     self.memoryLimit = memoryLimit
     self.stop = stop
-    let seconds = Dictionary(
-      candidates.map { ($0.strategy, $0.seconds) }, uniquingKeysWith: { $1 })
-    measured = strategies.compactMap { strategy in
-      let name = strategy.spec(for: problem)
-      guard let seconds = seconds[name] ?? nil else { return nil }
-      return Measured(strategy: strategy, name: name, seconds: seconds)
-    }.sorted { $0.seconds < $1.seconds }
+    var measured: [Measured] = []
+    for candidate in candidates {
+      guard let seconds = candidate.seconds else { continue }
+      measured.append(
+        Measured(
+          strategy: try registry.strategy(candidate.strategy), name: candidate.strategy,
+          seconds: seconds))
+    }
+    self.measured = measured.sorted { $0.seconds < $1.seconds }
   }
 
   /// Certifies every restricted strategy, the fastest first.
@@ -123,8 +128,7 @@ public struct QualityFigures: Sendable {
 
 extension Recommendation {
   /// The same choice, with the figures beside the candidates they belong to.
-  public func adding(_ figures: QualityFigures?) -> Recommendation {
-    guard let figures else { return self }
+  public func adding(_ figures: QualityFigures) -> Recommendation {
     var result = self
     result.candidates = candidates.map { candidate in
       var candidate = candidate

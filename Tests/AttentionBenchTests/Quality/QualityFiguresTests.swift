@@ -6,14 +6,11 @@ import Testing
 
 @Suite struct QualityFiguresTests {
   private let problem: AttentionProblem
-  private let strategies: [any AttentionStrategy]
   private let team: WorkerTeam
 
   init() throws {
     problem = try AttentionProblem(
       AttentionShape(heads: 2, queryLength: 200, headDim: 64), causal: true)
-    strategies = try StrategyRegistry.standard.strategies(
-      "flash, window(64), strided(16), linear, fixed(8, 2)")
     team = try WorkerTeam(threads: 2)
   }
 
@@ -30,9 +27,9 @@ import Testing
 
   private func figures(
     memory: Int = 1 << 30, stop: StopFlag = StopFlag()
-  ) -> QualityFigures {
-    QualityFigures(
-      problem, strategies: strategies, candidates: candidates, team: team,
+  ) throws -> QualityFigures {
+    try QualityFigures(
+      problem, candidates: candidates, team: team,
       memoryLimit: ByteCount(memory), stop: stop)
   }
 
@@ -41,7 +38,7 @@ import Testing
   }
 
   @Test func restrictedStrategiesThatWereMeasuredAreCertified() throws {
-    var figures = figures()
+    var figures = try figures()
     try figures.certify(within: 10, tensors: tensors)
     #expect(figures.certificates.keys.sorted() == ["strided(16)", "window(64)"])
     #expect(figures.certificates.values.allSatisfy { $0.rowCount == 400 })
@@ -50,7 +47,7 @@ import Testing
   }
 
   @Test func needlesAreLookedForByAllThatWereMeasured() throws {
-    var figures = figures()
+    var figures = try figures()
     try figures.retrieve(seed: 1)
     #expect(
       figures.foundShares.keys.sorted() == ["flash", "linear(elu)", "strided(16)", "window(64)"])
@@ -60,16 +57,16 @@ import Testing
   }
 
   @Test func whatDoesNotFitTheBudgetIsSaid() throws {
-    var none = figures()
+    var none = try figures()
     try none.certify(within: 1e-6) { fatalError("tensors are not needed") }
     #expect(none.certificates.isEmpty)
     #expect(none.notes.count == 1 && none.notes[0].contains("left of the budget"))
     // Enough for the scores and for one strategy, run twice.
-    var one = figures()
+    var one = try figures()
     try one.certify(within: 0.0035, tensors: tensors)
     #expect(one.certificates.count == 1)
     #expect(one.notes == ["no certified bound for strided(16): the budget is spent"])
-    var small = figures(memory: 1000)
+    var small = try figures(memory: 1000)
     try small.certify(within: 10) { fatalError("tensors are not needed") }
     #expect(small.notes.count == 1 && small.notes[0].contains("memory"))
   }
@@ -77,13 +74,13 @@ import Testing
   @Test func aRaisedFlagEndsIt() throws {
     let stop = StopFlag()
     stop.raise()
-    var figures = figures(stop: stop)
+    var figures = try figures(stop: stop)
     try figures.certify(within: 10) { fatalError("tensors are not needed") }
     #expect(figures.certificates.isEmpty)
   }
 
   @Test func theyGoIntoTheRecommendationAndItsJSON() throws {
-    var figures = figures()
+    var figures = try figures()
     try figures.certify(within: 10, tensors: tensors)
     try figures.retrieve(seed: 1)
     let rows = ["flash", "window"].map { name in
@@ -92,7 +89,6 @@ import Testing
       return row
     }
     let plain = Recommendation(rows, requirements: Requirements())
-    #expect(plain.adding(nil) == plain)
     let result = plain.adding(figures)
     #expect(result.choice == plain.choice)
     let data = try JSONEncoder().encode(result)
