@@ -7,7 +7,8 @@ struct PlotCommand: ParsableCommand {
     commandName: "plot",
     abstract: "Draw the results of a sweep with gnuplot.",
     discussion: """
-      Each picture lies beside the gnuplot script that drew it.
+      Each picture lies beside the gnuplot script that drew it; beside the scaling picture lie its \
+      numbers: fits.csv, slopes.csv, crossovers.csv, predictions.csv.
       Example: attnbench plot out --kind scaling,speedup --format svg
       """)
 
@@ -53,6 +54,12 @@ struct PlotCommand: ParsableCommand {
       for path in try gnuplot.draw(figure, formats: formats, in: target) {
         try Terminal.print(path)
       }
+    }
+    if kinds.contains(.scaling) {
+      let samples = try RunDirectory.readSamples(in: directory)
+      for note in samples.notes { Terminal.say("note: \(note)") }
+      let analysis = ScalingAnalysis(rows: results.rows, samples: samples.rows)
+      for path in try analysis.write(to: target) { try Terminal.print(path) }
     }
   }
 

@@ -64,11 +64,13 @@ enum SweepReport {
     rows: [ResultRow], plan: SweepPlan, _ metadata: RunMetadata, _ layout: RunDirectory.Layout
   ) throws {
     try table(latest(rows, plan))
+    let scaling = try ScalingReport.conclude(rows: rows, in: layout)
     let plots = draw(rows, metadata, in: layout.directory)
     try Terminal.print("")
     try Terminal.print("results  \(layout.results)")
     try Terminal.print("samples  \(layout.samples)")
     try Terminal.print("machine  \(layout.metadata)")
+    for path in scaling { try Terminal.print("scaling  \(path)") }
     for path in plots where !path.hasSuffix(".gp") { try Terminal.print("plot     \(path)") }
   }
 

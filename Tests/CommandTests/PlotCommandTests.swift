@@ -42,6 +42,7 @@ struct PlotCommandTests {
     #expect(
       result.outputLines == [
         "a/b/scaling.gp", "a/b/scaling.svg", "a/b/speedup.gp", "a/b/speedup.svg",
+        "a/b/fits.csv", "a/b/slopes.csv", "a/b/crossovers.csv", "a/b/predictions.csv",
       ])
     for path in result.outputLines {
       #expect(FileManager.default.contents(atPath: directory.path(path))?.isEmpty == false)

@@ -20,7 +20,9 @@ public struct Figure: Equatable, Sendable {
   public var notes: [String] = []
 
   /// Every value on the horizontal axis, rising.
-  public var sizes: [Int] { Set(curves.flatMap { $0.points.map(\.n) }).sorted() }
+  public var sizes: [Int] {
+    Set(curves.flatMap { ($0.points + $0.predicted).map(\.n) }).sorted()
+  }
 
   /// A vertical axis.
   public enum Axis: Equatable, Sendable {
@@ -71,6 +73,9 @@ public struct Figure: Equatable, Sendable {
     public var style: CurveStyle
     /// Its points, rising in n.
     public var points: [Point]
+    /// Sizes that were not run, with what is expected there; drawn so that nobody takes them for
+    /// measurements.
+    public var predicted: [Point] = []
   }
 
   /// A straight line from the smallest to the largest size.

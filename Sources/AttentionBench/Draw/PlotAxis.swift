@@ -7,7 +7,7 @@ enum PlotAxis {
 
   /// The vertical range that holds every point and its interval.
   static func range(_ figure: Figure) -> ClosedRange<Double> {
-    let points = figure.curves.flatMap(\.points)
+    let points = figure.curves.flatMap { $0.points + $0.predicted }
     let fixed = figure.guides.filter { $0.power == 0 }.map(\.factor)
     let low = (points.map(\.low) + fixed).min() ?? 1
     let high = (points.map(\.high) + fixed).max() ?? 1

@@ -7,7 +7,9 @@ struct PlotRows {
     /// The same, with its parameters where they tell curves apart.
     let strategy: String
     let classification: String
-    let threads: Int
+    /// The shape without its lengths, threads and binding.
+    let setting: CurveSetting
+    var threads: Int { setting.placement.threads }
     /// What tells this shape from the others of the sweep; empty when there is only one.
     let shape: String
     /// Measured rows, rising in n.
@@ -42,15 +44,13 @@ struct PlotRows {
       let shape = varying.map { parts[$0].text(row.shape) }.joined(separator: ", ")
       let key = Key(
         name: row.strategy.name, strategy: names.name(of: row),
-        classification: row.strategy.classification,
-        threads: row.placement.threads, shape: shape)
+        classification: row.strategy.classification, setting: CurveSetting(row), shape: shape)
       grouped[key, default: []].append(row)
     }
     series = grouped.map { key, rows in
       Series(
         name: key.name, strategy: key.strategy, classification: key.classification,
-        threads: key.threads,
-        shape: key.shape, measured: rows.filter(\.status.isMeasured),
+        setting: key.setting, shape: key.shape, measured: rows.filter(\.status.isMeasured),
         missing: rows.filter { !$0.status.isMeasured })
     }.sorted { Self.legendOrder($0) < Self.legendOrder($1) }
     strategies = series.reduce(into: []) { names, next in
@@ -70,11 +70,20 @@ struct PlotRows {
   }
 
   /// The name of a series in the legend.
-  func label(_ series: Series) -> String {
-    let parts = [
-      series.strategy, threads.count > 1 ? Self.threadText(series.threads) : "", series.shape,
+  func label(_ series: Series) -> String { curveLabel(series).text }
+
+  /// The same with its parts.
+  func curveLabel(_ series: Series) -> CurveLabel {
+    let placement = series.setting.placement
+    let bindings = Set(
+      self.series.filter { $0.threads == series.threads }.map(\.setting.placement.bind))
+    let variation = [
+      threads.count > 1 ? Self.threadText(placement.threads) : "",
+      bindings.count > 1 ? placement.bind : "", series.shape,
     ]
-    return parts.filter { !$0.isEmpty }.joined(separator: ", ")
+    return CurveLabel(
+      strategy: series.strategy, classification: series.classification, setting: series.setting,
+      variation: variation.filter { !$0.isEmpty }.joined(separator: ", "))
   }
 
   /// The look of a series: colour and shape by strategy, dashes by thread count.
@@ -91,12 +100,12 @@ extension PlotRows {
   private struct Identity: Hashable {
     let strategy: ResultRow.StrategyLabel
     let shape: ResultRow.Shape
-    let threads: Int
+    let placement: ResultRow.Placement
 
     init(_ row: ResultRow) {
       strategy = row.strategy
       shape = row.shape
-      threads = row.placement.threads
+      placement = row.placement
     }
   }
 
@@ -104,7 +113,7 @@ extension PlotRows {
     let name: String
     let strategy: String
     let classification: String
-    let threads: Int
+    let setting: CurveSetting
     let shape: String
   }
 
@@ -130,10 +139,10 @@ extension PlotRows {
     }
   }
 
-  private static func legendOrder(_ series: Series) -> (Int, Int, String, Int, String) {
+  private static func legendOrder(_ series: Series) -> (Int, Int, String, Int, String, String) {
     (
       ClassHeading(series.classification).order, series.name == PlotRows.baseline ? 0 : 1,
-      series.strategy, -series.threads, series.shape
+      series.strategy, -series.threads, series.shape, series.setting.placement.bind
     )
   }
 }

@@ -1,5 +1,6 @@
 extension Figure {
-  /// Time against n, both logarithmic, with each curve's exponent and guides for n and n^2.
+  /// Time against n, both logarithmic, with each curve's exponent, predictions for the sizes that
+  /// were skipped, and guides for n and n^2.
   static func scaling(_ rows: PlotRows) -> Figure? {
     let curves = rows.series.map { series in
       let points = series.measured.compactMap { row -> Point? in
@@ -7,16 +8,28 @@ extension Figure {
         return Point(
           n: row.n, value: median, low: row.time.intervalLower, high: row.time.intervalUpper)
       }
-      let fit = PowerLawFit(points.map { (Double($0.n), $0.value) })
+      let curve = ScalingCurve(series, in: rows)
       return Curve(
-        label: rows.label(series), exponent: fit?.exponent,
-        group: ClassHeading(series.classification).text, style: rows.style(series), points: points)
+        label: rows.label(series), exponent: curve.law?.exponent,
+        group: ClassHeading(series.classification).text, style: rows.style(series),
+        points: points, predicted: predicted(curve))
     }
     return Figure(
       name: "scaling", title: "Attention time against sequence length",
       yLabel: "time (median, 95% interval)", yAxis: .seconds,
       curves: curves.filter { !$0.points.isEmpty }, guides: powerGuides(curves),
-      notes: rows.missingNotes() + rows.careNotes() + rows.intervalNotes)
+      notes: rows.missingNotes() + rows.careNotes() + rows.intervalNotes
+        + (curves.allSatisfy(\.predicted.isEmpty)
+          ? [] : ["predicted times were not measured; their bars are 95% prediction intervals"]))
+  }
+
+  /// What is expected at the skipped sizes of a curve.
+  private static func predicted(_ curve: ScalingCurve) -> [Point] {
+    SizePrediction.predictions(for: curve).filter { $0.measured == nil }.map { prediction in
+      Point(
+        n: prediction.n, value: prediction.seconds, low: prediction.interval?.lowerBound,
+        high: prediction.interval?.upperBound)
+    }
   }
 
   /// A line n^2 just above every curve and a line n just below every one: beside the data, so that

@@ -14,6 +14,7 @@ struct ScriptWriter {
       lines += ["$curve\(index) << EOD", "# n value low high"]
       lines += curve.points.map { "\($0.n) \($0.value) \($0.low) \($0.high)" }
       lines.append("EOD")
+      lines += predictedData(index, curve)
     }
     for (index, line) in drawnGuides.enumerated() {
       lines += ["$guide\(index) << EOD", "\(line.from.x) \(line.from.y)"]
@@ -48,6 +49,7 @@ struct ScriptWriter {
       }
       parts.append(command(index, curve))
     }
+    parts += predictedParts
     return ["plot \(parts.joined(separator: ", \\\n     "))"]
   }
 
@@ -67,6 +69,42 @@ struct ScriptWriter {
       + "pointtype \(style.pointType) pointsize 0.8 "
       + (curve.isListed ? "title \(label(curve))" : "notitle")
   }
+
+  /// The predicted points, after the measured one that the dotted line comes from.
+  private func predictedData(_ index: Int, _ curve: Figure.Curve) -> [String] {
+    guard let first = curve.predicted.first else { return [] }
+    let joint = curve.points.last { $0.n < first.n }.map { [$0] } ?? []
+    let points = (joint + curve.predicted).map { "\($0.n) \($0.value) \($0.low) \($0.high)" }
+    return ["$predicted\(index) << EOD", "# n value low high"] + points + ["EOD"]
+  }
+
+  /// Dotted lines and open points, and a group of the legend for them.
+  private var predictedParts: [String] {
+    let indices = figure.curves.indices.filter { !figure.curves[$0].predicted.isEmpty }
+    guard !indices.isEmpty else { return [] }
+    guard !isText else {
+      return indices.map { "$predicted\($0) every ::1 using 1:2 with points pointtype '?' notitle" }
+        + ["NaN with points pointtype '?' title 'predicted, not measured'"]
+    }
+    let parts = indices.flatMap { index in
+      let (curve, block) = (figure.curves[index], "$predicted\(index)")
+      let look = "linecolor rgb '\(curve.style.color)'"
+      let shape = CurveStyle(strategy: curve.style.strategy, variant: 1).pointType
+      return [
+        "\(block) using 1:2 with lines \(look) linewidth 1.2 \(Self.dotted) notitle",
+        "\(block) every ::1 using 1:2:3:4 with yerrorbars \(look) linewidth 1 "
+          + "pointtype \(shape) pointsize 1.1 notitle",
+      ]
+    }
+    let legend = [
+      "NaN with points pointtype -1 linecolor rgb '#ffffff' title '{/:Bold not measured}'",
+      "NaN with linespoints linecolor rgb '#606060' linewidth 1.2 \(Self.dotted) "
+        + "pointtype 6 pointsize 1.1 title 'predicted'",
+    ]
+    return parts + legend
+  }
+
+  private static let dotted = "dashtype (2,4)"
 
   private func label(_ curve: Figure.Curve) -> String {
     let hundredths = curve.exponent.map { String(format: "%.2f", $0) }

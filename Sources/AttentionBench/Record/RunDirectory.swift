@@ -15,6 +15,14 @@ public final class RunDirectory {
     public var samples: String { directory + "/samples.csv" }
     /// How the run was made.
     public var metadata: String { directory + "/meta.json" }
+    /// The exponent of every curve.
+    public var fits: String { directory + "/fits.csv" }
+    /// The exponents from size to size.
+    public var slopes: String { directory + "/slopes.csv" }
+    /// Which curve overtakes which, and where.
+    public var crossovers: String { directory + "/crossovers.csv" }
+    /// Times predicted, and checked where they were measured.
+    public var predictions: String { directory + "/predictions.csv" }
 
     /// The layout under `directory`.
     public init(_ directory: String) { self.directory = directory }
@@ -83,6 +91,15 @@ public final class RunDirectory {
     in directory: String
   ) throws(RecordError) -> RecordFile<ResultRow> {
     try .results(at: Layout(directory).results)
+  }
+
+  /// Reads the raw samples of a run; a directory may have rows and no samples.
+  ///
+  /// - Throws: `RecordError` when the file cannot be read or is no samples file.
+  public static func readSamples(
+    in directory: String
+  ) throws(RecordError) -> RecordFile<SampleRow> {
+    try RecordFile(ifPresent: Layout(directory).samples)
   }
 }
 

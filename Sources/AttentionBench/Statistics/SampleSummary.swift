@@ -48,4 +48,16 @@ public struct SampleSummary: Equatable, Sendable {
     let upper = min(lower + 1, sorted.count - 1)
     return sorted[lower] + (position - Double(lower)) * (sorted[upper] - sorted[lower])
   }
+
+  /// The range between the two quantiles that leave the same share outside on either side, as a
+  /// percentile bootstrap reads it off its replicates; nil without values.
+  static func centralRange(
+    _ values: [Double], confidence: Double = 0.95
+  ) -> ClosedRange<Double>? {
+    guard !values.isEmpty else { return nil }
+    let sorted = values.sorted()
+    let tail = (1 - confidence) / 2
+    let lower = quantile(tail, sorted: sorted)
+    return lower...max(lower, quantile(1 - tail, sorted: sorted))
+  }
 }

@@ -1,4 +1,5 @@
 import AttentionBench
+import Foundation
 import Testing
 
 @Suite("Power law fit")
@@ -12,8 +13,8 @@ struct PowerLawFitTests {
     #expect(abs(fit.exponent - exponent) < 1e-12)
     #expect(abs(fit.factor / 3e-9 - 1) < 1e-10)
     #expect(abs(fit.value(at: 4000) / points[2].t - 1) < 1e-10)
-    let interval = try #require(fit.exponentInterval())
-    #expect(interval.upperBound - interval.lowerBound < 1e-10)
+    #expect(fit.rSquared > 1 - 1e-12)
+    #expect(try #require(fit.residualSpread) < 1e-10)
   }
 
   @Test("Every size weighs alike, as the normal equations on logarithms say")
@@ -24,21 +25,28 @@ struct PowerLawFitTests {
     #expect(abs(fit.factor - power(2, 5.0 / 6)) < 1e-12)
   }
 
-  @Test("The bootstrap interval holds the exponent, repeats with its seed and narrows with noise")
-  func bootstrap() throws {
-    var generator = SeededGenerator(seed: 3)
-    func noisy(_ share: Double) -> [(n: Double, t: Double)] {
-      Self.sizes.map { size in
-        (size, size * size * 1e-9 * (1 + Double.random(in: -share...share, using: &generator)))
-      }
-    }
-    let rough = try #require(PowerLawFit(noisy(0.2)))
-    let wide = try #require(rough.exponentInterval(seed: 5))
-    #expect(wide == rough.exponentInterval(seed: 5))
-    #expect(wide != rough.exponentInterval(seed: 6))
-    #expect(wide.contains(2) && wide.contains(rough.exponent))
-    let narrow = try #require(PowerLawFit(noisy(0.01))?.exponentInterval(seed: 5))
-    #expect(narrow.upperBound - narrow.lowerBound < (wide.upperBound - wide.lowerBound) / 3)
+  @Test("How far the points lie off the line, on logarithms")
+  func residuals() throws {
+    // y = 0, 1, 0 at x = 0, 1, 2: the line is y = 1/3, residuals -1/3, 2/3, -1/3, one degree left.
+    let fit = try #require(PowerLawFit([(1, 1), (M_E, M_E), (M_E * M_E, 1)]))
+    #expect(abs(fit.exponent) < 1e-12)
+    #expect(abs(fit.rSquared) < 1e-12)
+    #expect(abs(try #require(fit.residualSpread) - (2.0 / 3).squareRoot()) < 1e-12)
+    // y = 0, 1, 2, 2 at x = 0, 1, 2, 3: SSR = 0.3, SST = 2.75.
+    let four = [(1.0, 1.0), (2, 2), (4, 4), (8, 4)].map { (n: $0.0, t: $0.1) }
+    let line = try #require(PowerLawFit(four))
+    #expect(abs(line.exponent - 0.7) < 1e-12)
+    #expect(abs(line.rSquared - (1 - 0.3 / 2.75)) < 1e-12)
+    #expect(abs(try #require(line.residualSpread) - log(2) * (0.3 / 2).squareRoot()) < 1e-12)
+  }
+
+  @Test("Two points have a line and nothing to judge it by; equal times vary not at all")
+  func degenerate() throws {
+    let two = try #require(PowerLawFit([(1000, 1), (2000, 2)]))
+    #expect(abs(two.exponent - 1) < 1e-12)
+    #expect(two.residualSpread == nil)
+    let level = try #require(PowerLawFit([(1000, 1), (2000, 1), (4000, 1)]))
+    #expect(level.exponent == 0 && level.rSquared == 1)
   }
 
   @Test("Points that say nothing give no fit")
@@ -48,16 +56,6 @@ struct PowerLawFitTests {
     #expect(PowerLawFit([(1000, 1), (1000, 2)]) == nil)
     #expect(PowerLawFit([(1000, 1), (2000, 0)]) == nil)
     #expect(PowerLawFit([(1000, 1), (2000, .nan)]) == nil)
-    #expect(PowerLawFit([(1000, 1), (2000, 2)])?.exponentInterval() == nil)
-  }
-
-  @Test("Local exponents show where a curve bends")
-  func local() {
-    let slopes = PowerLawFit.localExponents([(4000, 16), (1000, 1), (2000, 2)])
-    #expect(slopes.map(\.from) == [1000, 2000])
-    #expect(slopes.map(\.to) == [2000, 4000])
-    #expect(abs(slopes[0].exponent - 1) < 1e-12)
-    #expect(abs(slopes[1].exponent - 3) < 1e-12)
   }
 
   /// Powers with a half-integer or simple exponent, without the function under test.
