@@ -3,6 +3,7 @@
 # make test-neon   the NEON kernels, under an emulator
 # make install  PREFIX=/usr/local: puts one attnbench in place
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
+# make choose-check   the choices of recommend against brute force; QUICK=1 takes a few minutes
 # make microbench   each micro-kernel alone, as a fraction of what the machine can do
 # make format   rewrites the sources in house style; make lint checks it
 
@@ -97,3 +98,9 @@ peers: setup $(VENV)/bin/python
 microbench: setup
 	$(SWIFT) build -c release --package-path Benchmarks --product kernel-times
 	Benchmarks/.build/release/kernel-times $(ARGS)
+
+# ARGS='--inputs FILE.safetensors:PREFIX' adds tensors; the CSV goes to results/choose-check.
+.PHONY: choose-check
+choose-check: setup
+	$(SWIFT) build -c release --package-path Benchmarks --product choose-check
+	Benchmarks/.build/release/choose-check $(if $(QUICK),--quick) $(ARGS)

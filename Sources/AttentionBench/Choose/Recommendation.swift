@@ -41,7 +41,7 @@ public struct Recommendation: Codable, Equatable, Sendable {
 
   /// Chooses among measured rows.
   public init(_ rows: [ResultRow], requirements: Requirements) {
-    self.init(candidates: rows.map(Candidate.init), requirements: requirements)
+    self.init(candidates: rows.map { Candidate($0) }, requirements: requirements)
   }
 
   init(candidates: [Candidate], requirements: Requirements) {

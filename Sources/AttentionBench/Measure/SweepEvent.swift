@@ -4,6 +4,8 @@ public enum SweepEvent: Sendable {
   case sizeStarted(n: Int, cells: Int)
   /// A cell is being planned and run for the first time.
   case cellStarted(SweepCell)
+  /// A choice has had a look at a candidate: a few runs, and its error.
+  case candidateSeen(Candidate)
   /// Where the sweep stands; at most ten times a second.
   case progress(SweepProgress)
   /// A cell has ended, measured or not, and its row is kept.
