@@ -1,7 +1,7 @@
 # make sweep    the main job: scaling curves from 1k to 100k on this machine, with plots
 # make test     every test
 # make test-neon   the NEON kernels, under an emulator
-# make install  PREFIX=/usr/local: puts one attnbench in place
+# make install  PREFIX=/usr/local: puts one attnbench in place, its manual page and shell completions
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
 # make choose-check   the choices of recommend against brute force; QUICK=1 takes a few minutes
 # make microbench   each micro-kernel alone, as a fraction of what the machine can do
@@ -60,11 +60,26 @@ test-neon:
 	aarch64-linux-gnu-gcc -static .build/neon/*.o -lm -o .build/neon/kernel_check
 	qemu-aarch64 .build/neon/kernel_check
 
-# Its own build folder: one file that needs no Swift libraries at run time.
+# Its own build folder: one file that needs no Swift libraries at run time. Completions and manual
+# come from the command's own description of its options; the argument parser brings the tool.
+SHARE = $(DESTDIR)$(PREFIX)/share
+STATIC_BUILD := build -c release --static-swift-stdlib --scratch-path .build/install
 install: setup
-	$(SWIFT) build -c release --product attnbench --static-swift-stdlib --scratch-path .build/install
-	install -d "$(DESTDIR)$(PREFIX)/bin"
+	$(SWIFT) $(STATIC_BUILD) --product attnbench
+	$(SWIFT) $(STATIC_BUILD) --product generate-manual
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(SHARE)/bash-completion/completions" \
+	  "$(SHARE)/zsh/site-functions" "$(SHARE)/fish/vendor_completions.d" "$(SHARE)/man/man1"
 	install -m 755 .build/install/release/attnbench "$(DESTDIR)$(PREFIX)/bin/attnbench"
+	set -e; cd .build/install; \
+	for shell in bash zsh fish; do \
+	  release/attnbench --generate-completion-script $$shell > completion.$$shell; \
+	done; \
+	release/generate-manual release/attnbench --output-directory . \
+	  --date "$$(git log -1 --format=%cs 2>/dev/null || date +%F)"; \
+	install -m 644 completion.bash "$(SHARE)/bash-completion/completions/attnbench"; \
+	install -m 644 completion.zsh "$(SHARE)/zsh/site-functions/_attnbench"; \
+	install -m 644 completion.fish "$(SHARE)/fish/vendor_completions.d/attnbench.fish"; \
+	install -m 644 attnbench.1 "$(SHARE)/man/man1/attnbench.1"
 
 format:
 	$(SWIFT) format --in-place --recursive $(SOURCES)

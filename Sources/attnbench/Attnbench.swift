@@ -11,7 +11,7 @@ struct Attnbench: ParsableCommand {
     abstract: "Measures, checks and chooses CPU attention.",
     discussion: """
       Example: attnbench sweep --n 1k..100k -o out && attnbench plot out
-      Exit codes: 0 ok, 1 failure or mismatch, 64 usage, 130 interrupted with results kept.
+      Exit codes: 0 ok, 1 failure or mismatch, 2 regression, 64 usage, 130 interrupted with results kept.
       """,
     version: AttnbenchVersion.current,
     subcommands: [
@@ -21,6 +21,7 @@ struct Attnbench: ParsableCommand {
       VerifyCommand.self,
       RunCommand.self,
       PlotCommand.self,
+      CompareCommand.self,
       ListCommand.self,
       TopoCommand.self,
       MaskCommand.self,

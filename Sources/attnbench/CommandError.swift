@@ -22,6 +22,7 @@ struct CommandFailure: Error, CustomStringConvertible {
 /// interrupted with results kept.
 enum CommandExit {
   static let failure = ExitCode(1)
+  static let regression = ExitCode(2)
   static let usage = ExitCode(64)
   static let interrupted = ExitCode(130)
 

@@ -129,6 +129,21 @@ struct ReportCommandTests {
     #expect(device[.type] as? FileAttributeType == .typeCharacterSpecial)
   }
 
+  @Test("completions for three shells, and what the manual page is made of")
+  func completions() throws {
+    for shell in ["bash", "zsh", "fish"] {
+      let script = try AttnbenchProcess.run(["--generate-completion-script", shell])
+      #expect(script.code == 0)
+      #expect(script.error.isEmpty)
+      for word in ["sweep", "compare", "min-effect", "pct_of_peak"] {
+        #expect(script.output.contains(word), "\(shell) \(word)")
+      }
+    }
+    let description = try AttnbenchProcess.run(["--experimental-dump-help"])
+    #expect(description.code == 0)
+    #expect(try JSONSerialization.jsonObject(with: Data(description.output.utf8)) is [String: Any])
+  }
+
   @Test("version and help are data")
   func help() throws {
     let version = try AttnbenchProcess.run(["--version"])
@@ -136,6 +151,7 @@ struct ReportCommandTests {
     #expect(version.output.split(separator: ".").count == 3)
     for command in [
       "", "list", "topo", "mask", "verify", "run", "plot", "sweep", "recommend", "retrieve",
+      "compare",
     ] {
       let result = try AttnbenchProcess.run([command, "--help"].filter { !$0.isEmpty })
       #expect(result.code == 0)

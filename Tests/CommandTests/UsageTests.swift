@@ -90,6 +90,11 @@ struct UsageTests {
     Case("mask", "--strategy", "window(8)", "-n", "0", message: "-n 0: a size is at least 1"),
     Case("mask", "--strategy", "windw(8)", "-n", "8", message: "did you mean 'window'?"),
     Case("plot", ".", "--kind", "scalng", message: "did you mean 'scaling'?"),
+    Case("compare", "a", message: "missing expected argument '<directory-b>'"),
+    Case(
+      "compare", "a", "b", "--min-effect", "5", message: "--min-effect 5: this is no percentage"),
+    Case("compare", "a", "b", "--min-effect", "-5%", message: "--min-effect -5%:"),
+    Case("compare", "a", "b", "--metric", "speed", message: "'time' and 'pct_of_peak'"),
     Case("plot", ".", "--format", "pdf", message: "known are svg, png"),
     Case("sweep", "--n", "0", message: "--n 0: a size is at least 1"),
     Case("sweep", "--n", "64", "--threads", "0", message: "--threads 0: at least 1 worker"),

@@ -4,7 +4,8 @@ import Attention
 struct HeadRows {
   private let base: UnsafePointer<Float>
   private let stride: Int
-  private let columns: Int
+  /// How many elements a row has.
+  let columns: Int
   /// How many rows.
   let count: Int
 
@@ -16,14 +17,12 @@ struct HeadRows {
     columns = view.shape.columns
   }
 
-  /// One row.
-  subscript(row: Int) -> [Double] {
-    UnsafeBufferPointer(start: base + row * stride, count: columns).map(Double.init)
-  }
+  /// The first element of a row.
+  func pointer(_ row: Int) -> UnsafePointer<Float> { base + row * stride }
 
   /// The Euclidean norm of a row.
   func norm(_ row: Int) -> Double {
-    let row = base + row * stride
+    let row = pointer(row)
     var sum = 0.0
     for column in 0..<columns { sum += Double(row[column]) * Double(row[column]) }
     return sum.squareRoot()
@@ -42,7 +41,7 @@ struct HeadRows {
     var sum = [Double](repeating: 0, count: columns)
     var finite = 0
     for row in 0..<count where norm(row).isFinite {
-      for column in 0..<columns { sum[column] += Double(base[row * stride + column]) }
+      for column in 0..<columns { sum[column] += Double(pointer(row)[column]) }
       finite += 1
     }
     return sum.map { $0 / Double(max(finite, 1)) }
@@ -53,7 +52,7 @@ struct HeadRows {
   func secondMoment(limit: Int) -> [Double] {
     var moment = [Double](repeating: 0, count: columns * columns)
     for row in Swift.stride(from: 0, to: count, by: max(1, count / limit)) {
-      let values = self[row]
+      let values = UnsafeBufferPointer(start: pointer(row), count: columns).map(Double.init)
       guard values.allSatisfy(\.isFinite) else { continue }
       for i in 0..<columns {
         for j in 0..<columns { moment[i * columns + j] += values[i] * values[j] }

@@ -10,8 +10,9 @@ struct LeadingDirections {
   private static let rowLimit = 2048
   private static let iterations = 20
 
-  /// - Parameter count: how many directions; no more than there are columns.
-  init(of rows: HeadRows, columns: Int, count: Int) {
+  /// - Parameter count: how many directions; no more than there are columns are taken.
+  init(of rows: HeadRows, count: Int) {
+    let columns = rows.columns
     let moment = rows.secondMoment(limit: Self.rowLimit)
     var generator = SeededGenerator(seed: 1)
     vectors = (0..<min(count, columns)).map { _ in
@@ -24,18 +25,6 @@ struct LeadingDirections {
         }
       }
       vectors = Self.orthonormal(products)
-    }
-  }
-
-  /// The inner products of a row with the directions.
-  func coordinates(of row: [Double]) -> [Double] {
-    vectors.map { vector in zip(vector, row).reduce(0) { $0 + $1.0 * $1.1 } }
-  }
-
-  /// What a row has beside the directions.
-  func beside(_ row: [Double]) -> [Double] {
-    zip(vectors, coordinates(of: row)).reduce(row) { rest, part in
-      zip(rest, part.0).map { $0 - part.1 * $1 }
     }
   }
 

@@ -82,17 +82,19 @@ public struct MassCertifier {
 
     var bounds: [RowBound] = []
     bounds.reserveCapacity(shape.logSumExp.count)
+    let scratch = DoubleScratch(count: spread.directionCount)
     for batch in 0..<shape.batch {
-      let pattern = strategy.pattern(for: problem.geometry(batch: batch))
-      let keyCounts = (0..<shape.queryLength).map { pattern.keyCount(row: $0) }
+      let keyCounts = strategy.pattern(for: problem.geometry(batch: batch)).keyCounts
       for head in 0..<shape.heads {
-        let rows = HeadRows(output.view, batch: batch, head: head)
+        let kvHead = spread.head(batch: batch, kvHead: head / shape.groupSize)
+        let outputs = HeadRows(output.view, batch: batch, head: head)
         for row in 0..<shape.queryLength {
           let index = (batch * shape.heads + head) * shape.queryLength + row
+          let own = kvHead.look(at: outputs.pointer(row), along: scratch.elements)
           bounds.append(
             bound(
-              Place(batch: batch, kvHead: head / shape.groupSize, row: row, index: index),
-              outputs: rows, logSumExp: Double(logSumExp.elements[index]),
+              index, head: kvHead, own: own, ownAlong: scratch.elements,
+              logSumExp: Double(logSumExp.elements[index]),
               keptSpread: Double(kept.elements[index]), keyCount: keyCounts[row]))
         }
       }
@@ -100,50 +102,45 @@ public struct MassCertifier {
     return bounds
   }
 
-  /// Where a row stands in its head and among all rows.
-  private struct Place {
-    let batch: Int
-    let kvHead: Int
-    let row: Int
-    let index: Int
-  }
-
+  /// - Parameters:
+  ///   - index: of the row among all.
+  ///   - own: the strategy's output row, and `ownAlong` P times it.
   private func bound(
-    _ place: Place, outputs: HeadRows, logSumExp: Double, keptSpread: Double, keyCount: Int
+    _ index: Int, head: ValueSpread.Head, own: RowSpread,
+    ownAlong: UnsafeMutableBufferPointer<Double>, logSumExp: Double, keptSpread: Double,
+    keyCount: Int
   ) -> RowBound {
-    let outputNorm = outputs.norm(place.row)
-    let fullLSE = full.logSumExp[place.index]
-    if fullLSE == -.infinity { return RowBound(emptyRowWithOutputNorm: outputNorm) }
-    let headDim = problem.shape.headDim
-    let logit = largestLogits[place.index]
+    let fullLSE = full.logSumExp[index]
+    if fullLSE == -.infinity { return RowBound(emptyRowWithOutputNorm: own.norm) }
+    let (headDim, logit) = (problem.shape.headDim, largestLogits[index])
     let ofFull = RoundingSlack(
       headDim: headDim, largestLogit: logit, terms: min(FullMass.chunk, problem.shape.keyLength))
     let ofKept = RoundingSlack(headDim: headDim, largestLogit: logit, terms: keyCount)
-    let head = spread.head(batch: place.batch, kvHead: place.kvHead)
 
-    let output = outputs[place.row]
-    let width = spread.directionCount
-    let means = full.means[place.index * (width + 1)..<(place.index + 1) * (width + 1)]
-    let full = Array(means.prefix(head.directions.vectors.count))
-    let own = head.directions.coordinates(of: output)
+    let width = spread.directionCount + 1
+    var square = 0.0
+    var differenceSquare = 0.0
+    for column in 0..<head.directionCount {
+      let mean = full.means[index * width + column]
+      square += mean * mean
+      differenceSquare += (mean - ownAlong[column]) * (mean - ownAlong[column])
+    }
     // Once for the means of the parts and once for their weights; a last bit for each column.
-    let fullRounding =
+    let rounding =
       (ofFull.merged.outputDistance + 2 * Double(width) * Double.exp2(-24)) * head.longestValue
 
     var parts = RowBound.Parts(
       massKept: Double.exp(logSumExp - fullLSE - ofFull.logarithm - ofKept.logarithm),
-      fullSpread: (means.last ?? .nan) * ofFull.merged.meanFactor,
-      keptSpread: keptSpread / ofKept.meanFactor,
-      outputSpread: head.spread(of: output), outputNorm: outputNorm)
+      fullSpread: full.means[index * width + width - 1] * ofFull.merged.meanFactor,
+      keptSpread: keptSpread / ofKept.meanFactor, outputSpread: own.fromCentre,
+      outputNorm: own.norm)
     parts.rounding = ofKept.outputDistance * head.longestValue
-    parts.alongDirections = Self.norm(zip(full, own).map { $0 - $1 }) + fullRounding
-    parts.fullAlongDirections = max(Self.norm(full) - fullRounding, 0)
-    parts.outputBesideDirections = Self.norm(head.directions.beside(output))
+    if head.directionCount > 0 {
+      parts.alongDirections = differenceSquare.squareRoot() + rounding
+      parts.fullAlongDirections = max(square.squareRoot() - rounding, 0)
+    }
+    parts.outputBesideDirections = own.besideDirections
     return RowBound(parts)
-  }
-
-  private static func norm(_ vector: [Double]) -> Double {
-    vector.reduce(0) { $0 + $1 * $1 }.squareRoot()
   }
 
   /// Runs a strategy; what it does not write stays NaN and has no finite bound.
@@ -161,16 +158,17 @@ public struct MassCertifier {
 }
 
 extension KeyPattern {
-  /// How many keys a query row sees.
-  fileprivate func keyCount(row: Int) -> Int {
-    let position = row + geometry.offset
-    return rowStrides.enumerated().reduce(0) { count, pass in
-      let residue = ((position % pass.element) + pass.element) % pass.element
-      let sequences = sequences(pass: pass.offset, residue: residue).count
-      return count
-        + (0..<sequences).reduce(0) {
-          $0 + range(pass: pass.offset, sequence: $1, position: position).count
+  /// How many keys each query row sees.
+  fileprivate var keyCounts: [Int] {
+    // Every residue has as many sequences.
+    let sequenceCounts = rowStrides.indices.map { sequences(pass: $0, residue: 0).count }
+    return (0..<geometry.queryLength).map { row in
+      sequenceCounts.enumerated().reduce(0) { count, pass in
+        (0..<pass.element).reduce(count) {
+          $0
+            + range(pass: pass.offset, sequence: $1, position: row + geometry.offset).count
         }
+      }
     }
   }
 }

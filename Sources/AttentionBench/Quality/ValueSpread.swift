@@ -6,19 +6,66 @@ struct ValueSpread {
   /// One head's point and directions, and its longest key and value.
   struct Head {
     /// c, the mean of the finite values.
-    let centre: [Double]
+    private let centre: [Double]
     /// The rows of P.
-    let directions: LeadingDirections
+    private let directions: [[Double]]
+    /// P c.
+    private let centreAlong: [Double]
     /// The norm of the longest finite key.
     let longestKey: Double
     /// The norm of the longest finite value.
     let longestValue: Double
 
-    /// |(I - P'P)(row - c)|.
-    func spread(of row: [Double]) -> Double {
-      let rest = directions.beside(zip(row, centre).map { $0 - $1 })
-      return rest.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    /// How many directions there are.
+    var directionCount: Int { directions.count }
+
+    fileprivate init(keys: HeadRows, values: HeadRows, directions count: Int) {
+      centre = values.finiteMean
+      directions = LeadingDirections(of: values, count: count).vectors
+      longestKey = keys.longestFinite
+      longestValue = values.longestFinite
+      let centre = centre
+      centreAlong = directions.map { zip($0, centre).reduce(0) { $0 + $1.0 * $1.1 } }
     }
+
+    /// Looks at one row of values or outputs.
+    ///
+    /// What is beside the directions comes from Pythagoras, |(I - P'P)x|^2 = |x|^2 - |P x|^2, where
+    /// fp64 may cancel half of its digits: each square is a sum of dV products, off by dV 2^-53 of
+    /// |x|^2, and the directions are orthonormal to a few 2^-53.
+    ///
+    /// - Parameter along: overwritten with P x, `directionCount` elements.
+    func look(
+      at row: UnsafePointer<Float>, along: UnsafeMutableBufferPointer<Double>
+    ) -> RowSpread {
+      var square = 0.0
+      var centredSquare = 0.0
+      for column in centre.indices {
+        let value = Double(row[column])
+        square += value * value
+        centredSquare += (value - centre[column]) * (value - centre[column])
+      }
+      var squareAlong = 0.0
+      var centredSquareAlong = 0.0
+      for (index, direction) in directions.enumerated() {
+        var product = 0.0
+        for column in direction.indices { product += direction[column] * Double(row[column]) }
+        along[index] = product
+        squareAlong += product * product
+        let centred = product - centreAlong[index]
+        centredSquareAlong += centred * centred
+      }
+      let (norm, distance) = (square.squareRoot(), centredSquare.squareRoot())
+      let cancelled =
+        directions.isEmpty ? 0 : (Double(centre.count + 16) * Double.exp2(-51)).squareRoot()
+      return RowSpread(
+        norm: norm,
+        fromCentre: Self.root(centredSquare - centredSquareAlong) + cancelled * (distance + norm),
+        besideDirections: max(Self.root(square - squareAlong) - cancelled * norm, 0))
+    }
+
+    /// The root of what is not negative but for rounding; NaN of NaN.
+    private static func root(_ square: Double) -> Double { square < 0 ? 0 : square.squareRoot() }
   }
 
   /// `[b, hKV, nKV, k + 1]`: P v_j, zeros where a head has fewer than k directions, and then
@@ -46,24 +93,22 @@ struct ValueSpread {
       try TensorShape(shape.batch, shape.kvHeads, shape.keyLength, width))
     kvHeads = shape.kvHeads
     var heads: [Head] = []
+    let scratch = DoubleScratch(count: width)
     for index in 0..<shape.batch * shape.kvHeads {
       let (batch, kvHead) = (index / shape.kvHeads, index % shape.kvHeads)
       // Padding is seen by nobody and must not stretch anything.
       let count = problem.geometry(batch: batch).keyLength
-      let keys = HeadRows(key, batch: batch, head: kvHead, count: count)
       let values = HeadRows(value, batch: batch, head: kvHead, count: count)
       let head = Head(
-        centre: values.finiteMean,
-        directions: LeadingDirections(of: values, columns: shape.valueDim, count: width - 1),
-        longestKey: keys.longestFinite,
-        longestValue: values.longestFinite)
+        keys: HeadRows(key, batch: batch, head: kvHead, count: count), values: values,
+        directions: width - 1)
       for row in 0..<count {
         let out = (index * shape.keyLength + row) * width
-        let value = values[row]
-        for (column, coordinate) in head.directions.coordinates(of: value).enumerated() {
-          columns.elements[out + column] = Float(coordinate)
+        let spread = head.look(at: values.pointer(row), along: scratch.elements)
+        for column in 0..<head.directionCount {
+          columns.elements[out + column] = Float(scratch.elements[column])
         }
-        columns.elements[out + width - 1] = Float(head.spread(of: value)).nextUp
+        columns.elements[out + width - 1] = Float(spread.fromCentre).nextUp
       }
       heads.append(head)
     }
@@ -81,4 +126,26 @@ struct ValueSpread {
       shape: try TensorShape(shape.batch, shape.heads, shape.rows, 1),
       strides: (all.batchStride, all.headStride, all.rowStride))
   }
+}
+
+/// A row x beside a head's point and directions.
+struct RowSpread {
+  /// |x|.
+  let norm: Double
+  /// At least |(I - P'P)(x - c)|.
+  let fromCentre: Double
+  /// At most |(I - P'P) x|.
+  let besideDirections: Double
+}
+
+/// Room for a few numbers, used again for every row.
+final class DoubleScratch {
+  let elements: UnsafeMutableBufferPointer<Double>
+
+  init(count: Int) {
+    elements = .allocate(capacity: count)
+    elements.initialize(repeating: 0)
+  }
+
+  deinit { elements.deallocate() }
 }

@@ -90,13 +90,13 @@ struct BoundCase: CustomStringConvertible {
     return cases
   }
 
-  /// Every restricted family as it proposes itself, and narrower and odder than that.
+  /// Every registered family with its defaults, and narrower and odder than that.
   func strategies() throws -> [any AttentionStrategy] {
     let registry = StrategyRegistry.standard
-    return try registry.candidates(for: problem)
+    return try registry.defaults()
       + registry.strategies(
-        "window(1), window(9, sinks: 2), window(7, global: 3), window(left: 0, right: 5),"
-          + "strided(1), strided(7), fixed(5, 2), fixed(90, 1)")
+        "window(1), window(32), window(9, sinks: 2), window(7, global: 3), window(left: 0, right: 5),"
+          + "strided(1), strided(7), strided(20), fixed(5, 2), fixed(16, 8), fixed(90, 1)")
   }
 
   /// Every row of an operator in fp64, in the order of batch, head and row.
