@@ -15,14 +15,27 @@ import Testing
     try MixedAttention(places.map { try Specimen.registry.strategy(texts[$0]) })
   }
 
-  /// One strategy on all heads, on one worker: linear attention cuts causal heads into segments
-  /// where workers outnumber them, which changes its last bits, so all comparisons take one.
+  /// A strategy's own run on some heads of one key/value head and batch entry, copied out.
+  ///
+  /// On one worker: linear attention cuts causal heads into segments where workers outnumber them,
+  /// which changes its last bits, so all comparisons take one.
   private static func alone(
-    _ place: Int, _ problem: AttentionProblem, _ inputs: TestInputs
+    _ place: Int, heads: [Int], batch: Int, _ problem: AttentionProblem, _ inputs: TestInputs
   ) throws -> TestOutputs {
+    let shape = problem.shape
+    let own = try AttentionProblem(
+      AttentionShape(
+        heads: heads.count, kvHeads: 1, queryLength: shape.queryLength,
+        keyLength: shape.keyLength, headDim: shape.headDim, valueDim: shape.valueDim),
+      causal: problem.causal)
+    let part = TestInputs(own, seed: 0)
+    let kvHead = heads[0] / shape.groupSize
+    part.query.fill { inputs.query[batch, heads[$1], $2, $3] }
+    part.key.fill { inputs.key[batch, kvHead, $2, $3] }
+    part.value.fill { inputs.value[batch, kvHead, $2, $3] }
     let strategy = try Specimen.registry.strategy(texts[place])
-    let outputs = TestOutputs(problem)
-    try strategy.plan(for: problem, on: Teams.of(1)).run(outputs.operands(inputs))
+    let outputs = TestOutputs(own)
+    try strategy.plan(for: own, on: Teams.of(1)).run(outputs.operands(part))
     return outputs
   }
 
@@ -53,24 +66,41 @@ import Testing
     let outputs = TestOutputs(problem)
     let plan = try Self.mix(assignment.places).plan(for: problem, on: Teams.of(1))
     for _ in 0..<2 { try plan.run(outputs.operands(inputs)) }
-    for place in Set(assignment.places) {
-      let own = try Self.alone(place, problem, inputs)
-      let ownLSE = try #require(own.logSumExp)
-      let mixedLSE = try #require(outputs.logSumExp)
-      for head in assignment.places.indices where assignment.places[head] == place {
+    let mixedLSE = try #require(outputs.logSumExp)
+    let all = Array(assignment.places.indices)
+    for kvHead in 0..<assignment.kvHeads {
+      let group = all.filter { $0 / problem.shape.groupSize == kvHead }
+      for place in Set(group.map { assignment.places[$0] }) {
+        let heads = group.filter { assignment.places[$0] == place }
         for batch in 0..<2 {
-          for row in 0..<75 {
-            #expect(
-              own.output[batch, head, row].map(\.bitPattern)
-                == outputs.output[batch, head, row].map(\.bitPattern),
-              "\(Self.texts[place]), batch \(batch), head \(head), row \(row)")
-            #expect(
-              ownLSE[batch, head, row, 0].bitPattern == mixedLSE[batch, head, row, 0].bitPattern,
-              "LSE of \(Self.texts[place]), batch \(batch), head \(head), row \(row)")
+          let own = try Self.alone(place, heads: heads, batch: batch, problem, inputs)
+          let ownLSE = try #require(own.logSumExp)
+          for (index, head) in heads.enumerated() {
+            for row in 0..<75 {
+              let isSame =
+                own.output[0, index, row].map(\.bitPattern)
+                == outputs.output[batch, head, row].map(\.bitPattern)
+                && ownLSE[0, index, row, 0].bitPattern == mixedLSE[batch, head, row, 0].bitPattern
+              #expect(isSame, "\(Self.texts[place]), batch \(batch), head \(head), row \(row)")
+            }
           }
         }
       }
     }
+  }
+
+  /// A mix of one strategy is that strategy.
+  @Test(arguments: [0, 1, 2, 3, 4, 5, 6])
+  func aMixOfOneIsThatOne(_ place: Int) throws {
+    let problem = try AttentionProblem(
+      AttentionShape(heads: 6, kvHeads: 2, queryLength: 75, headDim: 20), causal: true)
+    let inputs = TestInputs(problem, seed: 3)
+    let (mixed, own) = (TestOutputs(problem), TestOutputs(problem))
+    try Self.mix(Array(repeating: place, count: 6)).plan(for: problem, on: Teams.of(2))
+      .run(mixed.operands(inputs))
+    try Specimen.registry.strategy(Self.texts[place]).plan(for: problem, on: Teams.of(2))
+      .run(own.operands(inputs))
+    #expect(mixed.bits == own.bits)
   }
 
   @Test(arguments: [2, 3, 5])
@@ -97,18 +127,19 @@ import Testing
     let inputs = TestInputs(problem, seed: 4)
     let places = [0, 1, 1, 0, 2, 1]
     let outputs = TestOutputs(problem)
-    try Self.mix(places).plan(for: problem, on: Teams.of(2)).run(outputs.operands(inputs))
-    for place in Set(places) {
-      let own = try Self.alone(place, problem, inputs)
-      for head in places.indices where places[head] == place {
-        for batch in 0..<2 {
-          for row in 0..<40 {
-            #expect(
-              own.output[batch, head, row].elementsEqual(outputs.output[batch, head, row]),
-              "\(Self.texts[place]), batch \(batch), head \(head), row \(row)")
-          }
-        }
-      }
+    let mix = try Self.mix(places)
+    try mix.plan(for: problem, on: Teams.of(2)).run(outputs.operands(inputs))
+    let lse = try #require(outputs.logSumExp)
+    let oracle = mix.oracle(for: problem)
+    inputs.query.forEachRow { batch, head, row in
+      let expected = oracle.row(
+        query: inputs.query.view, key: inputs.key.view, value: inputs.value.view, batch: batch,
+        head: head, row: row)
+      let worst =
+        zip(outputs.output[batch, head, row], expected.output)
+        .map { abs(Double($0) - $1) }.max() ?? 0
+      #expect(worst <= 1e-5, "batch \(batch), head \(head), row \(row)")
+      #expect(abs(Double(lse[batch, head, row, 0]) - expected.logSumExp) <= 1e-5)
     }
   }
 

@@ -4,7 +4,8 @@ import MachineTopology
 ///
 /// Heads of a model differ: one looks at its neighbours only, the next at everything. Heads with
 /// the same strategy are planned together, and all run on the caller's tensors without a copy. The
-/// result of a head is, bit for bit, what its strategy gives for its group of heads alone.
+/// result of a head is, bit for bit, what its strategy gives when it is run on those heads alone
+/// (evenly spaced ones, where they share a key/value head); a mix of one strategy is that strategy.
 ///
 /// Not a family of the registry: a mix is made of strategies, or read from the plan file that
 /// `attnbench recommend --per-head --save` writes. Work: the sum of the parts'.

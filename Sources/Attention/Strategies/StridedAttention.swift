@@ -35,7 +35,7 @@ public struct StridedAttention: PatternStrategy {
   ) -> [[String]] {
     let keys = problem.shape.keyLength
     let least = min(defaultStride(keys), keys)
-    let longer = density.sizes(from: least, through: keys / 2)
+    let longer = density.sizes(from: least, through: max(least, keys / 2))
     let shorter = density.sizes(from: 2, through: least).reversed()
     return [longer, Array(shorter)].filter { !$0.isEmpty }
       .map { strides in strides.map { "\(name)(\($0))" } }
