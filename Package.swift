@@ -78,7 +78,7 @@ let package = Package(
     .testTarget(
       name: "AttentionBenchTests",
       dependencies: [
-        "AttentionBench", "AttentionTestSupport",
+        "AttentionBench", "AttentionTestSupport", "TensorFiles",
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .testTarget(
