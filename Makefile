@@ -3,13 +3,14 @@
 # make test-neon   the NEON kernels, under an emulator
 # make install  PREFIX=/usr/local: puts one attnbench in place, its manual page and shell completions
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
+# make choose-check   the choices of recommend against brute force; QUICK=1 takes a few minutes
 # make microbench   each micro-kernel alone, as a fraction of what the machine can do
 # make format   rewrites the sources in house style; make lint checks it
 
 PREFIX ?= /usr/local
 N ?= 1k..100k
 SWIFT ?= swift
-PACKAGES := libopenblas-dev libhwloc-dev gnuplot-nox pkg-config
+PACKAGES := libopenblas-dev libhwloc-dev zlib1g-dev gnuplot-nox pkg-config
 SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 # A folder that does not exist yet: results/<date>-<host>, then -2, -3, ...
@@ -112,3 +113,9 @@ peers: setup $(VENV)/bin/python
 microbench: setup
 	$(SWIFT) build -c release --package-path Benchmarks --product kernel-times
 	Benchmarks/.build/release/kernel-times $(ARGS)
+
+# ARGS='--inputs FILE.safetensors:PREFIX' adds tensors; the CSV goes to results/choose-check.
+.PHONY: choose-check
+choose-check: setup
+	$(SWIFT) build -c release --package-path Benchmarks --product choose-check
+	Benchmarks/.build/release/choose-check $(if $(QUICK),--quick) $(ARGS)

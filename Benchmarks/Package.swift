@@ -19,6 +19,16 @@ let package = Package(
         .product(name: "TensorFiles", package: "attnbench"),
       ]),
     .executableTarget(
+      name: "choose-check",
+      dependencies: [
+        .product(name: "Attention", package: "attnbench"),
+        .product(name: "AttentionBench", package: "attnbench"),
+        .product(name: "MachineTopology", package: "attnbench"),
+        .product(name: "TensorFiles", package: "attnbench"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "TextTable", package: "TextTable"),
+      ]),
+    .executableTarget(
       name: "kernel-times",
       dependencies: [
         .product(name: "Attention", package: "attnbench"),

@@ -40,7 +40,7 @@ enum CommandExit {
       return Outcome(message: nil, code: code)
     case is UsageError, is PlanError:
       return Outcome(message: "error: \(error)", code: usage)
-    case is CommandFailure, is RecordError, is PlotError, is FileProblemError:
+    case is CommandFailure, is RecordError, is HeadPlanError, is PlotError, is FileProblemError:
       return Outcome(message: "error: \(error)", code: failure)
     case let error as AttentionError:
       let isUsage = error.kind == .invalidArgument || error.kind == .unknownStrategy

@@ -12,6 +12,7 @@ final class ProgressPrinter {
     switch event {
     case .sizeStarted, .ceilings: break
     case .cellStarted(let cell): rewrite("\(cell.spec), n = \(cell.n): first run")
+    case .candidateSeen(let candidate): say(Self.text(candidate))
     case .progress(let progress): rewrite(Self.text(progress))
     case .cellFinished(let cell, let row): say(Self.text(cell, row))
     case .warning(let text): say("warning: \(text)")
@@ -47,6 +48,14 @@ final class ProgressPrinter {
     }
     if let left = progress.secondsLeft { parts.append("about \(CellText.minutes(left)) left") }
     return parts.joined(separator: ", ")
+  }
+
+  private static func text(_ candidate: Candidate) -> String {
+    guard let seconds = candidate.seconds else {
+      return "\(candidate.strategy): \(candidate.status.rawValue), \(candidate.reason)"
+    }
+    return "\(candidate.strategy): about \(TimeSpan.rounded(seconds: seconds)), error "
+      + CellText.error(candidate.relativeError)
   }
 
   private static func text(_ cell: SweepCell, _ row: ResultRow) -> String {

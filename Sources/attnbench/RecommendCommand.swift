@@ -3,17 +3,18 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
-import TextTable
 
 /// `attnbench recommend`: measures what could be run and says what to run.
 struct RecommendCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "recommend", abstract: "Measure the candidates for a problem and choose one.",
     discussion: """
-      Every family of strategies is measured with several parameters; its error is the relative L2 \
-      distance from full softmax attention on sampled rows. The choice is the fastest candidate \
-      that meets the requirements, or the nearest miss.
+      Every family of strategies is measured, its parameters searched; the error is the relative \
+      L2 distance from full softmax attention. The choice is the fastest candidate that meets the \
+      requirements, or the nearest miss. With --per-head each query head gets its own, and the mix \
+      is run beside the best single strategy.
       Example: attnbench recommend --n 32k --max-error 1e-2
+      Example: attnbench recommend --inputs qkv.safetensors:layer0 --per-head --save plan.json
       """)
 
   @Option(parsing: .unconditional, help: "Size, as 32k (default: all rows of --inputs).")
@@ -38,6 +39,17 @@ struct RecommendCommand: ParsableCommand {
     help: "Measure these candidates only (default: all families, parameters searched).")
   var strategies: String?
 
+  @Flag(help: "Choose for each query head; each keeps to --max-error.")
+  var perHead = false
+
+  @Option(help: "Write the choice of --per-head for attnbench run --plan.")
+  var save: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: "Rows of each head that errors are measured on; all where that is affordable by default.")
+  var errorRows: Int?
+
   @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
   @OptionGroup(title: "Mask") var maskOptions: MaskOptions
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
@@ -51,6 +63,9 @@ struct RecommendCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Seed of the inputs and of the checked rows.")
   var seed: UInt64 = 1
 
+  @Flag(help: "Report the share of needles found too (see attnbench retrieve).")
+  var retrieval = false
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -61,6 +76,10 @@ struct RecommendCommand: ParsableCommand {
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
     let requirements = try requirements()
+    let errorRows = try rowsForErrors()
+    if let save, !perHead {
+      throw UsageError("--save \(save): a plan has a strategy for each head; add --per-head")
+    }
     let topology = try MachineTopology.host()
     let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
     let size = try size(of: given)
@@ -69,35 +88,67 @@ struct RecommendCommand: ParsableCommand {
     let placement = try SweepPlacement(
       threads: try threadOptions.count(on: topology), binding: try threadOptions.binding(),
       topology: topology)
-    let plan = SweepPlan(
-      sizes: [size], strategies: try candidates(for: problem), placements: [placement],
-      seed: seed
-    ) { _ in problem }
+    let question = ChoiceEngine.Question(
+      problem: problem, placement: placement, series: try series(for: problem),
+      requirements: requirements, errorRows: errorRows, seed: seed)
     let limits = try limits()
+    if retrieval { try RetrievalTask.check(problem) }
     blasOptions.announce()
+    let start = ContinuousClock.now
 
     let executor = try AttentionExecutor(
       placements: [placement], inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
-      seed: seed, topology: topology, bestEffort: threadOptions.bestEffortBind)
-    let store = ResultCollector()
+      seed: seed, topology: topology, bestEffort: threadOptions.bestEffortBind,
+      keepsTensors: true)
     let printer = ProgressPrinter()
-    let engine = SweepEngine(
-      plan: plan, limits: limits,
-      instruments: SweepEngine.Instruments(
-        executor: executor, clock: MonotonicClock(), probe: HostProbe(cpus: topology.allowed),
-        store: store),
+    let engine = ChoiceEngine(
+      question, limits: limits,
+      instruments: ChoiceEngine.Instruments(
+        executor: executor, clock: MonotonicClock(), probe: HostProbe(cpus: topology.allowed)),
       labels: RowLabels(
         runID: "recommend",
         build: ResultRow.Build(blasCore: BLASLibrary.core, isa: KernelTable.active.name)),
       stop: stop, emit: printer.show)
-    let outcome = try engine.run()
-    printer.finish()
-    if outcome.wasInterrupted { throw CommandExit.interrupted }
-    try report(Recommendation(store.rows, requirements: requirements), problem, placement)
+    let report = RecommendReport(
+      question: question, inputs: inputs ?? "normal, seed \(seed)", isJSON: json)
+    if perHead {
+      let result = try engine.runPerHead()
+      printer.finish()
+      if stop.isRaised { throw CommandExit.interrupted }
+      guard let result else { return try report.show(engine.recommendation) }
+      if let save {
+        try HeadPlan(
+          result, problem: problem, placement: placement, inputs: report.inputs,
+          isa: KernelTable.active.name
+        ).write(to: save)
+      }
+      try report.show(result)
+    } else {
+      let result = try engine.run()
+      printer.finish()
+      guard let result else { throw CommandExit.interrupted }
+      let shown = result.candidates.filter { RecommendReport.isWorthALine($0, result) }
+      try report.show(
+        try addQuality(
+          to: result, of: shown, on: problem,
+          inputs: given.map { .tensors($0) } ?? .normal(seed: seed), placement: placement,
+          topology: topology, limits: limits, since: start, stop: stop))
+    }
+  }
+
+  private func rowsForErrors() throws -> ErrorRows {
+    guard let errorRows else { return .automatic }
+    guard errorRows >= 2 else {
+      throw PlanError(
+        argument: "--error-rows", value: "\(errorRows)",
+        rule: "an error and its limit need at least 2 rows of each head",
+        fix: "write for example 128, or leave it out")
+    }
+    return .perHead(errorRows)
   }
 
   private func requirements() throws -> Requirements {
-    var requirements = Requirements()
+    var requirements = Requirements(holdsForEachHead: perHead)
     if maxError != "none" {
       guard let error = Double(maxError), error.isFinite, error >= 0 else {
         throw PlanError(
@@ -125,10 +176,13 @@ struct RecommendCommand: ParsableCommand {
     return try SizeText.parse(n, argument: "--n")
   }
 
-  private func candidates(for problem: AttentionProblem) throws -> [any AttentionStrategy] {
+  /// Strategies that the user names are a series each: all of them are looked at.
+  private func series(for problem: AttentionProblem) throws -> [[any AttentionStrategy]] {
     do throws(AttentionError) {
-      if let strategies { return try StrategyRegistry.standard.strategies(strategies) }
-      return try StrategyRegistry.standard.candidates(for: problem)
+      if let strategies {
+        return try StrategyRegistry.standard.strategies(strategies).map { [$0] }
+      }
+      return try StrategyRegistry.standard.candidateSeries(for: problem)
     } catch {
       throw UsageError(strategy: error)
     }
@@ -137,129 +191,12 @@ struct RecommendCommand: ParsableCommand {
   /// A choice needs less exact medians than a curve.
   private func limits() throws(PlanError) -> SweepLimits {
     var limits = SweepLimits.host()
-    limits.minimumSamples = 3
-    limits.relativeInterval = 0.05
-    limits.wording.relativeInterval = "5%"
+    limits.relativeInterval = 0.03
+    limits.wording.relativeInterval = "3%"
     limits.cellTimeout = try TimeSpan(parsing: cellTimeout, argument: "--cell-timeout").seconds
     limits.wording.cellTimeout = cellTimeout
     limits.budget = try TimeSpan(parsing: budget, argument: "--budget").seconds
     limits.wording.budget = budget
     return limits
-  }
-}
-
-extension RecommendCommand {
-  private func report(
-    _ result: Recommendation, _ problem: AttentionProblem, _ placement: SweepPlacement
-  ) throws {
-    if json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      let document = RecommendationDocument(
-        problem: problem, placement: placement, inputs: inputs ?? "normal, seed \(seed)",
-        result: result)
-      try Terminal.print(String(decoding: try encoder.encode(document), as: UTF8.self))
-    } else {
-      try print(result, problem)
-    }
-    if result.verdict == .none { throw CommandExit.failure }
-  }
-
-  private func print(_ result: Recommendation, _ problem: AttentionProblem) throws {
-    let table = TextTable<Candidate> {
-      [
-        Column(title: "candidate", value: $0.strategy),
-        Column(title: "class", value: $0.operatorClass),
-        Column(
-          title: "time", value: $0.seconds.map { TimeSpan.rounded(seconds: $0) } ?? "",
-          align: .right),
-        Column(title: "error", value: CellText.error($0.relativeError), align: .right),
-        Column(title: "memory", value: CellText.bytes($0.memoryBytes), align: .right),
-        Column(title: "% of peak", value: CellText.decimal($0.percentOfPeak), align: .right),
-        Column(
-          title: "Pareto", value: result.paretoFront.contains($0.strategy) ? "*" : ""),
-        Column(title: "", value: Self.remark($0, result)),
-      ]
-    }
-    let text = table.string(for: result.candidates) ?? ""
-    try Terminal.print(text.trimmingCharacters(in: .newlines))
-    let rows = result.candidates.lazy.compactMap(\.rowsChecked).first ?? 0
-    try Terminal.print(
-      "error: relative L2 distance from full softmax attention on \(rows) sampled rows; "
-        + "memory: tensors and workspace; *: no candidate is both faster and nearer")
-    for candidate in result.candidates where candidate.seconds == nil {
-      try Terminal.print(
-        "\(candidate.strategy) \(candidate.status.rawValue): \(candidate.reason)")
-    }
-    try Terminal.print("")
-    try Terminal.print(Self.conclusion(result))
-  }
-
-  private static func remark(_ candidate: Candidate, _ result: Recommendation) -> String {
-    guard candidate.seconds != nil else { return candidate.status.rawValue }
-    if candidate.strategy == result.choice {
-      return result.verdict == .admissible ? "<- choice" : "<- nearest miss"
-    }
-    return result.requirements.misses(of: candidate).map { "\($0)" }.joined(separator: ", ")
-  }
-
-  private static func conclusion(_ result: Recommendation) -> String {
-    switch (result.verdict, result.choice) {
-    case (.admissible, let choice?):
-      let ties =
-        result.equallyFast.isEmpty
-        ? "" : "; not to be told apart in time: \(result.equallyFast.joined(separator: ", "))"
-      return "run \(choice): the fastest that meets every requirement\(ties)"
-    case (.nearestMiss, let choice?):
-      let misses = result.misses.map { "\($0)" }.joined(separator: ", ")
-      return "no candidate meets every requirement; the nearest miss is \(choice): \(misses)"
-    default:
-      return "no candidate could be measured"
-    }
-  }
-}
-
-/// What `recommend --json` prints.
-private struct RecommendationDocument: Encodable {
-  let n: Int
-  let nKV: Int
-  let batch: Int
-  let heads: Int
-  let kvHeads: Int
-  let headDim: Int
-  let valueDim: Int
-  let causal: Bool
-  let threads: Int
-  let bind: String
-  let inputs: String
-  let result: Recommendation
-
-  init(
-    problem: AttentionProblem, placement: SweepPlacement, inputs: String, result: Recommendation
-  ) {
-    let shape = problem.shape
-    (n, nKV) = (shape.queryLength, shape.keyLength)
-    (batch, heads, kvHeads) = (shape.batch, shape.heads, shape.kvHeads)
-    (headDim, valueDim) = (shape.headDim, shape.valueDim)
-    causal = problem.causal
-    threads = placement.threads
-    bind = "\(placement.binding)"
-    self.inputs = inputs
-    self.result = result
-  }
-
-  private enum CodingKeys: String, CodingKey {
-    case n = "n_q"
-    case nKV = "n_kv"
-    case batch
-    case heads
-    case kvHeads = "kv_heads"
-    case headDim = "head_dim"
-    case valueDim = "value_dim"
-    case causal
-    case threads
-    case bind
-    case inputs
-    case result
   }
 }

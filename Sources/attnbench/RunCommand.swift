@@ -30,7 +30,10 @@ struct RunCommand: ParsableCommand {
   var value: String?
 
   @Option(help: "The strategy, as flash or 'window(512, sinks: 4)'; see attnbench list.")
-  var strategy: String
+  var strategy: String?
+
+  @Option(help: "A strategy for each head instead: PLAN.json of recommend --per-head --save.")
+  var plan: String?
 
   @Option(name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.")
   var output: String
@@ -51,12 +54,10 @@ struct RunCommand: ParsableCommand {
   @OptionGroup var blas: BLASOptions
 
   mutating func run() throws {
-    let strategy = try StrategyOptions.strategy(self.strategy)
+    let choice = try choice()
     try checkOutputs()
     let file = try readInputs()
-    let problem = try mask.problem(
-      file.shape, keyLengths: logits.lengths(), softcap: logits.softcap,
-      sinkLogits: logits.logits())
+    let (strategy, problem) = try choice.resolved(for: file.shape, mask, logits)
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
     blas.announce()
@@ -69,6 +70,17 @@ struct RunCommand: ParsableCommand {
     Terminal.say(
       "\(strategy.explainedSpec(for: problem)) on \(problem.summary), \(workers): "
         + "\(TimeSpan.rounded(seconds: result.duration / .seconds(1))), wrote \(written)")
+  }
+
+  /// What is to be run: the one or the other, and not both.
+  private func choice() throws -> RunChoice {
+    switch (strategy, plan) {
+    case (let strategy?, nil): .strategy(try StrategyOptions.strategy(strategy))
+    case (nil, let plan?): .plan(try HeadPlan(path: plan), path: plan)
+    case (nil, nil): throw UsageError("say what to run, with --strategy S or --plan PLAN.json")
+    case (.some, let plan?):
+      throw UsageError("--plan \(plan): has a strategy for each head; leave out --strategy")
+    }
   }
 
   /// What cannot be written should show before minutes are spent.

@@ -151,6 +151,7 @@ struct ReportCommandTests {
     #expect(version.output.split(separator: ".").count == 3)
     for command in [
       "", "list", "topo", "mask", "verify", "run", "plot", "report", "sweep", "recommend",
+      "retrieve",
       "compare",
     ] {
       let result = try AttnbenchProcess.run([command, "--help"].filter { !$0.isEmpty })

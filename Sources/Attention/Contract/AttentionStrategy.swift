@@ -1,4 +1,5 @@
 import MachineTopology
+import RealModule
 
 /// What a strategy computes, relative to softmax attention over all visible keys.
 public enum OperatorClass: String, Sendable, CaseIterable, Codable {
@@ -56,6 +57,8 @@ public protocol AttentionStrategy: Sendable {
   static var name: String { get }
   /// What is computed.
   static var operatorClass: OperatorClass { get }
+  /// What this one computes; the family's class, the default, unless the parameters change it.
+  var operatorClass: OperatorClass { get }
   /// One line on what it does.
   static var summary: String { get }
   /// The paper it comes from.
@@ -96,9 +99,43 @@ public protocol AttentionStrategy: Sendable {
   /// The strategy's definition in fp64, row by row. By default softmax under `pattern`.
   func oracle(for problem: AttentionProblem) -> any AttentionOracle
 
-  /// The ways to write the strategy that are worth measuring for a problem, cheapest first, when a
-  /// user asks which attention to run. By default its defaults alone.
-  static func candidates(for problem: AttentionProblem) -> [String]
+  /// The ways to write the strategy that are worth a look when a user asks which attention to run:
+  /// series of texts, in each of which every entry costs more than the one before and, as a rule,
+  /// loses less. A search for the cheapest entry that loses little enough halves a series instead
+  /// of measuring all of it. By default one series of the family's defaults alone.
+  static func candidateSeries(
+    for problem: AttentionProblem, density: SearchDensity
+  ) -> [[String]]
+}
+
+/// How close together the parameters of a series stand.
+public enum SearchDensity: Sendable {
+  /// Eight sizes an octave, 9% apart: a search that halves the series needs few of them.
+  case search
+  /// Twelve sizes an octave and more series, for holding a search against all there is.
+  case exhaustive
+
+  /// Sizes in a doubling.
+  public var sizesPerOctave: Int {
+    switch self {
+    case .search: 8
+    case .exhaustive: 12
+    }
+  }
+
+  /// Whole numbers from `first` to `last`, rising by about the same factor; empty when `last` is
+  /// below `first`.
+  public func sizes(from first: Int, through last: Int) -> [Int] {
+    guard first >= 1, last >= first else { return [] }
+    var sizes: [Int] = []
+    for step in 0... {
+      let factor = Double.exp2(Double(step) / Double(sizesPerOctave))
+      let size = Int((Double(first) * factor).rounded())
+      if size > last { break }
+      if size != sizes.last { sizes.append(size) }
+    }
+    return sizes
+  }
 }
 
 extension AttentionStrategy {
@@ -122,5 +159,9 @@ extension AttentionStrategy {
     SoftmaxOracle(problem) { pattern(for: $0) }
   }
 
-  public static func candidates(for problem: AttentionProblem) -> [String] { [name] }
+  public var operatorClass: OperatorClass { Self.operatorClass }
+
+  public static func candidateSeries(
+    for problem: AttentionProblem, density: SearchDensity
+  ) -> [[String]] { [[name]] }
 }

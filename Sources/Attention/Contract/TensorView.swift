@@ -52,6 +52,20 @@ public struct TensorView: @unchecked Sendable {
     (batchStride, headStride, rowStride) = strides
   }
 
+  private init(_ base: UnsafePointer<Float>, shape: TensorShape, batch: Int, head: Int, row: Int) {
+    self.base = base
+    self.shape = shape
+    (batchStride, headStride, rowStride) = (batch, head, row)
+  }
+
+  /// Heads `first`, `first + step`, ... of the same memory; they must exist.
+  func heads(_ first: Int, step: Int, count: Int) -> TensorView {
+    TensorView(
+      base + first * headStride,
+      shape: TensorShape(unchecked: shape.batch, count, shape.rows, shape.columns),
+      batch: batchStride, head: step * headStride, row: rowStride)
+  }
+
   /// The first element of a row.
   @inline(__always)
   package func row(_ batch: Int, _ head: Int, _ row: Int) -> UnsafePointer<Float> {
@@ -100,6 +114,17 @@ public struct MutableTensorView: @unchecked Sendable {
       }
       covered += (size - 1) * stride
     }
+  }
+
+  private init(_ base: UnsafeMutablePointer<Float>, reading: TensorView) {
+    self.base = base
+    self.reading = reading
+  }
+
+  /// Heads `first`, `first + step`, ... of the same memory; they must exist.
+  func heads(_ first: Int, step: Int, count: Int) -> MutableTensorView {
+    MutableTensorView(
+      base + first * reading.headStride, reading: reading.heads(first, step: step, count: count))
   }
 
   /// The first element of a row.

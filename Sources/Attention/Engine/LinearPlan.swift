@@ -8,20 +8,27 @@ import MachineTopology
 /// only within a panel's own keys and taking those keys into the state afterwards; with more than
 /// one segment a head, the segments' states are summed first and each starts from the sum of
 /// those before it.
-final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
+final class LinearPlan: StagedPlan, @unchecked Sendable {
   let problem: AttentionProblem
   let workspaceBytes: Int
-  private let team: WorkerTeam
+  let team: WorkerTeam
   private let layout: Layout
   private let scratch: [LinearScratch]
   /// `[b * hKV][segments]` states; empty when no state outlives a task.
   private let states: AlignedFloats
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
-  private var operands: AttentionOperands?
+  var operands: AttentionOperands?
   private var phase = Phase.accumulate
 
-  private enum Phase { case accumulate, reduce, output }
+  private enum Phase {
+    case accumulate
+    case reduce
+    case output
+
+    static let all: [Phase] = [.accumulate, .reduce, .output]
+    static let outputOnly: [Phase] = [.output]
+  }
 
   /// How a problem is cut up, worked out without allocating.
   struct Layout: Sendable {
@@ -164,23 +171,22 @@ final class LinearPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   /// Query panels dealt together when not causal.
   private static let panelsPerTask = 16
 
-  func execute(_ operands: AttentionOperands) {
-    self.operands = operands
-    if layout.summedSegments > 0 {
-      run(.accumulate, tasks: heads * layout.summedSegments)
-      run(.reduce, tasks: heads)
+  /// The phases of a run: nothing is summed first where each head is walked in one piece.
+  private var phases: [Phase] { layout.summedSegments > 0 ? Phase.all : Phase.outputOnly }
+  var stageCount: Int { phases.count }
+
+  func begin(stage: Int) {
+    phase = phases[stage]
+    switch phase {
+    case .accumulate: queue.reset(count: heads * layout.summedSegments)
+    case .reduce: queue.reset(count: heads)
+    case .output: queue.reset(count: heads * outputTasksPerHead)
     }
-    let perHead =
-      problem.causal
-      ? layout.segments : (layout.panels + LinearPlan.panelsPerTask - 1) / LinearPlan.panelsPerTask
-    run(.output, tasks: heads * perHead)
-    self.operands = nil
   }
 
-  private func run(_ phase: Phase, tasks: Int) {
-    self.phase = phase
-    queue.reset(count: tasks)
-    team.run(self)
+  private var outputTasksPerHead: Int {
+    problem.causal
+      ? layout.segments : (layout.panels + LinearPlan.panelsPerTask - 1) / LinearPlan.panelsPerTask
   }
 
   func work(worker: Int) {

@@ -8,10 +8,10 @@ import RealModule
 /// Heads one after the other; the row blocks of a head are dealt to the workers. Each worker calls
 /// sgemm on its own block with one BLAS thread: several threads inside OpenBLAS 0.3.21 can corrupt
 /// each other's results when several workers call it, and would oversubscribe the cores anyway.
-final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
+final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   let problem: AttentionProblem
   let workspaceBytes: Int
-  private let team: WorkerTeam
+  let team: WorkerTeam
   private let functions = KernelTable.active.functions
   private let blockRows: Int
   /// `[nQ][nKV]`, one head's scores, then its weights.
@@ -22,7 +22,7 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private let finiteValues: AlignedFloats
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
-  private var operands: AttentionOperands?
+  var operands: AttentionOperands?
   private var batch = 0
   private var head = 0
   private var replacesValues = false
@@ -61,18 +61,14 @@ final class MaterialisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     openblas_set_num_threads(1)
   }
 
-  func execute(_ operands: AttentionOperands) {
-    self.operands = operands
+  /// One a head: heads share the score matrix.
+  var stageCount: Int { problem.shape.batch * problem.shape.heads }
+
+  func begin(stage: Int) {
     let shape = problem.shape
-    for batch in 0..<shape.batch {
-      for head in 0..<shape.heads {
-        (self.batch, self.head) = (batch, head)
-        replacesValues = copyFiniteValues(operands)
-        queue.reset(count: (shape.queryLength + blockRows - 1) / blockRows)
-        team.run(self)
-      }
-    }
-    self.operands = nil
+    (batch, head) = stage.quotientAndRemainder(dividingBy: shape.heads)
+    if let operands { replacesValues = copyFiniteValues(operands) }
+    queue.reset(count: (shape.queryLength + blockRows - 1) / blockRows)
   }
 
   func work(worker: Int) {

@@ -12,10 +12,10 @@ import RealModule
 ///
 /// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao 2022, arXiv 2205.14135
 /// (tiling); Dao 2023, arXiv 2307.08691 (query blocks outermost, one normalisation at the end).
-final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
+final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   let problem: AttentionProblem
   let workspaceBytes: Int
-  private let team: WorkerTeam
+  let team: WorkerTeam
   let kernels: KernelTable
   let blocks: BlockSizes
   let tables: [PatternTable]
@@ -25,7 +25,7 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   let partialLSE: AlignedFloats
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
-  private var operands: AttentionOperands?
+  var operands: AttentionOperands?
   private var stage = 0
 
   /// Sizes and patterns of a plan, worked out without allocating it.
@@ -112,14 +112,11 @@ final class SoftmaxPlan: AttentionPlan, TeamJob, @unchecked Sendable {
       touched: true)
   }
 
-  func execute(_ operands: AttentionOperands) {
-    self.operands = operands
-    for stage in tasks.stages.indices {
-      self.stage = stage
-      queue.reset(count: tasks.stages[stage].tasks.count)
-      team.run(self)
-    }
-    self.operands = nil
+  var stageCount: Int { tasks.stages.count }
+
+  func begin(stage: Int) {
+    self.stage = stage
+    queue.reset(count: tasks.stages[stage].tasks.count)
   }
 
   func work(worker: Int) {

@@ -39,13 +39,17 @@ public struct FixedAttention: PatternStrategy {
     return "\(resolved.block), \(resolved.columns)"
   }
 
-  /// Blocks of once, twice and four times the default, with an eighth and a half of each block
-  /// seen by all later queries.
-  public static func candidates(for problem: AttentionProblem) -> [String] {
+  /// For blocks around and above the default, each a series: from one summary key a block to half
+  /// of it.
+  public static func candidateSeries(
+    for problem: AttentionProblem, density: SearchDensity
+  ) -> [[String]] {
     let keys = problem.shape.keyLength
-    let blocks = [1, 2, 4].map { StridedAttention.defaultStride(keys) * $0 }.filter { $0 <= keys }
-    return blocks.flatMap { block in
-      Set([max(1, block / 8), max(1, block / 2)]).sorted().map { "\(name)(\(block), \($0))" }
+    let least = StridedAttention.defaultStride(keys)
+    let blocks =
+      density == .search ? [1, 2, 4].map { least * $0 } : [1, 2, 4, 8, 16].map { least * $0 / 2 }
+    return blocks.filter { $0 >= 1 && $0 <= keys }.map { block in
+      density.sizes(from: 1, through: max(1, block / 2)).map { "\(name)(\(block), \($0))" }
     }
   }
 

@@ -28,12 +28,17 @@ public struct StridedAttention: PatternStrategy {
     "\(stride ?? StridedAttention.defaultStride(problem.shape.keyLength))"
   }
 
-  /// Strides of half, once, twice and four times the default: around sqrt(n) the cost is least,
-  /// larger ones see a longer past.
-  public static func candidates(for problem: AttentionProblem) -> [String] {
+  /// The default, near which the cost is least, and from there longer strides, which see more
+  /// neighbours, and shorter ones, which see more of the distant keys.
+  public static func candidateSeries(
+    for problem: AttentionProblem, density: SearchDensity
+  ) -> [[String]] {
     let keys = problem.shape.keyLength
-    let strides = [1, 2, 4, 8].map { defaultStride(keys) * $0 / 2 }
-    return strides.filter { $0 >= 1 && $0 <= keys }.map { "\(name)(\($0))" }
+    let least = min(defaultStride(keys), keys)
+    let longer = density.sizes(from: least, through: max(least, keys / 2))
+    let shorter = density.sizes(from: 2, through: least).reversed()
+    return [longer, Array(shorter)].filter { !$0.isEmpty }
+      .map { strides in strides.map { "\(name)(\($0))" } }
   }
 
   /// The power of two nearest to sqrt(n).

@@ -60,12 +60,17 @@ public struct WindowAttention: PatternStrategy {
     return parts.joined(separator: ", ")
   }
 
-  /// Windows of 128, 512, ... keys up to half of all, each alone and with 4 sink tokens.
-  public static func candidates(for problem: AttentionProblem) -> [String] {
-    let half = problem.shape.keyLength / 2
-    let widths = sequence(first: 128) { $0 * 4 }.prefix { $0 <= half }
-    return (widths.isEmpty ? [max(1, half)] : Array(widths)).flatMap { width in
-      ["\(name)(\(width))", "\(name)(\(width), sinks: 4)"]
+  /// Windows from 16 keys to nearly all pairs, alone and with sink tokens: a series for each number
+  /// of sinks. Not causal, a window has to be 3 n / 2 wide for that, having two sides.
+  public static func candidateSeries(
+    for problem: AttentionProblem, density: SearchDensity
+  ) -> [[String]] {
+    let keys = problem.shape.keyLength
+    let widths = density.sizes(
+      from: min(16, keys), through: problem.causal ? keys : keys + keys / 2)
+    let sinks = density == .search ? [0, 1, 4, 16, 64] : [0, 1, 2, 4, 8, 16, 64, 256]
+    return sinks.filter { $0 < keys }.map { sinks in
+      widths.map { sinks == 0 ? "\(name)(\($0))" : "\(name)(\($0), sinks: \(sinks))" }
     }
   }
 

@@ -12,24 +12,40 @@ public struct Candidate: Codable, Equatable, Sendable {
   public let seconds: Double?
   /// The 95% interval of that median.
   public let secondsInterval: [Double]?
+  /// How many runs were timed.
+  public let samples: Int
   /// Relative L2 distance from full softmax attention on the checked rows.
   public let relativeError: Double?
+  /// What that distance is not above over all rows, with 99% confidence; the distance itself where
+  /// all rows were checked.
+  public let relativeErrorUpper: Double?
+  /// The same limit for each query head.
+  public let headErrorsUpper: [Double]?
   /// How many rows were checked.
   public let rowsChecked: Int?
+  /// How many rows there are.
+  public let rows: Int?
   /// Tensors and workspace together.
   public let memoryBytes: Int?
   /// The part of it that the strategy allocates.
   public let workspaceBytes: Int?
   /// Percent of the FMA peak.
   public let percentOfPeak: Double?
+  /// What is certain about the error over all rows; nil where it was not worked out.
+  public var certificate: MassCertificate?
+  /// The share of needles found over all distances; nil where none were planted.
+  public var foundShare: Double?
 
   /// The figures of a row of a sweep.
-  public init(_ row: ResultRow) {
+  ///
+  /// - Parameter errors: nil for those of the row's own sampled rows.
+  public init(_ row: ResultRow, errors: HeadErrors? = nil) {
     let parameters = row.strategy.parameters
     strategy = parameters.isEmpty ? row.strategy.name : "\(row.strategy.name)(\(parameters))"
     operatorClass = row.strategy.classification
     status = row.status
     reason = row.reason
+    samples = row.time.samples
     seconds = row.status.isMeasured ? row.time.median : nil
     if row.status.isMeasured, let lower = row.time.intervalLower,
       let upper = row.time.intervalUpper
@@ -38,8 +54,11 @@ public struct Candidate: Codable, Equatable, Sendable {
     } else {
       secondsInterval = nil
     }
-    relativeError = row.accuracy.relativeL2
-    rowsChecked = row.accuracy.rowsChecked
+    relativeError = errors?.whole.value ?? row.accuracy.relativeL2
+    relativeErrorUpper = errors?.whole.upper ?? row.accuracy.relativeL2
+    headErrorsUpper = errors?.heads.map(\.upper)
+    rowsChecked = errors?.rowsChecked ?? row.accuracy.rowsChecked
+    rows = errors?.rows
     workspaceBytes = row.work.workspaceBytes
     percentOfPeak = row.work.percentOfPeak
     if let tensors = row.work.minimumBytes, let workspace = row.work.workspaceBytes {
@@ -57,10 +76,16 @@ public struct Candidate: Codable, Equatable, Sendable {
     case reason
     case seconds = "time_median_s"
     case secondsInterval = "time_ci95_s"
+    case samples
     case relativeError = "rel_l2_error"
+    case relativeErrorUpper = "rel_l2_error_upper"
+    case headErrorsUpper = "head_rel_l2_error_upper"
     case rowsChecked = "error_rows_checked"
+    case rows = "rows"
     case memoryBytes = "memory_bytes"
     case workspaceBytes = "workspace_bytes"
     case percentOfPeak = "pct_of_peak"
+    case certificate
+    case foundShare = "retrieval_found_share"
   }
 }

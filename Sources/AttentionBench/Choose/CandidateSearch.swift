@@ -1,21 +1,26 @@
 import Attention
 
 extension StrategyRegistry {
-  /// Everything worth measuring for a problem: what each family proposes, its parameters searched.
-  /// Proposals that resolve to the same strategy are taken once.
+  /// Everything that may be worth measuring for a problem, as the families propose it: series of
+  /// strategies, in each of which cost rises and loss falls as a rule. A strategy that several
+  /// series have is in the first of them only.
   ///
   /// - Throws: `AttentionError` when a family proposes something that it refuses itself.
-  public func candidates(
-    for problem: AttentionProblem
-  ) throws(AttentionError) -> [any AttentionStrategy] {
+  public func candidateSeries(
+    for problem: AttentionProblem, density: SearchDensity = .search
+  ) throws(AttentionError) -> [[any AttentionStrategy]] {
     var known: Set<String> = []
-    var strategies: [any AttentionStrategy] = []
+    var all: [[any AttentionStrategy]] = []
     for family in families {
-      for text in family.candidates(for: problem) {
-        let strategy = try strategy(text)
-        if known.insert(strategy.spec(for: problem)).inserted { strategies.append(strategy) }
+      for texts in family.candidateSeries(for: problem, density: density) {
+        var series: [any AttentionStrategy] = []
+        for text in texts {
+          let strategy = try strategy(text)
+          if known.insert(strategy.spec(for: problem)).inserted { series.append(strategy) }
+        }
+        if !series.isEmpty { all.append(series) }
       }
     }
-    return strategies
+    return all
   }
 }

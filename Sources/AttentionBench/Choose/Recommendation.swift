@@ -11,7 +11,7 @@ public struct Recommendation: Codable, Equatable, Sendable {
   }
 
   /// All candidates, the measured ones first, fastest first.
-  public let candidates: [Candidate]
+  public internal(set) var candidates: [Candidate]
   /// The candidates than which none is both faster and nearer to full attention, fastest first.
   public let paretoFront: [String]
   /// What was asked for.
@@ -41,7 +41,7 @@ public struct Recommendation: Codable, Equatable, Sendable {
 
   /// Chooses among measured rows.
   public init(_ rows: [ResultRow], requirements: Requirements) {
-    self.init(candidates: rows.map(Candidate.init), requirements: requirements)
+    self.init(candidates: rows.map { Candidate($0) }, requirements: requirements)
   }
 
   init(candidates: [Candidate], requirements: Requirements) {

@@ -23,7 +23,7 @@ public struct Figure: Equatable, Sendable {
   /// What the reader must know beside the curves, one sentence each.
   public var notes: [String] = []
 
-  /// Every size on the horizontal axis, rising.
+  /// Every value on the horizontal axis, rising.
   public var sizes: [Int] {
     Set(curves.flatMap { ($0.points + $0.predicted).map(\.n) }).sorted()
   }

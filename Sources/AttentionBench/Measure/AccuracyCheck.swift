@@ -19,6 +19,27 @@ public struct AccuracyCheck: Sendable {
     valueDim = shape.valueDim
   }
 
+  /// Draws rows of every head of every batch entry: one at random from each of `rowsPerHead` equal
+  /// stretches of its rows, so that no part of the sequence goes unseen.
+  init(_ shape: AttentionShape, rowsPerHead: Int, seed: UInt64) {
+    let count = min(max(rowsPerHead, 1), shape.queryLength)
+    var generator = SeededGenerator(seed: seed, path: [7])
+    var rows: [SampledRow] = []
+    for batch in 0..<shape.batch {
+      for head in 0..<shape.heads {
+        for stretch in 0..<count {
+          let from = stretch * shape.queryLength / count
+          let to = (stretch + 1) * shape.queryLength / count
+          rows.append(
+            SampledRow(
+              batch: batch, head: head, row: Int.random(in: from..<to, using: &generator)))
+        }
+      }
+    }
+    self.rows = rows
+    valueDim = shape.valueDim
+  }
+
   /// What an oracle gives for the checked rows, computed by all workers of a team.
   public func references(
     _ oracle: any AttentionOracle, query: TensorView, key: TensorView, value: TensorView,

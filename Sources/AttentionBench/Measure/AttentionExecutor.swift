@@ -15,6 +15,8 @@ public final class AttentionExecutor: CellExecutor {
     let check: AccuracyCheck
     /// Full softmax attention on the checked rows, once it is known.
     var fullRows: [OracleRow]?
+    /// Full softmax attention, where a choice has asked for it.
+    var reference: FullReference?
 
     init(_ problem: AttentionProblem, seed: UInt64) throws(AttentionError) {
       self.problem = problem
@@ -23,6 +25,11 @@ public final class AttentionExecutor: CellExecutor {
       value = try Tensor(problem.shape.value)
       output = try Tensor(problem.shape.output)
       check = AccuracyCheck(problem.shape, seed: seed)
+    }
+
+    var operands: AttentionOperands {
+      AttentionOperands(
+        query: query.view, key: key.view, value: value.view, output: output.mutableView)
     }
   }
 
@@ -33,16 +40,22 @@ public final class AttentionExecutor: CellExecutor {
   private let fma = FMARate()
   private var teams: [WorkerTeam] = []
   private var loaded: Loaded?
+  /// Whether tensors outlive `unload`: a choice comes back to the same problems several times.
+  private let keepsTensors: Bool
+  private var kept: [AttentionProblem: Loaded] = [:]
 
   /// Starts the workers of all placements and reads their bindings back.
   ///
-  /// - Parameter bestEffort: go on where a worker cannot be bound as asked.
+  /// - Parameters:
+  ///   - bestEffort: go on where a worker cannot be bound as asked.
+  ///   - keepsTensors: keep the tensors of every problem that is loaded, for when it is again.
   /// - Throws: `TopologyError` when a worker cannot be started, or bound as asked.
   public init(
     placements: [SweepPlacement], inputs: SweepInputs, seed: UInt64, topology: MachineTopology,
-    bestEffort: Bool = false
+    bestEffort: Bool = false, keepsTensors: Bool = false
   ) throws(TopologyError) {
     self.inputs = inputs
+    self.keepsTensors = keepsTensors
     self.seed = seed
     self.placements = placements
     let caches = topology.caches.filter { !$0.cpuSet.intersection(topology.allowed).isEmpty }
@@ -68,9 +81,16 @@ public final class AttentionExecutor: CellExecutor {
     placements.firstIndex(of: placement).map { teams[$0].bindings } ?? []
   }
 
+  /// The CPUs that workers of any placement run on, as read back; `allowed` for those that are not
+  /// bound.
+  public func cpus(allowed: CPUSet) -> CPUSet {
+    teams.flatMap(\.bindings).reduce(CPUSet()) { $0.union($1 ?? allowed) }
+  }
+
   /// Allocates and fills query, key and value, and makes the output resident.
   public func load(_ problem: AttentionProblem) throws {
-    loaded = nil
+    loaded = kept[problem]
+    if loaded != nil { return }
     let tensors = try Loaded(problem, seed: seed)
     switch inputs {
     case .normal(let seed):
@@ -84,6 +104,7 @@ public final class AttentionExecutor: CellExecutor {
     // Resident before anybody's memory is measured.
     tensors.output.elements.update(repeating: .nan)
     loaded = tensors
+    if keepsTensors { kept[problem] = tensors }
   }
 
   /// Frees the tensors.
@@ -110,7 +131,12 @@ public final class AttentionExecutor: CellExecutor {
     return SampleSummary((0..<5).map { _ in probe.pass(on: team) })?.median
   }
 
-  private func team(of placement: SweepPlacement) throws -> WorkerTeam {
+  func loadedTensors() throws(ExecutorError) -> Loaded {
+    guard let loaded else { throw ExecutorError.notLoaded("a choice") }
+    return loaded
+  }
+
+  func team(of placement: SweepPlacement) throws -> WorkerTeam {
     guard let index = placements.firstIndex(of: placement) else {
       throw ExecutorError.unknownPlacement(placement)
     }
@@ -133,6 +159,8 @@ public enum ExecutorError: Error, Equatable, CustomStringConvertible {
   case unknownPlacement(SweepPlacement)
   /// The executor was made without any placement.
   case noPlacement
+  /// Errors were asked for before full attention was computed.
+  case noReference
 
   /// Which call was out of order.
   public var description: String {
@@ -141,6 +169,7 @@ public enum ExecutorError: Error, Equatable, CustomStringConvertible {
     case .unknownPlacement(let placement):
       "\(placement.threads) threads on \(placement.binding): not a placement of this executor"
     case .noPlacement: "an executor needs at least one placement"
+    case .noReference: "full attention must be computed before errors are measured"
     }
   }
 }
@@ -160,9 +189,7 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
     oracle = cell.strategy.oracle(for: cell.problem)
     self.tensors = tensors
     self.team = team
-    operands = AttentionOperands(
-      query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
-      output: tensors.output.mutableView)
+    operands = tensors.operands
   }
 
   var workspaceBytes: Int { plan.workspaceBytes }

@@ -21,7 +21,7 @@ public struct RowLabels: Sendable {
       runID: runID, cellID: cell.id,
       strategy: ResultRow.StrategyLabel(
         name: family.name, parameters: cell.strategy.resolvedParameters(for: cell.problem),
-        classification: family.operatorClass.rawValue),
+        classification: cell.strategy.operatorClass.rawValue),
       shape: ResultRow.Shape(
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: shape.keyLength,

@@ -4,6 +4,8 @@ public enum SweepEvent: Sendable {
   case sizeStarted(n: Int, cells: Int)
   /// A cell is being planned and run for the first time.
   case cellStarted(SweepCell)
+  /// A choice has had a look at a candidate: a few runs, and its error.
+  case candidateSeen(Candidate)
   /// Where the sweep stands; at most ten times a second.
   case progress(SweepProgress)
   /// A cell has ended, measured or not, and its row is kept.
@@ -46,6 +48,19 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
   public var fmaGflopRange: [Double]
   /// Read bandwidth beyond the caches in 10^9 bytes/s; nil when it was not taken.
   public var readGBPerSecond: Double?
+
+  /// Ceilings as given.
+  public init(
+    n: Int, threads: Int, bind: String, fmaGflopPerSecond: Double, fmaGflopRange: [Double],
+    readGBPerSecond: Double?
+  ) {
+    self.n = n
+    self.threads = threads
+    self.bind = bind
+    self.fmaGflopPerSecond = fmaGflopPerSecond
+    self.fmaGflopRange = fmaGflopRange
+    self.readGBPerSecond = readGBPerSecond
+  }
 
   private enum CodingKeys: String, CodingKey {
     case n

@@ -28,6 +28,11 @@ package enum CellText {
     value.map { String(format: "%.1e", $0) } ?? ""
   }
 
+  /// A certified bound on an error: `3.1e-02`, or `none` where nothing can be said.
+  package static func bound(_ certificate: MassCertificate?) -> String {
+    certificate.map { $0.relativeL2Bound.map { error($0) } ?? "none" } ?? ""
+  }
+
   /// Bytes as `3.73 GiB`.
   package static func bytes(_ count: Int?) -> String {
     count.map { ByteCount(max(0, $0)).rounded } ?? ""

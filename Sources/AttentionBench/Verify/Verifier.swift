@@ -44,7 +44,7 @@ public struct Verifier: Sendable {
       outcome = .refused(error)
     }
     return Verification(
-      strategy: strategy.spec(for: problem), operatorClass: type(of: strategy).operatorClass,
+      strategy: strategy.spec(for: problem), operatorClass: strategy.operatorClass,
       outcome: outcome)
   }
 
@@ -71,7 +71,7 @@ public struct Verifier: Sendable {
     let errors = RowErrors(of: found, against: reference)
     let sensitivity = RowErrors(of: moved, against: reference)
     let full =
-      type(of: strategy).operatorClass == .exact
+      strategy.operatorClass == .exact
       ? references(SoftmaxOracle(full: problem), check, tensors) : reference
     let errorsToFull = RowErrors(of: found, against: full)
     let bounds = ErrorBounds(problem.shape, sensitivity: sensitivity)

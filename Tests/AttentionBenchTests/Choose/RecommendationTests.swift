@@ -105,37 +105,3 @@ import Testing
     #expect(try JSONDecoder().decode(Recommendation.self, from: data) == Self.choose(error: 1e-2))
   }
 }
-
-@Suite struct CandidateSearchTests {
-  private func specs(_ n: Int) throws -> [String] {
-    let problem = try AttentionProblem(
-      AttentionShape(heads: 1, queryLength: n, headDim: 8), causal: true)
-    return try StrategyRegistry.standard.candidates(for: problem).map { $0.spec(for: problem) }
-  }
-
-  @Test func everyFamilyProposes() throws {
-    let specs = try specs(4096)
-    #expect(specs.contains("exact") && specs.contains("flash") && specs.contains("linear(elu)"))
-    #expect(
-      specs.filter { $0.hasPrefix("window") } == [
-        "window(128)", "window(128, sinks: 4)", "window(512)", "window(512, sinks: 4)",
-        "window(2048)", "window(2048, sinks: 4)",
-      ])
-    #expect(
-      specs.filter { $0.hasPrefix("strided") } == [
-        "strided(32)", "strided(64)", "strided(128)", "strided(256)",
-      ])
-    #expect(Set(specs).count == specs.count)
-  }
-
-  @Test(arguments: [1, 2, 3, 100, 1_000_000])
-  func everyProposalCanBeMade(n: Int) throws {
-    let specs = try specs(n)
-    #expect(specs.count >= 6)
-  }
-
-  @Test func aFamilyFromOutsideProposesItsDefaults() throws {
-    let problem = try AttentionProblem(AttentionShape(heads: 1, queryLength: 8, headDim: 8))
-    #expect(ExactAttention.candidates(for: problem) == ["exact"])
-  }
-}

@@ -1,0 +1,54 @@
+import Attention
+import MachineTopology
+
+/// How the rows are taken on which errors are measured.
+public enum ErrorRows: Equatable, Sendable {
+  /// All rows where full attention can be run on them, otherwise as many as fp64 can afford.
+  case automatic
+  /// So many of each head of each batch entry, in fp64.
+  case perHead(Int)
+}
+
+/// An executor that also says how far outputs lie from full attention: what a choice needs.
+public protocol ChoiceExecutor: CellExecutor {
+  /// Computes full attention for the loaded problem, if that was not done before.
+  ///
+  /// - Parameter exact: a strategy that may do so on all rows; nil where none is affordable.
+  /// - Throws: when memory is refused.
+  func prepareReference(
+    rows: ErrorRows, exact: (any AttentionStrategy)?, placement: SweepPlacement, seed: UInt64
+  ) throws
+  /// Marks the whole output as not written, so that what a cell leaves out shows.
+  func clearOutput() throws
+  /// How far the output of the last run is from full attention.
+  func headErrors() throws -> HeadErrors
+}
+
+extension AttentionExecutor: ChoiceExecutor {
+  public func prepareReference(
+    rows: ErrorRows, exact: (any AttentionStrategy)?, placement: SweepPlacement, seed: UInt64
+  ) throws {
+    let tensors = try loadedTensors()
+    if tensors.reference != nil { return }
+    let team = try team(of: placement)
+    let isCheap = FullReference.isAffordable(tensors.problem.shape)
+    if rows == .automatic, !isCheap, let exact {
+      tensors.reference = try FullReference(
+        tensors.problem, strategy: exact, seed: seed, operands: tensors.operands, team: team)
+    } else {
+      let count: Int? = if case .perHead(let count) = rows { count } else { nil }
+      tensors.reference = FullReference(
+        tensors.problem, rowsPerHead: count, seed: seed, operands: tensors.operands, team: team)
+    }
+  }
+
+  public func clearOutput() throws {
+    try loadedTensors().output.elements.update(repeating: .nan)
+  }
+
+  public func headErrors() throws -> HeadErrors {
+    let tensors = try loadedTensors()
+    guard let reference = tensors.reference else { throw ExecutorError.noReference }
+    return reference.errors(of: tensors.output.view)
+  }
+}

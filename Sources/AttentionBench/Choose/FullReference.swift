@@ -1,0 +1,124 @@
+import Attention
+import MachineTopology
+
+/// Full softmax attention, which errors are measured against.
+///
+/// On every row in fp64 where that is cheap. Otherwise on every row as an exact strategy computes it
+/// in fp32, with its own distance from fp64, taken on some rows, added to every error. Where running
+/// an exact strategy is not affordable either: on sampled rows in fp64.
+final class FullReference {
+  private enum Form {
+    case rows([OracleRow], of: AccuracyCheck)
+    case output(Tensor, error: Double)
+  }
+
+  /// fp64 multiply-adds that count as cheap: about a second on one core.
+  static let affordable = 1_500_000_000
+  /// Rows of a head that are sampled at least.
+  static let leastRows = 64
+
+  private let shape: AttentionShape
+  private let form: Form
+
+  /// Sampled or all rows in fp64: as many of each head as are affordable.
+  ///
+  /// - Parameter rowsPerHead: how many rows of each head of each batch entry; nil for what is
+  ///   affordable.
+  init(
+    _ problem: AttentionProblem, rowsPerHead: Int?, seed: UInt64, operands: AttentionOperands,
+    team: WorkerTeam
+  ) {
+    shape = problem.shape
+    let check = AccuracyCheck(
+      shape, rowsPerHead: rowsPerHead ?? Self.affordableRows(shape), seed: seed)
+    form = .rows(
+      check.references(
+        SoftmaxOracle(full: problem), query: operands.query, key: operands.key,
+        value: operands.value, on: team), of: check)
+  }
+
+  /// All rows as an exact strategy computes them. The output of `operands` is overwritten.
+  ///
+  /// - Throws: `AttentionError` when the strategy refuses or memory does.
+  init(
+    _ problem: AttentionProblem, strategy: any AttentionStrategy, seed: UInt64,
+    operands: AttentionOperands, team: WorkerTeam
+  ) throws(AttentionError) {
+    shape = problem.shape
+    let output = try Tensor(shape.output)
+    var own = operands
+    own.output = output.mutableView
+    try strategy.plan(for: problem, on: team).run(own)
+    let check = AccuracyCheck(shape, seed: seed)
+    let references = check.references(
+      SoftmaxOracle(full: problem), query: operands.query, key: operands.key,
+      value: operands.value, on: team)
+    form = .output(output, error: check.errors(of: output.view, against: references).relativeL2)
+  }
+
+  /// Rows of each head that fp64 can afford: all of them for small problems.
+  static func affordableRows(_ shape: AttentionShape) -> Int {
+    let perRow = shape.keyLength * (shape.headDim + shape.valueDim)
+    let heads = shape.batch * shape.heads
+    return min(max(affordable / perRow / heads, leastRows), shape.queryLength)
+  }
+
+  /// Whether fp64 on all rows is affordable.
+  static func isAffordable(_ shape: AttentionShape) -> Bool {
+    affordableRows(shape) == shape.queryLength && shape.queryLength > leastRows
+  }
+
+  /// How far an output is from full attention.
+  func errors(of output: TensorView) -> HeadErrors {
+    var sums = [SquaredErrors](repeating: SquaredErrors(), count: shape.heads)
+    switch form {
+    case .rows(let references, let check):
+      for (place, reference) in zip(check.rows, references) {
+        reference.output.withUnsafeBufferPointer { expected in
+          sums[place.head].add(row(of: output, place.batch, place.head, place.row)) {
+            expected[$0]
+          }
+        }
+      }
+      return HeadErrors(sums, rowsPerHead: shape.batch * shape.queryLength, referenceError: 0)
+    case .output(let full, let error):
+      let reference = full.view
+      for batch in 0..<shape.batch {
+        for head in 0..<shape.heads {
+          for place in 0..<shape.queryLength {
+            let expected = row(of: reference, batch, head, place)
+            sums[head].add(row(of: output, batch, head, place)) { Double(expected[$0]) }
+          }
+        }
+      }
+      return HeadErrors(
+        sums, rowsPerHead: shape.batch * shape.queryLength, referenceError: error)
+    }
+  }
+
+  private func row(
+    of view: TensorView, _ batch: Int, _ head: Int, _ row: Int
+  ) -> UnsafeBufferPointer<Float> {
+    UnsafeBufferPointer(
+      start: view.base + batch * view.batchStride + head * view.headStride + row * view.rowStride,
+      count: shape.valueDim)
+  }
+}
+
+extension SquaredErrors {
+  /// Adds a row. An element that is not finite where the reference is makes the error infinite;
+  /// where the reference is not finite either there is no distance to take.
+  fileprivate mutating func add(
+    _ row: UnsafeBufferPointer<Float>, expected: (Int) -> Double
+  ) {
+    var (error, reference) = (0.0, 0.0)
+    for column in row.indices {
+      let wanted = expected(column)
+      guard wanted.isFinite else { continue }
+      let difference = Double(row[column]) - wanted
+      error += difference.isFinite ? difference * difference : .infinity
+      reference += wanted * wanted
+    }
+    add(error: error, reference: reference)
+  }
+}

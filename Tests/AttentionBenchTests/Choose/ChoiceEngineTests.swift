@@ -1,0 +1,134 @@
+import Attention
+import AttentionBench
+import Testing
+
+/// Choices where every time and every error is made up: windows cost their width and lose its
+/// inverse, flash costs 4096 and loses nothing.
+@Suite struct ChoiceEngineTests {
+  private func choice(heads: Int = 4) -> FakeChoice {
+    var choice = FakeChoice()
+    choice.heads = heads
+    choice.series = [
+      ["flash"], SearchDensity.search.sizes(from: 16, through: 4096).map { "window(\($0))" },
+    ]
+    let executor = choice.executor
+    executor.inner.seconds = { cell, _ in
+      Self.cost(cell.strategy, cell.problem) * Double(cell.problem.shape.heads)
+    }
+    executor.errors = { strategy, problem in
+      (0..<problem.shape.heads).map { Self.error(strategy, problem, head: $0) }
+    }
+    return choice
+  }
+
+  /// Seconds a head.
+  private static func cost(
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem
+  ) -> Double {
+    if let mix = strategy as? MixedAttention {
+      let total = mix.strategies.reduce(0) { $0 + cost($1, problem) }
+      return total / Double(mix.strategies.count)
+    }
+    let width = strategy.firstNumber(problem)
+    return 1e-6 * Double(width == 0 ? 4096 : 100 + width)
+  }
+
+  /// Head h loses 4^h / w.
+  private static func error(
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, head: Int
+  ) -> Double {
+    if let mix = strategy as? MixedAttention {
+      return error(mix.strategies[head], problem, head: head)
+    }
+    let width = strategy.firstNumber(problem)
+    return width == 0 ? 3e-7 : Double(1 << (2 * head)) / Double(width)
+  }
+
+  @Test func theCheapestParameterIsFound() throws {
+    let choice = choice(heads: 1)
+    let result = try #require(try choice.engine().run())
+    // The first of the sizes that is at least 100.
+    #expect(result.choice == "window(108)")
+    #expect(result.verdict == .admissible)
+    #expect(choice.executor.rows == .automatic)
+    let chosen = try #require(result.candidates.first { $0.strategy == "window(108)" })
+    #expect(chosen.status == .ok && chosen.samples >= 5)
+    #expect(chosen.rowsChecked == 10 && chosen.rows == 10)
+  }
+
+  @Test func eachCandidateIsLookedAtOnce() throws {
+    let choice = choice()
+    _ = try choice.engine().run()
+    #expect(Set(choice.executor.looks).count == choice.executor.looks.count)
+    #expect(choice.executor.looks.count < 15)
+  }
+
+  @Test func theWorstHeadDecidesWhereEachMustKeepToTheError() throws {
+    var choice = choice(heads: 3)
+    choice.requirements = Requirements(maximumError: 0.1, holdsForEachHead: true)
+    // 16 / w <= 0.1 asks for 160; over all heads together fewer keys would do.
+    #expect(try choice.engine().run()?.choice == "window(166)")
+    choice.requirements.holdsForEachHead = false
+    #expect(try choice.engine().run()?.choice == "window(99)")
+  }
+
+  @Test func aStoppedChoiceIsNone() throws {
+    let choice = choice()
+    choice.stop.raise()
+    #expect(try choice.engine().run() == nil)
+    #expect(try choice.engine().runPerHead() == nil)
+  }
+
+  @Test func everyHeadGetsItsCheapest() throws {
+    var choice = choice(heads: 4)
+    choice.requirements = Requirements(maximumError: 0.1, holdsForEachHead: true)
+    let result = try #require(try choice.engine().runPerHead())
+    // At least 10, 40, 160 and 640 keys.
+    #expect(
+      result.heads.map(\.strategy) == ["window(16)", "window(41)", "window(166)", "window(664)"])
+    #expect(result.heads.allSatisfy { $0.isAdmissible && $0.relativeError <= 0.1 })
+    #expect(result.single.choice == "window(664)")
+    #expect(result.plan == result.heads.map(\.strategy))
+    #expect(result.usesMix && result.misses.isEmpty)
+    let expected = 4 * 764.0 / (116 + 141 + 266 + 764)
+    #expect(abs((result.speedup ?? 0) - expected) < 1e-6)
+    #expect(abs(result.heads.reduce(0) { $0 + $1.timeShare } - 1) < 1e-9)
+    #expect(result.mix.operatorClass == "restricted")
+  }
+
+  @Test func aMixThatIsNotFasterIsNotTheChoice() throws {
+    var choice = choice(heads: 2)
+    choice.requirements = Requirements(maximumError: 0.1, holdsForEachHead: true)
+    choice.executor.inner.seconds = { cell, _ in
+      cell.strategy is MixedAttention
+        ? 1 : Self.cost(cell.strategy, cell.problem) * Double(cell.problem.shape.heads)
+    }
+    let result = try #require(try choice.engine().runPerHead())
+    #expect(!result.usesMix)
+    #expect(result.plan == ["window(41)", "window(41)"])
+  }
+
+  @Test func aHeadThatNothingServesGetsTheNearestAndSaysSo() throws {
+    var choice = choice(heads: 2)
+    choice.requirements = Requirements(maximumError: 1e-4, holdsForEachHead: true)
+    choice.executor.errors = { strategy, problem in
+      [Self.error(strategy, problem, head: 0), 0.5]
+    }
+    let result = try #require(try choice.engine().runPerHead())
+    #expect(result.heads.map(\.isAdmissible) == [true, false])
+    #expect(result.single.verdict == .nearestMiss)
+    #expect(result.misses.map(\.requirement) == ["error"])
+  }
+
+  @Test func headsTakeTheCheapestOptionWithinTheLimit() {
+    let options = [
+      HeadAssignment.Option(strategy: "dear", cost: 3, errors: [0, 0, 0]),
+      HeadAssignment.Option(strategy: "fair", cost: 2, errors: [0.1, 0.01, 0.5]),
+      HeadAssignment.Option(strategy: "same", cost: 2, errors: [0.2, 0.005, 0.5]),
+    ]
+    #expect(HeadAssignment(heads: 3, options: options, limit: 0.05).choice == [0, 2, 0])
+    #expect(HeadAssignment(heads: 3, options: options, limit: nil).choice == [1, 2, 1])
+    let bad = Array(options.dropFirst())
+    #expect(HeadAssignment(heads: 3, options: bad, limit: 1e-3).choice == [0, 1, 0])
+  }
+}
