@@ -275,7 +275,7 @@ extension ChoiceEngine {
     do {
       let prepared = try instruments.executor.prepare(cell)
       try instruments.executor.clearOutput()
-      let measurement = try run(prepared)
+      let measurement = try run(prepared, threads: cell.placement.threads)
       let errors = try instruments.executor.headErrors()
       guard errors.whole.value.isFinite else {
         return ended(
@@ -295,8 +295,8 @@ extension ChoiceEngine {
   }
 
   /// Some runs: one that takes seconds is its own warm-up, short ones are repeated.
-  private func run(_ prepared: any PreparedCell) throws -> CellMeasurement {
-    var measurement = CellMeasurement()
+  private func run(_ prepared: any PreparedCell, threads: Int) throws -> CellMeasurement {
+    var measurement = CellMeasurement(threads: threads, cpus: nil)
     let clock = instruments.clock
     func once() throws -> Double {
       prepared.arm()
