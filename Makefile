@@ -10,7 +10,7 @@
 PREFIX ?= /usr/local
 N ?= 1k..100k
 SWIFT ?= swift
-PACKAGES := libopenblas-dev libhwloc-dev gnuplot-nox pkg-config
+PACKAGES := libopenblas-dev libhwloc-dev zlib1g-dev gnuplot-nox pkg-config
 SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 # A folder that does not exist yet: results/<date>-<host>, then -2, -3, ...

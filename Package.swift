@@ -23,6 +23,7 @@ let package = Package(
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
     // What did the user mean: shared by every message that names a wrong word.
     .target(name: "Suggestions"),
@@ -46,7 +47,7 @@ let package = Package(
     .target(
       name: "AttentionBench",
       dependencies: [
-        "Attention", "MachineTopology", "Suggestions", "TensorFiles",
+        "Attention", "CZlib", "MachineTopology", "Suggestions", "TensorFiles",
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SystemPackage", package: "swift-system"),
@@ -77,10 +78,11 @@ let package = Package(
     .testTarget(
       name: "AttentionBenchTests",
       dependencies: [
-        "AttentionBench", "AttentionTestSupport",
+        "AttentionBench", "AttentionTestSupport", "TensorFiles",
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
-    .testTarget(name: "CommandTests", dependencies: ["TensorFiles", "AttentionTestSupport"]),
+    .testTarget(
+      name: "CommandTests", dependencies: ["AttentionBench", "TensorFiles", "AttentionTestSupport"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c17

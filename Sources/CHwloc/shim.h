@@ -5,6 +5,7 @@
 #include <hwloc/linux.h>
 #include <linux/futex.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
@@ -48,4 +49,12 @@ static inline void attn_set_thread_name(const char *name) {
 /// 1 if `tid` is a living thread of this process.
 static inline int attn_thread_is_alive(pid_t tid) {
   return syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+}
+
+/// Gives the allocator's free memory back to the system, where the C library can. (Swift's module of
+/// the C library has no malloc.h.)
+static inline void attn_trim_heap(void) {
+#if defined(__GLIBC__)
+  (void)malloc_trim(0);
+#endif
 }

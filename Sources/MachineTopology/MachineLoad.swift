@@ -63,10 +63,15 @@ public struct CPUTicks: Hashable, Sendable {
   public let total: Int
   /// Time in which a CPU wanted to run and the hypervisor ran something else.
   public let steal: Int
+  /// Time in which a CPU ran something, interrupts included.
+  public let busy: Int
+
+  /// Ticks a second: Linux shows these figures in hundredths on every machine (`USER_HZ`).
+  public static let rate = 100.0
 
   init?(cpus: CPUSet?, files: SystemFiles) {
     guard let lines = files.text(of: "/proc/stat")?.split(separator: "\n") else { return nil }
-    var (total, steal, found) = (0, 0, false)
+    var (total, steal, idle, found) = (0, 0, 0, false)
     for line in lines where line.hasPrefix("cpu") {
       let fields = line.split(separator: " ")
       let isCounted =
@@ -80,9 +85,10 @@ public struct CPUTicks: Hashable, Sendable {
       found = true
       total += ticks.reduce(0, +)
       steal += ticks[7]
+      idle += ticks[3] + ticks[4]
     }
     guard found else { return nil }
-    (self.total, self.steal) = (total, steal)
+    (self.total, self.steal, busy) = (total, steal, total - idle - steal)
   }
 }
 

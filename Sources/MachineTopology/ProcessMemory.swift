@@ -1,3 +1,5 @@
+import CHwloc
+
 /// How much memory this process holds, in bytes.
 public struct ProcessMemory: Hashable, Sendable {
   /// Resident now (`VmRSS`).
@@ -19,11 +21,13 @@ public struct ProcessMemory: Hashable, Sendable {
     return ProcessMemory(residentBytes: resident * 1024, peakResidentBytes: peak * 1024)
   }
 
-  /// Lets the peak start again from what is resident now.
+  /// Lets the peak start again from what is resident now, after the allocator has given back what
+  /// it holds free: memory that it reuses would make growth look smaller than it is.
   ///
   /// - Returns: whether the kernel took it; containers may mount `/proc` read-only.
   @discardableResult
   public static func resetPeak(files: SystemFiles = .system) -> Bool {
-    files.write("5", to: "/proc/self/clear_refs")
+    attn_trim_heap()
+    return files.write("5", to: "/proc/self/clear_refs")
   }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import SystemPackage
 
 /// The small text files in which Linux tells about itself, below a root directory.
@@ -65,6 +66,20 @@ public struct SystemFiles: Hashable, Sendable {
     guard let file = try? FileDescriptor.open(absolute(path), .writeOnly) else { return false }
     // The kernel may refuse only when it acts on the text, so closing counts as well.
     return (try? file.closeAfter { try file.writeAll(text.utf8) }) != nil
+  }
+
+  /// The names in a directory, in no order; none if it cannot be read.
+  func names(in path: FilePath) -> [String] {
+    guard let directory = opendir(absolute(path).string) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      names.append(
+        withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+          String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        })
+    }
+    return names
   }
 
   func exists(_ path: FilePath) -> Bool {

@@ -17,6 +17,7 @@ struct Attnbench: ParsableCommand {
     subcommands: [
       SweepCommand.self,
       RecommendCommand.self,
+      RetrieveCommand.self,
       VerifyCommand.self,
       RunCommand.self,
       PlotCommand.self,

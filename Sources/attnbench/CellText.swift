@@ -29,6 +29,11 @@ enum CellText {
     value.map { String(format: "%.1e", $0) } ?? ""
   }
 
+  /// A certified bound on an error: `3.1e-02`, or `none` where nothing can be said.
+  static func bound(_ certificate: MassCertificate?) -> String {
+    certificate.map { $0.relativeL2Bound.map { error($0) } ?? "none" } ?? ""
+  }
+
   /// Bytes as `3.73 GiB`.
   static func bytes(_ count: Int?) -> String {
     count.map { ByteCount(max(0, $0)).rounded } ?? ""

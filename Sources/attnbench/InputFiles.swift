@@ -19,6 +19,16 @@ enum InputFiles {
       value: source(inputs.value, "v"), layout: layout)
   }
 
+  /// What `--inputs` names and what the file holds, for `meta.json`.
+  ///
+  /// - Throws: `TensorFileError`, `RecordError`.
+  static func identity(inputs argument: String) throws -> RunMetadata.Inputs {
+    let reference = try TensorReference(argument)
+    return RunMetadata.Inputs(
+      path: reference.path, prefix: reference.selector,
+      content: try FileFingerprint(of: reference.path))
+  }
+
   /// `--q`, `--k` and `--v`, each `FILE.npy` or `FILE.safetensors[:KEY]`.
   ///
   /// - Throws: `TensorFileError`, `FileProblemError`.

@@ -63,6 +63,9 @@ struct RecommendCommand: ParsableCommand {
   @Option(parsing: .unconditional, help: "Seed of the inputs and of the checked rows.")
   var seed: UInt64 = 1
 
+  @Flag(help: "Report the share of needles found too (see attnbench retrieve).")
+  var retrieval = false
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -89,7 +92,9 @@ struct RecommendCommand: ParsableCommand {
       problem: problem, placement: placement, series: try series(for: problem),
       requirements: requirements, errorRows: errorRows, seed: seed)
     let limits = try limits()
+    if retrieval { try RetrievalTask.check(problem) }
     blasOptions.announce()
+    let start = ContinuousClock.now
 
     let executor = try AttentionExecutor(
       placements: [placement], inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
@@ -122,7 +127,12 @@ struct RecommendCommand: ParsableCommand {
       let result = try engine.run()
       printer.finish()
       guard let result else { throw CommandExit.interrupted }
-      try report.show(result)
+      let shown = result.candidates.filter { RecommendReport.isWorthALine($0, result) }
+      try report.show(
+        try addQuality(
+          to: result, of: shown, on: problem,
+          inputs: given.map { .tensors($0) } ?? .normal(seed: seed), placement: placement,
+          topology: topology, limits: limits, since: start, stop: stop))
     }
   }
 

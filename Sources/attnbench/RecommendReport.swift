@@ -66,7 +66,7 @@ struct RecommendReport {
         columns.append(
           Column(title: "at most", value: CellText.error($0.relativeErrorUpper), align: .right))
       }
-      return columns + [
+      return columns + QualityColumns.columns($0, of: result) + [
         Column(title: "memory", value: CellText.bytes($0.memoryBytes), align: .right),
         Column(title: "% of peak", value: CellText.decimal($0.percentOfPeak), align: .right),
         Column(
@@ -82,6 +82,7 @@ struct RecommendReport {
     try Terminal.print(
       "memory: tensors and workspace; *: no candidate is both faster and nearer; "
         + "~: a few runs in the search")
+    for line in QualityColumns.legend(of: result) { try Terminal.print(line) }
     let hidden = result.candidates.count - shown.count
     if hidden > 0 {
       try Terminal.print("\(hidden) more were looked at and are behind the front (--json has all)")
@@ -94,7 +95,7 @@ struct RecommendReport {
 
   /// What was timed to the end, what is on the front, what could not be run, and every class's
   /// best: a search looks at more than a person wants to read.
-  private static func isWorthALine(_ candidate: Candidate, _ result: Recommendation) -> Bool {
+  static func isWorthALine(_ candidate: Candidate, _ result: Recommendation) -> Bool {
     candidate.seconds == nil || candidate.status != .lowSamples
       || candidate.strategy == result.choice || candidate.operatorClass != "restricted"
       || result.paretoFront.contains(candidate.strategy)

@@ -71,11 +71,11 @@ struct SweepCommand: ParsableCommand {
       plan: setup.plan, limits: setup.limits,
       instruments: SweepEngine.Instruments(
         executor: executor, clock: MonotonicClock(),
-        probe: HostProbe(cpus: setup.topology.allowed), store: directory),
+        probe: HostProbe(cpus: executor.cpus(allowed: setup.topology.allowed)), store: directory),
       labels: RowLabels(
         runID: metadata.runID,
         build: ResultRow.Build(blasCore: metadata.blas.core, isa: metadata.isaChosen)),
-      earlierRows: directory.earlierRows,
+      earlierRows: directory.earlierRows, earlierSamples: directory.earlierSamples,
       secondsBefore: max(0, Date().timeIntervalSince(metadata.startedAt)), stop: stop,
       emit: printer.show)
     let outcome: SweepEngine.Outcome
@@ -192,6 +192,7 @@ extension SweepCommand {
     var metadata = RunMetadata.host(
       argv: CommandLine.arguments, options: setup.options, seed: seed, topology: setup.topology,
       blasNote: note)
+    metadata.inputs = try inputs.map { try InputFiles.identity(inputs: $0) }
     guard resume, !directory.earlierRows.isEmpty else { return metadata }
     for note in directory.notes { Terminal.say("note: \(note)") }
     let earlier = try RunDirectory.readMetadata(in: directory.layout.directory)
@@ -217,7 +218,9 @@ extension SweepCommand {
         forecast.learn(flopRate: rate, threads: placement.threads)
       }
     }
+    let earlier = try resume ? output.map { try RunDirectory.readResults(in: $0).rows } : nil
     try SweepReport.print(
-      SweepPreview(plan: setup.plan, limits: setup.limits, forecast: forecast))
+      SweepPreview(
+        plan: setup.plan, limits: setup.limits, forecast: forecast, earlierRows: earlier ?? []))
   }
 }

@@ -63,7 +63,7 @@ enum SweepReport {
   static func conclude(
     rows: [ResultRow], plan: SweepPlan, _ metadata: RunMetadata, _ layout: RunDirectory.Layout
   ) throws {
-    try table(latest(rows, plan))
+    try table(latest(rows, plan), metadata.ceilings ?? [])
     let scaling = try ScalingReport.conclude(rows: rows, in: layout)
     let plots = draw(rows, metadata, in: layout.directory)
     try Terminal.print("")
@@ -80,7 +80,8 @@ enum SweepReport {
     return plan.cells.compactMap { byCell[$0.id] }
   }
 
-  private static func table(_ rows: [ResultRow]) throws {
+  private static func table(_ rows: [ResultRow], _ ceilings: [MachineCeiling]) throws {
+    func bound(_ row: ResultRow) -> RooflineBound? { RooflineBound(row, ceilings: ceilings) }
     let table = TextTable<ResultRow> {
       [
         Column(title: "n", value: SizeText.short($0.shape.queryLength), align: .right),
@@ -93,6 +94,7 @@ enum SweepReport {
           title: "GFLOP/s", value: CellText.decimal($0.work.gflopPerSecond), align: .right),
         Column(
           title: "% of peak", value: CellText.decimal($0.work.percentOfPeak), align: .right),
+        Column(title: "bound", value: bound($0)?.description ?? "", align: .right),
         Column(title: "workspace", value: CellText.bytes($0.work.workspaceBytes), align: .right),
         Column(title: "error", value: CellText.error($0.accuracy.relativeL2), align: .right),
         Column(title: "status", value: $0.status.rawValue),
@@ -100,7 +102,18 @@ enum SweepReport {
     }
     try Terminal.print((table.string(for: rows) ?? "").trimmingCharacters(in: .newlines))
     try Terminal.print("error: relative L2 distance from full softmax attention on sampled rows")
-    for row in rows where !row.reason.isEmpty {
+    try Terminal.print(
+      "bound: the nearer ceiling measured in this run, FMA peak or memory bandwidth, and how much of "
+        + "it was reached"
+        + (rows.contains { (bound($0)?.share ?? 0) > 1 }
+          ? "; above 100% the data came from the caches" : ""))
+    let remarks = rows.count { $0.status == .ok && !$0.reason.isEmpty }
+    if remarks > 0 {
+      try Terminal.print(
+        "\(remarks) of \(rows.count) cells are ok with a remark, such as outliers, which are kept: "
+          + "see reason in results.csv")
+    }
+    for row in rows where row.status != .ok {
       try Terminal.print(
         "\(SizeText.short(row.shape.queryLength)) \(name(row)) t\(row.placement.threads) "
           + "\(row.status.rawValue): \(row.reason)")
@@ -148,7 +161,11 @@ enum SweepReport {
           value: $0.run.map { "~ \(TimeSpan.rounded(seconds: $0.seconds))" } ?? "",
           align: .right),
         Column(title: "memory", value: CellText.bytes($0.memoryBytes), align: .right),
-        Column(title: "outcome", value: $0.status == .ok ? "would run" : $0.status.rawValue),
+        Column(
+          title: "outcome",
+          value: $0.isKept
+            ? "kept: \($0.status.rawValue)"
+            : $0.status == .ok ? "would run" : $0.status.rawValue),
         Column(title: "reason", value: $0.reason),
       ]
     }
@@ -157,7 +174,7 @@ enum SweepReport {
     try Terminal.print(
       "predicted, not measured: every strategy is assumed to reach \(share)% of the FMA peak that "
         + "was measured just now; a sweep predicts from its own smaller sizes instead")
-    let running = preview.lines.count { $0.status == .ok }
+    let running = preview.lines.count { $0.status == .ok && !$0.isKept }
     try Terminal.print(
       "\(running) of \(preview.lines.count) cells would run, about "
         + "\(CellText.minutes(preview.seconds)) at least")

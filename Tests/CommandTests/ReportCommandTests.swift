@@ -150,7 +150,8 @@ struct ReportCommandTests {
     #expect(version.code == 0)
     #expect(version.output.split(separator: ".").count == 3)
     for command in [
-      "", "list", "topo", "mask", "verify", "run", "plot", "sweep", "recommend", "compare",
+      "", "list", "topo", "mask", "verify", "run", "plot", "sweep", "recommend", "retrieve",
+      "compare",
     ] {
       let result = try AttnbenchProcess.run([command, "--help"].filter { !$0.isEmpty })
       #expect(result.code == 0)

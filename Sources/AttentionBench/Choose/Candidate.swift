@@ -31,6 +31,10 @@ public struct Candidate: Codable, Equatable, Sendable {
   public let workspaceBytes: Int?
   /// Percent of the FMA peak.
   public let percentOfPeak: Double?
+  /// What is certain about the error over all rows; nil where it was not worked out.
+  public var certificate: MassCertificate?
+  /// The share of needles found over all distances; nil where none were planted.
+  public var foundShare: Double?
 
   /// The figures of a row of a sweep.
   ///
@@ -81,5 +85,7 @@ public struct Candidate: Codable, Equatable, Sendable {
     case memoryBytes = "memory_bytes"
     case workspaceBytes = "workspace_bytes"
     case percentOfPeak = "pct_of_peak"
+    case certificate
+    case foundShare = "retrieval_found_share"
   }
 }

@@ -11,7 +11,7 @@ public struct Recommendation: Codable, Equatable, Sendable {
   }
 
   /// All candidates, the measured ones first, fastest first.
-  public let candidates: [Candidate]
+  public internal(set) var candidates: [Candidate]
   /// The candidates than which none is both faster and nearer to full attention, fastest first.
   public let paretoFront: [String]
   /// What was asked for.

@@ -8,6 +8,8 @@ public struct Figure: Equatable, Sendable {
   public var subtitle = ""
   /// The meaning of the vertical axis.
   public var yLabel: String
+  /// The meaning of the horizontal axis.
+  public var xLabel = "sequence length n"
   /// The unit and scale of the vertical axis.
   public var yAxis: Axis
   /// The measured curves, in legend order.
@@ -17,7 +19,7 @@ public struct Figure: Equatable, Sendable {
   /// What the reader must know beside the curves, one sentence each.
   public var notes: [String] = []
 
-  /// Every size on the horizontal axis, rising.
+  /// Every value on the horizontal axis, rising.
   public var sizes: [Int] {
     Set(curves.flatMap { ($0.points + $0.predicted).map(\.n) }).sorted()
   }

@@ -17,7 +17,7 @@ public struct GnuplotScript: Sendable {
   public init(_ figure: Figure, formats: [Format]) {
     let writer = ScriptWriter(figure: figure, isText: false)
     var lines = [
-      "# Drawn by attnbench plot. `gnuplot \(figure.name).gp` draws it again.",
+      "# Drawn by attnbench. `gnuplot \(figure.name).gp` draws it again.",
       "set encoding utf8",
     ]
     lines += writer.data + writer.layout

@@ -126,7 +126,8 @@ extension ScriptWriter {
 
   private var textFrame: [String] {
     [
-      "set key outside bottom center vertical maxrows 40", "set xlabel 'sequence length n'",
+      "set key outside bottom center vertical maxrows 40",
+      "set xlabel \(PlotText.quoted(figure.xLabel))",
     ]
   }
 
@@ -141,7 +142,7 @@ extension ScriptWriter {
       "set grid xtics ytics linecolor rgb '#e4e4e4' linetype 1 linewidth 0.8",
       "set key at screen \(right + 0.01), screen 0.875 left top Left reverse samplen 2.2 spacing 1.25 "
         + "font ',12' textcolor rgb '#202020'",
-      "set xlabel 'sequence length n' textcolor rgb '#303030' offset 0,0.2",
+      "set xlabel \(PlotText.quoted(figure.xLabel)) textcolor rgb '#303030' offset 0,0.2",
       "set ylabel \(PlotText.quoted(figure.yLabel)) textcolor rgb '#303030'",
       screenLabel("{/:Bold \(PlotText.plain(figure.title))}", y: 0.955, size: 19, gray: "000000"),
       screenLabel(PlotText.plain(figure.subtitle), y: 0.905, size: 13, gray: "505050"),

@@ -81,6 +81,12 @@ public final class AttentionExecutor: CellExecutor {
     placements.firstIndex(of: placement).map { teams[$0].bindings } ?? []
   }
 
+  /// The CPUs that workers of any placement run on, as read back; `allowed` for those that are not
+  /// bound.
+  public func cpus(allowed: CPUSet) -> CPUSet {
+    teams.flatMap(\.bindings).reduce(CPUSet()) { $0.union($1 ?? allowed) }
+  }
+
   /// Allocates and fills query, key and value, and makes the output resident.
   public func load(_ problem: AttentionProblem) throws {
     loaded = kept[problem]

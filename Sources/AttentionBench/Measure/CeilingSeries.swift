@@ -4,6 +4,8 @@ struct CeilingSeries {
   static let maximumCount = 15
 
   private var flopRates: [Double] = []
+  private var shares: [Double] = []
+  private var clocks: [Double] = []
   /// Bytes a second; nil when it was not taken.
   var readRate: Double?
 
@@ -12,7 +14,30 @@ struct CeilingSeries {
   /// The median so far, in flop/s.
   var flopRate: Double? { SampleSummary(flopRates)?.median }
 
-  mutating func add(flopRate: Double) { flopRates.append(flopRate) }
+  /// Enters a burst.
+  ///
+  /// - Parameters:
+  ///   - share: of their cores that its threads got, 0 to 1; nil if unknown.
+  ///   - clocks: the frequencies of the CPUs right after it, in Hz.
+  mutating func add(flopRate: Double, share: Double? = nil, clocks: [Double] = []) {
+    flopRates.append(flopRate)
+    if let share { shares.append(share) }
+    self.clocks += clocks
+  }
+
+  /// The share of their cores that the threads of the bursts got, their median, 0 to 1; nil if
+  /// unknown.
+  var coreShare: Double? { SampleSummary(shares)?.median }
+
+  /// `the clock ran at 2.10 to 3.40 GHz`; nil where it held still, or is a constant that a virtual
+  /// machine shows.
+  var clockText: String? {
+    guard let low = clocks.min(), let high = clocks.max(), low > 0, high > 1.03 * low else {
+      return nil
+    }
+    return "the clock ran at \(SignificantDigits.three(low / 1e9)) to "
+      + "\(SignificantDigits.three(high / 1e9)) GHz"
+  }
 
   /// How far fastest and slowest burst lie apart, as a share of the median: more than a few percent
   /// mean that somebody else used the cores, or that their clock changed.

@@ -41,6 +41,15 @@ public protocol ResultStore: AnyObject {
   ///
   /// - Throws: `RecordError` when it cannot; the sweep ends then.
   func append(_ row: ResultRow, samples: [SampleRow]) throws(RecordError)
+  /// Keeps the machine's ceilings that were measured so far, all of this sitting.
+  ///
+  /// - Throws: as `append`.
+  func keep(_ ceilings: [MachineCeiling]) throws(RecordError)
+}
+
+extension ResultStore {
+  /// Nothing: they are in the outcome of the sweep too.
+  public func keep(_ ceilings: [MachineCeiling]) throws(RecordError) {}
 }
 
 extension RunDirectory: ResultStore {}

@@ -17,13 +17,26 @@ struct CellMeasurement {
   private var ticks = 0
   private var stolenTicks = 0
   private var knowsTicks = true
+  private(set) var contention = CoreContention()
+  /// How many workers the cell has.
+  let threads: Int
+  /// Whether each of them has a CPU: where they are more, they wait for each other.
+  let hasOwnCPUs: Bool
   /// Seconds of all samples.
   private(set) var seconds = 0.0
+
+  init(threads: Int, cpus: Int?) {
+    self.threads = threads
+    hasOwnCPUs = threads <= cpus ?? threads
+  }
 
   mutating func add(_ sample: SampleRow, from before: Interference, to after: Interference) {
     samples.append(sample)
     seconds += sample.time
     involuntarySwitches += max(0, after.involuntarySwitches - before.involuntarySwitches)
+    if hasOwnCPUs, let a = before.waitedSeconds, let b = after.waitedSeconds {
+      contention.add(waited: b - a, time: sample.time, threads: threads)
+    }
     if let a = before.ticks, let b = after.ticks, let s = before.stolenTicks,
       let t = after.stolenTicks
     {
@@ -36,6 +49,16 @@ struct CellMeasurement {
   }
 
   var summary: SampleSummary? { SampleSummary(samples.map(\.time)) }
+
+  /// The samples, each with the word whether it is an outlier among them.
+  var labelledSamples: [SampleRow] {
+    guard let fences = summary.map(OutlierFences.init) else { return [] }
+    return samples.map { sample in
+      var labelled = sample
+      labelled.isOutlier = fences.exclude(sample.time)
+      return labelled
+    }
+  }
 
   /// The median over the samples of the processor time, in seconds.
   var cpuTime: Double? { SampleSummary(samples.map(\.cpuTime))?.median }
@@ -84,16 +107,35 @@ struct CellMeasurement {
       case .budgetSpent: "--budget \(limits.wording.budget) has no time for another run"
       }
     if summary.count < limits.minimumSamples {
-      return (.lowSamples, "\(summary.count) of \(limits.minimumSamples) samples: \(spent)")
+      let found = "\(summary.count) of \(limits.minimumSamples) samples: \(spent)"
+      return (.lowSamples, joined([found, contention.isBusy ? contention.text : "", outliers]))
     }
     if summary.relativeHalfWidth > limits.relativeInterval {
-      return (.noisy, "\(noise(summary, limits)); \(spent)")
+      return (.noisy, joined(["\(noise(summary, limits)); \(spent)", outliers]))
+    }
+    // A steady median is no proof: what takes turns with the workers may be steady as well.
+    if contention.isBusy {
+      return (.noisy, joined(["busy: \(disturbances.joined(separator: ", "))", outliers]))
     }
     if summary.interval.coverage < 0.95 {
       let coverage = SignificantDigits.three(100 * summary.interval.coverage)
-      return (.ok, "\(summary.count) samples: the interval holds the median with \(coverage)%")
+      let found = "\(summary.count) samples: the interval holds the median with \(coverage)%"
+      return (.ok, joined([found, outliers]))
     }
-    return (.ok, "")
+    return (.ok, outliers)
+  }
+
+  private func joined(_ sentences: [String]) -> String {
+    sentences.filter { !$0.isEmpty }.joined(separator: "; ")
+  }
+
+  /// How many samples are outliers and how far they go; empty for none.
+  private var outliers: String {
+    let found = labelledSamples.filter { $0.isOutlier == true }.map(\.time)
+    guard let least = found.min(), let most = found.max() else { return "" }
+    let (low, high) = (TimeSpan.rounded(seconds: least), TimeSpan.rounded(seconds: most))
+    return "\(found.count) of \(samples.count) samples far out "
+      + "(\(low == high ? low : "\(low) to \(high)")), kept"
   }
 
   /// What is known of the causes.
@@ -102,14 +144,23 @@ struct CellMeasurement {
     let quartiles =
       "quartiles \(TimeSpan.rounded(seconds: summary.lowerQuartile)) to "
       + TimeSpan.rounded(seconds: summary.upperQuartile)
-    var causes = ["spread (\(quartiles))"]
-    if let stealPercent, stealPercent >= 0.5 {
-      causes.append("steal \(SignificantDigits.three(stealPercent))%")
-    }
-    if involuntarySwitches > 0 {
-      causes.append("\(involuntarySwitches) involuntary context switches")
-    }
+    let causes = ["spread (\(quartiles))"] + disturbances
     return "interval ±\(width)% > --rel-ci \(limits.wording.relativeInterval) after "
       + "\(summary.count) samples: \(causes.joined(separator: ", "))"
+  }
+
+  /// What others did meanwhile.
+  private var disturbances: [String] {
+    var found: [String] = []
+    if let stealPercent, stealPercent >= 0.5 {
+      found.append("steal \(SignificantDigits.three(stealPercent))%")
+    }
+    if contention.waited > 0 { found.append(contention.text) }
+    if involuntarySwitches > 0 {
+      found.append(
+        "\(involuntarySwitches) involuntary context switch"
+          + (involuntarySwitches == 1 ? "" : "es"))
+    }
+    return found
   }
 }

@@ -48,7 +48,8 @@ extension RunMetadata.Build {
   static var current: Self {
     let commit = SourceTree.commit
     return Self(
-      commit: commit?.name, dirty: commit?.isDirty, compiler: compiler, compilerFlags: flags)
+      commit: commit?.name, dirty: commit?.isDirty, compiler: compiler, compilerFlags: flags,
+      program: try? FileFingerprint(of: "/proc/self/exe"))
   }
 
   private static var compiler: String {

@@ -1,6 +1,7 @@
 extension RunMetadata {
-  /// Options that say how long one sitting may take: a resume may change them.
-  private static let optionsOfASitting: Set<String> = ["--budget"]
+  /// Options that say how long one sitting may take, which a resume may change, and the name of the
+  /// inputs, which are compared by what they hold.
+  private static let freeOptions: Set<String> = ["--budget", "--inputs"]
 
   /// What makes the results of this run and of an earlier one not comparable, one sentence each;
   /// empty when a resume may mix them.
@@ -11,19 +12,33 @@ extension RunMetadata {
     }
     compare("host", machine.hostname, earlier.machine.hostname)
     compare("processor", machine.cpuModel, earlier.machine.cpuModel)
+    compare("system", machine.system, earlier.machine.system)
+    compare("topology", machine.topologySummary, earlier.machine.topologySummary)
     compare("cores", "\(machine.cores)", "\(earlier.machine.cores)")
     compare("version", toolVersion, earlier.toolVersion)
     compare("commit", build.commit, earlier.build.commit)
+    // Earlier versions did not record it.
+    if let program = earlier.build.program, build.commit == earlier.build.commit {
+      compare("program", build.program?.description, program.description)
+    }
     compare("compiler", build.compiler, earlier.build.compiler)
     compare("compiler flags", build.compilerFlags, earlier.build.compilerFlags)
     compare("BLAS", blas.library, earlier.blas.library)
     compare("BLAS kernel", blas.core, earlier.blas.core)
     compare("instruction set", isaChosen, earlier.isaChosen)
+    compare("inputs", inputs?.identity ?? "random", earlier.inputs?.identity ?? "random")
     compare("seed", "\(seed)", "\(earlier.seed)")
     let names = Set(options.keys).union(earlier.options.keys)
-    for name in names.subtracting(Self.optionsOfASitting).sorted() {
+    for name in names.subtracting(Self.freeOptions).sorted() {
       compare(name, options[name], earlier.options[name])
     }
     return found
+  }
+}
+
+extension RunMetadata.Inputs {
+  /// What a resume compares: the bytes, and which of the tensors in them; not the name.
+  fileprivate var identity: String {
+    content.description + (prefix.map { ", prefix '\($0)'" } ?? "")
   }
 }

@@ -5,15 +5,16 @@ extension SweepEngine {
   final class Active {
     let cell: SweepCell
     let prepared: any PreparedCell
-    var measurement = CellMeasurement()
+    var measurement: CellMeasurement
     var peakRSSDelta: Int?
     /// Seconds of the warm-up; nil when there was none.
     var warmUp: Double?
     /// Seconds the cell may measure for.
     var allowance = Double.infinity
 
-    init(_ cell: SweepCell, _ prepared: any PreparedCell) {
+    init(_ cell: SweepCell, _ prepared: any PreparedCell, cpus: Int?) {
       self.cell = cell
+      measurement = CellMeasurement(threads: cell.placement.threads, cpus: cpus)
       self.prepared = prepared
     }
 
@@ -67,7 +68,7 @@ extension SweepEngine {
     let before = probe.residentBytes()
     let active: Active
     do {
-      active = Active(cell, try instruments.executor.prepare(cell))
+      active = Active(cell, try instruments.executor.prepare(cell), cpus: probe.cpuCount)
     } catch {
       try keep(cell, status: .error, reason: "\(error)")
       return nil
@@ -75,6 +76,10 @@ extension SweepEngine {
     guard let first = try run(active, round: 0) else { return nil }
     if hasPeak, let before, let peak = probe.peakResidentBytes() {
       active.peakRSSDelta = max(0, peak - before)
+      let growth = MemoryGrowth(
+        declared: active.prepared.workspaceBytes, measured: max(0, peak - before),
+        threads: cell.placement.threads)
+      if let difference = growth.difference { warn("\(cell.id): \(difference)") }
     }
     if first.sample.time > SweepLimits.warmUpLimit {
       active.measurement.add(first.sample, from: first.before, to: first.after)
@@ -159,7 +164,9 @@ extension SweepEngine {
     row.work.peakRSSDeltaBytes = active.peakRSSDelta
     row.accuracy = accuracy
     if status.isMeasured, let median = row.time.median { forecast.learn(cell, seconds: median) }
-    try keep(row, of: cell, samples: active.measurement.samples)
+    busy.contention.add(active.measurement.contention)
+    busy.involuntarySwitches += active.measurement.involuntarySwitches
+    try keep(row, of: cell, samples: active.measurement.labelledSamples)
   }
 
   /// The places of a round's cells in the order they run.

@@ -52,6 +52,12 @@ public final class SweepEngine {
   private(set) var earlierSamples: [String: Int] = [:]
   /// The ceilings of the size in work.
   var ceilings: [SweepPlacement: CeilingSeries] = [:]
+  /// What shows that the machine was busy during the size in work.
+  var busy = BusyMachine()
+  /// Where the account of the neighbours begins: too short a stretch is joined to the next.
+  var neighboursSince: (time: Double, totals: Interference)?
+  /// Whether the sweep has warned of a busy machine.
+  var saidBusy = false
   private var lastProgress: UInt64?
   private var warnings: Set<String> = []
   private let emit: (SweepEvent) -> Void
@@ -62,12 +68,15 @@ public final class SweepEngine {
   ///   - labels: what every row says of the run.
   ///   - earlierRows: what an earlier sitting has kept. Cells that it settled are not run again;
   ///     the others are.
+  ///   - earlierSamples: how many samples there are of each cell already. More than the rows count
+  ///     where a kill came between the two.
   ///   - secondsBefore: how long ago an earlier sitting began the run.
   ///   - stop: ends the sweep after the run under way.
   ///   - emit: is told what happens, between runs.
   public init(
     plan: SweepPlan, limits: SweepLimits, instruments: Instruments, labels: RowLabels,
-    earlierRows: [ResultRow] = [], secondsBefore: Double = 0, stop: StopFlag = StopFlag(),
+    earlierRows: [ResultRow] = [], earlierSamples: [String: Int] = [:], secondsBefore: Double = 0,
+    stop: StopFlag = StopFlag(),
     emit: @escaping (SweepEvent) -> Void = { _ in }
   ) {
     self.plan = plan
@@ -81,13 +90,14 @@ public final class SweepEngine {
     let cells = Dictionary(uniqueKeysWithValues: plan.cells.map { ($0.id, $0) })
     for row in earlierRows {
       guard let cell = cells[row.cellID] else { continue }
-      earlierSamples[cell.id, default: 0] += row.time.samples
+      self.earlierSamples[cell.id, default: 0] += row.time.samples
       guard row.status.isSettled else { continue }
       finished.insert(cell.id)
       if row.status.isMeasured, let median = row.time.median {
         forecast.learn(cell, seconds: median)
       }
     }
+    self.earlierSamples.merge(earlierSamples) { max($0, $1) }
   }
 
   /// Runs the sweep; call it once.
@@ -107,6 +117,8 @@ public final class SweepEngine {
     guard let problem = cells.first?.problem else { return }
     tell(.sizeStarted(n: n, cells: cells.count))
     ceilings = [:]
+    busy = BusyMachine()
+    if neighboursSince == nil { neighboursSince = (elapsed, instruments.probe.interference()) }
     var runnable: [SweepCell] = []
     do {
       for placement in Set(cells.filter(isServable).map(\.placement)) {
@@ -115,6 +127,8 @@ public final class SweepEngine {
     } catch {
       warn("the machine's ceilings could not be measured: \(error)")
     }
+    // Now and again at the end of the size: a kill in between leaves cells with their ceilings.
+    try instruments.store.keep(outcome.ceilings + ceilings(n: n))
     for cell in cells where try !refuse(cell) { runnable.append(cell) }
     guard !runnable.isEmpty else { return }
     do {
@@ -125,9 +139,11 @@ public final class SweepEngine {
     }
     for group in grouped(runnable) where !stop.isRaised { try measure(group) }
     instruments.executor.unload()
+    warnIfBusy(n: n)
     for placement in plan.placements { warnOfDrift(of: placement, n: n) }
-    let measured = plan.placements.compactMap { ceilings[$0]?.ceiling(n: n, placement: $0) }
+    let measured = ceilings(n: n)
     outcome.ceilings += measured
+    try instruments.store.keep(outcome.ceilings)
     tell(.ceilings(n: n, measured))
   }
 
@@ -151,42 +167,6 @@ public final class SweepEngine {
       }
     }
     return groups.map(\.cells)
-  }
-
-  /// Bursts before the first cell; more follow between the rounds.
-  private func measureCeilings(of placement: SweepPlacement) throws {
-    var series = CeilingSeries()
-    for _ in 0..<3 { series.add(flopRate: try instruments.executor.flopRate(on: placement)) }
-    series.readRate = try instruments.executor.readRate(on: placement)
-    ceilings[placement] = series
-    learnPeak(of: placement)
-  }
-
-  /// One more burst on every placement that still has cells to run.
-  func measureDrift(for cells: [SweepCell]) {
-    for placement in Set(cells.map(\.placement)) {
-      guard var series = ceilings[placement], series.count < CeilingSeries.maximumCount,
-        let rate = try? instruments.executor.flopRate(on: placement)
-      else { continue }
-      series.add(flopRate: rate)
-      ceilings[placement] = series
-      learnPeak(of: placement)
-    }
-  }
-
-  /// Says so when the peak itself did not hold still: the figures of the size did not either.
-  private func warnOfDrift(of placement: SweepPlacement, n: Int) {
-    guard let series = ceilings[placement], series.drift > 0.1 else { return }
-    warn(
-      "n = \(n), \(placement.threads) threads: the FMA peak moved by "
-        + "\(SignificantDigits.three(100 * series.drift))% between bursts; the machine is busy or "
-        + "its clock changes")
-  }
-
-  private func learnPeak(of placement: SweepPlacement) {
-    if let rate = ceilings[placement]?.flopRate {
-      forecast.learn(flopRate: rate, threads: placement.threads)
-    }
   }
 
   /// Keeps a row for a cell that shall not run, if so.

@@ -49,6 +49,19 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
   /// Read bandwidth beyond the caches in 10^9 bytes/s; nil when it was not taken.
   public var readGBPerSecond: Double?
 
+  /// Ceilings as given.
+  public init(
+    n: Int, threads: Int, bind: String, fmaGflopPerSecond: Double, fmaGflopRange: [Double],
+    readGBPerSecond: Double?
+  ) {
+    self.n = n
+    self.threads = threads
+    self.bind = bind
+    self.fmaGflopPerSecond = fmaGflopPerSecond
+    self.fmaGflopRange = fmaGflopRange
+    self.readGBPerSecond = readGBPerSecond
+  }
+
   private enum CodingKeys: String, CodingKey {
     case n
     case threads

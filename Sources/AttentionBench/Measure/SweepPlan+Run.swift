@@ -30,7 +30,8 @@ extension SweepPlan {
     let outcome = try SweepEngine(
       plan: self, limits: limits,
       instruments: SweepEngine.Instruments(
-        executor: executor, clock: MonotonicClock(), probe: HostProbe(cpus: topology.allowed),
+        executor: executor, clock: MonotonicClock(),
+        probe: HostProbe(cpus: executor.cpus(allowed: topology.allowed)),
         store: store),
       labels: RowLabels(
         runID: metadata.runID,

@@ -85,7 +85,8 @@ public struct SweepLimits: Sendable {
       return "predicted \(time) > --cell-timeout \(wording.cellTimeout) (\(prediction.basis))"
     }
     if let budgetLeft, prediction.seconds > budgetLeft {
-      return "predicted \(time) > \(TimeSpan.rounded(seconds: max(0, budgetLeft))) left of "
+      let left = budgetLeft > 0 ? TimeSpan.rounded(seconds: budgetLeft) : "0 s"
+      return "predicted \(time) > \(left) left of "
         + "--budget \(wording.budget) (\(prediction.basis))"
     }
     return nil

@@ -14,6 +14,8 @@ public struct SweepPreview: Sendable {
     public let status: Status
     /// Why it would not be measured.
     public let reason: String
+    /// Whether an earlier sitting has settled it: status and reason are then those of its row.
+    public var isKept = false
   }
 
   /// One line a cell, in the order of the plan.
@@ -23,10 +25,26 @@ public struct SweepPreview: Sendable {
 
   /// Previews a plan.
   ///
-  /// - Parameter forecast: knows at least the FMA peaks; without them there are no times.
-  public init(plan: SweepPlan, limits: SweepLimits, forecast: SweepForecast) {
+  /// - Parameters:
+  ///   - forecast: knows at least the FMA peaks; without them there are no times.
+  ///   - earlierRows: what an earlier sitting has kept, when it is to be resumed.
+  public init(
+    plan: SweepPlan, limits: SweepLimits, forecast: SweepForecast, earlierRows: [ResultRow] = []
+  ) {
     var spent = 0.0
+    var forecast = forecast
+    let settled = Dictionary(
+      earlierRows.filter(\.status.isSettled).map { ($0.cellID, $0) }
+    ) { _, later in later }
+    for cell in plan.cells {
+      if let median = settled[cell.id]?.time.median { forecast.learn(cell, seconds: median) }
+    }
     lines = plan.cells.map { cell in
+      if let row = settled[cell.id] {
+        return Line(
+          cell: cell, memoryBytes: row.work.workspaceBytes.map { $0 + cell.tensorBytes }, run: nil,
+          status: row.status, reason: row.reason, isKept: true)
+      }
       let run = forecast.estimate(of: cell)
       func line(_ status: Status, _ reason: String, memory: Int?) -> Line {
         Line(cell: cell, memoryBytes: memory, run: run, status: status, reason: reason)

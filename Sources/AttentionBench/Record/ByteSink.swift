@@ -47,6 +47,20 @@ public struct FileSink: ~Copyable, ByteSink {
     try? descriptor.close()
   }
 
+  /// Takes the file for this process, until it ends or the sink goes away.
+  ///
+  /// - Returns: false when another process has it.
+  func lock() throws(Errno) -> Bool {
+    if flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 { return true }
+    let error = Errno(rawValue: errno)
+    switch error {
+    case .wouldBlock: return false
+    // Some network file systems have no locks; a run there is not refused for it.
+    case .notSupported, .noLocks, .invalidArgument: return true
+    default: throw error
+    }
+  }
+
   /// Writes with one `write(2)`.
   public mutating func write(_ bytes: RawSpan) throws(Errno) -> Int {
     try bytes.withUnsafeBytes { bytes throws(Errno) in

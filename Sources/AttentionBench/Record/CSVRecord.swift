@@ -2,12 +2,19 @@
 public protocol CSVRecord: Sendable {
   /// The names of the columns, in file order.
   static var header: [String] { get }
+  /// Those of them that files of earlier versions lack: reading does without, appending does not.
+  static var laterColumns: Set<String> { get }
   /// The texts of the cells, in the same order, not yet quoted.
   var fields: [String] { get }
   /// A record from its cells by column name.
   ///
   /// - Throws: `CSVCellError` for the first cell that holds something else than its column says.
   init(cells: [String: String]) throws(CSVCellError)
+}
+
+extension CSVRecord {
+  /// None.
+  public static var laterColumns: Set<String> { [] }
 }
 
 /// A cell whose text does not fit its column.

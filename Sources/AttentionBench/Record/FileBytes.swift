@@ -5,17 +5,25 @@ import SystemPackage
 enum FileBytes {
   /// All bytes of the file.
   static func read(_ path: String) throws(RecordError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    try readChunks(of: path) { bytes += $0 }
+    return bytes
+  }
+
+  /// Calls `body` with the bytes of the file, 64 KiB at a time.
+  static func readChunks(
+    of path: String, _ body: (UnsafeRawBufferPointer) -> Void
+  ) throws(RecordError) {
     do {
-      return try Errno.rethrowing {
+      try Errno.rethrowing {
         let descriptor = try FileDescriptor.open(
           FilePath(path), .readOnly, options: [.closeOnExec])
-        return try descriptor.closeAfter {
-          var bytes: [UInt8] = []
+        try descriptor.closeAfter {
           var chunk = [UInt8](repeating: 0, count: 1 << 16)
           while true {
             let count = try chunk.withUnsafeMutableBytes { try descriptor.read(into: $0) }
-            guard count > 0 else { return bytes }
-            bytes += chunk[..<count]
+            guard count > 0 else { return }
+            chunk.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
           }
         }
       }
@@ -34,9 +42,35 @@ enum FileBytes {
       try sink.writeAll(bytes)
       try sink.synchronize()
       guard rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
+      synchronizeDirectory(of: path)
     } catch {
       _ = unlink(temporary)
       throw .system(operation: "write", path: path, errno: error)
+    }
+  }
+  /// Puts the names in a file's directory on stable storage: a power cut may otherwise take a new
+  /// file's name although its bytes were synchronised.
+  ///
+  /// What fails here is let pass: some network file systems do not synchronise directories, and
+  /// the file itself is whole.
+  static func synchronizeDirectory(of path: String) {
+    let parent = FilePath(path).removingLastComponent()
+    let directory = parent.isEmpty ? "." : parent
+    guard let descriptor = try? FileDescriptor.open(directory, .readOnly, options: [.closeOnExec])
+    else { return }
+    _ = fsync(descriptor.rawValue)
+    try? descriptor.close()
+  }
+
+  /// Removes what `replace` leaves beside a file when it is killed half-way. Only for whoever is
+  /// alone in the directory.
+  static func removeTemporaries(of path: String) {
+    let file = FilePath(path)
+    let directory = file.removingLastComponent().string
+    let prefix = (file.lastComponent?.string ?? "") + "."
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    for name in names where name.hasPrefix(prefix) && name.hasSuffix(".tmp") {
+      unlink("\(directory)/\(name)")
     }
   }
 }

@@ -6,6 +6,8 @@ public enum RecordError: Error, Equatable, Sendable, CustomStringConvertible {
   case system(operation: String, path: String, errno: Errno)
   /// The directory already holds results, and no resume was asked for.
   case resultsExist(path: String)
+  /// Another process is writing the results.
+  case inUse(path: String)
   /// The file to resume has other columns than this version writes.
   case columnsDiffer(path: String)
   /// A column that is needed is not in the header.
@@ -24,6 +26,9 @@ public enum RecordError: Error, Equatable, Sendable, CustomStringConvertible {
       return "cannot \(operation) \(path): \(errno); \(Self.fix(for: errno))"
     case .resultsExist(let path):
       return "\(path) already exists; add --resume to go on with it, or choose another "
+        + "directory with -o"
+    case .inUse(let path):
+      return "\(path) is being written by another attnbench; wait for it to end, or choose another "
         + "directory with -o"
     case .columnsDiffer(let path):
       return "\(path) was written with other columns and cannot be resumed; choose another "
@@ -45,6 +50,9 @@ public enum RecordError: Error, Equatable, Sendable, CustomStringConvertible {
     switch errno {
     case .noSpace, Errno(rawValue: diskQuotaExceeded):
       "make room; a sweep goes on with --resume, its finished rows are kept"
+    case .fileTooLarge:
+      "raise the file size limit (ulimit -f); a sweep goes on with --resume, its finished rows are "
+        + "kept"
     case .permissionDenied, .notPermitted, .readOnlyFileSystem:
       "choose a directory that you may write to with -o"
     case .notDirectory:

@@ -50,7 +50,8 @@ public struct RecordFile<Record: CSVRecord>: Sendable {
       throw .malformedFile(path: path, problem: "\(error)")
     }
     header = table.header
-    for column in Record.header where !header.contains(column) {
+    let needed = Record.header.filter { !Record.laterColumns.contains($0) }
+    for column in needed where !header.contains(column) {
       throw .missingColumn(path: path, column: column)
     }
     var rows: [Record] = []

@@ -54,8 +54,10 @@ extension RowAppender where Sink == FileSink {
   }
 
   private static func create(_ path: String) throws(RecordError) -> FileSink {
-    do {
-      return try FileSink(path: path, mustBeNew: true)
+    do throws(Errno) {
+      let sink = try FileSink(path: path, mustBeNew: true)
+      FileBytes.synchronizeDirectory(of: path)
+      return sink
     } catch .fileExists {
       throw .resultsExist(path: path)
     } catch {

@@ -32,9 +32,15 @@ public final class RunDirectory {
   public let layout: Layout
   /// The rows a resumed run found; empty for a new one.
   public let earlierRows: [ResultRow]
+  /// How many samples a resumed run found of each cell, those of cells without a row included.
+  public let earlierSamples: [String: Int]
   /// What a resume had to overlook, one sentence each.
   public let notes: [String]
 
+  /// As last written by the owner of the run.
+  private var metadata: RunMetadata?
+  /// Keeps others out for as long as this directory is open.
+  private let hold: FileSink
   private var results: RowAppender<ResultRow, FileSink>
   private var samples: RowAppender<SampleRow, FileSink>
 
@@ -42,24 +48,41 @@ public final class RunDirectory {
   ///
   /// - Parameter resuming: goes on with the results that are there, if any. Without it a
   ///   directory that holds results is refused, because they may have taken hours.
-  /// - Throws: `RecordError` when the directory holds results already, has other columns, or
-  ///   cannot be created or written.
+  /// - Throws: `RecordError` when the directory holds results already, has other columns, is in use
+  ///   by another process, or cannot be created or written.
   public init(path: String, resuming: Bool) throws(RecordError) {
     layout = Layout(path)
     try Self.createDirectory(path)
     if resuming {
+      // Before reading: rows that another process adds in between must not be taken for torn ones.
+      hold = try Self.lock(layout.results)
       let earlier = try RecordFile.results(ifPresent: layout.results)
       let taken = try RecordFile<SampleRow>(ifPresent: layout.samples)
       earlierRows = earlier.rows
+      earlierSamples = taken.rows.reduce(into: [:]) { $0[$1.cellID, default: 0] += 1 }
       notes = earlier.notes + taken.notes
       results = try RowAppender(resuming: earlier, path: layout.results)
       samples = try RowAppender(resuming: taken, path: layout.samples)
+      FileBytes.removeTemporaries(of: layout.metadata)
     } else {
       earlierRows = []
+      earlierSamples = [:]
       notes = []
       results = try RowAppender(creating: layout.results)
+      hold = try Self.lock(layout.results)
       samples = try RowAppender(creating: layout.samples)
     }
+  }
+
+  /// Takes the results for this process, and creates their file if need be.
+  private static func lock(_ path: String) throws(RecordError) -> FileSink {
+    do throws(Errno) {
+      let sink = try FileSink(path: path, mustBeNew: false)
+      if try sink.lock() { return sink }
+    } catch {
+      throw .system(operation: "open", path: path, errno: error)
+    }
+    throw .inUse(path: path)
   }
 
   /// Adds a finished cell. Its samples go first, so that a row always has its samples.
@@ -74,6 +97,17 @@ public final class RunDirectory {
   ///
   /// - Throws: `RecordError.system`; the earlier file stays as it was.
   public func write(_ metadata: RunMetadata) throws(RecordError) {
+    try MetadataFile.write(metadata, to: layout.metadata)
+    self.metadata = metadata
+  }
+
+  /// Adds the ceilings of this sitting to `meta.json`, once that has been written, so that a kill
+  /// leaves no cell without the ceilings it is held against.
+  ///
+  /// - Throws: `RecordError.system`; the earlier file stays as it was.
+  public func keep(_ ceilings: [MachineCeiling]) throws(RecordError) {
+    guard var metadata else { return }
+    metadata.ceilings = (metadata.ceilings ?? []) + ceilings
     try MetadataFile.write(metadata, to: layout.metadata)
   }
 

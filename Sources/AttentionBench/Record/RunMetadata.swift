@@ -12,6 +12,8 @@ public struct RunMetadata: Codable, Equatable, Sendable {
   public var argv: [String]
   /// The options as they were understood, defaults included, in the command line's own spelling.
   public var options: [String: String]
+  /// The file that the tensors came from; nil where they were random.
+  public var inputs: Inputs?
   /// The seed of everything random.
   public var seed: UInt64
   /// The version of the tool.
@@ -64,6 +66,7 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     case runID = "run_id"
     case argv
     case options
+    case inputs
     case seed
     case toolVersion = "tool_version"
     case build
@@ -79,6 +82,23 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     case ceilings
   }
 
+  /// A file of tensors, known by what it holds.
+  public struct Inputs: Codable, Equatable, Sendable {
+    /// The path as it was given.
+    public var path: String
+    /// The prefix of the tensors in it; nil without one.
+    public var prefix: String?
+    /// The bytes of the file.
+    public var content: FileFingerprint
+
+    /// Describes a file of tensors.
+    public init(path: String, prefix: String?, content: FileFingerprint) {
+      self.path = path
+      self.prefix = prefix
+      self.content = content
+    }
+  }
+
   /// How the tool was built.
   public struct Build: Codable, Equatable, Sendable {
     /// The commit of the sources.
@@ -89,13 +109,20 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     public var compiler: String
     /// The flags that matter for speed.
     public var compilerFlags: String
+    /// The bytes of the program: two builds of one commit with other changes differ here. Nil where
+    /// the program cannot be read.
+    public var program: FileFingerprint?
 
     /// Describes a build.
-    public init(commit: String?, dirty: Bool?, compiler: String, compilerFlags: String) {
+    public init(
+      commit: String?, dirty: Bool?, compiler: String, compilerFlags: String,
+      program: FileFingerprint? = nil
+    ) {
       self.commit = commit
       self.dirty = dirty
       self.compiler = compiler
       self.compilerFlags = compilerFlags
+      self.program = program
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -103,6 +130,7 @@ public struct RunMetadata: Codable, Equatable, Sendable {
       case dirty
       case compiler
       case compilerFlags = "compiler_flags"
+      case program
     }
   }
 

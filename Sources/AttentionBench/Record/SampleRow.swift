@@ -1,7 +1,8 @@
 /// One raw sample: a row of `samples.csv`.
 ///
-/// A sample belongs to the row of `results.csv` with the same run and cell. Samples without such
-/// a row are of a cell that was cut short.
+/// A sample belongs to the row of `results.csv` with the same run and cell. A cell that was cut
+/// short may have samples without a row, and more samples after a resume, with higher indices: the
+/// samples of a row that counts n of them are the last n of its cell.
 public struct SampleRow: Equatable, Sendable {
   /// The run that took the sample.
   public var runID: String
@@ -17,11 +18,14 @@ public struct SampleRow: Equatable, Sendable {
   public var cpuTime: Double
   /// When it began, in seconds since the run began: shows drift.
   public var startedAt: Double
+  /// Whether it lies beyond the `OutlierFences` of its cell's samples: a label, it counts all the
+  /// same. Nil in files of versions that did not say.
+  public var isOutlier: Bool?
 
   /// Records a sample.
   public init(
     runID: String, cellID: String, index: Int, round: Int, time: Double, cpuTime: Double,
-    startedAt: Double
+    startedAt: Double, isOutlier: Bool? = nil
   ) {
     self.runID = runID
     self.cellID = cellID
@@ -30,20 +34,27 @@ public struct SampleRow: Equatable, Sendable {
     self.time = time
     self.cpuTime = cpuTime
     self.startedAt = startedAt
+    self.isOutlier = isOutlier
   }
 }
 
 extension SampleRow: CSVRecord {
   /// The columns of `samples.csv`.
   public static var header: [String] {
-    ["run_id", "cell_id", "sample_index", "round", "time_s", "cpu_time_s", "started_at_s"]
+    [
+      "run_id", "cell_id", "sample_index", "round", "time_s", "cpu_time_s", "started_at_s",
+      "outlier",
+    ]
   }
+
+  /// Columns that files of earlier versions lack.
+  public static var laterColumns: Set<String> { ["outlier"] }
 
   /// The cells in the order of `header`.
   public var fields: [String] {
     [
       runID, cellID, index.csvText, round.csvText, time.csvText, cpuTime.csvText,
-      startedAt.csvText,
+      startedAt.csvText, isOutlier.csvText,
     ]
   }
 
@@ -65,5 +76,6 @@ extension SampleRow: CSVRecord {
     time = try value("time_s")
     cpuTime = try value("cpu_time_s")
     startedAt = try value("started_at_s")
+    isOutlier = try value("outlier")
   }
 }

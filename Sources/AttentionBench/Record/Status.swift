@@ -4,7 +4,7 @@ public enum Status: String, CaseIterable, Codable, Sendable {
   case ok
   /// Measured, but with fewer samples than asked because the cell's time was spent.
   case lowSamples = "low_samples"
-  /// Measured, but the interval stayed wider than asked.
+  /// Measured, but the interval stayed wider than asked, or the threads had to wait for their cores.
   case noisy
   /// Not run: the predicted time is beyond a limit.
   case skippedTime = "skipped_time"

@@ -17,6 +17,14 @@ final class FakeProbe: MachineProbe {
   var peak = 1 << 20
   var canRestartPeak = true
   var stealsEveryTick = false
+  /// Seconds that threads have waited for their cores; nil where the kernel does not say.
+  var waited: Double?
+  /// How many of two CPUs others use all the time; nil where the kernel does not say.
+  var neighbours: Double?
+  /// Seconds of processor time that the process did not get.
+  var lostSeconds = 0.0
+  var cpuCount: Int? = 2
+  var frequencies: [Double] = []
   private let clock: FakeClock
 
   init(_ clock: FakeClock) { self.clock = clock }
@@ -25,12 +33,17 @@ final class FakeProbe: MachineProbe {
   func residentBytes() -> Int? { resident }
   func peakResidentBytes() -> Int? { peak }
   func restartPeak() -> Bool { canRestartPeak }
-  func processorSeconds() -> Double { 2 * Double(clock.nanoseconds) / 1e9 }
+  func processorSeconds() -> Double { 2 * Double(clock.nanoseconds) / 1e9 - lostSeconds }
+  func clockFrequencies() -> [Double] { frequencies }
 
   func interference() -> Interference {
     let ticks = Int(clock.nanoseconds / 10_000_000)
+    // Two CPUs that are busy while the clock moves, and this process on what others leave.
+    let own = Double(2 * ticks) / 100
     return Interference(
-      involuntarySwitches: ticks, ticks: ticks, stolenTicks: stealsEveryTick ? ticks : 0)
+      involuntarySwitches: ticks, ticks: 2 * ticks, stolenTicks: stealsEveryTick ? 2 * ticks : 0,
+      busyTicks: neighbours.map { _ in 2 * ticks },
+      ownSeconds: neighbours.map { own * (1 - $0 / 2) } ?? own, waitedSeconds: waited)
   }
 }
 
@@ -48,10 +61,18 @@ final class FakeExecutor: CellExecutor {
   var prepareFailure: (SweepCell) -> FakeFailure? = { _ in nil }
   var runFailure: (SweepCell, Int) -> FakeFailure? = { _, _ in nil }
   var loadFailure: FakeFailure?
+  var burstFailure: FakeFailure?
   var accuracy: (SweepCell) -> ResultRow.Accuracy = { _ in ResultRow.Accuracy() }
-  /// Called before each run.
+  /// Called before each run, and during each burst.
   var willRun: (SweepCell) -> Void = { _ in }
+  var willBurst: () -> Void = {}
   var rate = 100e9
+  /// Seconds that a burst takes.
+  var burstSeconds = 0.0
+  /// What a plan holds, given what its strategy foresees.
+  var workspace: (Int) -> Int = { $0 }
+  /// What the process grows by when a plan that declares so many bytes is made.
+  var growth: (Int) -> Int = { $0 }
   /// `load 1000`, `prepare flash-n1000-t2`, `run flash-n1000-t2`, `check ...`, `unload`.
   private(set) var log: [String] = []
   /// Bytes of all plans that are alive, and the most there ever were.
@@ -77,7 +98,10 @@ final class FakeExecutor: CellExecutor {
   }
 
   func flopRate(on placement: SweepPlacement) throws -> Double {
-    rate * Double(placement.threads)
+    if let burstFailure { throw burstFailure }
+    clock.advance(burstSeconds)
+    willBurst()
+    return rate * Double(placement.threads)
   }
 
   func readRate(on placement: SweepPlacement) throws -> Double? { 30e9 }
@@ -94,10 +118,10 @@ final class FakeExecutor: CellExecutor {
     init(_ cell: SweepCell, _ owner: FakeExecutor) throws {
       self.cell = cell
       self.owner = owner
-      workspaceBytes = try cell.work.get().workspaceBytes
+      workspaceBytes = owner.workspace(try cell.work.get().workspaceBytes)
       owner.plannedBytes += workspaceBytes
       owner.mostPlannedBytes = max(owner.mostPlannedBytes, owner.plannedBytes)
-      owner.probe.peak = owner.probe.resident + workspaceBytes
+      owner.probe.peak = owner.probe.resident + owner.growth(workspaceBytes)
     }
 
     deinit { owner.plannedBytes -= workspaceBytes }
@@ -127,6 +151,7 @@ struct FakeSweep {
   var seed: UInt64 = 1
   var limits = SweepLimits()
   var earlierRows: [ResultRow] = []
+  var earlierSamples: [String: Int] = [:]
   let stop = StopFlag()
   let clock = FakeClock()
   let probe: FakeProbe
@@ -152,7 +177,7 @@ struct FakeSweep {
         executor: executor, clock: clock, probe: probe, store: other ?? store),
       labels: RowLabels(
         runID: "r", build: ResultRow.Build(blasCore: "SkylakeX", isa: "avx512")),
-      earlierRows: earlierRows, stop: stop, emit: emit)
+      earlierRows: earlierRows, earlierSamples: earlierSamples, stop: stop, emit: emit)
     return try engine.run()
   }
 

@@ -118,6 +118,9 @@ import Testing
       limits.timeRefusal(prediction, budgetLeft: 100)
         == "predicted 412 s > 100 s left of --budget 10m (from 32.0 s at 28000, slope 2.01)")
     #expect(limits.timeRefusal(prediction, budgetLeft: 413) == nil)
+    #expect(
+      limits.timeRefusal(prediction, budgetLeft: -3)?.hasPrefix(
+        "predicted 412 s > 0 s left of --budget 10m") == true)
   }
 
   @Test func memoryCountsTensorsAndWorkspace() throws {

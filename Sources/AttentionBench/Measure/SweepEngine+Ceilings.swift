@@ -1,0 +1,71 @@
+/// What a sweep measures of the machine beside its cells.
+extension SweepEngine {
+  /// The ceilings of the size in work so far.
+  func ceilings(n: Int) -> [MachineCeiling] {
+    plan.placements.compactMap { ceilings[$0]?.ceiling(n: n, placement: $0) }
+  }
+
+  /// Bursts before the first cell; more follow between the rounds.
+  func measureCeilings(of placement: SweepPlacement) throws {
+    var series = CeilingSeries()
+    for _ in 0..<3 { try burst(on: placement, into: &series) }
+    series.readRate = try instruments.executor.readRate(on: placement)
+    ceilings[placement] = series
+    learnPeak(of: placement)
+  }
+
+  /// One more burst on every placement that still has cells to run.
+  func measureDrift(for cells: [SweepCell]) {
+    for placement in Set(cells.map(\.placement)) {
+      guard var series = ceilings[placement], series.count < CeilingSeries.maximumCount,
+        (try? burst(on: placement, into: &series)) != nil
+      else { continue }
+      ceilings[placement] = series
+      learnPeak(of: placement)
+    }
+  }
+
+  /// One burst, with the share of their cores that its threads got.
+  private func burst(
+    on placement: SweepPlacement, into series: inout CeilingSeries
+  ) throws {
+    let (clock, probe) = (instruments.clock, instruments.probe)
+    let (processor, began) = (probe.processorSeconds(), clock.now())
+    let rate = try instruments.executor.flopRate(on: placement)
+    let offered = Double(clock.now() - began) / 1e9 * Double(placement.threads)
+    let used = probe.processorSeconds() - processor
+    let hasOwnCPUs = placement.threads <= probe.cpuCount ?? placement.threads
+    series.add(
+      flopRate: rate, share: hasOwnCPUs && offered > 0 ? min(1, used / offered) : nil,
+      clocks: probe.clockFrequencies())
+  }
+
+  /// Warns, once in a sweep, that something else used the cores.
+  func warnIfBusy(n: Int) {
+    let totals = instruments.probe.interference()
+    if let since = neighboursSince {
+      busy.neighbours = NeighbourLoad(
+        from: since.totals, to: totals, seconds: elapsed - since.time)
+      if busy.neighbours != nil { neighboursSince = (elapsed, totals) }
+    }
+    busy.burstShare = ceilings.values.compactMap(\.coreShare).min()
+    guard !saidBusy, let text = busy.warning(n: n) else { return }
+    saidBusy = true
+    warn(text)
+  }
+
+  /// Says so when the peak itself did not hold still: the figures of the size did not either.
+  func warnOfDrift(of placement: SweepPlacement, n: Int) {
+    guard let series = ceilings[placement], series.drift > 0.1 else { return }
+    warn(
+      "n = \(n), \(placement.threads) threads: the FMA peak moved by "
+        + "\(SignificantDigits.three(100 * series.drift))% between bursts; "
+        + (series.clockText ?? "the machine is busy or its clock changes"))
+  }
+
+  private func learnPeak(of placement: SweepPlacement) {
+    if let rate = ceilings[placement]?.flopRate {
+      forecast.learn(flopRate: rate, threads: placement.threads)
+    }
+  }
+}

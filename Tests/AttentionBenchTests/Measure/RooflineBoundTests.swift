@@ -1,0 +1,48 @@
+import AttentionBench
+import Testing
+
+@Suite struct RooflineBoundTests {
+  private static func ceiling(
+    n: Int = 1000, threads: Int = 2, bind: String = "core:0-1", read: Double?
+  ) -> MachineCeiling {
+    MachineCeiling(
+      n: n, threads: threads, bind: bind, fmaGflopPerSecond: 500, fmaGflopRange: [490, 510],
+      readGBPerSecond: read)
+  }
+
+  /// 71.5% of the peak, and 4.096 MB in a quarter of a second.
+  private static let row = ResultRow.measured()
+
+  @Test func theLongerTimeBounds() {
+    let arithmetic = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 40)])
+    #expect(arithmetic?.ceiling == .arithmetic)
+    #expect(arithmetic?.description == "fma 72%")
+    let memory = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 0.02)])
+    #expect(memory?.ceiling == .memory)
+    #expect(memory?.description == "mem 82%")
+  }
+
+  @Test func theBandwidthIsTheMedianOfThePlacement() {
+    let ceilings = [
+      Self.ceiling(read: 0.02), Self.ceiling(n: 2000, read: 0.02), Self.ceiling(n: 4000, read: 90),
+      Self.ceiling(threads: 1, read: 1e-4), Self.ceiling(bind: "none", read: 1e-4),
+    ]
+    #expect(RooflineBound(Self.row, ceilings: ceilings)?.description == "mem 82%")
+  }
+
+  @Test func whatWasNotMeasuredBoundsNothing() {
+    #expect(RooflineBound(Self.row, ceilings: [])?.description == "fma 72%")
+    #expect(
+      RooflineBound(Self.row, ceilings: [Self.ceiling(read: nil)])?.description == "fma 72%")
+    var row = Self.row
+    row.work.percentOfPeak = nil
+    #expect(RooflineBound(row, ceilings: []) == nil)
+    #expect(RooflineBound(row, ceilings: [Self.ceiling(read: 0.02)])?.ceiling == .memory)
+    #expect(RooflineBound(.measured(status: .error), ceilings: [Self.ceiling(read: 1)]) == nil)
+  }
+
+  @Test func cachesPassTheBandwidth() throws {
+    let bound = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 0.01)])
+    #expect(try #require(bound).share > 1.6)
+  }
+}
