@@ -104,8 +104,10 @@ extension HeadPlan {
   ///
   /// - Throws: `AttentionError` when scale or offset are out of range.
   public func problem(on shape: AttentionShape) throws(AttentionError) -> AttentionProblem {
-    try AttentionProblem(
-      shape, scale: problem.scale, causal: problem.causal, offset: .fixed(problem.queryOffset))
+    let isUsual = problem.queryOffset == shape.keyLength - shape.queryLength
+    return try AttentionProblem(
+      shape, scale: problem.scale, causal: problem.causal,
+      offset: isUsual ? .bottomRight : .fixed(problem.queryOffset))
   }
 
   private static let remake =
