@@ -165,7 +165,7 @@ extension ScriptWriter {
       guard !curve.startLabel.isEmpty, let first = curve.points.first else { continue }
       lines.append(
         "set label \(PlotText.quoted(PlotText.plain(curve.startLabel))) at "
-          + "\(first.x),\(first.value) right offset 0,-0.8 font ',11' textcolor rgb '#606060'")
+          + "\(first.x),\(first.value) right offset 0,-0.8 font ',9' textcolor rgb '#606060'")
     }
     return lines
   }
