@@ -9,7 +9,7 @@ struct ReportCommand: ParsableCommand {
     discussion: """
       The page has the choice, the curves, every cell with its reason, the machine and the command \
       line. It loads nothing from anywhere and suits phones, light and dark screens.
-      Example: attnbench report results/2026-11-21-vm -o report.html
+      Example: attnbench report out -o report.html
       """)
 
   @Argument(help: "The directory that a sweep wrote.")

@@ -31,7 +31,7 @@ struct CompareCommandTests {
 
   /// A run folder of this repository's, so that real samples are compared and none are taken.
   private static let recorded = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    .appending(path: "../../results/2026-11-21-vm").standardized.path
+    .appending(path: "../Fixtures/sweep").standardized.path
 
   private func compare(
     _ arguments: [String], factor: Double = 1, cells: String = "", samples: Int = .max

@@ -9,8 +9,7 @@ struct ScalingCommandTests {
   private func measuredRun() throws -> TemporaryDirectory {
     let directory = try TemporaryDirectory()
     let run = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .deletingLastPathComponent().deletingLastPathComponent()
-      .appending(path: "results/2026-11-21-vm")
+      .deletingLastPathComponent().appending(path: "Fixtures/sweep")
     try FileManager.default.createDirectory(
       atPath: directory.path("run"), withIntermediateDirectories: true)
     for name in ["results.csv", "samples.csv", "meta.json"] {
