@@ -134,8 +134,15 @@ struct CompareCommandTests {
     let missing = try AttnbenchProcess.run(["compare", Self.recorded, "none"], in: directory.root)
     #expect(missing.code == 1 && missing.errorLines.count == 1)
     #expect(missing.error.contains("none/results.csv"))
+    try Sweeps.copy(Self.recorded, to: directory.path("foreign"))
+    for name in ["results.csv", "samples.csv"] {
+      let path = directory.path("foreign/" + name)
+      // Every cell under another name.
+      try String(contentsOfFile: path, encoding: .utf8).replacing("-t2,", with: "-t9,")
+        .write(toFile: path, atomically: true, encoding: .utf8)
+    }
     let foreign = try AttnbenchProcess.run(
-      ["compare", Self.recorded, Self.recorded + "-peers"], in: directory.root)
+      ["compare", Self.recorded, "foreign"], in: directory.root)
     #expect(foreign.code == 1)
     #expect(foreign.errorLines.last?.contains("have no cell in common") == true)
     #expect(foreign.output.isEmpty)
