@@ -11,17 +11,21 @@ public struct AttentionOperands: Sendable {
   /// `[b, h, nQ, 1]`, overwritten with the natural logarithm of each row's softmax denominator,
   /// or nil.
   public var logSumExp: MutableTensorView?
+  /// Key rows in use in this run, one number a batch entry, instead of the problem's: for a cache
+  /// that grows between runs of one plan. Only for plans with `takesKeyLengths`.
+  public var keyLengths: [Int]?
 
   /// Bundles the tensors of a run.
   public init(
     query: TensorView, key: TensorView, value: TensorView, output: MutableTensorView,
-    logSumExp: MutableTensorView? = nil
+    logSumExp: MutableTensorView? = nil, keyLengths: [Int]? = nil
   ) {
     self.query = query
     self.key = key
     self.value = value
     self.output = output
     self.logSumExp = logSumExp
+    self.keyLengths = keyLengths
   }
 }
 
@@ -34,33 +38,58 @@ public protocol AttentionPlan: AnyObject {
   var problem: AttentionProblem { get }
   /// Bytes of workspace the plan holds beyond inputs and output.
   var workspaceBytes: Int { get }
+  /// Whether a run may bring key lengths of its own; false by default.
+  var takesKeyLengths: Bool { get }
   /// Computes attention. The operands have been checked against the problem; call `run`.
   func execute(_ operands: AttentionOperands)
 }
 
 extension AttentionPlan {
-  /// Checks the operands' shapes and computes attention.
+  public var takesKeyLengths: Bool { false }
+
+  /// Checks the operands' shapes and element types and computes attention.
   ///
-  /// - Throws: `AttentionError` of kind `shapeMismatch` naming the tensor.
+  /// - Throws: `AttentionError` of kind `shapeMismatch` naming the tensor, or of kind
+  ///   `invalidArgument` naming key lengths that the plan does not take or that are out of range.
   public func run(_ operands: AttentionOperands) throws(AttentionError) {
     let shape = problem.shape
-    try expect(operands.query, "query", shape.query)
-    try expect(operands.key, "key", shape.key)
-    try expect(operands.value, "value", shape.value)
-    try expect(operands.output.reading, "output", shape.output)
+    let elements = problem.elements
+    try expect(operands.query, "query", shape.query, elements.query)
+    try expect(operands.key, "key", shape.key, elements.keyValue)
+    try expect(operands.value, "value", shape.value, elements.keyValue)
+    try expect(operands.output.reading, "output", shape.output, elements.query)
     if let lse = operands.logSumExp {
-      try expect(lse.reading, "logSumExp", shape.logSumExp)
+      try expect(lse.reading, "logSumExp", shape.logSumExp, .float32)
     }
+    if let lengths = operands.keyLengths { try check(lengths) }
     execute(operands)
   }
 
   private func expect(
-    _ view: TensorView, _ name: String, _ expected: TensorShape
+    _ view: TensorView, _ name: String, _ expected: TensorShape, _ elementType: ElementType
   ) throws(AttentionError) {
     if view.shape != expected {
       throw AttentionError(
         .shapeMismatch, argument: name, value: view.shape,
         advice: "the plan was made for \(expected)")
+    }
+    if view.elementType != elementType {
+      throw AttentionError(
+        .shapeMismatch, argument: name, value: view.elementType.rawValue,
+        advice: "the plan was made for \(elementType.rawValue) elements")
+    }
+  }
+
+  private func check(_ lengths: [Int]) throws(AttentionError) {
+    let shape = problem.shape
+    guard takesKeyLengths, lengths.count == shape.batch,
+      lengths.allSatisfy({ (0...shape.keyLength).contains($0) })
+    else {
+      throw AttentionError(
+        .invalidArgument, argument: "keyLengths", value: lengths,
+        advice: takesKeyLengths
+          ? "one length in 0...\(shape.keyLength) per batch entry is needed, batch is \(shape.batch)"
+          : "this plan's lengths are fixed; give them to the problem")
     }
   }
 }

@@ -15,8 +15,8 @@ public enum QueryOffset: Sendable, Hashable {
 
 /// What is to be computed: sizes, scale and mask, independent of how.
 ///
-/// `O = softmax(softcap(scale * Q K^T)) V` over the keys a query may see, with an optional sink
-/// logit in the denominator; a query row that sees no key gives output 0 and LSE -inf.
+/// `O = softmax(softcap(scale * Q K^T) + bias) V` over the keys a query may see, with an optional
+/// sink logit in the denominator; a query row that sees no key gives output 0 and LSE -inf.
 public struct AttentionProblem: Sendable, Hashable {
   /// The sizes.
   public let shape: AttentionShape
@@ -26,9 +26,26 @@ public struct AttentionProblem: Sendable, Hashable {
   public let causal: Bool
   /// How query rows are aligned with key rows.
   public let offset: QueryOffset
+  /// Query rows in use, one number a batch entry; the rows after them are neither read nor
+  /// written. Nil when all are in use.
+  public let queryLengths: [Int]?
   /// Key rows in use, one number a batch entry; the rows after them are padding that no query
   /// sees. Nil when all are in use.
   public let keyLengths: [Int]?
+  /// Leading keys that every query sees in spite of a causal mask, one number a batch entry: the
+  /// prefix of a prefix language model (Raffel 2020, arXiv 1910.10683). Nil for none.
+  public let prefixLengths: [Int]?
+  /// `[b or 1, h or 1, nQ or 1, nKV]`: a query sees only keys whose element is not 0. Keys beyond
+  /// the last column are hidden. Nil hides nothing.
+  public let mask: BroadcastTensor<UInt8>?
+  /// `[b or 1, h or 1, nQ or 1, nKV]`, added to the scores after the softcap; -inf hides a key, and
+  /// so does a missing column. Nil adds nothing.
+  public let bias: BroadcastTensor<Float>?
+  /// A slope m for each query head: `-m |p - j|` is added to the score of the query at position p
+  /// and key j. Nil adds nothing.
+  ///
+  /// Press 2022, arXiv 2108.12409.
+  public let alibiSlopes: [Float]?
   /// The bound c of the scores, `c * tanh(scale * q . k / c)`; nil leaves them as they are.
   ///
   /// Gemma Team 2024, arXiv 2408.00118.
@@ -37,16 +54,20 @@ public struct AttentionProblem: Sendable, Hashable {
   /// added to every row's denominator, and to its LSE, unless the row sees no key. Nil adds nothing,
   /// and so does -inf.
   public let sinkLogits: [Float]?
+  /// How the tensors are stored.
+  public let elements: ElementTypes
 
   /// Creates a problem; `scale` defaults to `1 / sqrt(d)`, `offset` to `.bottomRight`.
   ///
   /// - Throws: `AttentionError` when the scale is not finite, when a list does not have one entry a
-  ///   batch or a head, or when an offset, a key length, the softcap or a sink logit is out of
-  ///   range.
+  ///   batch or a head, when a mask or a bias does not fit the shape, when queries are stored as
+  ///   integers, or when an offset, a length, the softcap, a slope or a sink logit is out of range.
   public init(
     _ shape: AttentionShape, scale: Float? = nil, causal: Bool = false,
-    offset: QueryOffset = .bottomRight, keyLengths: [Int]? = nil, softcap: Float? = nil,
-    sinkLogits: [Float]? = nil
+    offset: QueryOffset = .bottomRight, queryLengths: [Int]? = nil, keyLengths: [Int]? = nil,
+    prefixLengths: [Int]? = nil, mask: BroadcastTensor<UInt8>? = nil,
+    bias: BroadcastTensor<Float>? = nil, alibiSlopes: [Float]? = nil, softcap: Float? = nil,
+    sinkLogits: [Float]? = nil, elements: ElementTypes = ElementTypes()
   ) throws(AttentionError) {
     let scale = scale ?? 1 / Float(shape.headDim).squareRoot()
     guard scale.isFinite else {
@@ -54,15 +75,62 @@ public struct AttentionProblem: Sendable, Hashable {
         .invalidArgument, argument: "scale", value: scale,
         advice: "must be a finite number; leave it out for 1/sqrt(headDim)")
     }
+    try Self.check(offset, batch: shape.batch)
+    try Self.check(
+      queryLengths, "queryLengths", in: 0...shape.queryLength, "the query rows there are", shape)
+    try Self.check(
+      keyLengths, "keyLengths", in: 0...shape.keyLength, "the key rows there are", shape)
+    try Self.check(
+      prefixLengths, "prefixLengths", in: 0...shape.keyLength, "the key rows there are", shape)
+    try mask?.check(against: shape, argument: "mask")
+    try bias?.check(against: shape, argument: "bias")
+    if let softcap, !(softcap > 0 && softcap.isFinite) {
+      throw AttentionError(
+        .invalidArgument, argument: "softcap", value: softcap,
+        advice: "must be a finite number above 0; leave it out for none")
+    }
+    try Self.check(alibiSlopes, "alibiSlopes", "slope", heads: shape.heads)
+    if let bad = alibiSlopes?.first(where: { !$0.isFinite }) {
+      throw AttentionError(
+        .invalidArgument, argument: "alibiSlopes", value: bad,
+        advice: "must be a finite number; 0 for none")
+    }
+    try Self.check(sinkLogits, "sinkLogits", "logit", heads: shape.heads)
+    if let bad = sinkLogits?.first(where: { !($0 < .infinity) }) {
+      throw AttentionError(
+        .invalidArgument, argument: "sinkLogits", value: bad,
+        advice: "must be a number below infinity; -inf for none")
+    }
+    if !elements.query.isFloatingPoint {
+      throw AttentionError(
+        .invalidArgument, argument: "elements", value: elements.query.rawValue,
+        advice: "queries and outputs are stored as f32, f16 or bf16; only keys and values as int8")
+    }
+    self.shape = shape
+    self.scale = scale
+    self.causal = causal
+    self.offset = offset
+    self.queryLengths = queryLengths
+    self.keyLengths = keyLengths
+    self.prefixLengths = prefixLengths
+    self.mask = mask
+    self.bias = bias
+    self.alibiSlopes = alibiSlopes
+    self.softcap = softcap
+    self.sinkLogits = sinkLogits
+    self.elements = elements
+  }
+
+  private static func check(_ offset: QueryOffset, batch: Int) throws(AttentionError) {
     let offsets: [Int]
     switch offset {
     case .topLeft, .bottomRight: offsets = []
     case .fixed(let value): offsets = [value]
     case .perBatch(let values):
-      if values.count != shape.batch {
+      if values.count != batch {
         throw AttentionError(
           .invalidArgument, argument: "offset", value: "\(values.count) values",
-          advice: "one offset per batch entry is needed, batch is \(shape.batch)")
+          advice: "one offset per batch entry is needed, batch is \(batch)")
       }
       offsets = values
     }
@@ -71,57 +139,48 @@ public struct AttentionProblem: Sendable, Hashable {
         .tooLarge, argument: "offset", value: bad,
         advice: "must be within +-\(AttentionShape.maximumLength)")
     }
-    if let keyLengths {
-      if keyLengths.count != shape.batch {
-        throw AttentionError(
-          .invalidArgument, argument: "keyLengths", value: "\(keyLengths.count) values",
-          advice: "one length per batch entry is needed, batch is \(shape.batch)")
-      }
-      if let bad = keyLengths.first(where: { !(0...shape.keyLength).contains($0) }) {
-        throw AttentionError(
-          .invalidArgument, argument: "keyLengths", value: bad,
-          advice: "must be in 0...\(shape.keyLength), the key rows there are")
-      }
-    }
-    if let softcap, !(softcap > 0 && softcap.isFinite) {
+  }
+
+  private static func check(
+    _ lengths: [Int]?, _ argument: String, in range: ClosedRange<Int>, _ limit: String,
+    _ shape: AttentionShape
+  ) throws(AttentionError) {
+    guard let lengths else { return }
+    if lengths.count != shape.batch {
       throw AttentionError(
-        .invalidArgument, argument: "softcap", value: softcap,
-        advice: "must be a finite number above 0; leave it out for none")
+        .invalidArgument, argument: argument, value: "\(lengths.count) values",
+        advice: "one length per batch entry is needed, batch is \(shape.batch)")
     }
-    if let sinkLogits {
-      if sinkLogits.count != shape.heads {
-        throw AttentionError(
-          .invalidArgument, argument: "sinkLogits", value: "\(sinkLogits.count) values",
-          advice: "one logit per query head is needed, heads is \(shape.heads)")
-      }
-      if let bad = sinkLogits.first(where: { !($0 < .infinity) }) {
-        throw AttentionError(
-          .invalidArgument, argument: "sinkLogits", value: bad,
-          advice: "must be a number below infinity; -inf for none")
-      }
+    if let bad = lengths.first(where: { !range.contains($0) }) {
+      throw AttentionError(
+        .invalidArgument, argument: argument, value: bad,
+        advice: "must be in \(range.lowerBound)...\(range.upperBound), \(limit)")
     }
-    self.shape = shape
-    self.scale = scale
-    self.causal = causal
-    self.offset = offset
-    self.keyLengths = keyLengths
-    self.softcap = softcap
-    self.sinkLogits = sinkLogits
+  }
+
+  private static func check(
+    _ numbers: [Float]?, _ argument: String, _ what: String, heads: Int
+  ) throws(AttentionError) {
+    guard let numbers, numbers.count != heads else { return }
+    throw AttentionError(
+      .invalidArgument, argument: argument, value: "\(numbers.count) values",
+      advice: "one \(what) per query head is needed, heads is \(heads)")
   }
 
   /// The positions and visibility of one batch entry.
   public func geometry(batch: Int) -> MaskGeometry {
+    let queryLength = queryLengths?[batch] ?? shape.queryLength
     let keyLength = keyLengths?[batch] ?? shape.keyLength
     let resolved =
       switch offset {
       case .topLeft: 0
-      case .bottomRight: keyLength - shape.queryLength
+      case .bottomRight: keyLength - queryLength
       case .fixed(let value): value
       case .perBatch(let values): values[batch]
       }
     return MaskGeometry(
-      queryLength: shape.queryLength, keyLength: keyLength, offset: resolved, causal: causal,
-      keyCapacity: shape.keyLength)
+      queryLength: queryLength, keyLength: keyLength, offset: resolved, causal: causal,
+      prefixLength: prefixLengths?[batch] ?? 0, keyCapacity: shape.keyLength)
   }
 }
 
@@ -143,21 +202,25 @@ public struct MaskGeometry: Sendable, Hashable {
   public let offset: Int
   /// Whether position `p` sees only keys `j <= p`.
   public let causal: Bool
+  /// Leading keys that every position sees in spite of a causal mask.
+  public let prefixLength: Int
 
   /// Creates a geometry in which all key rows are in use, unless `keyCapacity` says that there are
   /// more.
   public init(
-    queryLength: Int, keyLength: Int, offset: Int, causal: Bool, keyCapacity: Int? = nil
+    queryLength: Int, keyLength: Int, offset: Int, causal: Bool, prefixLength: Int = 0,
+    keyCapacity: Int? = nil
   ) {
     self.queryLength = queryLength
     self.keyLength = keyLength
     self.keyCapacity = keyCapacity ?? keyLength
     self.offset = offset
     self.causal = causal
+    self.prefixLength = prefixLength
   }
 
   /// The keys visible from `position` before any pattern restricts them.
   public func visible(from position: Int) -> Range<Int> {
-    causal ? 0..<min(max(position + 1, 0), keyLength) : 0..<keyLength
+    causal ? 0..<min(max(position + 1, prefixLength, 0), keyLength) : 0..<keyLength
   }
 }

@@ -55,8 +55,13 @@ struct HeadSlice: Hashable, Sendable {
         batch: shape.batch, heads: heads, kvHeads: kvHeads, queryLength: shape.queryLength,
         keyLength: shape.keyLength, headDim: shape.headDim, valueDim: shape.valueDim),
       scale: whole.scale, causal: whole.causal, offset: whole.offset,
-      keyLengths: whole.keyLengths, softcap: whole.softcap,
-      sinkLogits: whole.sinkLogits.map { logits in queryHeads.map { logits[$0] } })
+      queryLengths: whole.queryLengths, keyLengths: whole.keyLengths,
+      prefixLengths: whole.prefixLengths, mask: whole.mask?.heads(first, step: step, count: heads),
+      bias: whole.bias?.heads(first, step: step, count: heads),
+      alibiSlopes: whole.alibiSlopes.map { slopes in queryHeads.map { slopes[$0] } },
+      softcap: whole.softcap,
+      sinkLogits: whole.sinkLogits.map { logits in queryHeads.map { logits[$0] } },
+      elements: whole.elements)
   }
 
   /// The slice's part of the whole problem's tensors.

@@ -35,7 +35,9 @@ public struct SoftmaxEngine: Sendable {
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
-    try SoftmaxPlan(
+    try problem.refuse(
+      [.queryLengths, .mask, .bias, .alibi, .storage], advice: "is not served by this strategy")
+    return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
   }
 

@@ -24,8 +24,8 @@ public protocol AttentionOracle: Sendable {
   ) -> OracleRow
 }
 
-/// softmax(softcap(scale q K^T)) V over the keys a pattern includes, with a sink logit where there
-/// is one, two-pass, in fp64.
+/// softmax(softcap(scale q K^T) + bias) V over the keys that a pattern and a mask include, with a
+/// sink logit where there is one, two-pass, in fp64.
 public struct SoftmaxOracle: AttentionOracle {
   private let problem: AttentionProblem
   private let patterns: [any KeyPattern]
@@ -52,11 +52,12 @@ public struct SoftmaxOracle: AttentionOracle {
     var scores: [(key: Int, score: Double)] = []
     var maximum = -Double.infinity
     for j in pattern.geometry.visible(from: position)
-    where pattern.includes(position: position, key: j) {
+    where pattern.includes(position: position, key: j) && isVisible(j, batch, head, row) {
       var score = Double(problem.scale) * dot(q, key.row(batch, kvHead, j), shape.headDim)
       if let softcap = problem.softcap.map(Double.init) {
         score = softcap * Double.tanh(score / softcap)
       }
+      score += bias(j, batch, head, row, position: position)
       scores.append((j, score))
       maximum = max(maximum, score)
     }
@@ -76,6 +77,26 @@ public struct SoftmaxOracle: AttentionOracle {
     }
     for c in output.indices { output[c] /= sum }
     return OracleRow(output: output, logSumExp: maximum + Double.log(sum))
+  }
+
+  /// Whether mask and bias leave a key visible. A key that is hidden has no part in the row, even
+  /// if its score is NaN.
+  private func isVisible(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
+    if let mask = problem.mask, key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0 {
+      return false
+    }
+    if let bias = problem.bias {
+      return key < bias.shape.columns && bias.row(batch, head, row)[key] != -.infinity
+    }
+    return true
+  }
+
+  private func bias(_ key: Int, _ batch: Int, _ head: Int, _ row: Int, position: Int) -> Double {
+    var sum = problem.bias.map { Double($0.row(batch, head, row)[key]) } ?? 0
+    if let slopes = problem.alibiSlopes {
+      sum -= Double(slopes[head]) * Double(abs(position - key))
+    }
+    return sum
   }
 }
 

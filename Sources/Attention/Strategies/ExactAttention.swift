@@ -34,6 +34,8 @@ public struct ExactAttention: AttentionStrategy {
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try MaterialisedPlan(problem, team: team)
+    try problem.refuse(
+      [.queryLengths, .mask, .bias, .alibi, .storage], advice: "is not served by exact")
+    return try MaterialisedPlan(problem, team: team)
   }
 }

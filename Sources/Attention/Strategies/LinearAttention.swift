@@ -51,18 +51,13 @@ public struct LinearAttention: AttentionStrategy {
     LinearOracle(problem)
   }
 
-  /// Softcap and sink logits act on the logits of a softmax, of which there are none here.
+  /// What acts on the logits of a softmax has nothing to act on here.
   private func refuseSoftmaxOptions(of problem: AttentionProblem) throws(AttentionError) {
-    let advice =
-      "linear attention has no logits for it to act on; leave it out or use a softmax "
-      + "strategy such as flash"
-    if let softcap = problem.softcap {
-      throw AttentionError(
-        .invalidArgument, argument: "softcap", value: softcap, advice: advice)
-    }
-    if let sinks = problem.sinkLogits {
-      throw AttentionError(
-        .invalidArgument, argument: "sinkLogits", value: "\(sinks.count) values", advice: advice)
-    }
+    try problem.refuse(
+      [.mask, .bias, .alibi, .softcap, .sinkLogits],
+      advice: "linear attention has no logits for it to act on; leave it out or use a softmax "
+        + "strategy such as flash")
+    try problem.refuse(
+      [.queryLengths, .prefix, .storage], advice: "is not served by linear attention")
   }
 }

@@ -1,0 +1,89 @@
+/// A tensor that stands for one of shape `[b, h, nQ, nKV]`: each of its first three axes has the
+/// full size or 1, which serves all, and its rows may end early.
+///
+/// Copies share the memory, which is never written after creation. Two are equal when they are the
+/// same part of the same memory.
+public struct BroadcastTensor<Element: BitwiseCopyable & Sendable>: Sendable, Hashable {
+  /// Owns the elements.
+  private final class Storage: @unchecked Sendable {
+    let base: UnsafeMutablePointer<Element>
+    /// Heads of a batch entry.
+    let heads: Int
+
+    init(_ shape: TensorShape) {
+      base = .allocate(capacity: shape.count)
+      heads = shape.heads
+    }
+
+    deinit { base.deallocate() }
+  }
+
+  private let storage: Storage
+  /// The sizes as stored.
+  public let shape: TensorShape
+  private let first: Int
+  private let headStep: Int
+
+  /// Creates a tensor of rank 4, row-major, and fills it.
+  ///
+  /// - Parameter body: must write every element.
+  /// - Throws: what `body` throws.
+  public init<Failure: Error>(
+    _ shape: TensorShape,
+    initializing body: (UnsafeMutableBufferPointer<Element>) throws(Failure)
+      -> Void
+  ) throws(Failure) {
+    let storage = Storage(shape)
+    try body(UnsafeMutableBufferPointer(start: storage.base, count: shape.count))
+    self.init(storage, shape, first: 0, headStep: 1)
+  }
+
+  private init(_ storage: Storage, _ shape: TensorShape, first: Int, headStep: Int) {
+    self.storage = storage
+    self.shape = shape
+    self.first = first
+    self.headStep = headStep
+  }
+
+  /// The elements of a row: as many as the tensor has columns.
+  @inline(__always)
+  public func row(_ batch: Int, _ head: Int, _ row: Int) -> UnsafePointer<Element> {
+    let batch = shape.batch == 1 ? 0 : batch
+    let head = shape.heads == 1 ? 0 : head
+    let row = shape.rows == 1 ? 0 : row
+    let index = (batch * storage.heads + first + head * headStep) * shape.rows + row
+    return UnsafePointer(storage.base + index * shape.columns)
+  }
+
+  /// Heads `first`, `first + step`, ... of the heads it stands for.
+  func heads(_ first: Int, step: Int, count: Int) -> BroadcastTensor {
+    if shape.heads == 1 { return self }
+    return BroadcastTensor(
+      storage, TensorShape(unchecked: shape.batch, count, shape.rows, shape.columns),
+      first: self.first + first * headStep, headStep: headStep * step)
+  }
+
+  /// Refuses a tensor that does not stand for `[b, h, nQ, nKV]`.
+  func check(against problem: AttentionShape, argument: String) throws(AttentionError) {
+    let fits =
+      [1, problem.batch].contains(shape.batch) && [1, problem.heads].contains(shape.heads)
+      && [1, problem.queryLength].contains(shape.rows) && shape.columns <= problem.keyLength
+    if fits { return }
+    throw AttentionError(
+      .shapeMismatch, argument: argument, value: shape,
+      advice: "must be [\(problem.batch) or 1, \(problem.heads) or 1, \(problem.queryLength) or 1, "
+        + "at most \(problem.keyLength)]")
+  }
+
+  public static func == (a: BroadcastTensor, b: BroadcastTensor) -> Bool {
+    a.storage === b.storage && a.shape == b.shape && a.first == b.first
+      && a.headStep == b.headStep
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(ObjectIdentifier(storage))
+    hasher.combine(shape)
+    hasher.combine(first)
+    hasher.combine(headStep)
+  }
+}

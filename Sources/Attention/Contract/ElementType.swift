@@ -1,0 +1,57 @@
+/// How the elements of a tensor are stored. Whatever the storage, sums are taken in fp32.
+public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
+  /// IEEE binary32.
+  case float32 = "f32"
+  /// IEEE binary16: 11 bits of precision, largest 65,504.
+  case float16 = "f16"
+  /// The upper half of a binary32: 8 bits of precision, the range of fp32.
+  case bfloat16 = "bf16"
+  /// 8-bit integers with one fp32 scale a row, which follows the row's elements at the next multiple
+  /// of four bytes: element = integer x scale. Keys and values only.
+  case int8PerToken = "int8-token"
+  /// 8-bit integers with one fp32 scale a column of each head, kept beside the tensor: see
+  /// `TensorView.channelScales`. Keys and values only.
+  case int8PerChannel = "int8-channel"
+
+  /// Bytes from one element to the next.
+  public var byteCount: Int {
+    switch self {
+    case .float32: 4
+    case .float16, .bfloat16: 2
+    case .int8PerToken, .int8PerChannel: 1
+    }
+  }
+
+  /// Whether it is a floating-point number, which queries and outputs must be.
+  public var isFloatingPoint: Bool {
+    switch self {
+    case .float32, .float16, .bfloat16: true
+    case .int8PerToken, .int8PerChannel: false
+    }
+  }
+
+  /// Bytes that a row of `columns` elements takes, with the scale that follows it, if any.
+  public func rowBytes(columns: Int) -> Int {
+    self == .int8PerToken ? scaleOffset(columns: columns) + 4 : columns * byteCount
+  }
+
+  /// Where the scale of a row of `columns` elements begins, in bytes from the row's first element.
+  package func scaleOffset(columns: Int) -> Int { (columns + 3) & ~3 }
+}
+
+/// How the tensors of a problem are stored.
+public struct ElementTypes: Sendable, Hashable {
+  /// Query and output.
+  public var query: ElementType
+  /// Key and value.
+  public var keyValue: ElementType
+
+  /// Everything in fp32 unless said otherwise; `keyValue` defaults to `query`.
+  public init(_ query: ElementType = .float32, keyValue: ElementType? = nil) {
+    self.query = query
+    self.keyValue = keyValue ?? query
+  }
+
+  /// Whether all of them are fp32.
+  public var areFloat32: Bool { query == .float32 && keyValue == .float32 }
+}

@@ -1,0 +1,40 @@
+/// What a problem asks for beyond softmax(scale Q K^T) V over fp32 tensors under a causal mask.
+struct ProblemFeatures: OptionSet {
+  let rawValue: Int
+  static let queryLengths = ProblemFeatures(rawValue: 1 << 0)
+  static let prefix = ProblemFeatures(rawValue: 1 << 1)
+  static let mask = ProblemFeatures(rawValue: 1 << 2)
+  static let bias = ProblemFeatures(rawValue: 1 << 3)
+  static let alibi = ProblemFeatures(rawValue: 1 << 4)
+  static let softcap = ProblemFeatures(rawValue: 1 << 5)
+  static let sinkLogits = ProblemFeatures(rawValue: 1 << 6)
+  static let storage = ProblemFeatures(rawValue: 1 << 7)
+}
+
+extension AttentionProblem {
+  /// The features in use with the argument that asks for each and its value.
+  private var used: [(feature: ProblemFeatures, argument: String, value: String)] {
+    var used: [(feature: ProblemFeatures, argument: String, value: String)] = []
+    if let queryLengths { used.append((.queryLengths, "queryLengths", "\(queryLengths)")) }
+    if let prefixLengths { used.append((.prefix, "prefixLengths", "\(prefixLengths)")) }
+    if let mask { used.append((.mask, "mask", "\(mask.shape)")) }
+    if let bias { used.append((.bias, "bias", "\(bias.shape)")) }
+    if let alibiSlopes { used.append((.alibi, "alibiSlopes", "\(alibiSlopes.count) values")) }
+    if let softcap { used.append((.softcap, "softcap", "\(softcap)")) }
+    if let sinkLogits { used.append((.sinkLogits, "sinkLogits", "\(sinkLogits.count) values")) }
+    if !elements.areFloat32 {
+      used.append(
+        (.storage, "elements", "\(elements.query.rawValue), \(elements.keyValue.rawValue)"))
+    }
+    return used
+  }
+
+  /// Refuses a problem that asks for any of `features`.
+  ///
+  /// - Throws: `AttentionError` naming the first argument that does.
+  func refuse(_ features: ProblemFeatures, advice: String) throws(AttentionError) {
+    guard let first = used.first(where: { features.contains($0.feature) }) else { return }
+    throw AttentionError(
+      .invalidArgument, argument: first.argument, value: first.value, advice: advice)
+  }
+}
