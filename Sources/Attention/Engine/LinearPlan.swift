@@ -111,7 +111,7 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
         pairs: pairs,
         flops: keys * shape.kvHeads * perRow + shape.batch * shape.heads * shape.queryLength
           * perRow + 2 * pairs * (shape.headDim + shape.valueDim),
-        minimumBytes: shape.tensorBytes, workspaceBytes: workspaceBytes)
+        minimumBytes: problem.tensorBytes, workspaceBytes: workspaceBytes)
     }
 
     /// Pairs the query heads of one key/value head score: each query with the keys its panel
