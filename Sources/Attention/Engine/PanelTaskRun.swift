@@ -281,10 +281,8 @@ struct PanelTaskRun {
   private func narrowOutput(_ rows: PanelRows) {
     let storedRows = scratch.storedRows
     rows.forEach { storedRows[$0] = operands.output.rowAddress(task.batch, $1, $2) }
-    let finished = UnsafeRawPointer(scratch.outputRows)
-      .assumingMemoryBound(to: UnsafePointer<Float>.self)
-    functions.pointee.narrow(
-      finished, Int32(rows.live), Int32(plan.problem.shape.valueDim),
-      operands.output.reading.elementType.storage, storedRows)
+    scratch.outputRows.narrow(
+      count: rows.live, columns: plan.problem.shape.valueDim,
+      storage: operands.output.reading.elementType.storage, into: storedRows, functions)
   }
 }
