@@ -35,7 +35,7 @@ public struct ExactAttention: AttentionStrategy {
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
     try problem.refuse(
-      [.queryLengths, .mask, .bias, .alibi, .storage], advice: "is not served by exact")
+      [.queryLengths, .mask, .bias, .alibi], advice: "is not served by exact")
     return try MaterialisedPlan(problem, team: team)
   }
 }
