@@ -18,8 +18,9 @@ extension RecommendCommand {
     let team = try WorkerTeam(
       threads: placement.threads, binding: placement.binding, topology: topology,
       bestEffort: threadOptions.bestEffortBind)
+    // Bounds are about what the strategies compute, in fp32, from the numbers as stored.
     var figures = try QualityFigures(
-      problem, candidates: candidates, team: team, memoryLimit: ByteCount(limits.memoryBytes),
+      problem.storing(ElementTypes()), candidates: candidates, team: team, memoryLimit: ByteCount(limits.memoryBytes),
       stop: stop)
     let spent = (ContinuousClock.now - start) / .seconds(1)
     do {
