@@ -43,7 +43,8 @@ enum ErrorGate {
         error, naive: naive, logits: logits, problem, comment, rounding: rounding,
         sourceLocation: sourceLocation)
     } else {
-      #expect(error.maximum <= linear + rounding, "\(comment): \(error)", sourceLocation: sourceLocation)
+      #expect(
+        error.maximum <= linear + rounding, "\(comment): \(error)", sourceLocation: sourceLocation)
       #expect(error.logSumExp <= linear, "\(comment): \(error)", sourceLocation: sourceLocation)
     }
   }
@@ -57,7 +58,8 @@ enum ErrorGate {
     let allowance =
       floor + 0x1p-25 * logit * (2 + Double(problem.shape.headDim).squareRoot())
     #expect(
-      error.maximum <= 2 * naive.maximum + allowance + rounding, "\(comment): \(error); naive \(naive)",
+      error.maximum <= 2 * naive.maximum + allowance + rounding,
+      "\(comment): \(error); naive \(naive)",
       sourceLocation: sourceLocation)
     #expect(
       error.logSumExp <= 2 * naive.logSumExp + allowance,

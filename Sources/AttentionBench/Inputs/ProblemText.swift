@@ -23,7 +23,8 @@ extension AttentionProblem {
     let batch = shape.batch > 1 ? ["b\(shape.batch)"] : []
     let heads = "h" + Self.pair(shape.heads, "/", shape.kvHeads)
     let dimensions = "d" + Self.pair(shape.headDim, "/", shape.valueDim)
-    return (batch + [heads, lengthText, dimensions] + alignmentTexts + logitTexts
+    return
+      (batch + [heads, lengthText, dimensions] + alignmentTexts + logitTexts
       + (elements.areFloat32 ? [] : [elements.label])).joined(separator: " ")
   }
 
