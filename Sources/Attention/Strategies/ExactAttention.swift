@@ -27,7 +27,7 @@ public struct ExactAttention: AttentionStrategy {
     }
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: shape.tensorBytes,
+      minimumBytes: problem.tensorBytes,
       workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
   }
 

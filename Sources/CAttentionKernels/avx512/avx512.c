@@ -17,6 +17,9 @@
   ((vf)_mm512_permutex2var_ps((__m512)(low), (__m512i)(index), (__m512)(high)))
 #define ATTN_BF16 attn_bf16_avx512
 extern const attn_bf16_kernels ATTN_BF16;
+#define ATTN_FROM_HALF(x) ((vf)_mm512_cvtph_ps((__m256i)(x)))
+#define ATTN_TO_HALF(x)                                                                       \
+  ((halves)_mm512_cvtps_ph((__m512)(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
 #include "../template/kernels.h"
 #pragma clang attribute pop
 
@@ -26,8 +29,6 @@ extern const attn_bf16_kernels ATTN_BF16;
     apply_to = function)
 #define ATTN_BF16_DOT(acc, a, b) \
   ((vf)_mm512_dpbf16_ps((__m512)(acc), (__m512bh)(a), (__m512bh)(b)))
-#define ATTN_BF16_ROUND(low, high, out) \
-  _mm512_storeu_si512(out, (__m512i)_mm512_cvtne2ps_pbh((__m512)(high), (__m512)(low)))
 #define ATTN_BF16_PAIR(low, high) bf16_pair(low, high)
 static const uint16_t bf16_interleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                              21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,

@@ -2,7 +2,6 @@
 // before. The including file defines:
 //   ATTN_BF16                the table's name
 //   ATTN_BF16_DOT(acc, a, b) acc + a[low] b[low] + a[high] b[high] of each word
-//   ATTN_BF16_ROUND(x, y, p) stores 2 W floats, rounded, at p
 //   ATTN_BF16_PAIR(x, y)     words of x, rounded, in the lower halves and y in the upper ones
 #include "bf16_rows.h"
 #include "bf16_softmax.h"

@@ -3,8 +3,6 @@
 // The instruction multiplies pairs: a word of 32 bits holds two bf16 numbers, the one of the lower
 // index in its lower half.
 
-typedef uint16_t vh_unaligned __attribute__((ext_vector_type(ATTN_W), aligned(2)));
-
 ATTN_INLINE int32_t load_word(const uint16_t *p) {
   int32_t word;
   __builtin_memcpy(&word, p, sizeof word);
@@ -19,7 +17,7 @@ ATTN_INLINE vi broadcast_word(int32_t word) {
 }
 /// bf16 numbers in the halves of words.
 ATTN_INLINE vi load_halves(const uint16_t *p) {
-  return __builtin_convertvector(*(const vh_unaligned *)p, vi);
+  return __builtin_convertvector(*(const halves_unaligned *)p, vi);
 }
 
 /// Numbers to a row that starts at a whole word.
@@ -32,17 +30,9 @@ ATTN_INLINE int32_t paired_columns(int32_t columns) {
 
 static void bf16_round_rows(const float *const *rows, int32_t count, int32_t columns,
                             uint16_t *out) {
-  const int32_t width = even(columns);
-  for (int32_t r = 0; r < count; r++, out += width) {
-    int32_t t = 0;
-    for (; t + 2 * ATTN_W <= columns; t += 2 * ATTN_W)
-      ATTN_BF16_ROUND(load(rows[r] + t), load(rows[r] + t + ATTN_W), out + t);
-    if (t == width) continue;
-    float rest[2 * ATTN_W] = {};
-    uint16_t rounded[2 * ATTN_W];
-    __builtin_memcpy(rest, rows[r] + t, sizeof(float) * (size_t)(columns - t));
-    ATTN_BF16_ROUND(load(rest), load(rest + ATTN_W), rounded);
-    __builtin_memcpy(out + t, rounded, sizeof(uint16_t) * (size_t)(width - t));
+  for (int32_t r = 0; r < count; r++, out += even(columns)) {
+    if (columns % 2) out[columns] = 0;
+    narrow_row(rows[r], columns, out, 1);
   }
 }
 
