@@ -28,8 +28,6 @@ public final class ContiguousCache: KeyValueCache {
   public var tokens: [Int] { lengths }
   public var keepsPositions: Bool { true }
   public var bytes: Int { memory.bytes + rows.bytes }
-
-  /// Rows there is room for, in every batch entry.
   public var capacity: Int { memory.capacity }
 
   public func append(

@@ -1,7 +1,7 @@
 /// Keys and values of the tokens so far, which a step of decoding adds to and attends over.
 ///
 /// Keys are stored as they are given: where they carry their position, by a rotation for example,
-/// the caller has applied it. A cache is used by one thread at a time.
+/// the caller has applied it. A cache is used by one thread at a time. Appending allocates nothing.
 public protocol KeyValueCache: AnyObject {
   /// The sizes that do not grow.
   var shape: CacheShape { get }
@@ -11,6 +11,8 @@ public protocol KeyValueCache: AnyObject {
   var lengths: [Int] { get }
   /// Tokens taken in since the entry was empty, one number a batch entry: the position of the next.
   var tokens: [Int] { get }
+  /// Rows there is room for in every batch entry.
+  var capacity: Int { get }
   /// Whether row j of an entry is that of its j-th token: whether everything is kept.
   var keepsPositions: Bool { get }
   /// Bytes of keys, values, scales and tables, used or not.

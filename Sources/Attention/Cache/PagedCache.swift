@@ -55,6 +55,7 @@ public final class PagedCache: KeyValueCache {
   public var shape: CacheShape { rows.shape }
   public var elementType: ElementType { rows.elementType }
   public var tokens: [Int] { lengths }
+  public var capacity: Int { maximumLength }
   public var keepsPositions: Bool { true }
 
   /// Bytes of the pages in use, scales and tables.

@@ -50,8 +50,7 @@ public final class RollingCache: KeyValueCache {
   public var keepsPositions: Bool { false }
   public var bytes: Int { memory.bytes + rows.bytes }
 
-  /// Rows held at most.
-  public var capacity: Int { sinks + window }
+  public var capacity: Int { memory.capacity }
 
   /// Where a token lies: sinks first, then the window as a ring.
   private func slot(_ token: Int) -> Int {
