@@ -124,10 +124,10 @@ struct CacheRows: ~Copyable {
     for head in 0..<shape.kvHeads {
       key.store(
         widened(newKey, entry, head, row), to: views.key.writableRow(entry, head, slot),
-        scales: views.key.scales(entry, head))
+        scales: views.key.channelScales(entry, head))
       value.store(
         widened(newValue, entry, head, row), to: views.value.writableRow(entry, head, slot),
-        scales: views.value.scales(entry, head))
+        scales: views.value.channelScales(entry, head))
     }
   }
 

@@ -48,8 +48,11 @@ public final class CachedDecoder: AttentionDecoder {
     self.problem = problem
     self.cache = cache
     rows = cache.keepsPositions ? shape.keyLength : cache.capacity
-    plans = StepPlans(strategy, problem, batch: shape.batch, capacity: rows, team: team)
-    entryPlans = StepPlans(strategy, problem, batch: 1, capacity: rows, team: team)
+    let isPaged = cache.views(rows: rows).key.isPaged
+    plans = StepPlans(
+      strategy, problem, batch: shape.batch, capacity: rows, isPaged: isPaged, team: team)
+    entryPlans = StepPlans(
+      strategy, problem, batch: 1, capacity: rows, isPaged: isPaged, team: team)
     keyLengths = Array(repeating: 0, count: shape.batch)
     counts = keyLengths
     chosen.reserveCapacity(shape.batch)

@@ -30,7 +30,7 @@ final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
     let shape = problem.shape
     self.problem = problem
     self.team = team
-    layout = LinearStateLayout(shape, kernels: kernels)
+    layout = LinearStateLayout(shape, kernels: kernels, elements: problem.elements)
     var scratch: [LinearScratch] = []
     for _ in 0..<team.threadCount { scratch.append(try LinearScratch(layout, kernels: kernels)) }
     self.scratch = scratch
@@ -100,14 +100,13 @@ final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
       let next = min((panel + 1) * layout.lanes / group, count)
       let end = rows.covered.rows.upperBound
       scratch.load(
-        keys: taken..<end, key: operands.key, value: operands.value, batch: entry, kvHead: kvHead)
+        keys: taken..<end, key: operands.key, value: operands.value, batch: entry, kvHead: kvHead,
+        limit: count)
       scratch.attend(
         operands, batch: entry, rows: rows,
         upcoming: panel + 1 < panels ? panelRows(panel + 1, kvHead: kvHead, count: count) : nil,
         geometry: geometry, state: state, chunk: taken..<end)
-      scratch.accumulate(
-        count: next - taken, value: operands.value, firstKey: taken, batch: entry, kvHead: kvHead,
-        into: state)
+      scratch.accumulate(count: next - taken, into: state)
       taken = next
     }
   }
@@ -120,10 +119,9 @@ final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
     for first in stride(from: 0, to: count, by: LinearScratch.chunk) {
       let chunk = first..<min(first + LinearScratch.chunk, count)
       scratch.load(
-        keys: chunk, key: operands.key, value: operands.value, batch: entry, kvHead: kvHead)
-      scratch.accumulate(
-        count: chunk.count, value: operands.value, firstKey: first, batch: entry, kvHead: kvHead,
-        into: state)
+        keys: chunk, key: operands.key, value: operands.value, batch: entry, kvHead: kvHead,
+        limit: count)
+      scratch.accumulate(count: chunk.count, into: state)
     }
     let geometry = MaskGeometry(queryLength: count, keyLength: count, offset: 0, causal: false)
     for panel in 0..<panels(count) {

@@ -1,3 +1,5 @@
+import CAttentionKernels
+
 /// Rows of a tensor in a storage format: writes them from floating-point rows and reads them back.
 package struct RowFormat: Sendable {
   /// How elements are stored.
@@ -27,14 +29,10 @@ package struct RowFormat: Sendable {
     scales: UnsafePointer<Float>? = nil
   ) {
     switch elementType {
-    case .float32:
-      address.assumingMemoryBound(to: Float.self).update(from: row, count: columns)
-    case .float16:
-      let out = address.assumingMemoryBound(to: Float16.self)
-      for i in 0..<columns { out[i] = Float16(row[i]) }
-    case .bfloat16:
-      let out = address.assumingMemoryBound(to: UInt16.self)
-      for i in 0..<columns { out[i] = RowFormat.brain(row[i]) }
+    case .float32, .float16, .bfloat16:
+      var (source, target) = (row, address)
+      KernelTable.active.functions.pointee.narrow(
+        &source, 1, Int32(columns), elementType.storage, &target)
     case .int8PerToken:
       let scale = Int8Quantisation.scale(
         for: Int8Quantisation.magnitude(row, count: columns))
@@ -56,33 +54,8 @@ package struct RowFormat: Sendable {
     _ address: UnsafeRawPointer, scales: UnsafePointer<Float>? = nil,
     into row: UnsafeMutablePointer<Float>
   ) {
-    switch elementType {
-    case .float32:
-      row.update(from: address.assumingMemoryBound(to: Float.self), count: columns)
-    case .float16:
-      let elements = address.assumingMemoryBound(to: Float16.self)
-      for i in 0..<columns { row[i] = Float(elements[i]) }
-    case .bfloat16:
-      let elements = address.assumingMemoryBound(to: UInt16.self)
-      for i in 0..<columns { row[i] = Float(bitPattern: UInt32(elements[i]) << 16) }
-    case .int8PerToken:
-      let integers = address.assumingMemoryBound(to: Int8.self)
-      let scale = address.loadUnaligned(
-        fromByteOffset: elementType.scaleOffset(columns: columns), as: Float.self)
-      for i in 0..<columns { row[i] = Float(integers[i]) * scale }
-    case .int8PerChannel:
-      guard let scales else { return }
-      let integers = address.assumingMemoryBound(to: Int8.self)
-      for i in 0..<columns { row[i] = Float(integers[i]) * scales[i] }
-    }
-  }
-
-  /// The upper half of an fp32, rounded to nearest, ties to even; a NaN is made quiet, so that
-  /// dropping its low bits cannot leave infinity.
-  @inline(__always)
-  private static func brain(_ value: Float) -> UInt16 {
-    let bits = value.bitPattern
-    let rounded = (bits &+ 0x7FFF &+ ((bits >> 16) & 1)) >> 16
-    return UInt16(truncatingIfNeeded: value.isNaN ? (bits >> 16) | 0x0040 : rounded)
+    var source = address
+    KernelTable.active.functions.pointee.widen(
+      &source, 1, Int32(columns), elementType.storage, scales, row)
   }
 }

@@ -15,6 +15,7 @@ final class StepPlans {
   private let problem: AttentionProblem
   private let batch: Int
   private let capacity: Int
+  private let isPaged: Bool
   private let team: WorkerTeam
   private var prepared: [Int: Kept] = [:]
   private var latest: (rows: Int, kept: Kept)?
@@ -22,14 +23,16 @@ final class StepPlans {
   /// - Parameters:
   ///   - batch: entries that one plan serves.
   ///   - capacity: rows that the keys' views say they have.
+  ///   - isPaged: whether they lie in pages.
   init(
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, batch: Int, capacity: Int,
-    team: WorkerTeam
+    isPaged: Bool, team: WorkerTeam
   ) {
     self.strategy = strategy
     self.problem = problem
     self.batch = batch
     self.capacity = capacity
+    self.isPaged = isPaged
     self.team = team
   }
 
@@ -61,15 +64,18 @@ final class StepPlans {
       latest = (rows, kept)
     }
     if case .reusable(let plan) = kept { return plan }
-    return try strategy.plan(for: step(rows: rows, keyLengths: keyLengths), on: team)
+    return try make(rows: rows, keyLengths: keyLengths)
   }
 
   private func make(rows: Int) throws(AttentionError) -> Kept {
-    let plan = try strategy.plan(for: step(rows: rows, keyLengths: nil), on: team)
+    let plan = try make(rows: rows, keyLengths: nil)
     return plan.takesKeyLengths ? .reusable(plan) : .once
   }
 
-  private func step(rows: Int, keyLengths: [Int]?) throws(AttentionError) -> AttentionProblem {
-    try problem.step(batch: batch, rows: rows, capacity: capacity, keyLengths: keyLengths)
+  private func make(rows: Int, keyLengths: [Int]?) throws(AttentionError) -> any AttentionPlan {
+    let step = try problem.step(
+      batch: batch, rows: rows, capacity: capacity, keyLengths: keyLengths)
+    let plan = try strategy.plan(for: step, on: team)
+    return isPaged && !plan.takesPagedRows ? try GatheringPlan(plan) : plan
   }
 }

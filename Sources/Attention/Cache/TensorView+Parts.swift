@@ -13,6 +13,7 @@ extension TensorView {
     (batchStride, headStride, rowStride) = strides
     self.placement = placement
     self.channelScales = channelScales
+    scaleStrides = (shape.heads * shape.columns, shape.columns)
   }
 
   /// One batch entry, as a tensor of batch 1, and of it the `count` rows from `first` on.
@@ -34,7 +35,7 @@ extension TensorView {
       unchecked: address, elementType,
       shape: TensorShape(unchecked: 1, shape.heads, count, shape.columns),
       strides: (batchStride, headStride, rowStride), placement: placement,
-      channelScales: channelScales.map { $0 + entry * shape.heads * shape.columns })
+      channelScales: channelScales(entry, 0))
   }
 
   /// The `count` rows from `first` on of all batch entries.
@@ -59,25 +60,16 @@ extension TensorView {
   func writableRow(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutableRawPointer {
     UnsafeMutableRawPointer(mutating: rowAddress(batch, head, row))
   }
-
-  /// The column scales of a head, if it has any.
-  @inline(__always)
-  package func scales(_ batch: Int, _ head: Int) -> UnsafePointer<Float>? {
-    channelScales.map { $0 + (batch * shape.heads + head) * shape.columns }
-  }
 }
 
 extension MutableTensorView {
   /// As `TensorView.entry`.
   func entry(_ entry: Int, first: Int = 0, count: Int) -> MutableTensorView {
-    MutableTensorView(unchecked: reading.entry(entry, first: first, count: count))
+    MutableTensorView(reading: reading.entry(entry, first: first, count: count))
   }
 
   /// As `TensorView.rows`.
   func rows(first: Int, count: Int) -> MutableTensorView {
-    MutableTensorView(unchecked: reading.rows(first: first, count: count))
+    MutableTensorView(reading: reading.rows(first: first, count: count))
   }
-
-  /// A view of memory that may be written.
-  init(unchecked reading: TensorView) { self.reading = reading }
 }

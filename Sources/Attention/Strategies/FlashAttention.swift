@@ -14,14 +14,19 @@ public struct FlashAttention: PatternStrategy {
   public static let parameters = [
     StrategyParameter("blockQ", "query rows that share a block of keys (default: from the caches)"),
     StrategyParameter("blockK", "keys in a block (default: from the caches)"),
+    StrategyParameter(
+      "kv", "f16, bf16, int8-token or int8-channel: how keys and values are stored first"),
   ]
 
   private let queryRows: Int?
   private let keyRows: Int?
+  public let keyValueStorage: ElementType?
 
   public init(_ arguments: StrategyArguments) throws(AttentionError) {
     queryRows = try arguments.integer("blockQ", atLeast: 1)
     keyRows = try arguments.integer("blockK", atLeast: 1)
+    let storage: ElementType? = try arguments.choice("kv")
+    keyValueStorage = storage == .float32 ? nil : storage
   }
 
   public var engine: SoftmaxEngine { SoftmaxEngine(queryRows: queryRows, keyRows: keyRows) }
@@ -33,8 +38,11 @@ public struct FlashAttention: PatternStrategy {
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
-    if queryRows == nil, keyRows == nil { return "" }
     let blocks = engine.blocks(for: problem)
-    return "\(blocks.panels * KernelTable.active.panelLanes), \(blocks.keys)"
+    let sizes =
+      queryRows == nil && keyRows == nil
+      ? [] : ["\(blocks.panels * KernelTable.active.panelLanes)", "\(blocks.keys)"]
+    let storage = keyValueStorage.map { ["kv: \($0.rawValue)"] } ?? []
+    return (sizes + storage).joined(separator: ", ")
   }
 }

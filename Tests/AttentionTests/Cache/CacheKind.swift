@@ -48,7 +48,7 @@ extension KeyValueCache {
     floats.withUnsafeMutableBufferPointer { floats in
       guard let base = floats.baseAddress else { return }
       RowFormat(elementType, columns: view.shape.columns).load(
-        view.rowAddress(entry, head, row), scales: view.scales(entry, head), into: base)
+        view.rowAddress(entry, head, row), scales: view.channelScales(entry, head), into: base)
     }
     return floats
   }
