@@ -43,9 +43,10 @@ public struct CacheShape: Sendable, Hashable {
 
   /// Refuses a number of rows for which there are no 32-bit positions or addresses.
   func check(rows: Int, _ argument: String) throws(AttentionError) {
-    guard rows >= 1 else {
+    guard (1...AttentionShape.maximumLength).contains(rows) else {
       throw AttentionError(
-        .invalidArgument, argument: argument, value: rows, advice: "must be at least 1")
+        rows < 1 ? .invalidArgument : .tooLarge, argument: argument, value: rows,
+        advice: "must be in 1...\(AttentionShape.maximumLength)")
     }
     _ = try AttentionShape(
       batch: batch, heads: kvHeads, queryLength: 1, keyLength: rows, headDim: headDim,

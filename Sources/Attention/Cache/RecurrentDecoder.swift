@@ -141,7 +141,8 @@ final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
     guard count == 0 else {
       throw AttentionError(
         .invalidArgument, argument: "count", value: count,
-        advice: "linear attention keeps sums, out of which no token can be taken; only 0 is possible")
+        advice:
+          "linear attention keeps sums, out of which no token can be taken; only 0 is possible")
     }
     tokens[entry] = 0
     let perEntry = problem.shape.kvHeads * layout.count

@@ -24,9 +24,10 @@ extension PatternStrategy {
   public func decoder(
     for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionDecoder {
-    let stored = try newStorage(for: problem).map { storage throws(AttentionError) in
-      try QuantisedPlan.inner(problem, storage)
-    } ?? problem
+    let stored =
+      try newStorage(for: problem).map { storage throws(AttentionError) in
+        try QuantisedPlan.inner(problem, storage)
+      } ?? problem
     return try CachedDecoder(self, for: stored, cache: cache.cache(for: stored), on: team)
   }
 }

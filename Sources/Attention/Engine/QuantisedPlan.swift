@@ -93,7 +93,8 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   func work(worker: Int) {
     guard let operands else { return }
     while let task = queue.next() {
-      let (head, part) = isCalibrating ? (task, 0) : task.quotientAndRemainder(dividingBy: tasksPerHead)
+      let (head, part) =
+        isCalibrating ? (task, 0) : task.quotientAndRemainder(dividingBy: tasksPerHead)
       let (batch, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
       let used = problem.geometry(batch: batch).keyLength
       let first = min(part * QuantisedPlan.taskRows, used)

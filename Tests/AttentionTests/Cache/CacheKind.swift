@@ -78,31 +78,3 @@ extension KeyValueCache {
     removeAll()
   }
 }
-
-/// A tensor in a floating-point storage format, for appending.
-final class StoredTensor {
-  let view: TensorView
-  private let memory: UnsafeMutableRawPointer
-
-  /// `[b, heads, rows, columns]` of `elementType`, with unused bytes after each row.
-  init(_ tensor: TestTensor, as elementType: ElementType) throws {
-    let shape = tensor.shape
-    let format = RowFormat(elementType, columns: shape.columns)
-    let rowStride = shape.columns + 3
-    let strides = (
-      batch: shape.heads * shape.rows * rowStride, head: shape.rows * rowStride, row: rowStride
-    )
-    let count = shape.batch * strides.batch * elementType.byteCount
-    memory = .allocate(byteCount: count, alignment: 64)
-    memory.initializeMemory(as: UInt8.self, repeating: 0xFF, count: count)
-    view = try TensorView(memory, elementType, shape: shape, strides: strides)
-    tensor.forEachRow { batch, head, row in
-      let place = UnsafeMutableRawPointer(mutating: view.rowAddress(batch, head, row))
-      if let row = tensor[batch, head, row].baseAddress {
-        format.store(UnsafePointer(row), to: place)
-      }
-    }
-  }
-
-  deinit { memory.deallocate() }
-}

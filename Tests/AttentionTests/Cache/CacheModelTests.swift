@@ -82,7 +82,10 @@ import Testing
       tensor.fill { _, _, _, _ in 2 * generator.normal() }
     }
     let source = generator.pick([ElementType.float32, .float16, .bfloat16])
-    let (newKey, newValue) = (try StoredTensor(key, as: source), try StoredTensor(value, as: source))
+    let (newKey, newValue) = (
+      StoredTensor(key, source, placement: .strided(.paddedInterleaved)),
+      StoredTensor(value, source, placement: .strided(.bnhd))
+    )
     let needed = (0..<shape.batch).map { cache.tokens[$0] + (counts?[$0] ?? rows) }
     if cache.keepsPositions, let most = needed.max(), most > limit {
       if cache.capacity == limit {
@@ -166,12 +169,7 @@ import Testing
     case .float16:
       return Float(Float16(x))
     case .bfloat16:
-      // The nearer neighbour; of equally near ones that with the even pattern.
-      let below = Float(bitPattern: x.bitPattern & 0xFFFF_0000)
-      let above = Float(bitPattern: (x.bitPattern & 0xFFFF_0000) + 0x1_0000)
-      let (low, high) = (abs(Double(x) - Double(below)), abs(Double(above) - Double(x)))
-      if low == high { return (below.bitPattern >> 16) % 2 == 0 ? below : above }
-      return low < high ? below : above
+      return Float(bitPattern: UInt32(StoredTensor.brain(x)) << 16)
     default:
       return x
     }
