@@ -24,7 +24,7 @@ package struct RowFormat: Sendable {
   /// Not finite elements make a row of `int8PerToken` NaN; in one of `int8PerChannel` they are lost.
   ///
   /// - Parameter scales: `[columns]`, for `int8PerChannel` only.
-  package func store(
+  func store(
     _ row: UnsafePointer<Float>, to address: UnsafeMutableRawPointer,
     scales: UnsafePointer<Float>? = nil
   ) {

@@ -20,6 +20,7 @@ public struct FlashAttention: PatternStrategy {
 
   private let queryRows: Int?
   private let keyRows: Int?
+  /// How keys and values are stored before they are attended to; nil for as they come.
   public let keyValueStorage: ElementType?
 
   public init(_ arguments: StrategyArguments) throws(AttentionError) {

@@ -66,6 +66,38 @@ import Testing
     }
   }
 
+  /// Heads with strategies of their own decode over one cache.
+  @Test(arguments: CacheKind.keepingEverything)
+  func aMixOfStrategiesDecodes(_ kind: CacheKind) throws {
+    let whole = try DecoderTests.whole()
+    let texts = ["flash", "window(9)", "linear", "flash", "strided(4)", "exact"]
+    for texts in [texts, Array(repeating: "flash", count: 5) + ["window(9)"]] {
+      let mix = try MixedAttention(texts.map { try Specimen.registry.strategy($0) })
+      let run = DecodeRun(whole, seed: 16)
+      let problem = try DecodeRun.problem(of: whole)
+      let cache = try kind.make(CacheShape(problem.shape), capacity: 61, .float32)
+      try (cache as? ContiguousCache)?.reserve(61)
+      let decoder = try mix.decoder(for: problem, cache: .existing(cache), on: Teams.of(2))
+      for counts in DecoderTests.schedule { try run.step(decoder, counts) }
+      #expect(run.error(mix.oracle(for: whole), decoder) <= DecoderTests.tolerance)
+    }
+  }
+
+  /// A caller states the problem and the cache, and need not ask what the strategy makes of it.
+  @Test(arguments: Specimen.all)
+  func everyStrategyDecodesFromTheSameWords(_ specimen: Specimen) throws {
+    let whole = try DecoderTests.whole(9)
+    let problem = try DecodeRun.problem(
+      of: whole, step: 2, elements: ElementTypes(.float32, keyValue: .int8PerToken))
+    let run = DecodeRun(whole, seed: 15)
+    let decoder = try specimen.strategy.decoder(for: problem, on: Teams.of(2))
+    for counts in [[2, 2], [2, 1], [0, 2]] { try run.step(decoder, counts) }
+    #expect(decoder.tokens == [4, 5])
+    #expect(decoder.cacheBytes > 0)
+    // Rows within some 8-bit steps of what fp32 would give.
+    #expect(run.error(specimen.strategy.oracle(for: whole), decoder) < 0.1)
+  }
+
   /// Softcap, sink logits and the other options of a softmax act in a step as in a run.
   @Test func optionsOfTheSoftmaxApply() throws {
     let shape = try DecoderTests.whole().shape
