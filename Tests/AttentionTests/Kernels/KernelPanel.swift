@@ -47,7 +47,7 @@ struct KernelPanel {
                 else { return }
                 var block = attn_block(
                   keys: keys, values: values, pieces: first, piece_count: Int32(pieces.count),
-                  first_key: key, lower: lower, upper: upper, ahead: nil)
+                  first_key: key, lower: lower, upper: upper, ahead: nil, bias: nil)
                 function(&panel, &block)
               }
             }
