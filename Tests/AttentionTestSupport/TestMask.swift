@@ -37,7 +37,9 @@ public enum TestMask: String, Sendable, CaseIterable {
       forEach(shape) { index, row, key, seed in
         // Any number but 0 shows a key.
         elements[index] = shows(row, key, size: size, seed: seed) ? UInt8(1 + key % 255) : 0
-      } seed: { seed + $0 }
+      } seed: {
+        seed + $0
+      }
     }
   }
 
@@ -51,7 +53,9 @@ public enum TestMask: String, Sendable, CaseIterable {
       forEach(shape) { index, row, key, seed in
         let noise = deviation == 0 ? 0 : deviation * generator.normal()
         elements[index] = shows(row, key, size: size, seed: seed) ? noise : -.infinity
-      } seed: { seed + $0 }
+      } seed: {
+        seed + $0
+      }
     }
   }
 

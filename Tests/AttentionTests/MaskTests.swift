@@ -112,7 +112,8 @@ import Testing
   func poisonStaysWhereItIsSeen(_ specimen: Specimen, _ softcap: Float?) throws {
     for (number, kind) in TestMask.allCases.enumerated() {
       let plain = try AttentionProblem(
-        AttentionShape(batch: 2, heads: 4, kvHeads: 2, queryLength: 110, keyLength: 140, headDim: 7),
+        AttentionShape(
+          batch: 2, heads: 4, kvHeads: 2, queryLength: 110, keyLength: 140, headDim: 7),
         causal: number % 2 == 0)
       let shape = try plain.maskShape(number % 4)
       let mask = kind.mask(shape, seed: number)
@@ -245,10 +246,14 @@ import Testing
             where pattern.includes(position: row + pattern.geometry.offset, key: key) {
               if let mask = problem.mask,
                 key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
-              { continue }
+              {
+                continue
+              }
               if let bias = problem.bias,
                 key >= bias.shape.columns || bias.row(batch, head, row)[key] == -.infinity
-              { continue }
+              {
+                continue
+              }
               pairs += 1
             }
           }
@@ -278,6 +283,17 @@ import Testing
     let truth = oracleRows(mix.oracle(for: masked), inputs)
     let error = outputs.deviation(from: truth)
     #expect(error.maximum < 5e-6 && error.logSumExp < 1e-5, "\(error)")
+  }
+
+  /// Stored elements and masks know nothing of each other.
+  @Test(arguments: Specimen.softmax)
+  func masksServeStoredElements(_ specimen: Specimen) throws {
+    let elements = ElementTypes(.bfloat16, keyValue: .float16)
+    for number in 640..<656 {
+      let (problem, test) = try MaskTests.masked(number)
+      try StorageTests.check(
+        specimen, problem, StoredInputs(test.inputs(), elements), elements, test.description)
+    }
   }
 
   @Test func linearAttentionRefusesMasks() throws {

@@ -121,6 +121,23 @@ public struct AttentionProblem: Sendable, Hashable {
     self.elements = elements
   }
 
+  /// The same problem on tensors of other element types.
+  ///
+  /// - Throws: `AttentionError` when queries would be stored as integers.
+  public func storing(_ elements: ElementTypes) throws(AttentionError) -> AttentionProblem {
+    try AttentionProblem(
+      shape, scale: scale, causal: causal, offset: offset, queryLengths: queryLengths,
+      keyLengths: keyLengths, prefixLengths: prefixLengths, mask: mask, bias: bias,
+      alibiSlopes: alibiSlopes, softcap: softcap, sinkLogits: sinkLogits, elements: elements)
+  }
+
+  /// Bytes of query, key, value and output as they are stored, with the scales of integers: what any
+  /// implementation must move at least once.
+  public var tensorBytes: Int {
+    elements.query.bytes(shape.query) + elements.query.bytes(shape.output)
+      + elements.keyValue.bytes(shape.key) + elements.keyValue.bytes(shape.value)
+  }
+
   private static func check(_ offset: QueryOffset, batch: Int) throws(AttentionError) {
     let offsets: [Int]
     switch offset {

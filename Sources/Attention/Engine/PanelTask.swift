@@ -51,7 +51,7 @@ struct TaskList {
     let passes = tables[0].passes.indices
     // [batch * kvHead][pass]: one head's tasks. Heads differ only where a mask tells them apart.
     let heads = tables.enumerated().flatMap { batch, table in
-      let distinct = (0..<(map.map { $0.axes.heads == 1 } ?? true ? 1 : shape.kvHeads)).map { kvHead in
+      let distinct = (0..<((map?.axes.heads ?? 1) == 1 ? 1 : shape.kvHeads)).map { kvHead in
         passes.map { pass in
           TaskList.tasks(
             table, map: map, pass: pass, batch: batch, kvHead: kvHead, shape: shape,

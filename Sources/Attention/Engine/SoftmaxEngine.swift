@@ -29,7 +29,7 @@ public struct SoftmaxEngine: Sendable {
       ?? layout.pairs
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: shape.tensorBytes, workspaceBytes: layout.workspaceBytes)
+      minimumBytes: problem.tensorBytes, workspaceBytes: layout.workspaceBytes)
   }
 
   /// Makes a plan for softmax attention under a pattern.
@@ -40,7 +40,7 @@ public struct SoftmaxEngine: Sendable {
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
     try problem.refuse(
-      [.queryLengths, .storage], advice: "is not served by this strategy")
+      [.queryLengths], advice: "is not served by this strategy")
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
   }

@@ -23,10 +23,10 @@ public enum ScoreMatrix {
   ///
   /// - Parameters:
   ///   - stage: which scores.
-  ///   - problem: what is to be computed; fp32.
+  ///   - problem: what is to be computed.
   ///   - pattern: the keys a query may see; a strategy's `pattern(for:)`, or all by default.
-  ///   - query: `[b, h, nQ, d]`.
-  ///   - key: `[b, hKV, nKV, d]`.
+  ///   - query: `[b, h, nQ, d]`, as fp32 whatever the problem's `elements` are.
+  ///   - key: `[b, hKV, nKV, d]`, the same.
   ///   - scores: `[b, h, nQ, nKV]`, overwritten.
   ///   - team: the workers.
   /// - Throws: `AttentionError` of kind `shapeMismatch` naming a tensor that does not fit the
@@ -37,7 +37,6 @@ public enum ScoreMatrix {
     pattern: (MaskGeometry) -> any KeyPattern = { DensePattern($0) }, query: TensorView,
     key: TensorView, into scores: MutableTensorView, on team: WorkerTeam
   ) throws(AttentionError) {
-    try problem.refuse([.storage], advice: "score matrices are computed from fp32 tensors")
     try expect(query, "query", problem.shape.query)
     try expect(key, "key", problem.shape.key)
     try expect(scores.reading, "scores", shape(for: problem))

@@ -174,12 +174,14 @@ import Testing
         var panel = KernelPanel(lanes: lanes, headDim: 5, valueDim: 7, &generator, size: 1)
         panel.softcap = softcap
         panel.bias = added
-        let pieces = [(0, split, ATTN_BY_BIAS), (split, count - split, ATTN_BY_BIAS | ATTN_BY_BOUNDS)]
-          .filter { $0.1 > 0 }.map {
-            attn_piece(
-              first: Int32($0.0), count: Int32($0.1), first_vector: 0, vectors: Int32(vectors),
-              masked: $0.2)
-          }
+        let pieces = [
+          (0, split, ATTN_BY_BIAS), (split, count - split, ATTN_BY_BIAS | ATTN_BY_BOUNDS),
+        ]
+        .filter { $0.1 > 0 }.map {
+          attn_piece(
+            first: Int32($0.0), count: Int32($0.1), first_vector: 0, vectors: Int32(vectors),
+            masked: $0.2)
+        }
         panel.meet(
           kernel.functions.attend, keys, values, pieces: pieces, vectors: vectors, bounds: bounds)
         let isRight = (0..<vectors * kernel.vectorLanes).allSatisfy { lane in
