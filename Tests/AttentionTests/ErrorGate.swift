@@ -38,7 +38,8 @@ enum ErrorGate {
         .deviation(from: truth, inputs)
       let uncapped = try? AttentionProblem(
         problem.shape, scale: problem.scale, causal: problem.causal, offset: problem.offset,
-        keyLengths: problem.keyLengths)
+        keyLengths: problem.keyLengths, prefixLengths: problem.prefixLengths,
+        mask: problem.mask, bias: problem.bias, alibiSlopes: problem.alibiSlopes)
       let logits =
         uncapped.flatMap { problem.softcap == nil ? nil : specimen.strategy.oracle(for: $0) }
         .map { oracleRows($0, inputs) } ?? truth

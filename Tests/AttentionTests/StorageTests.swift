@@ -46,7 +46,7 @@ import Testing
       layout: test.outputLayout)
   }
 
-  private static func check(
+  static func check(
     _ specimen: Specimen, _ problem: AttentionProblem, _ inputs: StoredInputs,
     _ elements: ElementTypes, _ comment: String, threads: Int = 2, layout: TestLayout = .bhnd
   ) throws {

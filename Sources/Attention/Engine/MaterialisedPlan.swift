@@ -18,7 +18,7 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   private let scores: AlignedFloats
   /// `[threads][blockRows]` factors of the rows in work.
   private let factors: AlignedFloats
-  /// `[nKV][dV]` values of the head in work where some are not finite; causal only.
+  /// `[nKV][dV]` values of the head in work where some are not finite and not all rows see them.
   private let finiteValues: AlignedFloats
   /// `[nKV][d]` and `[nKV][dV]` keys and values of the key/value head in work, where they are not
   /// stored as fp32.
@@ -64,7 +64,8 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   }
 
   private static func finiteValueCount(_ problem: AttentionProblem) -> Int {
-    problem.causal ? problem.shape.keyLength * problem.shape.valueDim : 0
+    problem.causal || problem.mask != nil || problem.bias != nil
+      ? problem.shape.keyLength * problem.shape.valueDim : 0
   }
 
   init(_ problem: AttentionProblem, team: WorkerTeam) throws(AttentionError) {
@@ -204,13 +205,19 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
         functions.pointee.softcap_row(scores, count, scale, softcap * Float.log2e)
         scale = 1
       }
+      if PanelMask.isNeeded(problem) {
+        problem.addBias(
+          to: scores, count: visible(row), scale: scale, unit: .log2e, batch: batch, head: head,
+          row: row, functions: functions)
+        scale = 1
+      }
       var maximum = -Float.infinity
       let sum = functions.pointee.softmax_row(scores, count, scale, &maximum)
       scores.advanced(by: visible(row)).update(repeating: 0, count: columns - visible(row))
       var state = SoftmaxState(maximum: maximum, sum: sum)
       if let sinks = problem.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
       factors[row - rows.lowerBound] = state.factor
-      operands.logSumExp?.row(batch, head, row)[0] = state.logSumExp * Float.ln2
+      operands.logSumExp?.row(batch, head, row)[0] = state.naturalLogSumExp
     }
     multiplyValues(
       values(operands), rows: rows, columns: columns, visible: visible, output: output)
@@ -246,7 +253,7 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     if !replacesValues { return }
     for key in partlyVisible where key < columns && !isFinite(values.row(key)) {
       let value = values.row(key)
-      for row in rows where key < visible(row) {
+      for row in rows where key < visible(row) && problem.shows(key, batch, head, row) {
         let weight = weights[(row - rows.lowerBound) * shape.keyLength + key]
         let output = output.row(row - rows.lowerBound)
         for column in 0..<shape.valueDim { output[column] += weight * value[column] }
@@ -257,6 +264,7 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   /// Keys of the batch entry in work that some query rows see and others do not.
   private var partlyVisible: Range<Int> {
     let geometry = problem.geometry(batch: batch)
+    if problem.mask != nil || problem.bias != nil { return 0..<geometry.keyLength }
     let last = geometry.offset + geometry.queryLength - 1
     return geometry.visible(from: geometry.offset)
       .upperBound..<geometry.visible(from: last)

@@ -41,27 +41,32 @@ struct TaskList {
 
   /// - Parameters:
   ///   - tables: the pattern of each batch entry.
+  ///   - map: what mask and bias leave of it.
   ///   - panelLanes: query rows in a panel.
   ///   - panels: most panels in a task.
   init(
-    tables: [PatternTable], shape: AttentionShape, panelLanes: Int, panels: Int, threads: Int
+    tables: [PatternTable], map: TileMap?, shape: AttentionShape, panelLanes: Int, panels: Int,
+    threads: Int
   ) {
     let passes = tables[0].passes.indices
-    // [batch][pass]: one head's tasks.
-    let heads = tables.enumerated().map { batch, table in
-      passes.map { pass in
-        TaskList.tasks(
-          table, pass: pass, batch: batch, shape: shape, panelLanes: panelLanes, panels: panels,
-          threads: threads)
+    // [batch * kvHead][pass]: one head's tasks. Heads differ only where a mask tells them apart.
+    let heads = tables.enumerated().flatMap { batch, table in
+      let distinct = (0..<((map?.axes.heads ?? 1) == 1 ? 1 : shape.kvHeads)).map { kvHead in
+        passes.map { pass in
+          TaskList.tasks(
+            table, map: map, pass: pass, batch: batch, kvHead: kvHead, shape: shape,
+            panelLanes: panelLanes, panels: panels, threads: threads)
+        }
+      }
+      return (0..<shape.kvHeads).map { kvHead in
+        distinct[kvHead % distinct.count].map { $0.map { $0.moved(to: kvHead) } }
       }
     }
     // Longer sequences of a batch first.
     let cost = heads.map { passes in
       passes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.cost } }
     }
-    let order = heads.indices.sorted { cost[$0] > cost[$1] }.flatMap { batch in
-      (0..<shape.kvHeads).map { (batch: batch, kvHead: $0) }
-    }
+    let order = heads.indices.sorted { (cost[$1], $0) < (cost[$0], $1) }
     let fewest = passes.map { pass in heads.map { $0[pass].count }.min() ?? 1 }.min() ?? 1
     // Workers wait for each other after every stage: enough tasks to make that a small part.
     let perStage =
@@ -70,20 +75,20 @@ struct TaskList {
       passes.map { pass in
         Stage(
           pass: pass,
-          tasks: order[first..<min(first + perStage, order.count)].flatMap { batch, kvHead in
-            heads[batch][pass].map { $0.moved(to: kvHead) }
-          })
+          tasks: order[first..<min(first + perStage, order.count)].flatMap { heads[$0][pass] })
       }
     }
   }
 
   /// One key/value head's tasks, largest first.
   private static func tasks(
-    _ table: PatternTable, pass: Int, batch: Int, shape: AttentionShape, panelLanes: Int,
-    panels: Int, threads: Int
+    _ table: PatternTable, map: TileMap?, pass: Int, batch: Int, kvHead: Int,
+    shape: AttentionShape, panelLanes: Int, panels: Int, threads: Int
   ) -> [PanelTask] {
     let perTask = panelsPerTask(
-      table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels, threads: threads)
+      table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels, threads: threads,
+      isEven: map == nil)
+    let heads = kvHead * shape.groupSize..<(kvHead + 1) * shape.groupSize
     var tasks: [PanelTask] = []
     for firstRow in 0..<table.passes[pass].classCount {
       let lanes = table.rowCount(pass: pass, firstRow: firstRow) * shape.groupSize
@@ -94,7 +99,7 @@ struct TaskList {
           $0
             + table.span(
               pass: pass, firstRow: firstRow, lanes: lanes, panel: $1, panelLanes: panelLanes,
-              groupSize: shape.groupSize)
+              map: map, batch: batch, heads: heads)
         }
         tasks.append(
           PanelTask(
@@ -105,29 +110,33 @@ struct TaskList {
     return tasks.sorted { $0.cost > $1.cost }
   }
 
-  /// Whole heads when they divide evenly among the workers and fit; otherwise small enough that
+  /// Whole heads when they cost the same, divide evenly among the workers and fit; otherwise small enough that
   /// the last task of a pass is a small part of a worker's share: larger tasks use each block of keys
   /// more often.
   private static func panelsPerTask(
     _ table: PatternTable, pass: Int, shape: AttentionShape, panelLanes: Int, limit: Int,
-    threads: Int
+    threads: Int, isEven: Bool
   ) -> Int {
     let stride = table.passes[pass].rowStride
     let lanes = (shape.queryLength + stride - 1) / stride * shape.groupSize
     let panels = (lanes + panelLanes - 1) / panelLanes
     let classes = shape.batch * shape.kvHeads * table.passes[pass].classCount
-    if panels <= limit, classes % threads == 0 || classes >= 64 * threads { return panels }
+    if isEven, panels <= limit, classes % threads == 0 || classes >= 64 * threads { return panels }
     return min(max(panels * classes / (12 * threads), 1), limit)
   }
 }
 
 extension PatternTable {
-  /// Key places between the first and the last that a panel visits, over all sequences, and a
-  /// little for the panel itself.
+  /// Key places between the first and the last that a panel visits, over all sequences, without the
+  /// tiles that mask or bias hide from all its rows, and a little for the panel itself.
+  ///
+  /// - Parameter heads: the query heads that share the lanes.
   fileprivate func span(
-    pass: Int, firstRow: Int, lanes: Int, panel: Int, panelLanes: Int, groupSize: Int
+    pass: Int, firstRow: Int, lanes: Int, panel: Int, panelLanes: Int, map: TileMap?, batch: Int,
+    heads: Range<Int>
   ) -> Int {
     let pass = passes[pass]
+    let groupSize = heads.count
     var total = 16
     let first = panel * panelLanes / groupSize
     let last = (min((panel + 1) * panelLanes, lanes) - 1) / groupSize
@@ -141,7 +150,16 @@ extension PatternTable {
           highest = max(highest, pass.upper[place])
         }
       }
-      if lowest < highest { total += Int(highest - lowest) }
+      if lowest >= highest { continue }
+      let keys = pass.sequences[firstRow * pass.sequenceCount + index]
+      if let map, keys.isConsecutive {
+        let rows = (first...last).map { firstRow + $0 * pass.rowStride }
+        total += map.visibleKeys(
+          batch, heads: heads, rows: rows,
+          keys: keys.start + Int(lowest)..<keys.start + Int(highest))
+      } else {
+        total += Int(highest - lowest)
+      }
     }
     return total
   }

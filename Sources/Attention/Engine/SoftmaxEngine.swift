@@ -23,14 +23,18 @@ public struct SoftmaxEngine: Sendable {
 
   /// Counts the work of softmax attention under a pattern.
   ///
-  /// - Complexity: O(nQ) pattern look-ups for each distinct offset of the batch.
+  /// - Complexity: O(nQ) pattern look-ups for each distinct offset of the batch; a mask or a bias
+  ///   is read once.
   public func work(
     for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
   ) -> WorkEstimate {
     let layout = layout(problem, threads: threads, pattern: pattern)
     let shape = problem.shape
+    let pairs =
+      VisibleKeys.pairs(of: problem, patterns: layout.patterns, kernels: layout.kernels)
+      ?? layout.pairs
     return WorkEstimate(
-      pairs: layout.pairs, flops: 2 * layout.pairs * (shape.headDim + shape.valueDim),
+      pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
       minimumBytes: problem.tensorBytes, workspaceBytes: layout.workspaceBytes)
   }
 
@@ -44,7 +48,12 @@ public struct SoftmaxEngine: Sendable {
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
     try problem.refuse(
-      [.queryLengths, .mask, .bias, .alibi], advice: "is not served by this strategy")
+      [.queryLengths], advice: "is not served by this strategy")
+    if arithmetic == .bfloat16 {
+      try problem.refuse(
+        [.mask, .bias, .alibi],
+        advice: "is not served with products of bf16 numbers; leave out arithmetic: bf16")
+    }
     try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)

@@ -22,6 +22,14 @@ struct SoftmaxState {
   /// log2 of the sum of 2^score; -inf when the row saw nothing.
   var logSumExp: Float { maximum + Float.log2(sum) }
 
+  /// The same in natural units. Log2 units end before natural ones do: what a bias of -FLT_MAX
+  /// pressed against their end stands for that end.
+  var naturalLogSumExp: Float {
+    let limit = Float.greatestFiniteMagnitude
+    let sum = logSumExp
+    return abs(sum) == limit ? sum : sum * Float.ln2
+  }
+
   /// Takes in a normalised output over other keys, of which only the LSE need be known here.
   ///
   /// - Returns: the share of that output in the merged one.

@@ -24,6 +24,7 @@
 #include "online_softmax.h"
 #include "products.h"
 #include "rows.h"
+#include "masks.h"
 #include "limits.h"
 
 const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
@@ -42,6 +43,9 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .accumulate = accumulate,
     .softmax_row = softmax_row,
     .softcap_row = softcap_row,
+    .fill_bias = fill_bias,
+    .bias_row = bias_row,
+    .key_bits = key_bits,
     .scale_row = scale_row,
     .elu_plus_one = elu_plus_one,
     .fma_rounds = fma_rounds,
