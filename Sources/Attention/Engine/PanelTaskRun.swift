@@ -174,8 +174,9 @@ struct PanelTaskRun {
   /// The places of a block that are visited: those that are seen, rounded to whole grains.
   private func places(of block: Int, seen: Range<Int>) -> Range<Int> {
     let grain = scratch.grain
-    return max(block, seen.lowerBound / grain * grain)..<min(
-      block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
+    return max(
+      block, seen.lowerBound / grain * grain)..<min(
+        block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
   }
 
   /// Points at the next block's key and value rows; where nobody sees a row, at the nearest one
