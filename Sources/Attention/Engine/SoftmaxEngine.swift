@@ -25,16 +25,24 @@ public struct SoftmaxEngine: Sendable {
     let shape = problem.shape
     return WorkEstimate(
       pairs: layout.pairs, flops: 2 * layout.pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.tensorBytes, workspaceBytes: layout.workspaceBytes)
+      minimumBytes: problem.tensorBytes,
+      workspaceBytes: DecodePlan.serves(problem)
+        ? DecodeLayout(problem, kernels: .active, pattern: pattern)
+          .workspaceBytes(threads: threads) : layout.workspaceBytes)
   }
 
-  /// Makes a plan for softmax attention under a pattern.
+  /// Makes a plan for softmax attention under a pattern. A few query rows get one that is bound by
+  /// memory instead of arithmetic.
   ///
   /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused.
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
+    if DecodePlan.serves(problem) {
+      return try DecodePlan(
+        DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
+    }
     try problem.refuse(
       [.queryLengths, .mask, .bias, .alibi], advice: "is not served by this strategy")
     return try SoftmaxPlan(

@@ -71,9 +71,14 @@ struct StridedPattern: KeyPattern {
 
   func sequences(pass: Int, residue: Int) -> [KeySequence] {
     if pass == 0 { return [KeySequence(0..<geometry.keyLength)] }
-    let count = max(0, (geometry.keyLength - residue + stride - 1) / stride)
-    let keys = KeySequence(start: residue, period: stride, count: count)
+    let keys = sequence(0, pass: pass, residue: residue)
     return geometry.causal ? [keys] : [keys, keys]
+  }
+
+  func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence {
+    if pass == 0 { return KeySequence(0..<geometry.keyLength) }
+    let count = max(0, (geometry.keyLength - residue + stride - 1) / stride)
+    return KeySequence(start: residue, period: stride, count: count)
   }
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {

@@ -23,6 +23,8 @@
 #include "online_softmax.h"
 #include "products.h"
 #include "rows.h"
+#include "decode_tiles.h"
+#include "decode.h"
 #include "limits.h"
 
 const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
@@ -39,6 +41,8 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .attend_linear = attend_linear,
     .dots = dots,
     .accumulate = accumulate,
+    .decode_query = decode_query,
+    .decode = decode,
     .softmax_row = softmax_row,
     .softcap_row = softcap_row,
     .scale_row = scale_row,
