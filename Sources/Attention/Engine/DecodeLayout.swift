@@ -33,7 +33,7 @@ struct DecodeLayout: Sendable {
   /// enough that workers end together.
   private static let splitBytes = 1 << 20
   /// Bytes ahead of use in each of the two streams.
-  private static let aheadBytes = 8 << 10
+  private static let aheadBytes = 4 << 10
 
   init(
     _ problem: AttentionProblem, kernels: KernelTable, pattern: (MaskGeometry) -> any KeyPattern
