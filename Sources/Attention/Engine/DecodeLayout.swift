@@ -14,7 +14,8 @@ struct DecodeSegment: Sendable {
 /// How attention of a few query rows is cut up, worked out without allocating workspace.
 ///
 /// Every sequence of keys is cut at multiples of `splitKeys`, whatever the heads, the batch, the
-/// threads and the number of keys in use, so that none of them changes a bit of a row.
+/// threads, the element types and the number of keys in use, so that none of them changes a bit of a
+/// row.
 struct DecodeLayout: Sendable {
   let problem: AttentionProblem
   let kernels: KernelTable
@@ -29,9 +30,9 @@ struct DecodeLayout: Sendable {
   /// Splits of a key/value head at most.
   let tasksPerHead: Int
 
-  /// Bytes of keys and values in a split: long enough to make its start and its merging cheap, short
-  /// enough that workers end together.
-  private static let splitBytes = 1 << 20
+  /// Elements of keys and values in a split, however they are stored: long enough to make its start
+  /// and its merging cheap, short enough that workers end together.
+  private static let splitElements = 1 << 18
   /// Bytes ahead of use in each of the two streams.
   private static let aheadBytes = 4 << 10
 
@@ -47,7 +48,7 @@ struct DecodeLayout: Sendable {
     let keyBytes = problem.elements.keyValue.rowBytes(columns: shape.headDim)
     let valueBytes = problem.elements.keyValue.rowBytes(columns: shape.valueDim)
     let chunk = Int(ATTN_DECODE_KEYS)
-    let keys = min(max(DecodeLayout.splitBytes / (keyBytes + valueBytes), 256), 4096)
+    let keys = min(max(DecodeLayout.splitElements / (shape.headDim + shape.valueDim), 256), 4096)
     splitKeys = keys / chunk * chunk
     ahead = min(max(DecodeLayout.aheadBytes / max(keyBytes, valueBytes), 2), 64)
     segments = patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
