@@ -4,8 +4,15 @@ import Testing
 
 /// Few query rows: what is particular to plans that split keys and read them in place.
 @Suite struct DecodeTests {
-  /// The strategies that the softmax engine plans.
-  static let specimens = Specimen.softmax.filter { $0.strategy is any PatternStrategy }
+  /// The strategies that plan few query rows so.
+  static let specimens: [Specimen] = {
+    do {
+      let problem = try AttentionProblem(AttentionShape(heads: 1, queryLength: 1, headDim: 1))
+      return try Specimen.softmax.filter { try $0.decodes(problem) }
+    } catch {
+      fatalError("a strategy refuses one query: \(error)")
+    }
+  }()
   /// Key lengths around chunks and splits of the decode kernels.
   private static let lengths = [1, 2, 15, 17, 63, 64, 65, 127, 129, 300, 1023, 1025, 5000]
 
@@ -158,5 +165,13 @@ import Testing
     let truth = oracleRows(specimen.strategy.oracle(for: problem), inputs)
     let error = outputs.deviation(from: truth)
     #expect(error.maximum < 2e-6 && error.logSumExp < 5e-6, "\(error)")
+  }
+}
+
+extension Specimen {
+  /// Whether the strategy plans a problem for few query rows.
+  func decodes(_ problem: AttentionProblem) throws -> Bool {
+    try strategy is any PatternStrategy
+      && strategy.plan(for: problem, on: Teams.of(1)).takesKeyLengths
   }
 }

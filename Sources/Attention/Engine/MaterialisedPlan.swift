@@ -134,8 +134,9 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
 
   private func widen(_ operands: AttentionOperands, task: Int) {
     let first = task * MaterialisedPlan.widenedRows
-    let keys = first..<min(
-      first + MaterialisedPlan.widenedRows, problem.geometry(batch: batch).keyLength)
+    let keys =
+      first..<min(
+        first + MaterialisedPlan.widenedRows, problem.geometry(batch: batch).keyLength)
     let kvHead = head / problem.shape.groupSize
     operands.key.widen(
       keys, batch, kvHead, into: wideKeys.base + first * problem.shape.headDim, functions)

@@ -4,15 +4,21 @@ import MachineTopology
 public struct SoftmaxEngine: Sendable {
   private let queryRows: Int?
   private let keyRows: Int?
+  private let arithmetic: Arithmetic
 
   /// An engine with block sizes from the caches, or as given.
   ///
   /// - Parameters:
   ///   - queryRows: query rows that share a block of keys; rounded up to whole panels.
   ///   - keyRows: keys in a block; rounded up to whole tiles, at most the kernels' limit.
-  public init(queryRows: Int? = nil, keyRows: Int? = nil) {
+  ///   - arithmetic: what products are taken in. Plans are refused where the processor has no such
+  ///     instructions.
+  public init(
+    queryRows: Int? = nil, keyRows: Int? = nil, arithmetic: Arithmetic = .float32
+  ) {
     self.queryRows = queryRows
     self.keyRows = keyRows
+    self.arithmetic = arithmetic
   }
 
   /// Counts the work of softmax attention under a pattern.
@@ -26,7 +32,7 @@ public struct SoftmaxEngine: Sendable {
     return WorkEstimate(
       pairs: layout.pairs, flops: 2 * layout.pairs * (shape.headDim + shape.valueDim),
       minimumBytes: problem.tensorBytes,
-      workspaceBytes: DecodePlan.serves(problem)
+      workspaceBytes: isDecode(problem)
         ? DecodeLayout(problem, kernels: .active, pattern: pattern)
           .workspaceBytes(threads: threads) : layout.workspaceBytes)
   }
@@ -34,19 +40,28 @@ public struct SoftmaxEngine: Sendable {
   /// Makes a plan for softmax attention under a pattern. A few query rows get one that is bound by
   /// memory instead of arithmetic.
   ///
-  /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused.
+  /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused, of kind
+  ///   `invalidArgument` when the processor cannot multiply so or the problem asks for more than
+  ///   the engine serves.
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
-    if DecodePlan.serves(problem) {
+    if isDecode(problem) {
       return try DecodePlan(
         DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
     }
     try problem.refuse(
       [.queryLengths, .mask, .bias, .alibi], advice: "is not served by this strategy")
+    try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
+  }
+
+  /// Whether a problem has so few query rows that memory is the limit. Products that are asked for in
+  /// another arithmetic are taken in it all the same.
+  private func isDecode(_ problem: AttentionProblem) -> Bool {
+    arithmetic == .float32 && DecodePlan.serves(problem)
   }
 
   /// The block sizes in force for a problem on this machine: panels of
@@ -62,8 +77,8 @@ public struct SoftmaxEngine: Sendable {
     _ problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
   ) -> SoftmaxPlan.Layout {
     SoftmaxPlan.Layout(
-      problem, threads: threads, kernels: .active, blocks: blocks(for: problem),
-      pattern: pattern)
+      problem, threads: threads, kernels: .active, arithmetic: arithmetic,
+      blocks: blocks(for: problem), pattern: pattern)
   }
 }
 

@@ -91,7 +91,9 @@ import Testing
     for _ in 0..<200_000 {
       cases.append(Float(bitPattern: UInt32(truncatingIfNeeded: generator.next())))
     }
-    return cases + [65_504, 65_519.996, 65_520, 65_536, .greatestFiniteMagnitude, 0x1p-25, 0x1p-149]
+    return cases + [
+      65_504, 65_519.996, 65_520, 65_536, .greatestFiniteMagnitude, 0x1p-25, 0x1p-149,
+    ]
   }
 
   @Test(arguments: KernelFixture.all, [1 << 20, 7])
