@@ -38,6 +38,19 @@ import Testing
             let count = allocation_counter_stop()
             #expect(count == 0, "\(specimen.text): \(count) allocations in \(test)")
           }
+          // A few query rows of a growing cache.
+          let cache = try AttentionProblem(
+            AttentionShape(heads: 4, kvHeads: 2, queryLength: 3, keyLength: 3000, headDim: 16),
+            causal: true, sinkLogits: specimen.isSoftmax ? [0, 1, 2, 3] : nil)
+          let outputs = TestOutputs(cache)
+          var operands = outputs.operands(TestInputs(cache, seed: 1))
+          let plan = try specimen.strategy.plan(for: cache, on: Teams.of(2))
+          for _ in 0..<3 { try plan.run(operands) }
+          if plan.takesKeyLengths { operands.keyLengths = [2049] }
+          allocation_counter_start()
+          try plan.run(operands)
+          let count = allocation_counter_stop()
+          #expect(count == 0, "\(specimen.text): \(count) allocations of a growing cache")
           for (number, elements) in StorageTests.choices.enumerated() {
             let problem = try TestCase(number).problem.storing(elements)
             let inputs = StoredInputs(TestInputs(problem, seed: number), elements)

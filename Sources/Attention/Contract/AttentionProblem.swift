@@ -186,8 +186,12 @@ public struct AttentionProblem: Sendable, Hashable {
 
   /// The positions and visibility of one batch entry.
   public func geometry(batch: Int) -> MaskGeometry {
+    geometry(batch: batch, keyLength: keyLengths?[batch] ?? shape.keyLength)
+  }
+
+  /// The same with another number of key rows in use.
+  func geometry(batch: Int, keyLength: Int) -> MaskGeometry {
     let queryLength = queryLengths?[batch] ?? shape.queryLength
-    let keyLength = keyLengths?[batch] ?? shape.keyLength
     let resolved =
       switch offset {
       case .topLeft: 0

@@ -35,10 +35,14 @@ public struct SoftmaxEngine: Sendable {
       ?? layout.pairs
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.tensorBytes, workspaceBytes: layout.workspaceBytes)
+      minimumBytes: problem.tensorBytes,
+      workspaceBytes: isDecode(problem)
+        ? DecodeLayout(problem, kernels: .active, pattern: pattern)
+          .workspaceBytes(threads: threads) : layout.workspaceBytes)
   }
 
-  /// Makes a plan for softmax attention under a pattern.
+  /// Makes a plan for softmax attention under a pattern. A few query rows get one that is bound by
+  /// memory instead of arithmetic.
   ///
   /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused, of kind
   ///   `invalidArgument` when the processor cannot multiply so or the problem asks for more than
@@ -47,6 +51,10 @@ public struct SoftmaxEngine: Sendable {
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
+    if isDecode(problem) {
+      return try DecodePlan(
+        DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
+    }
     try problem.refuse(
       [.queryLengths], advice: "is not served by this strategy")
     if arithmetic == .bfloat16 {
@@ -57,6 +65,12 @@ public struct SoftmaxEngine: Sendable {
     try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
+  }
+
+  /// Whether a problem has so few query rows that memory is the limit. Products that are asked for in
+  /// another arithmetic are taken in it all the same.
+  private func isDecode(_ problem: AttentionProblem) -> Bool {
+    arithmetic == .float32 && DecodePlan.serves(problem)
   }
 
   /// The block sizes in force for a problem on this machine: panels of

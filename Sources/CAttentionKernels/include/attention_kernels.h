@@ -109,6 +109,64 @@ typedef struct attn_block {
   const float *_Nullable bias;
 } attn_block;
 
+/// Keys of a chunk of attn_decode at most.
+#define ATTN_DECODE_KEYS 64
+/// Floats of a row of scores: a chunk, and what the last tile of any instruction set writes beyond.
+#define ATTN_DECODE_SCORES 80
+
+/// A few query rows in the online softmax, each a row of floats. All of them read the same keys.
+typedef struct attn_decode {
+  attn_storage storage;
+  int32_t rows;
+  int32_t head_dim;
+  int32_t value_dim;
+  /// As in attn_panel.
+  float softcap;
+  /// [rows], `query_stride` floats apart, as `decode_query` packs them: scores come out in log2
+  /// units.
+  const float *_Nonnull queries;
+  int32_t query_stride;
+  /// [rows][ATTN_DECODE_SCORES] scratch.
+  float *_Nonnull scores;
+  /// [rows][value_dim] accumulator: sum of weights times values, relative to `maxima`. Scales a
+  /// column are not applied.
+  float *_Nonnull output;
+  /// [rows] maximum of the scores in log2 units, -inf before the first visible key.
+  float *_Nonnull maxima;
+  /// [rows] sum of weights, relative to `maxima`.
+  float *_Nonnull sums;
+  /// [rows] each, or NULL: rows of a mask (0 hides), of a bias in natural units (-inf hides), by
+  /// key number; keys beyond the columns are hidden.
+  const uint8_t *_Nonnull const *_Nullable masks;
+  const float *_Nonnull const *_Nullable biases;
+  int32_t mask_columns;
+  int32_t bias_columns;
+  /// [rows], or NULL: slope * |position - key number| is taken off the scores, in log2 units.
+  const float *_Nullable slopes;
+  const int32_t *_Nullable positions;
+} attn_decode;
+
+/// Keys of a chunk as the rows of attn_decode meet them.
+typedef struct attn_decode_chunk {
+  /// Rows of the places `base + first` on; `available` of them may be asked for ahead of use, of
+  /// which this chunk reads `count`.
+  const void *_Nonnull const *_Nonnull keys;
+  const void *_Nonnull const *_Nonnull values;
+  /// Their key numbers; needed with masks, biases or slopes.
+  const int32_t *_Nullable numbers;
+  /// The place a chunk begins at; where its keys lie in it decides in which order sums are taken.
+  int32_t base;
+  int32_t first;
+  int32_t count;
+  int32_t available;
+  /// How many rows ahead of use to ask for memory.
+  int32_t ahead;
+  /// [rows]: row i sees only places lower[i] <= place < upper[i]. Nothing of a key a row does not
+  /// see reaches it, not even a NaN.
+  const int32_t *_Nonnull lower;
+  const int32_t *_Nonnull upper;
+} attn_decode_chunk;
+
 /// attn_panel for products of bf16 numbers. A word holds a pair of them, the one of the lower index
 /// in its lower half.
 typedef struct attn_bf16_panel {
@@ -259,6 +317,14 @@ typedef struct attn_kernels {
                               const float *_Nonnull weights, int64_t weight_stride, int32_t count,
                               int32_t columns, int32_t vectors, float *_Nonnull output,
                               attn_ahead *_Nullable ahead);
+
+  /// One query row for `decode`: times a factor and, if there are, scales a column; the last columns
+  /// lie where the kernel wants them. Writes `columns` floats rounded up to a multiple of 16.
+  void (*_Nonnull decode_query)(const float *_Nonnull row, int32_t columns, float factor,
+                                const float *_Nullable column_scales, float *_Nonnull out);
+
+  /// Online softmax of a few rows over one chunk; vectors run along the columns.
+  void (*_Nonnull decode)(const attn_decode *_Nonnull rows, const attn_decode_chunk *_Nonnull chunk);
 
   /// One row of a materialised score matrix, in place: x = exp2(x * scale - max(x * scale)).
   /// Returns the sum of the new x and stores the maximum, in log2 units.

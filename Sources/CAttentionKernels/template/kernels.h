@@ -25,6 +25,8 @@
 #include "products.h"
 #include "rows.h"
 #include "masks.h"
+#include "decode_tiles.h"
+#include "decode.h"
 #include "limits.h"
 
 const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
@@ -41,6 +43,8 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .attend_linear = attend_linear,
     .dots = dots,
     .accumulate = accumulate,
+    .decode_query = decode_query,
+    .decode = decode,
     .softmax_row = softmax_row,
     .softcap_row = softcap_row,
     .fill_bias = fill_bias,
