@@ -269,7 +269,8 @@ final class LinearScratch: @unchecked Sendable {
           state + (group * layout.headDim + feature) * lanes)
       }
       functions.pointee.accumulate(
-        stateRows.floats, queries, Int64(lanes), Int32(layout.headDim), Int32(layout.columns(group)),
+        stateRows.floats, queries, Int64(lanes), Int32(layout.headDim),
+        Int32(layout.columns(group)),
         Int32(vectors), output + group * layout.groupLanes * lanes, ahead.pending)
     }
     for feature in 0..<layout.headDim {

@@ -25,7 +25,7 @@ public struct SoftmaxEngine: Sendable {
     let shape = problem.shape
     return WorkEstimate(
       pairs: layout.pairs, flops: 2 * layout.pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.tensorBytes, workspaceBytes: layout.workspaceBytes)
+      minimumBytes: problem.minimumBytes, workspaceBytes: layout.workspaceBytes)
   }
 
   /// Makes a plan for softmax attention under a pattern.
@@ -36,7 +36,7 @@ public struct SoftmaxEngine: Sendable {
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
     try problem.refuse(
-      [.queryLengths, .mask, .bias, .alibi], advice: "is not served by this strategy")
+      [.mask, .bias, .alibi], advice: "is not served by this strategy")
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
   }
@@ -48,6 +48,18 @@ public struct SoftmaxEngine: Sendable {
     return BlockSizes.fitting(
       .host, shape: shape, kernels: .active, rows: shape.queryLength * shape.groupSize,
       queryRows: queryRows, keyRows: keyRows)
+  }
+
+  /// The costs of the tasks of a run in the order in which they are dealt, for each of the stages
+  /// that follow each other: how evenly the workers are kept busy can be told from them.
+  package func taskCosts(
+    for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
+  ) -> [[Int]] {
+    let layout = layout(problem, threads: threads, pattern: pattern)
+    return TaskList(
+      tables: layout.patterns.map { PatternTable($0) }, shape: problem.shape,
+      panelLanes: layout.kernels.panelLanes, panels: layout.blocks.panels, threads: threads
+    ).stages.map { $0.tasks.map(\.cost) }
   }
 
   private func layout(
