@@ -38,6 +38,8 @@ public struct Figure: Equatable, Sendable {
     case bytes
     /// Linear, from 0 to 100.
     case percent
+    /// Logarithmic, in 10^9 operations a second.
+    case gigaflops
     /// Logarithmic, a relative error.
     case error
 
@@ -51,6 +53,8 @@ public struct Figure: Equatable, Sendable {
     case size
     /// Seconds.
     case seconds
+    /// Operations a byte.
+    case intensity
   }
 
   /// A value at a size, with its interval.
@@ -64,10 +68,10 @@ public struct Figure: Equatable, Sendable {
     /// The upper end of its interval.
     public var high: Double
     /// Its place on a horizontal axis other than that of sizes.
-    public var seconds: Double?
+    public var place: Double?
 
     /// Its place on the horizontal axis.
-    var x: Double { seconds ?? Double(n) }
+    var x: Double { place ?? Double(n) }
 
     /// A point with its interval, or without one.
     public init(n: Int, value: Double, low: Double? = nil, high: Double? = nil) {

@@ -31,6 +31,7 @@ enum PlotAxis {
     case .percent: return ["set format y '%g%%'", "set ytics 0,20", "set mytics 2"]
     case .error: return ["set format y '%.0e'", "set ytics 10", "set mytics 1"]
     case .ratio: return [list("y", ratioTicks(range))]
+    case .gigaflops: return ["set format y '%g'", "set ytics 10", "set mytics 10"]
     case .bytes: return [list("y", byteTicks(range))]
     }
   }
@@ -63,6 +64,7 @@ enum PlotAxis {
     switch figure.xAxis {
     case .size: figure.sizes.isEmpty ? [] : [list("x", labelledSizes(figure.sizes, gap: 0.07))]
     case .seconds: ["set format x '%.0s %cs'", "set xtics 10", "set mxtics 10"]
+    case .intensity: ["set format x '%g'", "set xtics 10", "set mxtics 10"]
     }
   }
 

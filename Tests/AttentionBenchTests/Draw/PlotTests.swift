@@ -159,7 +159,7 @@ struct FigureTests {
     let figure = try PlotKind.pareto.figure(rows: rows)
     let fronts = figure.curves.filter { $0.mark == .line }
     // exact is slower than flash, and nearer by less than rounding; fixed loses to window in both.
-    #expect(fronts.map { $0.points.map(\.seconds) } == [[0.5, 1, 2], [8]])
+    #expect(fronts.map { $0.points.map(\.place) } == [[0.5, 1, 2], [8]])
     #expect(fronts.map(\.startLabel) == ["1k", "2k"])
     let drawn = figure.curves.filter { $0.mark == .points }
     #expect(drawn.flatMap(\.points).count == 6, "of one thread count only")
