@@ -71,7 +71,8 @@ struct PlotCommand: ParsableCommand {
     var figures: [Figure] = []
     for kind in kinds {
       do throws(PlotError) {
-        figures.append(try kind.figure(
+        figures.append(
+          try kind.figure(
             rows: rows, machine: metadata?.machine.cpuModel ?? "",
             ceilings: metadata?.ceilings ?? []))
       } catch {

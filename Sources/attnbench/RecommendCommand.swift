@@ -52,6 +52,7 @@ struct RecommendCommand: ParsableCommand {
 
   @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
   @OptionGroup(title: "Mask") var maskOptions: MaskOptions
+  @OptionGroup(title: "Storage") var storageOptions: StorageOptions
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
 
   @Option(parsing: .unconditional, help: "Most time to measure one candidate.")
@@ -84,7 +85,8 @@ struct RecommendCommand: ParsableCommand {
     let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
     let size = try size(of: given)
     let problem = try maskOptions.problem(
-      try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size))
+      try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size),
+      elements: storageOptions.elements)
     let placement = try SweepPlacement(
       threads: try threadOptions.count(on: topology), binding: try threadOptions.binding(),
       topology: topology)
@@ -94,11 +96,13 @@ struct RecommendCommand: ParsableCommand {
     let limits = try limits()
     if retrieval { try RetrievalTask.check(problem) }
     blasOptions.announce()
-    let start = ContinuousClock.now
+    let setting = QualitySetting(
+      problem: problem, inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
+      placement: placement, topology: topology, limits: limits, start: .now, stop: stop)
 
     let executor = try AttentionExecutor(
-      placements: [placement], inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
-      seed: seed, topology: topology, bestEffort: threadOptions.bestEffortBind,
+      placements: [placement], inputs: setting.inputs, seed: seed, topology: topology,
+      bestEffort: threadOptions.bestEffortBind,
       keepsTensors: true)
     let printer = ProgressPrinter()
     let engine = ChoiceEngine(
@@ -122,17 +126,13 @@ struct RecommendCommand: ParsableCommand {
           isa: KernelTable.active.name
         ).write(to: save)
       }
-      try report.show(result)
+      try report.show(try addQuality(to: result, in: setting))
     } else {
       let result = try engine.run()
       printer.finish()
       guard let result else { throw CommandExit.interrupted }
       let shown = result.candidates.filter { RecommendReport.isWorthALine($0, result) }
-      try report.show(
-        try addQuality(
-          to: result, of: shown, on: problem,
-          inputs: given.map { .tensors($0) } ?? .normal(seed: seed), placement: placement,
-          topology: topology, limits: limits, since: start, stop: stop))
+      try report.show(try addQuality(to: result, of: shown, in: setting))
     }
   }
 

@@ -33,6 +33,7 @@ struct SweepCommand: ParsableCommand {
   @OptionGroup var strategyOptions: StrategyOptions
   @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
   @OptionGroup(title: "Mask") var maskOptions: MaskOptions
+  @OptionGroup(title: "Storage") var storageOptions: StorageOptions
 
   @Option(help: "Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX].")
   var inputs: String?
@@ -145,7 +146,8 @@ extension SweepCommand {
     ) { n in
       try maskOptions.problem(
         try given.map { try $0.shape(n: n, queries: decode) }
-          ?? shapeOptions.shape(queryLength: decode ?? n, keyLength: decode.map { _ in n }))
+          ?? shapeOptions.shape(queryLength: decode ?? n, keyLength: decode.map { _ in n }),
+        elements: storageOptions.elements)
     }
     return Setup(
       topology: topology, plan: plan, limits: limits,
@@ -183,6 +185,7 @@ extension SweepCommand {
     options["--align"] = maskOptions.align?.rawValue
     options["--query-offset"] = maskOptions.queryOffset.map { "\($0)" }
     options["--scale"] = maskOptions.scale.map { "\($0)" }
+    if storageOptions.dtype != .f32 { options["--dtype"] = storageOptions.dtype.rawValue }
     options["--inputs"] = inputs
     return options
   }

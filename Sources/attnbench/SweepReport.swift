@@ -26,7 +26,7 @@ enum SweepReport {
       let shape = problem.shape
       lines.append(
         "problem: batch \(shape.batch), \(shape.heads) heads on \(shape.kvHeads), "
-          + "d = \(shape.headDim), dV = \(shape.valueDim), fp32, "
+          + "d = \(shape.headDim), dV = \(shape.valueDim), \(problem.elements.label), "
           + (problem.causal ? "causal" : "not causal"))
     }
     for placement in setup.plan.placements {

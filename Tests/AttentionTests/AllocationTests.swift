@@ -30,6 +30,20 @@ import Testing
             let count = allocation_counter_stop()
             #expect(count == 0, "\(specimen.text): \(count) allocations in \(test)")
           }
+          for (number, elements) in StorageTests.choices.enumerated() {
+            let problem = try TestCase(number).problem.storing(elements)
+            let inputs = StoredInputs(TestInputs(problem, seed: number), elements)
+            let output = try Tensor(problem.shape.output, elementType: elements.query)
+            let operands = AttentionOperands(
+              query: inputs.query.view, key: inputs.key.view, value: inputs.value.view,
+              output: output.mutableView)
+            let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
+            for _ in 0..<3 { try plan.run(operands) }
+            allocation_counter_start()
+            try plan.run(operands)
+            let count = allocation_counter_stop()
+            #expect(count == 0, "\(specimen.text): \(count) allocations, \(elements)")
+          }
         }
       }
     }

@@ -21,6 +21,9 @@ import Testing
             let outputs = try specimen.run(test, inputs)
             ErrorGate.check(specimen, test.problem, inputs, outputs, "\(specimen.text): \(test)")
           }
+          for (number, elements) in StorageTests.choices.enumerated() {
+            try StorageTests.check(specimen, TestCase(360 + number), elements)
+          }
           let problem = try AttentionProblem(
             AttentionShape(heads: 1, queryLength: 300, headDim: 8, valueDim: 11), causal: true)
           let inputs = TestInputs(problem, fill: .wideLogits, seed: 1)

@@ -121,6 +121,16 @@ public struct AttentionProblem: Sendable, Hashable {
     self.elements = elements
   }
 
+  /// The same problem on tensors of other element types.
+  ///
+  /// - Throws: `AttentionError` when queries would be stored as integers.
+  public func storing(_ elements: ElementTypes) throws(AttentionError) -> AttentionProblem {
+    try AttentionProblem(
+      shape, scale: scale, causal: causal, offset: offset, queryLengths: queryLengths,
+      keyLengths: keyLengths, prefixLengths: prefixLengths, mask: mask, bias: bias,
+      alibiSlopes: alibiSlopes, softcap: softcap, sinkLogits: sinkLogits, elements: elements)
+  }
+
   /// Bytes of query, key, value and output as they are stored, with the scales of integers, all rows
   /// included.
   public var tensorBytes: Int {

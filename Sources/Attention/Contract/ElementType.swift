@@ -24,6 +24,27 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
     }
   }
 
+  /// The largest relative error of rounding to it, half a unit in the last place; 0 for integers,
+  /// whose error their scales decide.
+  package var unitRoundoff: Double {
+    switch self {
+    case .float32: 0x1p-24
+    case .float16: 0x1p-11
+    case .bfloat16: 0x1p-8
+    case .int8PerToken, .int8PerChannel: 0
+    }
+  }
+
+  /// Half the distance of its subnormal numbers: the largest error of rounding a small number.
+  package var leastRoundoff: Double {
+    switch self {
+    case .float32: 0x1p-150
+    case .float16: 0x1p-25
+    case .bfloat16: 0x1p-134
+    case .int8PerToken, .int8PerChannel: 0
+    }
+  }
+
   /// Whether it is a floating-point number, which queries and outputs must be.
   public var isFloatingPoint: Bool {
     switch self {

@@ -20,20 +20,39 @@ extension Tensor {
         advice: "must be f32, f16 or bf16; integers need scales to be chosen")
     }
     try self.init(view.shape, layout: layout, elementType: elementType)
+    view.write(to: mutableView, through: try AlignedFloats(count: view.shape.columns))
+  }
+
+  /// Sets every bit, which makes every floating-point element a NaN: what a run leaves out shows.
+  package func poison() { bytes.initializeMemory(as: UInt8.self, repeating: 0xFF) }
+}
+
+extension TensorView {
+  /// One row in fp32.
+  package func floats(_ batch: Int, _ head: Int, _ row: Int) -> [Float] {
+    [Float](unsafeUninitializedCapacity: shape.columns) { buffer, count in
+      var source = rowAddress(batch, head, row)
+      guard let out = buffer.baseAddress else { return }
+      KernelTable.active.functions.pointee.widen(
+        &source, 1, Int32(shape.columns), elementType.storage, channelScales(batch, head), out)
+      count = shape.columns
+    }
+  }
+
+  /// Rounds all elements into a tensor of the same shape, row by row through fp32.
+  fileprivate func write(to target: MutableTensorView, through row: borrowing AlignedFloats) {
     let functions = KernelTable.active.functions
-    let columns = Int32(view.shape.columns)
-    let row = try AlignedFloats(count: view.shape.columns)
-    let target = mutableView
-    for batch in 0..<view.shape.batch {
-      for head in 0..<view.shape.heads {
-        let scales = view.channelScales(batch, head)
-        for index in 0..<view.shape.rows {
-          var source = view.rowAddress(batch, head, index)
-          functions.pointee.widen(
-            &source, 1, columns, view.elementType.storage, scales, row.base)
+    let columns = Int32(shape.columns)
+    for batch in 0..<shape.batch {
+      for head in 0..<shape.heads {
+        let scales = channelScales(batch, head)
+        for index in 0..<shape.rows {
+          var source = rowAddress(batch, head, index)
+          functions.pointee.widen(&source, 1, columns, elementType.storage, scales, row.base)
           var wide = UnsafePointer(row.base)
           var stored = target.rowAddress(batch, head, index)
-          functions.pointee.narrow(&wide, 1, columns, elementType.storage, &stored)
+          functions.pointee.narrow(
+            &wide, 1, columns, target.reading.elementType.storage, &stored)
         }
       }
     }

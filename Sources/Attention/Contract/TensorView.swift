@@ -281,7 +281,7 @@ public struct MutableTensorView: @unchecked Sendable {
 
   /// The first byte of a row.
   @inline(__always)
-  func rowAddress(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutableRawPointer {
+  package func rowAddress(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutableRawPointer {
     UnsafeMutableRawPointer(mutating: reading.rowAddress(batch, head, row))
   }
 }

@@ -8,6 +8,12 @@ final class PanelScratch: @unchecked Sendable {
   /// The bound of the scores in log2 units; 0 for none.
   private let softcap: Float
   private let valueDim: Int
+  /// Rows of a panel's accumulator.
+  let outputRowCount: Int
+  /// bf16 operands; nil where products are fp32.
+  let products: BFloat16Scratch?
+  /// Keys that are visited together at least.
+  var grain: Int { products == nil ? 1 : 2 }
   private let boundsSize: Int
   private let panels: Int
   private let sequences: Int
@@ -38,28 +44,45 @@ final class PanelScratch: @unchecked Sendable {
 
   /// Bytes of one worker's scratch.
   static func bytes(
-    _ problem: AttentionProblem, kernels: KernelTable, panels: Int, sequences: Int
+    _ problem: AttentionProblem, kernels: KernelTable, arithmetic: Arithmetic, panels: Int,
+    sequences: Int
   ) -> Int {
     let lanes = kernels.panelLanes
     let pointer = MemoryLayout<UnsafeRawPointer>.stride
-    return 4 * floatCount(problem, lanes: lanes, panels: panels)
+    return 4 * floatCount(problem, arithmetic, lanes: lanes, panels: panels)
+      + (arithmetic == .bfloat16 ? BFloat16Scratch.bytes(problem.shape, lanes: lanes) : 0)
       + 4 * panels * sequences * PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
       + pointer * (3 * lanes + 4 * Int(ATTN_BLOCK_KEYS))
       + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
       + AheadList.bytes(capacity: aheadCapacity(lanes: lanes, panels: panels))
   }
 
-  private static func floatCount(_ problem: AttentionProblem, lanes: Int, panels: Int) -> Int {
+  private static func outputRowCount(_ valueDim: Int, _ arithmetic: Arithmetic) -> Int {
+    arithmetic == .bfloat16 ? BFloat16Scratch.outputRows(valueDim) : valueDim
+  }
+
+  private static func floatCount(
+    _ problem: AttentionProblem, _ arithmetic: Arithmetic, lanes: Int, panels: Int
+  ) -> Int {
     let shape = problem.shape
     let copies = problem.elements.query == .float32 ? 0 : max(shape.headDim, shape.valueDim)
-    return panels * lanes * (shape.headDim + shape.valueDim + 2)
+    let outputRows = outputRowCount(shape.valueDim, arithmetic)
+    return panels * lanes * (shape.headDim + outputRows + 2)
       + Int(ATTN_BLOCK_KEYS) * (lanes + shape.headDim + shape.valueDim) + (2 + copies) * lanes
   }
 
   init(
-    _ problem: AttentionProblem, kernels: KernelTable, panels: Int, sequences: Int
+    _ problem: AttentionProblem, kernels: KernelTable, arithmetic: Arithmetic, panels: Int,
+    sequences: Int
   ) throws(AttentionError) {
     let shape = problem.shape
+    products =
+      if arithmetic == .bfloat16, let functions = kernels.bf16 {
+        try BFloat16Scratch(problem, lanes: kernels.panelLanes, functions: functions)
+      } else {
+        nil
+      }
+    outputRowCount = PanelScratch.outputRowCount(shape.valueDim, arithmetic)
     softcap = (problem.softcap ?? 0) * Float.log2e
     lanes = kernels.panelLanes
     headDim = shape.headDim
@@ -68,7 +91,7 @@ final class PanelScratch: @unchecked Sendable {
     self.sequences = sequences
     boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
     floats = try AlignedFloats(
-      count: PanelScratch.floatCount(problem, lanes: lanes, panels: panels),
+      count: PanelScratch.floatCount(problem, arithmetic, lanes: lanes, panels: panels),
       for: "workspace", touched: true)
     integers = .allocate(capacity: panels * sequences * boundsSize)
     inputRows = .allocate(capacity: lanes)
@@ -111,7 +134,7 @@ final class PanelScratch: @unchecked Sendable {
     swap(&valueRows, &nextValueRows)
   }
 
-  private var panelFloats: Int { lanes * (headDim + valueDim + 2) }
+  private var panelFloats: Int { lanes * (headDim + outputRowCount + 2) }
   /// `[ATTN_BLOCK_KEYS][L]`, shared by all panels; after the last block it holds a factor a lane.
   private var weights: UnsafeMutablePointer<Float> { floats.base }
   /// `[L]` factors applied to the output.
@@ -124,10 +147,16 @@ final class PanelScratch: @unchecked Sendable {
   func queries(_ panel: Int) -> UnsafeMutablePointer<Float> {
     kept + lanes + panel * panelFloats
   }
+  /// `[d / 2][L]` the same as pairs of bf16.
+  func queryWords(_ panel: Int) -> UnsafeMutablePointer<UInt32> {
+    UnsafeMutableRawPointer(queries(panel)).assumingMemoryBound(to: UInt32.self)
+  }
   /// `[dV][L]` accumulator.
   func output(_ panel: Int) -> UnsafeMutablePointer<Float> { queries(panel) + headDim * lanes }
   /// `[L]` reference exponents.
-  func maxima(_ panel: Int) -> UnsafeMutablePointer<Float> { output(panel) + valueDim * lanes }
+  func maxima(_ panel: Int) -> UnsafeMutablePointer<Float> {
+    output(panel) + outputRowCount * lanes
+  }
   /// `[L]` sums of weights.
   func sums(_ panel: Int) -> UnsafeMutablePointer<Float> { maxima(panel) + lanes }
 
@@ -137,6 +166,18 @@ final class PanelScratch: @unchecked Sendable {
       queries: queries(panel), weights: weights, output: output(panel), maxima: maxima(panel),
       sums: sums(panel), head_dim: Int32(headDim), value_dim: Int32(valueDim),
       vectors: Int32(vectors), softcap: softcap)
+  }
+
+  /// The same for bf16 products.
+  func kernelPanel(
+    _ panel: Int, vectors: Int, _ products: BFloat16Scratch
+  ) -> attn_bf16_panel {
+    attn_bf16_panel(
+      queries: queryWords(panel),
+      weights: UnsafeMutableRawPointer(weights).assumingMemoryBound(to: UInt32.self),
+      output: output(panel), maxima: maxima(panel), sums: sums(panel),
+      head_words: Int32(products.headWords), value_dim: Int32(valueDim),
+      vectors: Int32(vectors), factor: products.factor, softcap: softcap)
   }
 
   /// What the panel's rows see of a sequence.

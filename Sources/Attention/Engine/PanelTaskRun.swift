@@ -4,12 +4,12 @@ import RealModule
 /// One task on one worker: pack its panels, let them meet every block of keys they see, store what
 /// comes out.
 struct PanelTaskRun {
-  private let plan: SoftmaxPlan
-  private let operands: AttentionOperands
-  private let scratch: PanelScratch
-  private let task: PanelTask
+  let plan: SoftmaxPlan
+  let operands: AttentionOperands
+  let scratch: PanelScratch
+  let task: PanelTask
   private let pass: Int
-  private let functions: UnsafePointer<attn_kernels>
+  let functions: UnsafePointer<attn_kernels>
   private let lanes: Int
   private let vectorLanes: Int
   private let groupSize: Int
@@ -49,24 +49,34 @@ struct PanelTaskRun {
 
   /// Packs a panel's queries, sets up its softmax state and reads its bounds.
   private func begin(_ slot: Int, at panel: Int) {
-    let shape = plan.problem.shape
     let rows = rows(at: panel)
     let inputRows = scratch.inputRows
     rows.forEach { inputRows[$0] = operands.query.rowAddress(task.batch, $1, $2) }
+    if let products = scratch.products {
+      pack(slot, count: rows.live, products)
+    } else {
+      pack(slot, count: rows.live)
+    }
+    scratch.maxima(slot).update(repeating: -.infinity, count: lanes)
+    scratch.sums(slot).update(repeating: 0, count: lanes)
+    scratch.output(slot).update(repeating: 0, count: scratch.outputRowCount * lanes)
+    readBounds(slot, rows)
+    if panel + 1 < task.panels.upperBound { prefetchQueries(self.rows(at: panel + 1)) }
+  }
+
+  /// Packs the query rows that the scratch points at.
+  private func pack(_ slot: Int, count: Int) {
+    let inputRows = scratch.inputRows
+    let columns = plan.problem.shape.headDim
     if operands.query.elementType != .float32 {
       inputRows.widen(
-        count: rows.live, columns: shape.headDim, storage: operands.query.elementType.storage,
+        count: count, columns: columns, storage: operands.query.elementType.storage,
         into: scratch.rowCopies, functions)
     }
     // Scores come out in log2 units: 2^x is cheaper than e^x.
     functions.pointee.pack(
-      inputRows.floats, Int32(rows.live), Int32(shape.headDim),
-      plan.problem.scale * Float.log2e, scratch.queries(slot))
-    scratch.maxima(slot).update(repeating: -.infinity, count: lanes)
-    scratch.sums(slot).update(repeating: 0, count: lanes)
-    scratch.output(slot).update(repeating: 0, count: shape.valueDim * lanes)
-    readBounds(slot, rows)
-    if panel + 1 < task.panels.upperBound { prefetchQueries(self.rows(at: panel + 1)) }
+      inputRows.floats, Int32(count), Int32(columns), plan.problem.scale * Float.log2e,
+      scratch.queries(slot))
   }
 
   private func prefetchQueries(_ rows: PanelRows) {
@@ -113,19 +123,20 @@ struct PanelTaskRun {
       }
     }
     if first >= end { return }
+    let seen = first..<end
     var block = first / blockSize * blockSize
-    point(keys, places: first..<min(block + blockSize, end), block: block)
+    point(keys, seen: seen, block: block)
     functions.pointee.prefetch(
       scratch.nextKeyRows + (first - block), Int32(min(block + blockSize, end) - first),
       operands.key.rowBytes)
     while block < end {
-      let places = max(block, first)..<min(block + blockSize, end)
+      let places = places(of: block, seen: seen)
       let next = block + blockSize
       scratch.advance()
       scratch.ahead.clear()
       if next < end {
         let places = next..<min(next + blockSize, end)
-        point(keys, places: places, block: next)
+        point(keys, seen: seen, block: next)
         askAhead(keys, places, of: operands.key)
         askAhead(keys, places, of: operands.value)
       } else if sequence == sequenceCount - 1 {
@@ -142,12 +153,22 @@ struct PanelTaskRun {
     }
   }
 
-  /// Points at the next block's key and value rows.
-  private func point(_ keys: KeySequence, places: Range<Int>, block: Int) {
+  /// The places of a block that are visited: those that are seen, rounded to whole grains.
+  private func places(of block: Int, seen: Range<Int>) -> Range<Int> {
+    let grain = scratch.grain
+    return max(
+      block, seen.lowerBound / grain * grain)..<min(
+        block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
+  }
+
+  /// Points at the next block's key and value rows; where nobody sees a row, at the nearest one
+  /// that somebody does.
+  private func point(_ keys: KeySequence, seen: Range<Int>, block: Int) {
+    let places = places(of: block, seen: seen)
     let keyRows = scratch.nextKeyRows + (places.lowerBound - block)
     let valueRows = scratch.nextValueRows + (places.lowerBound - block)
     for t in places {
-      let key = keys.key(t)
+      let key = keys.key(min(max(t, seen.lowerBound), seen.upperBound - 1))
       keyRows[t - places.lowerBound] = operands.key.rowAddress(task.batch, task.kvHead, key)
       valueRows[t - places.lowerBound] = operands.value.rowAddress(task.batch, task.kvHead, key)
     }
@@ -187,6 +208,10 @@ struct PanelTaskRun {
   /// of value columns.
   private func copyTogether(_ keys: KeySequence, places: Range<Int>, block: Int) {
     let start = places.lowerBound - block
+    if let products = scratch.products {
+      pair(keys, from: start, count: places.count, products)
+      return
+    }
     copyTogether(
       keys, operands.key, rows: scratch.keyRows + start, count: places.count,
       into: scratch.keyCopies)
@@ -205,7 +230,7 @@ struct PanelTaskRun {
       columnScales: tensor.channelScales(task.batch, task.kvHead), into: copies, functions)
   }
 
-  private func areApart(_ keys: KeySequence, _ tensor: TensorView) -> Bool {
+  func areApart(_ keys: KeySequence, _ tensor: TensorView) -> Bool {
     keys.period / keys.run * tensor.rowStride > 2 * tensor.shape.columns
   }
 
@@ -214,8 +239,13 @@ struct PanelTaskRun {
     _ slot: Int, vectors: Int, bounds: PanelBounds, block: Int, places: Range<Int>
   ) {
     let count = bounds.cut(
-      places, vectors: vectors, tile: plan.kernels.tileKeys, block: block, into: scratch.pieces)
+      places, vectors: vectors, tile: plan.kernels.tileKeys, grain: scratch.grain, block: block,
+      into: scratch.pieces)
     if count == 0 { return }
+    if let products = scratch.products {
+      attend(slot, vectors: vectors, bounds: bounds, block: block, pieces: count, products)
+      return
+    }
     var panel = scratch.kernelPanel(slot, vectors: vectors)
     var keys = attn_block(
       keys: scratch.keyRows.floats, values: scratch.valueRows.floats, pieces: scratch.pieces,

@@ -4,15 +4,21 @@ import MachineTopology
 public struct SoftmaxEngine: Sendable {
   private let queryRows: Int?
   private let keyRows: Int?
+  private let arithmetic: Arithmetic
 
   /// An engine with block sizes from the caches, or as given.
   ///
   /// - Parameters:
   ///   - queryRows: query rows that share a block of keys; rounded up to whole panels.
   ///   - keyRows: keys in a block; rounded up to whole tiles, at most the kernels' limit.
-  public init(queryRows: Int? = nil, keyRows: Int? = nil) {
+  ///   - arithmetic: what products are taken in. Plans are refused where the processor has no such
+  ///     instructions.
+  public init(
+    queryRows: Int? = nil, keyRows: Int? = nil, arithmetic: Arithmetic = .float32
+  ) {
     self.queryRows = queryRows
     self.keyRows = keyRows
+    self.arithmetic = arithmetic
   }
 
   /// Counts the work of softmax attention under a pattern.
@@ -30,13 +36,16 @@ public struct SoftmaxEngine: Sendable {
 
   /// Makes a plan for softmax attention under a pattern.
   ///
-  /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused.
+  /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused, of kind
+  ///   `invalidArgument` when the processor cannot multiply so or the problem asks for more than
+  ///   the engine serves.
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
     try problem.refuse(
       [.mask, .bias, .alibi], advice: "is not served by this strategy")
+    try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
   }
@@ -66,8 +75,8 @@ public struct SoftmaxEngine: Sendable {
     _ problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
   ) -> SoftmaxPlan.Layout {
     SoftmaxPlan.Layout(
-      problem, threads: threads, kernels: .active, blocks: blocks(for: problem),
-      pattern: pattern)
+      problem, threads: threads, kernels: .active, arithmetic: arithmetic,
+      blocks: blocks(for: problem), pattern: pattern)
   }
 }
 

@@ -33,17 +33,19 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   /// Sizes and patterns of a plan, worked out without allocating it.
   struct Layout {
     let kernels: KernelTable
+    let arithmetic: Arithmetic
     let blocks: BlockSizes
     let patterns: [any KeyPattern]
     let pairs: Int
     let workspaceBytes: Int
 
     init(
-      _ problem: AttentionProblem, threads: Int, kernels: KernelTable, blocks: BlockSizes,
-      pattern: (MaskGeometry) -> any KeyPattern
+      _ problem: AttentionProblem, threads: Int, kernels: KernelTable, arithmetic: Arithmetic,
+      blocks: BlockSizes, pattern: (MaskGeometry) -> any KeyPattern
     ) {
       let shape = problem.shape
       self.kernels = kernels
+      self.arithmetic = arithmetic
       var known: [MaskGeometry: (pattern: any KeyPattern, pairs: Int)] = [:]
       var patterns: [any KeyPattern] = []
       var pairs = 0
@@ -68,7 +70,7 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
       workspaceBytes =
         threads
         * PanelScratch.bytes(
-          problem, kernels: kernels, panels: blocks.panels,
+          problem, kernels: kernels, arithmetic: arithmetic, panels: blocks.panels,
           sequences: Layout.sequences(patterns))
         + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
         + 4 * Layout.partialCounts(problem, passes: passes).reduce(0, +)
@@ -115,7 +117,7 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     for _ in 0..<team.threadCount {
       scratch.append(
         try PanelScratch(
-          problem, kernels: kernels, panels: blocks.panels,
+          problem, kernels: kernels, arithmetic: layout.arithmetic, panels: blocks.panels,
           sequences: layout.sequences))
     }
     self.scratch = scratch

@@ -6,7 +6,7 @@ import MachineTopology
 /// On every row in fp64 where that is cheap. Otherwise on every row as an exact strategy computes it
 /// in fp32, with its own distance from fp64, taken on some rows, added to every error. Where running
 /// an exact strategy is not affordable either: on sampled rows in fp64.
-final class FullReference {
+package final class FullReference {
   private enum Form {
     case rows([OracleRow], of: AccuracyCheck)
     case output(Tensor, error: Double)
@@ -24,8 +24,8 @@ final class FullReference {
   ///
   /// - Parameter rowsPerHead: how many rows of each head of each batch entry; nil for what is
   ///   affordable.
-  init(
-    _ problem: AttentionProblem, rowsPerHead: Int?, seed: UInt64, operands: AttentionOperands,
+  package init(
+    _ problem: AttentionProblem, rowsPerHead: Int?, seed: UInt64, tensors: ProblemTensors,
     team: WorkerTeam
   ) {
     shape = problem.shape
@@ -33,26 +33,27 @@ final class FullReference {
       shape, rowsPerHead: rowsPerHead ?? Self.affordableRows(shape), seed: seed)
     form = .rows(
       check.references(
-        SoftmaxOracle(full: problem), query: operands.query, key: operands.key,
-        value: operands.value, on: team), of: check)
+        SoftmaxOracle(full: problem), query: tensors.query.view, key: tensors.key.view,
+        value: tensors.value.view, on: team), of: check)
   }
 
-  /// All rows as an exact strategy computes them. The output of `operands` is overwritten.
+  /// All rows as an exact strategy computes them from fp32 tensors.
   ///
   /// - Throws: `AttentionError` when the strategy refuses or memory does.
-  init(
+  package init(
     _ problem: AttentionProblem, strategy: any AttentionStrategy, seed: UInt64,
-    operands: AttentionOperands, team: WorkerTeam
+    tensors: ProblemTensors, team: WorkerTeam
   ) throws(AttentionError) {
     shape = problem.shape
     let output = try Tensor(shape.output)
-    var own = operands
-    own.output = output.mutableView
-    try strategy.plan(for: problem, on: team).run(own)
+    try strategy.plan(for: problem, on: team).run(
+      AttentionOperands(
+        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+        output: output.mutableView))
     let check = AccuracyCheck(shape, seed: seed)
     let references = check.references(
-      SoftmaxOracle(full: problem), query: operands.query, key: operands.key,
-      value: operands.value, on: team)
+      SoftmaxOracle(full: problem), query: tensors.query.view, key: tensors.key.view,
+      value: tensors.value.view, on: team)
     form = .output(output, error: check.errors(of: output.view, against: references).relativeL2)
   }
 
@@ -69,7 +70,7 @@ final class FullReference {
   }
 
   /// How far an output is from full attention.
-  func errors(of output: TensorView) -> HeadErrors {
+  package func errors(of output: TensorView) -> HeadErrors {
     var sums = [SquaredErrors](repeating: SquaredErrors(), count: shape.heads)
     switch form {
     case .rows(let references, let check):

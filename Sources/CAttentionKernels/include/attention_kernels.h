@@ -15,6 +15,8 @@
 #define ATTN_BLOCK_KEYS 128
 /// Bytes in a cache line, for asking ahead.
 #define ATTN_LINE_BYTES 64
+/// Packed bf16 values have a multiple of so many columns.
+#define ATTN_BF16_COLUMNS 4
 /// Pieces of a block at most.
 #define ATTN_BLOCK_PIECES 16
 
@@ -96,6 +98,70 @@ typedef struct attn_block {
   attn_ahead *_Nullable ahead;
 } attn_block;
 
+/// attn_panel for products of bf16 numbers. A word holds a pair of them, the one of the lower index
+/// in its lower half.
+typedef struct attn_bf16_panel {
+  /// [head_words][L] words: pairs of columns.
+  const uint32_t *_Nonnull queries;
+  /// [ATTN_BLOCK_KEYS / 2][L] words of scratch: pairs of keys, exp2(score - maximum) rounded.
+  uint32_t *_Nonnull weights;
+  /// [e rounded up to ATTN_BF16_COLUMNS][L], and the rest, as in attn_panel.
+  float *_Nonnull output;
+  float *_Nonnull maxima;
+  /// [L] sum of the rounded weights, relative to `maxima`.
+  float *_Nonnull sums;
+  /// d / 2, rounded up.
+  int32_t head_words;
+  int32_t value_dim;
+  int32_t vectors;
+  /// Positive: scores times it are in log2 units. Multiplied in fp32, so that queries stored as
+  /// bf16 are used as they are.
+  float factor;
+  float softcap;
+} attn_bf16_panel;
+
+/// attn_block for products of bf16 numbers. Pieces begin and end at even places.
+typedef struct attn_bf16_block {
+  /// [ATTN_BLOCK_KEYS] rows of 2 head_words bf16 numbers.
+  const uint16_t *_Nonnull const *_Nonnull keys;
+  /// [ATTN_BLOCK_KEYS / 2][e rounded up to ATTN_BF16_COLUMNS] words: pairs of keys.
+  const uint32_t *_Nonnull values;
+  const attn_piece *_Nonnull pieces;
+  int32_t piece_count;
+  int32_t first_key;
+  const int32_t *_Nonnull lower;
+  const int32_t *_Nonnull upper;
+  attn_ahead *_Nullable ahead;
+} attn_bf16_block;
+
+/// Functions that multiply in bf16 and add in fp32. Denormal numbers count as zeros there, in
+/// operands and in sums.
+typedef struct attn_bf16_kernels {
+  /// Rounds `count` rows of `columns` floats to the nearest bf16, ties to even: out[r] has
+  /// `columns` numbers rounded up to even, the last of them 0.
+  void (*_Nonnull round_rows)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                              int32_t columns, uint16_t *_Nonnull out);
+
+  /// Transposes `count` <= L rows of `columns` numbers, rounded up to even, to lanes last: pairs of
+  /// columns [.../2][L], with the sign of `sign`, which may be 0; lanes from `count` on are zero.
+  void (*_Nonnull pack)(const uint16_t *_Nonnull const *_Nonnull rows, int32_t count,
+                        int32_t columns, float sign, uint32_t *_Nonnull out);
+
+  /// Packs `count` rows of `columns` numbers to pairs of rows, [count / 2 rounded up][columns
+  /// rounded up to ATTN_BF16_COLUMNS], zeros where there is nothing.
+  void (*_Nonnull pair_values)(const uint16_t *_Nonnull const *_Nonnull rows, int32_t count,
+                               int32_t columns, uint32_t *_Nonnull out);
+
+  /// Online softmax over one block.
+  void (*_Nonnull attend)(const attn_bf16_panel *_Nonnull panel,
+                          const attn_bf16_block *_Nonnull block);
+
+  /// fma_rounds of the dot products of pairs.
+  float (*_Nonnull dot_rounds)(int64_t rounds);
+  int64_t dot_flops_per_round;
+} attn_bf16_kernels;
+
+/// Functions of one instruction set. All pointers to floats may be unaligned.
 /// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
@@ -175,6 +241,9 @@ typedef struct attn_kernels {
 
   /// Reads `count` floats once and returns a value that depends on all of them.
   float (*_Nonnull read_floats)(const float *_Nonnull x, int64_t count);
+
+  /// The same panels with bf16 products; NULL where the instruction set has none.
+  const attn_bf16_kernels *_Nullable bf16;
 } attn_kernels;
 
 /// The tables compiled into this build, best first, and how many there are.
@@ -182,3 +251,6 @@ const attn_kernels *_Nonnull const *_Nonnull attn_kernels_compiled(int32_t *_Non
 
 /// Whether this processor (and its operating system) can run a table.
 int attn_kernels_supported(const attn_kernels *_Nonnull kernels);
+
+/// Whether this processor can run a table's bf16 products; 0 when it has none.
+int attn_bf16_supported(const attn_kernels *_Nonnull kernels);

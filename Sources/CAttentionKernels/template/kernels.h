@@ -9,6 +9,7 @@
 //   ATTN_OVERLAP        1 where registers suffice to compute exponentials inside product loops
 // and may define
 //   ATTN_PERMUTE_32     (low, index, high): looks each lane's low five index bits up in 32 floats
+//   ATTN_BF16           the table of bf16 products: see bf16.h
 //   ATTN_FROM_HALF(x)   W fp16 patterns to fp32, and
 //   ATTN_TO_HALF(x)     back, to nearest even
 // Multiplications followed by additions are contracted to fused multiply-adds where the
@@ -46,4 +47,7 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .fma_rounds = fma_rounds,
     .fma_flops_per_round = 2 * ATTN_W * ATTN_FMA_CHAINS,
     .read_floats = read_floats,
+#ifdef ATTN_BF16
+    .bf16 = &ATTN_BF16,
+#endif
 };

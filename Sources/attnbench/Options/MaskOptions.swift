@@ -55,13 +55,13 @@ struct MaskOptions: ParsableArguments {
   /// - Throws: `UsageError` naming the option at fault.
   func problem(
     _ shape: AttentionShape, causal: Bool? = nil, keyLengths: [Int]? = nil,
-    softcap: Float? = nil, sinkLogits: [Float]? = nil
+    softcap: Float? = nil, sinkLogits: [Float]? = nil, elements: ElementTypes = ElementTypes()
   ) throws(UsageError) -> AttentionProblem {
     let offset = try positions.offset()
     do throws(AttentionError) {
       return try AttentionProblem(
         shape, scale: scale, causal: causal ?? self.causal, offset: offset, keyLengths: keyLengths,
-        softcap: softcap, sinkLogits: sinkLogits)
+        softcap: softcap, sinkLogits: sinkLogits, elements: elements)
     } catch {
       throw UsageError(naming: error)
     }
