@@ -141,7 +141,7 @@ def compare(
                 first = True
                 for row in comparison.run(name, problem):
                     if first:
-                        ceilings.append(ceiling(problem.n, where, row))
+                        ceilings.append(ceiling(problem.n_kv, where, row))
                         first = False
                     table_rows.append(row | {"work": name})
                     print(progress(name, threads, row), file=sys.stderr, flush=True)
@@ -180,7 +180,7 @@ def write_curves(record: Record, rows: list[dict]) -> None:
         kind = re.sub(r"-n\d+", "", row["work"]) + f"-{row['threads']}-threads"
         kinds.setdefault(kind, []).append(row)
     for kind, alike in kinds.items():
-        if len({row["n_q"] for row in alike}) > 1:
+        if len({row["n_kv"] for row in alike}) > 1:
             record.copy(kind, alike)
 
 

@@ -123,6 +123,8 @@ public struct Figure: Equatable, Sendable {
     public var factor: Double
     /// Its name at its end; empty for none.
     public var label: String
+    /// Where it begins and ends; nil is as far as the frame goes.
+    public var extent: ClosedRange<Double>?
 
     func value(at n: Double) -> Double {
       (0..<power).reduce(factor) { value, _ in value * n }
@@ -134,6 +136,10 @@ public struct Figure: Equatable, Sendable {
     ) -> (from: (x: Double, y: Double), to: (x: Double, y: Double))? {
       func cut(_ value: Double) -> Double { Double.pow(value / factor, 1 / Double(power)) }
       var (first, last) = (x.lowerBound, x.upperBound)
+      if let extent {
+        first = max(first, extent.lowerBound)
+        last = min(last, extent.upperBound)
+      }
       if power > 0 {
         first = max(first, cut(y.lowerBound))
         last = min(last, cut(y.upperBound))

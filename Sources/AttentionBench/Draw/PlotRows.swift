@@ -69,7 +69,9 @@ struct PlotRows {
     guard let first = rows.first else { return [] }
     let isas = Set(rows.map(\.build.isa))
     let shape = Self.shapeParts(rows).filter(\.isCommon).map { $0.text(first.shape) }
-    return (isas.count == 1 ? [first.build.isa] : []) + shape
+    let queries = first.shape.queryLength
+    let step = isDecoding ? ["\(queries) \(queries == 1 ? "query" : "queries")"] : []
+    return (isas.count == 1 ? [first.build.isa] : []) + step + shape
       + (threads.count == 1 ? [Self.threadText(first.placement.threads)] : [])
   }
 

@@ -47,11 +47,18 @@ extension Figure {
       return 100 * rate / percent
     }
     let bandwidth = rows.first.flatMap { ResultRow.bandwidth(of: $0.placement, ceilings) }
-    let level = (SampleSummary(peaks)?.median).map { peak in
-      Guide(power: 0, factor: peak, label: "\(SignificantDigits.three(peak)) GFLOP/s")
+    let peak = SampleSummary(peaks)?.median
+    // Below the ridge the rising line is the ceiling, beyond it the level one.
+    let ridge = peak.flatMap { peak in bandwidth.map { peak / $0 } }
+    let level = peak.map { peak in
+      Guide(
+        power: 0, factor: peak, label: "\(SignificantDigits.three(peak)) GFLOP/s",
+        extent: ridge.map { $0...Double.infinity })
     }
     let rising = bandwidth.map { rate in
-      Guide(power: 1, factor: rate, label: "\(SignificantDigits.three(rate)) GB/s")
+      Guide(
+        power: 1, factor: rate, label: "\(SignificantDigits.three(rate)) GB/s",
+        extent: ridge.map { 0...$0 })
     }
     return [level, rising].compactMap { $0 }
   }

@@ -33,7 +33,7 @@ struct ChartScale {
     switch figure.xAxis {
     case .size: PlotAxis.labelledSizes(figure.sizes, gap: 0.09).map { ($0.0, $0.1) }
     case .seconds: Self.timeTicks(x, atMost: 6)
-    case .intensity: Self.plainTicks(x)
+    case .intensity: PlotAxis.plainTicks(x).map { ($0.0, $0.1) }
     }
   }
 
@@ -43,7 +43,7 @@ struct ChartScale {
     case .seconds: Self.timeTicks(y, atMost: 8)
     case .percent: stride(from: 0.0, through: y.upperBound, by: 20).map { ("\(Int($0))%", $0) }
     case .ratio: PlotAxis.ratioTicks(y).map { ($0.0, $0.1) }
-    case .gigaflops: Self.plainTicks(y)
+    case .gigaflops: PlotAxis.plainTicks(y).map { ($0.0, $0.1) }
     case .bytes: PlotAxis.byteTicks(y).map { ($0.0, $0.1) }
     case .error: Self.decades(y, atMost: 8).map { ("1e\($0)", Double.pow(10, Double($0))) }
     }
@@ -59,11 +59,6 @@ struct ChartScale {
     case .bytes: ByteCount(Int(min(max(0, value), 1e18))).rounded
     case .error: CellText.error(value)
     }
-  }
-
-  /// 1, 2 and 5 of every decade, without a unit.
-  private static func plainTicks(_ range: ClosedRange<Double>) -> [(text: String, value: Double)] {
-    PlotAxis.ratioTicks(range).map { (SignificantDigits.three($0.1), $0.1) }
   }
 
   /// A value of the horizontal axis in words.
