@@ -47,5 +47,53 @@ import Testing
         }
       }
     }
+
+    /// Neither does taking in a token, where a strategy's plans take key lengths, nor appending.
+    @Test func decodingAllocatesNothing() async {
+      await #expect(processExitsWith: .success) {
+        let whole = try AttentionProblem(
+          AttentionShape(batch: 2, heads: 4, kvHeads: 2, queryLength: 40, headDim: 16),
+          causal: true)
+        let inputs = TestInputs(whole, seed: 1)
+        let (key, value) = (inputs.key.view, inputs.value.view)
+        for kind in CacheKind.allCases {
+          for elementType in ElementType.allCases {
+            let cache = try kind.make(CacheShape(whole.shape), capacity: 90, elementType)
+            try (cache as? ContiguousCache)?.reserve(90)
+            let counts = [40, 17]
+            try cache.append(key: key, value: value, counts: counts)
+            allocation_counter_start()
+            try cache.append(key: key, value: value, counts: counts)
+            try cache.truncate(entry: 0, to: 0)
+            let count = allocation_counter_stop()
+            #expect(count == 0, "\(kind) of \(elementType): \(count) allocations")
+          }
+        }
+        for specimen in Specimen.all {
+          let problem = try DecodeRun.problem(of: whole)
+          let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
+          let isRecurrent = !(specimen.isSoftmax)
+          guard plan.takesKeyLengths || isRecurrent else { continue }
+          let decoder = try specimen.strategy.decoder(for: problem, on: Teams.of(2))
+          let outputs = TestOutputs(problem)
+          let one = TestInputs(problem, seed: 2)
+          let key = try TestTensor(TensorShape(2, 2, 1, 16))
+          key.fill { _, _, _, column in Float(column) }
+          var operands = outputs.operands(one)
+          operands.key = key.view
+          operands.value = key.view
+          let ragged = [1, 0]
+          try decoder.step(operands, newTokens: nil)
+          try decoder.step(operands, newTokens: ragged)
+          allocation_counter_start()
+          for _ in 0..<5 {
+            try decoder.step(operands, newTokens: nil)
+            try decoder.step(operands, newTokens: ragged)
+          }
+          let count = allocation_counter_stop()
+          #expect(count == 0, "\(specimen.text): \(count) allocations in 10 steps")
+        }
+      }
+    }
   }
 #endif

@@ -99,6 +99,39 @@ static void check_rows(const attn_kernels *k, int count) {
   }
 }
 
+static uint16_t patterns[1 << 16], narrowed[1 << 16], reference[1 << 16];
+static float wide[1 << 16], expected[1 << 16];
+
+/// Conversions against the portable table's, bit for bit: of all 16-bit patterns, and of random fp32
+/// patterns back.
+static void check_storage(const attn_kernels *k, const attn_kernels *portable) {
+  for (int type = ATTN_FLOAT16; type <= ATTN_BFLOAT16; type++) {
+    for (int columns = 7; columns <= 1 << 16; columns += (1 << 16) - 7) {
+      const int used = (1 << 16) / columns * columns;
+      for (int i = 0; i < used; i++) patterns[i] = (uint16_t)i;
+      for (int i = 0; i < used; i += columns) {
+        const void *row = patterns + i;
+        k->widen(&row, 1, columns, (attn_storage)type, NULL, wide + i);
+        portable->widen(&row, 1, columns, (attn_storage)type, NULL, expected + i);
+      }
+      expect(!memcmp(wide, expected, (size_t)used * sizeof *wide), k->name, "widen", type,
+             columns);
+      for (int i = 0; i < used; i++) {
+        uint32_t bits = (uint32_t)i << 16 | (uint32_t)(rand() & 0xffff);
+        memcpy(wide + i, &bits, sizeof bits);
+      }
+      for (int i = 0; i < used; i += columns) {
+        const float *row = wide + i;
+        void *out = narrowed + i, *other = reference + i;
+        k->narrow(&row, 1, columns, (attn_storage)type, &out);
+        portable->narrow(&row, 1, columns, (attn_storage)type, &other);
+      }
+      expect(!memcmp(narrowed, reference, (size_t)used * sizeof *narrowed), k->name, "narrow",
+             type, columns);
+    }
+  }
+}
+
 int main(void) {
   for (int i = 0; i < most_lanes; i++)
     for (int c = 0; c < most_columns; c++) queries[i][c] = noise();
@@ -119,6 +152,7 @@ int main(void) {
                        1 + (live + count * 11) % most_columns, count, masked);
     check_attend(k, k->panel_lanes, 64, 64, most_keys, 0);
     for (int count = 1; count <= 70; count++) check_rows(k, count);
+    check_storage(k, compiled[tables - 1]);
     printf("%s: checked\n", k->name);
   }
   printf("%d passed, %d failed\n", checks - failures, failures);

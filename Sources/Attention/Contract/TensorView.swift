@@ -43,7 +43,7 @@ public struct TensorView: @unchecked Sendable {
   /// `[batch, heads, columns]` factors of the columns where the element type is `int8PerChannel`.
   public let channelScales: UnsafePointer<Float>?
   /// Floats from one batch entry's and one head's channel scales to the next's.
-  private let scaleStrides: (batch: Int, head: Int)
+  let scaleStrides: (batch: Int, head: Int)
 
   /// The first element of an fp32 tensor.
   public var base: UnsafePointer<Float> { address.assumingMemoryBound(to: Float.self) }

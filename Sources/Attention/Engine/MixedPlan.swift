@@ -16,6 +16,7 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   let problem: AttentionProblem
   let workspaceBytes: Int
   let takesPagedRows: Bool
+  let takesKeyLengths: Bool
   private let team: WorkerTeam
   private let staged: [(slice: HeadSlice, plan: any StagedPlan)]
   private let others: [Part]
@@ -40,6 +41,7 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     self.others = others
     stageCount = staged.map(\.plan.stageCount).max() ?? 0
     takesPagedRows = parts.allSatisfy { $0.plan.takesPagedRows }
+    takesKeyLengths = parts.allSatisfy { $0.plan.takesKeyLengths }
     workspaceBytes = parts.reduce(0) { $0 + $1.plan.workspaceBytes }
   }
 

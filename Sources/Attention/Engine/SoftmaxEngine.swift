@@ -84,6 +84,10 @@ public struct SoftmaxEngine: Sendable {
 public protocol PatternStrategy: AttentionStrategy {
   /// The engine, where the strategy wants other block sizes than the caches suggest.
   var engine: SoftmaxEngine { get }
+  /// The element type that keys and values are stored as before they are attended to; nil, the
+  /// default, for as they come. A strategy that stores them is of the class `different`: it computes
+  /// the softmax of other keys and values.
+  var keyValueStorage: ElementType? { get }
 }
 
 extension PatternStrategy {
@@ -92,12 +96,27 @@ extension PatternStrategy {
   public func work(
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
-    engine.work(for: problem, threads: threads) { pattern(for: $0) }
+    guard let storage = newStorage(for: problem) else {
+      return engine.work(for: problem, threads: threads) { pattern(for: $0) }
+    }
+    let inner = try QuantisedPlan.inner(problem, storage)
+    var work = engine.work(for: inner, threads: threads) { pattern(for: $0) }
+    work.minimumBytes = problem.tensorBytes
+    work.workspaceBytes += QuantisedPlan.workspaceBytes(problem, storage, threads: threads)
+    return work
   }
 
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try engine.plan(for: problem, on: team) { pattern(for: $0) }
+    guard let storage = newStorage(for: problem) else {
+      return try engine.plan(for: problem, on: team) { pattern(for: $0) }
+    }
+    let inner = try engine.plan(for: QuantisedPlan.inner(problem, storage), on: team) {
+      pattern(for: $0)
+    }
+    return try QuantisedPlan(problem, storedAs: storage, inner: inner, team: team) {
+      pattern(for: $0)
+    }
   }
 }

@@ -16,18 +16,24 @@ public struct FlashAttention: PatternStrategy {
     StrategyParameter("blockK", "keys in a block (default: from the caches)"),
     StrategyParameter(
       "arithmetic", "f32, or bf16: products rounded to 8 bits, where the processor has them"),
+    StrategyParameter(
+      "kv", "f16, bf16, int8-token or int8-channel: how keys and values are stored first"),
   ]
 
   private let queryRows: Int?
   private let keyRows: Int?
   /// What queries, keys, weights and values are multiplied in.
   public let arithmetic: Arithmetic
+  /// How keys and values are stored before they are attended to; nil for as they come.
+  public let keyValueStorage: ElementType?
 
   public init(_ arguments: StrategyArguments) throws(AttentionError) {
     queryRows = try arguments.integer("blockQ", atLeast: 1)
     keyRows = try arguments.integer("blockK", atLeast: 1)
     arithmetic = try arguments.choice("arithmetic") ?? .float32
     try arithmetic.refuseWhereMissing(in: .active)
+    let storage: ElementType? = try arguments.choice("kv")
+    keyValueStorage = storage == .float32 ? nil : storage
   }
 
   public var engine: SoftmaxEngine {
@@ -46,6 +52,7 @@ public struct FlashAttention: PatternStrategy {
       queryRows == nil && keyRows == nil
       ? [] : ["\(blocks.panels * KernelTable.active.panelLanes)", "\(blocks.keys)"]
     let products = arithmetic == .float32 ? [] : ["arithmetic: \(arithmetic.rawValue)"]
-    return (sizes + products).joined(separator: ", ")
+    let storage = keyValueStorage.map { ["kv: \($0.rawValue)"] } ?? []
+    return (sizes + products + storage).joined(separator: ", ")
   }
 }

@@ -47,6 +47,14 @@ public struct LinearAttention: AttentionStrategy {
     return try LinearPlan(problem, team: team, kernels: .active)
   }
 
+  /// Keeps a state instead of a cache: memory that does not grow.
+  public func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    try refuseSoftmaxOptions(of: problem)
+    return try RecurrentDecoder(problem, on: team, kernels: .active)
+  }
+
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
     LinearOracle(problem)
   }
