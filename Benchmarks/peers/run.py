@@ -25,7 +25,7 @@ from harness.comparison import Comparison, Limits, Place
 from harness.peer import Peer
 from harness.problem import Problem
 from harness.process import Implementation, ImplementationError
-from harness.ratios import HEADING, ratio_table, seconds_text
+from harness.ratios import HEADING, ratio_table, seconds_text, share_text
 from harness.record import Record, now
 from registry import PEERS
 from workloads import QUICK, WORKLOADS
@@ -188,7 +188,7 @@ def progress(work: str, threads: int, row: dict) -> str:
     if row.get("time_median_s") is None:
         outcome = f"{row['status']}: {row['reason']}"
     else:
-        outcome = f"{seconds_text(row['time_median_s'])}, {row['pct_of_peak']:.1f} % of peak"
+        outcome = f"{seconds_text(row['time_median_s'])}, {share_text(row)}"
     return f"{work}, {threads} threads, {row['strategy']}: {outcome}"
 
 

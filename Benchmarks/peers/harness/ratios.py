@@ -50,7 +50,7 @@ def _mark(row: Mapping[str, Any]) -> str:
     return "" if row["status"] == "ok" else "~"
 
 
-def _percent(row: Mapping[str, Any]) -> str:
+def share_text(row: Mapping[str, Any]) -> str:
     """Of the FMA peak; of a decoding step, which reads for few operations, the GB/s instead."""
     if row.get("n_q") != row.get("n_kv") and row.get("bytes_min"):
         return f"{row['bytes_min'] / row['time_median_s'] / 1e9:.1f} GB/s"
@@ -60,7 +60,7 @@ def _percent(row: Mapping[str, Any]) -> str:
 def _own_cell(row: Mapping[str, Any]) -> str:
     if row["status"] not in MEASURED:
         return str(row["status"])
-    return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {_percent(row)}"
+    return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {share_text(row)}"
 
 
 def _peer_cell(row: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> str:
@@ -69,9 +69,9 @@ def _peer_cell(row: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> str:
     if row["status"] not in MEASURED:
         return str(row["status"])
     if ours["status"] not in MEASURED:
-        return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {_percent(row)}"
+        return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {share_text(row)}"
     ratio = row["time_median_s"] / ours["time_median_s"]
-    return f"{_mark(row)}{ratio:.2f}x, {_percent(row)}"
+    return f"{_mark(row)}{ratio:.2f}x, {share_text(row)}"
 
 
 def _failures(rows: list[Mapping[str, Any]]) -> str:
