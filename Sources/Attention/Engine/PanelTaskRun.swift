@@ -91,7 +91,7 @@ struct PanelTaskRun {
   private func readBounds(_ slot: Int, _ rows: PanelRows) {
     let live = rows.live
     let pass = table.passes[pass]
-    let queryLength = plan.problem.shape.queryLength
+    let queryLength = table.geometry.queryLength
     for sequence in 0..<sequenceCount {
       let bounds = scratch.bounds(slot, sequence: sequence)
       pass.lower.withUnsafeBufferPointer { lower in

@@ -35,7 +35,7 @@ public struct SoftmaxEngine: Sendable {
       ?? layout.pairs
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.tensorBytes,
+      minimumBytes: problem.minimumBytes,
       workspaceBytes: isDecode(problem)
         ? DecodeLayout(problem, kernels: .active, pattern: pattern)
           .workspaceBytes(threads: threads) : layout.workspaceBytes)
@@ -55,8 +55,6 @@ public struct SoftmaxEngine: Sendable {
       return try DecodePlan(
         DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
     }
-    try problem.refuse(
-      [.queryLengths], advice: "is not served by this strategy")
     if arithmetic == .bfloat16 {
       try problem.refuse(
         [.mask, .bias, .alibi],
@@ -80,6 +78,18 @@ public struct SoftmaxEngine: Sendable {
     return BlockSizes.fitting(
       .host, shape: shape, kernels: .active, rows: shape.queryLength * shape.groupSize,
       queryRows: queryRows, keyRows: keyRows)
+  }
+
+  /// The costs of the tasks of a run in the order in which they are dealt, for each of the stages
+  /// that follow each other: how evenly the workers are kept busy can be told from them.
+  package func taskCosts(
+    for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
+  ) -> [[Int]] {
+    let layout = layout(problem, threads: threads, pattern: pattern)
+    return TaskList(
+      tables: layout.patterns.map { PatternTable($0) }, shape: problem.shape,
+      panelLanes: layout.kernels.panelLanes, panels: layout.blocks.panels, threads: threads
+    ).stages.map { $0.tasks.map(\.cost) }
   }
 
   private func layout(
