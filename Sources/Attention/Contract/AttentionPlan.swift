@@ -40,6 +40,8 @@ public protocol AttentionPlan: AnyObject {
   var workspaceBytes: Int { get }
   /// Whether a run may bring key lengths of its own; false by default.
   var takesKeyLengths: Bool { get }
+  /// Whether the rows of a run's tensors may lie in pages; false by default.
+  var takesPagedRows: Bool { get }
   /// Computes attention. The operands have been checked against the problem; call `run`.
   func execute(_ operands: AttentionOperands)
 }
@@ -47,10 +49,13 @@ public protocol AttentionPlan: AnyObject {
 extension AttentionPlan {
   public var takesKeyLengths: Bool { false }
 
+  public var takesPagedRows: Bool { false }
+
   /// Checks the operands' shapes and element types and computes attention.
   ///
   /// - Throws: `AttentionError` of kind `shapeMismatch` naming the tensor, or of kind
-  ///   `invalidArgument` naming key lengths that the plan does not take or that are out of range.
+  ///   `invalidArgument` naming a tensor in pages that the plan does not take, or key lengths that
+  ///   it does not take or that are out of range.
   public func run(_ operands: AttentionOperands) throws(AttentionError) {
     let shape = problem.shape
     let elements = problem.elements
@@ -77,6 +82,11 @@ extension AttentionPlan {
       throw AttentionError(
         .shapeMismatch, argument: name, value: view.elementType.rawValue,
         advice: "the plan was made for \(elementType.rawValue) elements")
+    }
+    if case .paged = view.placement, !takesPagedRows {
+      throw AttentionError(
+        .invalidArgument, argument: name, value: "pages",
+        advice: "this strategy reads rows in place; copy them together, or use flash")
     }
   }
 

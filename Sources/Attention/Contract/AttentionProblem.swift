@@ -121,6 +121,13 @@ public struct AttentionProblem: Sendable, Hashable {
     self.elements = elements
   }
 
+  /// Bytes of query, key, value and output as they are stored, with the scales of integers: what any
+  /// implementation must move at least once.
+  public var tensorBytes: Int {
+    elements.query.bytes(shape.query) + elements.query.bytes(shape.output)
+      + elements.keyValue.bytes(shape.key) + elements.keyValue.bytes(shape.value)
+  }
+
   private static func check(_ offset: QueryOffset, batch: Int) throws(AttentionError) {
     let offsets: [Int]
     switch offset {

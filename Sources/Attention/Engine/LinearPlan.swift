@@ -47,7 +47,7 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
       let shape = problem.shape
       self.problem = problem
       self.threads = threads
-      state = LinearStateLayout(shape, kernels: kernels)
+      state = LinearStateLayout(shape, kernels: kernels, elements: problem.elements)
       let lanes = kernels.panelLanes
       panels = (shape.queryLength * shape.groupSize + lanes - 1) / lanes
       let heads = shape.batch * shape.kvHeads
@@ -111,7 +111,7 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
         pairs: pairs,
         flops: keys * shape.kvHeads * perRow + shape.batch * shape.heads * shape.queryLength
           * perRow + 2 * pairs * (shape.headDim + shape.valueDim),
-        minimumBytes: shape.tensorBytes, workspaceBytes: workspaceBytes)
+        minimumBytes: problem.tensorBytes, workspaceBytes: workspaceBytes)
     }
 
     /// Pairs the query heads of one key/value head score: each query with the keys its panel
@@ -166,6 +166,8 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
       count: layout.keepsStates ? heads * layout.segments * layout.state.count : 0,
       for: "workspace", touched: true)
   }
+
+  var takesPagedRows: Bool { true }
 
   private var heads: Int { problem.shape.batch * problem.shape.kvHeads }
   /// Query panels dealt together when not causal.
@@ -229,15 +231,20 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
     _ keys: Range<Int>, _ operands: AttentionOperands, _ scratch: LinearScratch, head: Int,
     into state: UnsafeMutablePointer<Float>
   ) {
-    let (batch, kvHead) = (head / problem.shape.kvHeads, head % problem.shape.kvHeads)
     for first in stride(from: keys.lowerBound, to: keys.upperBound, by: LinearScratch.chunk) {
       let chunk = first..<min(first + LinearScratch.chunk, keys.upperBound)
-      scratch.load(
-        keys: chunk, key: operands.key, value: operands.value, batch: batch, kvHead: kvHead)
-      scratch.accumulate(
-        count: chunk.count, value: operands.value, firstKey: first, batch: batch, kvHead: kvHead,
-        into: state)
+      load(chunk, operands, scratch, head: head)
+      scratch.accumulate(count: chunk.count, into: state)
     }
+  }
+
+  private func load(
+    _ keys: Range<Int>, _ operands: AttentionOperands, _ scratch: LinearScratch, head: Int
+  ) {
+    let batch = head / problem.shape.kvHeads
+    scratch.load(
+      keys: keys, key: operands.key, value: operands.value, batch: batch,
+      kvHead: head % problem.shape.kvHeads, limit: problem.geometry(batch: batch).keyLength)
   }
 
   /// Not causal: the total, in segment 0. Causal: in every segment the sum of those before it.
@@ -276,8 +283,7 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
   private func walk(
     _ operands: AttentionOperands, _ scratch: LinearScratch, head: Int, segment: Int
   ) {
-    let (batch, kvHead) = (head / problem.shape.kvHeads, head % problem.shape.kvHeads)
-    let geometry = problem.geometry(batch: batch)
+    let geometry = problem.geometry(batch: head / problem.shape.kvHeads)
     if segment == 0 {
       scratch.reset()
     } else {
@@ -290,14 +296,11 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
       let end = layout.keyEnd(of: panel, geometry: geometry)
       take(taken..<paired, operands, scratch, head: head, into: scratch.state)
       let chunk = paired..<max(end, paired)
-      scratch.load(
-        keys: chunk, key: operands.key, value: operands.value, batch: batch, kvHead: kvHead)
+      load(chunk, operands, scratch, head: head)
       attend(
         operands, scratch, head: head, panel: panel, state: scratch.state, chunk: chunk)
       let next = layout.keyEnd(before: panel + 1, geometry: geometry)
-      scratch.accumulate(
-        count: max(next - paired, 0), value: operands.value, firstKey: paired, batch: batch,
-        kvHead: kvHead, into: scratch.state)
+      scratch.accumulate(count: max(next - paired, 0), into: scratch.state)
     }
   }
 

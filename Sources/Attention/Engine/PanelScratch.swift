@@ -13,16 +13,18 @@ final class PanelScratch: @unchecked Sendable {
   private let sequences: Int
   private let floats: AlignedFloats
   private let integers: UnsafeMutablePointer<Int32>
-  /// `[L]` query rows of a panel; also output rows read back between passes.
-  let inputRows: UnsafeMutablePointer<UnsafePointer<Float>>
-  /// `[L]` output rows of a panel.
+  /// `[L]` query rows of a panel.
+  let inputRows: RowPointers
+  /// `[L]` output rows of a panel, where they are fp32.
   let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
+  /// `[L]` output rows of a panel, where they are not.
+  let storedRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
   /// `[ATTN_BLOCK_KEYS]` key and value rows of a block.
-  private(set) var keyRows: UnsafeMutablePointer<UnsafePointer<Float>>
-  private(set) var valueRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  private(set) var keyRows: RowPointers
+  private(set) var valueRows: RowPointers
   /// The same of the block after it.
-  private(set) var nextKeyRows: UnsafeMutablePointer<UnsafePointer<Float>>
-  private(set) var nextValueRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  private(set) var nextKeyRows: RowPointers
+  private(set) var nextValueRows: RowPointers
 
   /// `[ATTN_BLOCK_PIECES]` pieces of the block in work.
   let pieces: UnsafeMutablePointer<attn_piece>
@@ -36,20 +38,22 @@ final class PanelScratch: @unchecked Sendable {
 
   /// Bytes of one worker's scratch.
   static func bytes(
-    shape: AttentionShape, kernels: KernelTable, panels: Int, sequences: Int
+    _ problem: AttentionProblem, kernels: KernelTable, panels: Int, sequences: Int
   ) -> Int {
     let lanes = kernels.panelLanes
-    let pointer = MemoryLayout<UnsafePointer<Float>>.stride
-    return 4 * floatCount(shape: shape, lanes: lanes, panels: panels)
+    let pointer = MemoryLayout<UnsafeRawPointer>.stride
+    return 4 * floatCount(problem, lanes: lanes, panels: panels)
       + 4 * panels * sequences * PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
-      + 2 * pointer * (lanes + 2 * Int(ATTN_BLOCK_KEYS))
+      + pointer * (3 * lanes + 4 * Int(ATTN_BLOCK_KEYS))
       + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
       + AheadList.bytes(capacity: aheadCapacity(lanes: lanes, panels: panels))
   }
 
-  private static func floatCount(shape: AttentionShape, lanes: Int, panels: Int) -> Int {
-    panels * lanes * (shape.headDim + shape.valueDim + 2)
-      + Int(ATTN_BLOCK_KEYS) * (lanes + shape.headDim + shape.valueDim) + 2 * lanes
+  private static func floatCount(_ problem: AttentionProblem, lanes: Int, panels: Int) -> Int {
+    let shape = problem.shape
+    let copies = problem.elements.query == .float32 ? 0 : max(shape.headDim, shape.valueDim)
+    return panels * lanes * (shape.headDim + shape.valueDim + 2)
+      + Int(ATTN_BLOCK_KEYS) * (lanes + shape.headDim + shape.valueDim) + (2 + copies) * lanes
   }
 
   init(
@@ -64,11 +68,12 @@ final class PanelScratch: @unchecked Sendable {
     self.sequences = sequences
     boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
     floats = try AlignedFloats(
-      count: PanelScratch.floatCount(shape: shape, lanes: lanes, panels: panels),
+      count: PanelScratch.floatCount(problem, lanes: lanes, panels: panels),
       for: "workspace", touched: true)
     integers = .allocate(capacity: panels * sequences * boundsSize)
     inputRows = .allocate(capacity: lanes)
     outputRows = .allocate(capacity: lanes)
+    storedRows = .allocate(capacity: lanes)
     keyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     valueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     nextKeyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
@@ -81,6 +86,7 @@ final class PanelScratch: @unchecked Sendable {
     integers.deallocate()
     inputRows.deallocate()
     outputRows.deallocate()
+    storedRows.deallocate()
     keyRows.deallocate()
     valueRows.deallocate()
     nextKeyRows.deallocate()
@@ -92,6 +98,12 @@ final class PanelScratch: @unchecked Sendable {
   var keyCopies: UnsafeMutablePointer<Float> { queries(panels) }
   /// `[ATTN_BLOCK_KEYS][dV]` copies of its value rows.
   var valueCopies: UnsafeMutablePointer<Float> { keyCopies + Int(ATTN_BLOCK_KEYS) * headDim }
+
+  /// `[L][d]` and later `[L][dV]`: a panel's query rows and its output rows in fp32, where they are
+  /// stored otherwise.
+  var rowCopies: UnsafeMutablePointer<Float> {
+    valueCopies + Int(ATTN_BLOCK_KEYS) * valueDim
+  }
 
   /// Makes the next block's rows the block's.
   func advance() {

@@ -52,11 +52,16 @@ struct PanelTaskRun {
     let shape = plan.problem.shape
     let rows = rows(at: panel)
     let inputRows = scratch.inputRows
-    rows.forEach { inputRows[$0] = operands.query.row(task.batch, $1, $2) }
+    rows.forEach { inputRows[$0] = operands.query.rowAddress(task.batch, $1, $2) }
+    if operands.query.elementType != .float32 {
+      inputRows.widen(
+        count: rows.live, columns: shape.headDim, storage: operands.query.elementType.storage,
+        into: scratch.rowCopies, functions)
+    }
     // Scores come out in log2 units: 2^x is cheaper than e^x.
     functions.pointee.pack(
-      inputRows, Int32(rows.live), Int32(shape.headDim), plan.problem.scale * Float.log2e,
-      scratch.queries(slot))
+      inputRows.floats, Int32(rows.live), Int32(shape.headDim),
+      plan.problem.scale * Float.log2e, scratch.queries(slot))
     scratch.maxima(slot).update(repeating: -.infinity, count: lanes)
     scratch.sums(slot).update(repeating: 0, count: lanes)
     scratch.output(slot).update(repeating: 0, count: shape.valueDim * lanes)
@@ -66,9 +71,9 @@ struct PanelTaskRun {
 
   private func prefetchQueries(_ rows: PanelRows) {
     let inputRows = scratch.inputRows
-    rows.forEach { inputRows[$0] = operands.query.row(task.batch, $1, $2) }
+    rows.forEach { inputRows[$0] = operands.query.rowAddress(task.batch, $1, $2) }
     functions.pointee.prefetch(
-      inputRows, Int32(rows.live), Int32(plan.problem.shape.headDim))
+      inputRows, Int32(rows.live), operands.query.rowBytes)
   }
 
   private func readBounds(_ slot: Int, _ rows: PanelRows) {
@@ -112,7 +117,7 @@ struct PanelTaskRun {
     point(keys, places: first..<min(block + blockSize, end), block: block)
     functions.pointee.prefetch(
       scratch.nextKeyRows + (first - block), Int32(min(block + blockSize, end) - first),
-      Int32(plan.problem.shape.headDim))
+      operands.key.rowBytes)
     while block < end {
       let places = max(block, first)..<min(block + blockSize, end)
       let next = block + blockSize
@@ -143,8 +148,8 @@ struct PanelTaskRun {
     let valueRows = scratch.nextValueRows + (places.lowerBound - block)
     for t in places {
       let key = keys.key(t)
-      keyRows[t - places.lowerBound] = operands.key.row(task.batch, task.kvHead, key)
-      valueRows[t - places.lowerBound] = operands.value.row(task.batch, task.kvHead, key)
+      keyRows[t - places.lowerBound] = operands.key.rowAddress(task.batch, task.kvHead, key)
+      valueRows[t - places.lowerBound] = operands.value.rowAddress(task.batch, task.kvHead, key)
     }
   }
 
@@ -177,34 +182,31 @@ struct PanelTaskRun {
     }
   }
 
-  /// Copies a block's rows together where they are far apart: at a large power of two they would
-  /// share a few cache sets and be fetched again for every panel and every tile of value columns.
+  /// Copies a block's rows together, as fp32, where they are not fp32 or far apart: at a large power
+  /// of two they would share a few cache sets and be fetched again for every panel and every tile
+  /// of value columns.
   private func copyTogether(_ keys: KeySequence, places: Range<Int>, block: Int) {
-    let shape = plan.problem.shape
     let start = places.lowerBound - block
-    if areApart(keys, operands.key) {
-      gather(
-        scratch.keyRows + start, count: places.count, columns: shape.headDim,
-        into: scratch.keyCopies)
-    }
-    if areApart(keys, operands.value) {
-      gather(
-        scratch.valueRows + start, count: places.count, columns: shape.valueDim,
-        into: scratch.valueCopies)
-    }
+    copyTogether(
+      keys, operands.key, rows: scratch.keyRows + start, count: places.count,
+      into: scratch.keyCopies)
+    copyTogether(
+      keys, operands.value, rows: scratch.valueRows + start, count: places.count,
+      into: scratch.valueCopies)
+  }
+
+  private func copyTogether(
+    _ keys: KeySequence, _ tensor: TensorView, rows: RowPointers, count: Int,
+    into copies: UnsafeMutablePointer<Float>
+  ) {
+    guard tensor.elementType != .float32 || areApart(keys, tensor) else { return }
+    rows.widen(
+      count: count, columns: tensor.shape.columns, storage: tensor.elementType.storage,
+      columnScales: tensor.channelScales(task.batch, task.kvHead), into: copies, functions)
   }
 
   private func areApart(_ keys: KeySequence, _ tensor: TensorView) -> Bool {
     keys.period / keys.run * tensor.rowStride > 2 * tensor.shape.columns
-  }
-
-  /// Copies rows together and points at the copies.
-  private func gather(
-    _ rows: UnsafeMutablePointer<UnsafePointer<Float>>, count: Int, columns: Int,
-    into copies: UnsafeMutablePointer<Float>
-  ) {
-    functions.pointee.gather(rows, Int32(count), Int32(columns), copies)
-    for i in 0..<count { rows[i] = UnsafePointer(copies + i * columns) }
   }
 
   /// Lets a panel meet a block.
@@ -216,7 +218,7 @@ struct PanelTaskRun {
     if count == 0 { return }
     var panel = scratch.kernelPanel(slot, vectors: vectors)
     var keys = attn_block(
-      keys: scratch.keyRows, values: scratch.valueRows, pieces: scratch.pieces,
+      keys: scratch.keyRows.floats, values: scratch.valueRows.floats, pieces: scratch.pieces,
       piece_count: Int32(count), first_key: Int32(block), lower: bounds.lower,
       upper: bounds.upper, ahead: scratch.ahead.pending)
     functions.pointee.attend(&panel, &keys)
@@ -231,11 +233,11 @@ struct PanelTaskRun {
     let live = rows.live
     let last = pass == plan.tables[task.batch].passes.count - 1
     let keepsLSE = !last || operands.logSumExp != nil
+    pointAtOutput(rows)
     rows.forEach { lane, head, row in
-      scratch.outputRows[lane] = operands.output.row(task.batch, head, row)
       var state = SoftmaxState(maximum: maxima[lane], sum: sums[lane])
       if pass > 0 {
-        let earlier = plan.partialLSE.base[plan.lseIndex(task.batch, head, row)]
+        let earlier = plan.partialLSE.base[plan.partialIndex(task.batch, head, row)]
         kept[lane] = state.merge(logSumExp: earlier)
       }
       if last, let sinks = plan.problem.sinkLogits {
@@ -245,7 +247,7 @@ struct PanelTaskRun {
       factors[lane] = state.factor
       if !keepsLSE { return }
       if !last {
-        plan.partialLSE.base[plan.lseIndex(task.batch, head, row)] = state.logSumExp
+        plan.partialLSE.base[plan.partialIndex(task.batch, head, row)] = state.logSumExp
       } else if let out = operands.logSumExp {
         out.row(task.batch, head, row)[0] = state.logSumExp * Float.ln2
       }
@@ -254,5 +256,33 @@ struct PanelTaskRun {
     functions.pointee.unpack(
       scratch.output(slot), factors, pass > 0 ? kept : nil, Int32(live),
       Int32(plan.problem.shape.valueDim), scratch.outputRows)
+    if last, operands.output.reading.elementType != .float32 { narrowOutput(rows) }
+  }
+
+  /// Points at the fp32 rows that take a panel's output: the tensor's own, or those from which it is
+  /// rounded when the last pass is done.
+  private func pointAtOutput(_ rows: PanelRows) {
+    let columns = plan.problem.shape.valueDim
+    let isPartial = plan.partialOutput.count > 0
+    let isFloat32 = operands.output.reading.elementType == .float32
+    rows.forEach { lane, head, row in
+      scratch.outputRows[lane] =
+        if isFloat32 {
+          operands.output.row(task.batch, head, row)
+        } else if isPartial {
+          plan.partialOutput.base + plan.partialIndex(task.batch, head, row) * columns
+        } else {
+          scratch.rowCopies + lane * columns
+        }
+    }
+  }
+
+  /// Rounds a panel's finished rows into the output.
+  private func narrowOutput(_ rows: PanelRows) {
+    let storedRows = scratch.storedRows
+    rows.forEach { storedRows[$0] = operands.output.rowAddress(task.batch, $1, $2) }
+    scratch.outputRows.narrow(
+      count: rows.live, columns: plan.problem.shape.valueDim,
+      storage: operands.output.reading.elementType.storage, into: storedRows, functions)
   }
 }

@@ -25,7 +25,7 @@ public struct SoftmaxEngine: Sendable {
     let shape = problem.shape
     return WorkEstimate(
       pairs: layout.pairs, flops: 2 * layout.pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: shape.tensorBytes, workspaceBytes: layout.workspaceBytes)
+      minimumBytes: problem.tensorBytes, workspaceBytes: layout.workspaceBytes)
   }
 
   /// Makes a plan for softmax attention under a pattern.
@@ -36,7 +36,7 @@ public struct SoftmaxEngine: Sendable {
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
     try problem.refuse(
-      [.queryLengths, .mask, .bias, .alibi, .storage], advice: "is not served by this strategy")
+      [.queryLengths, .mask, .bias, .alibi], advice: "is not served by this strategy")
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
   }

@@ -23,6 +23,8 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   private let scratch: [PanelScratch]
   /// `[b, h, nQ]` LSE in log2 units between passes; empty when there is one pass.
   let partialLSE: AlignedFloats
+  /// `[b, h, nQ, dV]` output between passes, where the tensor is not fp32; rounded once, at the end.
+  let partialOutput: AlignedFloats
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
   var operands: AttentionOperands?
@@ -66,10 +68,20 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
       workspaceBytes =
         threads
         * PanelScratch.bytes(
-          shape: shape, kernels: kernels, panels: blocks.panels,
+          problem, kernels: kernels, panels: blocks.panels,
           sequences: Layout.sequences(patterns))
         + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
-        + (passes > 1 ? 4 * shape.logSumExp.count : 0)
+        + 4 * Layout.partialCounts(problem, passes: passes).reduce(0, +)
+    }
+
+    /// Floats kept between passes: an LSE a row, and rows of output where the output itself cannot
+    /// hold them without rounding.
+    static func partialCounts(_ problem: AttentionProblem, passes: Int) -> [Int] {
+      if passes == 1 { return [0, 0] }
+      let shape = problem.shape
+      return [
+        shape.logSumExp.count, problem.elements.query == .float32 ? 0 : shape.output.count,
+      ]
     }
 
     /// The most key sequences any pass of any batch entry has.
@@ -107,10 +119,12 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
           sequences: layout.sequences))
     }
     self.scratch = scratch
-    partialLSE = try AlignedFloats(
-      count: tables[0].passes.count > 1 ? problem.shape.logSumExp.count : 0, for: "workspace",
-      touched: true)
+    let counts = Layout.partialCounts(problem, passes: tables[0].passes.count)
+    partialLSE = try AlignedFloats(count: counts[0], for: "workspace", touched: true)
+    partialOutput = try AlignedFloats(count: counts[1], for: "workspace", touched: true)
   }
+
+  var takesPagedRows: Bool { true }
 
   var stageCount: Int { tasks.stages.count }
 
@@ -133,9 +147,9 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     }
   }
 
-  /// Place of a query row in `partialLSE`.
+  /// Place of a query row in `partialLSE` and `partialOutput`.
   @inline(__always)
-  func lseIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
+  func partialIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
     (batch * problem.shape.heads + head) * problem.shape.queryLength + row
   }
 }

@@ -27,7 +27,7 @@ public struct ExactAttention: AttentionStrategy {
     }
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: shape.tensorBytes,
+      minimumBytes: problem.tensorBytes,
       workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
   }
 
@@ -35,7 +35,7 @@ public struct ExactAttention: AttentionStrategy {
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
     try problem.refuse(
-      [.queryLengths, .mask, .bias, .alibi, .storage], advice: "is not served by exact")
+      [.queryLengths, .mask, .bias, .alibi], advice: "is not served by exact")
     return try MaterialisedPlan(problem, team: team)
   }
 }

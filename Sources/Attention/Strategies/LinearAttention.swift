@@ -58,6 +58,6 @@ public struct LinearAttention: AttentionStrategy {
       advice: "linear attention has no logits for it to act on; leave it out or use a softmax "
         + "strategy such as flash")
     try problem.refuse(
-      [.queryLengths, .prefix, .storage], advice: "is not served by linear attention")
+      [.queryLengths, .prefix], advice: "is not served by linear attention")
   }
 }

@@ -37,7 +37,7 @@ public struct SweepCell: Sendable, Identifiable {
   }
 
   /// Bytes of query, key, value and output.
-  public var tensorBytes: Int { problem.shape.tensorBytes }
+  public var tensorBytes: Int { problem.tensorBytes }
 
   /// `window(512, sinks: 4)` as `window_512_sinks4`, so that an id needs no quotes anywhere.
   private static func slug(_ spec: String) -> String {

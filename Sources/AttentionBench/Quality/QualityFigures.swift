@@ -96,7 +96,7 @@ public struct QualityFigures: Sendable {
     let restricted = candidates.filter { type(of: $0.strategy).operatorClass == .restricted }
     guard !restricted.isEmpty else { return }
     let fullSeconds = try predictedFullSeconds()
-    let bytes = 2 * problem.shape.tensorBytes
+    let bytes = 2 * problem.tensorBytes
     guard fullSeconds <= seconds else {
       notes.append(
         "no certified bound: scoring every pair once would take about "

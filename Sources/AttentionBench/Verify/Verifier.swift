@@ -55,7 +55,7 @@ public struct Verifier: Sendable {
     let work = try strategy.work(for: problem, threads: team.threadCount)
     // A shape's tensors are known to take less than half of what an Int can count.
     let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
-      2 * problem.shape.tensorBytes)
+      2 * problem.tensorBytes)
     return ByteCount(overflow ? .max : bytes)
   }
 

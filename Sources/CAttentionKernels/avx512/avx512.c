@@ -13,6 +13,9 @@
 #define ATTN_OVERLAP 1
 #define ATTN_PERMUTE_32(low, index, high)                                                     \
   ((vf)_mm512_permutex2var_ps((__m512)(low), (__m512i)(index), (__m512)(high)))
+#define ATTN_FROM_HALF(x) ((vf)_mm512_cvtph_ps((__m256i)(x)))
+#define ATTN_TO_HALF(x)                                                                       \
+  ((halves)_mm512_cvtps_ph((__m512)(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
 #include "../template/kernels.h"
 #pragma clang attribute pop
 #endif

@@ -13,14 +13,25 @@
 
 /// Keys of a block at most: the size of the weights buffer, in rows.
 #define ATTN_BLOCK_KEYS 128
-/// Floats in a cache line, for asking ahead.
-#define ATTN_LINE_FLOATS 16
+/// Bytes in a cache line, for asking ahead.
+#define ATTN_LINE_BYTES 64
 /// Pieces of a block at most.
 #define ATTN_BLOCK_PIECES 16
 
+/// How the elements of a row are stored.
+typedef enum attn_storage {
+  ATTN_FLOAT32,
+  ATTN_FLOAT16,
+  ATTN_BFLOAT16,
+  /// 8-bit integers; the row's scale, an fp32, follows at the next multiple of four bytes.
+  ATTN_INT8_PER_TOKEN,
+  /// 8-bit integers with a scale a column, kept elsewhere.
+  ATTN_INT8_PER_CHANNEL,
+} attn_storage;
+
 /// Consecutive cache lines.
 typedef struct attn_lines {
-  const float *_Nonnull first;
+  const void *_Nonnull first;
   int32_t count;
 } attn_lines;
 
@@ -85,7 +96,7 @@ typedef struct attn_block {
   attn_ahead *_Nullable ahead;
 } attn_block;
 
-/// Functions of one instruction set. All pointers to floats may be unaligned.
+/// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
   /// W: floats in a vector.
@@ -106,13 +117,21 @@ typedef struct attn_kernels {
                           const float *_Nullable kept, int32_t count, int32_t columns,
                           float *_Nonnull const *_Nonnull rows);
 
-  /// Asks for `count` rows of `columns` floats into the second-level cache.
-  void (*_Nonnull prefetch)(const float *_Nonnull const *_Nonnull rows, int32_t count,
-                            int32_t columns);
+  /// Asks for `count` rows of `length` bytes into the second-level cache.
+  void (*_Nonnull prefetch)(const void *_Nonnull const *_Nonnull rows, int32_t count,
+                            int32_t length);
 
-  /// Copies `count` rows of `columns` floats together: out[r][t] = rows[r][t].
-  void (*_Nonnull gather)(const float *_Nonnull const *_Nonnull rows, int32_t count,
-                          int32_t columns, float *_Nonnull out);
+  /// Copies `count` rows of `columns` elements together, as fp32: out[r][t] = rows[r][t].
+  /// `column_scales` are those of ATTN_INT8_PER_CHANNEL.
+  void (*_Nonnull widen)(const void *_Nonnull const *_Nonnull rows, int32_t count,
+                         int32_t columns, attn_storage storage,
+                         const float *_Nullable column_scales, float *_Nonnull out);
+
+  /// Stores `count` fp32 rows of `columns` elements as fp32, fp16 or bf16, rounded to nearest, ties
+  /// to even: what overflows becomes an infinity, a NaN stays one.
+  void (*_Nonnull narrow)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                          int32_t columns, attn_storage storage,
+                          void *_Nonnull const *_Nonnull out);
 
   /// Online softmax over one block.
   void (*_Nonnull attend)(const attn_panel *_Nonnull panel, const attn_block *_Nonnull block);

@@ -9,12 +9,15 @@
 //   ATTN_OVERLAP        1 where registers suffice to compute exponentials inside product loops
 // and may define
 //   ATTN_PERMUTE_32     (low, index, high): looks each lane's low five index bits up in 32 floats
+//   ATTN_FROM_HALF(x)   W fp16 patterns to fp32, and
+//   ATTN_TO_HALF(x)     back, to nearest even
 // Multiplications followed by additions are contracted to fused multiply-adds where the
 // instruction set has them.
 #include "vector.h"
 #include "exp2.h"
 #include "softcap.h"
 #include "transpose.h"
+#include "storage.h"
 #include "tiles.h"
 #include "values.h"
 #include "online_softmax.h"
@@ -30,7 +33,8 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .pack = pack,
     .unpack = unpack,
     .prefetch = prefetch,
-    .gather = gather,
+    .widen = widen,
+    .narrow = narrow,
     .attend = attend,
     .attend_linear = attend_linear,
     .dots = dots,
