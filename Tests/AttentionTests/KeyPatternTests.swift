@@ -97,7 +97,7 @@ import Testing
       let work = try specimen.strategy.work(for: test.problem, threads: test.threads)
       let plan = try specimen.strategy.plan(for: test.problem, on: Teams.of(test.threads))
       #expect(work.workspaceBytes == plan.workspaceBytes, "\(test)")
-      #expect(work.minimumBytes == problem.tensorBytes)
+      #expect(work.minimumBytes == test.problem.tensorBytes)
       #expect(work.flops > 0 || work.pairs == 0)
       if specimen.isSoftmax {
         let pairs = (0..<shape.batch).reduce(0) { sum, batch in
