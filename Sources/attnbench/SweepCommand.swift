@@ -183,7 +183,7 @@ extension SweepCommand {
     options["--n-kv"] = shapeOptions.keyLength
     options["--decode"] = decode.map { "\($0)" }
     options["--align"] = maskOptions.align?.rawValue
-    options["--query-offset"] = maskOptions.queryOffset.map { "\($0)" }
+    options["--query-offset"] = maskOptions.queryOffset
     options["--scale"] = maskOptions.scale.map { "\($0)" }
     if storageOptions.dtype != .f32 { options["--dtype"] = storageOptions.dtype.rawValue }
     options["--inputs"] = inputs
