@@ -11,6 +11,9 @@ import Testing
 /// weight by up to 2^-24 S. Both implementations round that often; who is luckier is chance. Under
 /// a softcap S is that of the logits before it, whose roundings it passes on where they are small.
 ///
+/// On inputs of fewer bits the naive products of elements are exact, while the strategies, which
+/// scale queries first, still round each: the roundings of a logit count twice.
+///
 /// Linear attention has no naive counterpart; its weights are positive, so that its output is a
 /// weighted mean of values: 5e-6 allows eighty roundings of values of size 1.
 enum ErrorGate {
@@ -35,7 +38,8 @@ enum ErrorGate {
         .deviation(from: truth, inputs)
       let uncapped = try? AttentionProblem(
         problem.shape, scale: problem.scale, causal: problem.causal, offset: problem.offset,
-        keyLengths: problem.keyLengths)
+        keyLengths: problem.keyLengths, prefixLengths: problem.prefixLengths,
+        mask: problem.mask, bias: problem.bias, alibiSlopes: problem.alibiSlopes)
       let logits =
         uncapped.flatMap { problem.softcap == nil ? nil : specimen.strategy.oracle(for: $0) }
         .map { oracleRows($0, inputs) } ?? truth
@@ -55,8 +59,8 @@ enum ErrorGate {
     _ comment: String, rounding: Double = 0, sourceLocation: SourceLocation = #_sourceLocation
   ) {
     let logit = logits.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
-    let allowance =
-      floor + 0x1p-25 * logit * (2 + Double(problem.shape.headDim).squareRoot())
+    let unit = rounding > 0 ? 0x1p-24 : 0x1p-25
+    let allowance = floor + unit * logit * (2 + Double(problem.shape.headDim).squareRoot())
     #expect(
       error.maximum <= 2 * naive.maximum + allowance + rounding,
       "\(comment): \(error); naive \(naive)",

@@ -21,6 +21,12 @@ import Testing
             let outputs = try specimen.run(test, inputs)
             ErrorGate.check(specimen, test.problem, inputs, outputs, "\(specimen.text): \(test)")
           }
+          for number in 800..<848 where specimen.isSoftmax {
+            let (problem, test) = try MaskTests.masked(number)
+            let inputs = test.inputs()
+            let outputs = try specimen.run(problem, inputs, threads: 2)
+            ErrorGate.check(specimen, problem, inputs, outputs, "\(specimen.text), mask: \(test)")
+          }
           for (number, elements) in StorageTests.choices.enumerated() {
             try StorageTests.check(specimen, TestCase(360 + number), elements)
           }

@@ -46,7 +46,7 @@ import Testing
       layout: test.outputLayout)
   }
 
-  private static func check(
+  static func check(
     _ specimen: Specimen, _ problem: AttentionProblem, _ inputs: StoredInputs,
     _ elements: ElementTypes, _ comment: String, threads: Int = 2, layout: TestLayout = .bhnd
   ) throws {
@@ -54,11 +54,33 @@ import Testing
       problem.storing(elements), inputs, threads: threads, layout: layout)
     let fp32 = try specimen.run(problem, inputs.widened(), threads: threads)
     #expect(stored.output.hasIntactPadding, "\(comment): wrote outside its rows")
+    if try !elements.keyValue.isFloatingPoint && specimen.decodes(problem) {
+      // Scales of integers are applied to scores and weights there, not to elements.
+      checkScaled(specimen, problem, inputs, elements, stored, comment)
+      return
+    }
     let sameLSE = stored.logSumExp.bits == fp32.logSumExp?.bits
     #expect(sameLSE, "\(comment): LSE")
     let rounded = StoredTensor(fp32.output, elements.query).widened()
     let same = stored.output.widened().bits == rounded.bits
     #expect(same, "\(comment)")
+  }
+
+  /// Against fp64, with the rounding of the output.
+  private static func checkScaled(
+    _ specimen: Specimen, _ problem: AttentionProblem, _ inputs: StoredInputs,
+    _ elements: ElementTypes, _ stored: StoredOutputs, _ comment: String
+  ) {
+    let truth = oracleRows(specimen.strategy.oracle(for: problem), inputs.widened())
+    let error = TestOutputs(output: stored.output.widened(), logSumExp: stored.logSumExp)
+      .deviation(from: truth)
+    let logit = truth.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
+    let gate = 2e-6 + 1e-6 * logit
+    // Values are within +-6.
+    let rounding: [ElementType: Double] = [.float16: 6 * 0x1p-11, .bfloat16: 6 * 0x1p-8]
+    #expect(
+      error.maximum <= 5 * gate + rounding[elements.query, default: 0]
+        && error.logSumExp <= gate, "\(comment): \(error)")
   }
 
   /// The strategies' own definitions in fp64, on what the elements stand for.

@@ -14,6 +14,8 @@ public struct AttentionOperands: Sendable {
   /// Key rows in use in this run, one number a batch entry, instead of the problem's: for a cache
   /// that grows between runs of one plan. Only for plans with `takesKeyLengths`.
   public var keyLengths: [Int]?
+  /// Whose memory the views point to, kept as long as the operands.
+  var owner: PackedSequences?
 
   /// Bundles the tensors of a run.
   public init(

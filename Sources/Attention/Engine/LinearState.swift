@@ -253,7 +253,7 @@ final class LinearScratch: @unchecked Sendable {
             chunk, vectors: vectors, tile: layout.tileKeys, block: chunk.lowerBound,
             into: pieces)),
         first_key: Int32(chunk.lowerBound), lower: bounds.lower, upper: bounds.upper,
-        ahead: ahead.pending)
+        ahead: ahead.pending, bias: nil)
       functions.pointee.attend_linear(&panel, &block)
     }
     store(operands, batch: batch, rows: rows, geometry: geometry)

@@ -13,12 +13,15 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   let workspaceBytes: Int
   let team: WorkerTeam
   private let functions = KernelTable.active.functions
+  /// Rows of a block of each batch entry.
+  private let blockSizes: [Int]
+  /// Rows of the largest block.
   private let blockRows: Int
   /// `[nQ][nKV]`, one head's scores, then its weights.
   private let scores: AlignedFloats
   /// `[threads][blockRows]` factors of the rows in work.
   private let factors: AlignedFloats
-  /// `[nKV][dV]` values of the head in work where some are not finite; causal only.
+  /// `[nKV][dV]` values of the head in work where some are not finite and not all rows see them.
   private let finiteValues: AlignedFloats
   /// `[nKV][d]` and `[nKV][dV]` keys and values of the key/value head in work, where they are not
   /// stored as fp32.
@@ -39,16 +42,16 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
 
   /// Rows a block takes. sgemm copies all keys and values for every block, so blocks are large,
   /// but a short head still makes some blocks for several workers. Independent of the thread
-  /// count, so that results are too.
-  private static func blockRows(_ shape: AttentionShape) -> Int {
-    min(max((shape.queryLength / 8 + 15) / 16 * 16, 16), 256)
+  /// count and of other batch entries, so that results are too.
+  private static func blockRows(_ queryLength: Int) -> Int {
+    min(max((queryLength / 8 + 15) / 16 * 16, 16), 256)
   }
 
   static func workspaceBytes(_ problem: AttentionProblem, threads: Int) -> Int {
     let shape = problem.shape
     // AttentionShape keeps the products of its sizes within 64 bits.
     return 4
-      * (shape.queryLength * shape.keyLength + threads * blockRows(shape)
+      * (shape.queryLength * shape.keyLength + threads * blockRows(shape.queryLength)
         + finiteValueCount(problem) + wideCount(problem, columns: shape.headDim + shape.valueDim)
         + rowCopyCount(problem, threads: threads))
   }
@@ -60,18 +63,22 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   private static func rowCopyCount(_ problem: AttentionProblem, threads: Int) -> Int {
     let shape = problem.shape
     return problem.elements.query == .float32
-      ? 0 : threads * blockRows(shape) * (shape.headDim + shape.valueDim)
+      ? 0 : threads * blockRows(shape.queryLength) * (shape.headDim + shape.valueDim)
   }
 
   private static func finiteValueCount(_ problem: AttentionProblem) -> Int {
-    problem.causal ? problem.shape.keyLength * problem.shape.valueDim : 0
+    problem.causal || problem.mask != nil || problem.bias != nil
+      ? problem.shape.keyLength * problem.shape.valueDim : 0
   }
 
   init(_ problem: AttentionProblem, team: WorkerTeam) throws(AttentionError) {
     let shape = problem.shape
     self.problem = problem
     self.team = team
-    blockRows = MaterialisedPlan.blockRows(shape)
+    blockSizes = (0..<shape.batch).map {
+      MaterialisedPlan.blockRows(problem.geometry(batch: $0).queryLength)
+    }
+    blockRows = MaterialisedPlan.blockRows(shape.queryLength)
     workspaceBytes = MaterialisedPlan.workspaceBytes(problem, threads: team.threadCount)
     scores = try AlignedFloats(
       count: shape.queryLength * shape.keyLength, for: "score matrix", touched: true)
@@ -113,7 +120,12 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       return
     }
     if let operands { replacesValues = copyFiniteValues(values(operands)) }
-    queue.reset(count: (shape.queryLength + blockRows - 1) / blockRows)
+    queue.reset(count: blockCount)
+  }
+
+  /// Blocks of a head of the batch entry in work.
+  private var blockCount: Int {
+    (problem.geometry(batch: batch).queryLength + blockSizes[batch] - 1) / blockSizes[batch]
   }
 
   func work(worker: Int) {
@@ -122,13 +134,13 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       while let task = queue.next() { widen(operands, task: task) }
       return
     }
-    let blocks = (problem.shape.queryLength + blockRows - 1) / blockRows
+    let blocks = blockCount
+    let queryLength = problem.geometry(batch: batch).queryLength
     while let block = queue.next() {
       // The last rows of a causal triangle cost most: deal them first.
-      let first = (blocks - 1 - block) * blockRows
+      let first = (blocks - 1 - block) * blockSizes[batch]
       run(
-        operands, rows: first..<min(first + blockRows, problem.shape.queryLength),
-        worker: worker)
+        operands, rows: first..<min(first + blockSizes[batch], queryLength), worker: worker)
     }
   }
 
@@ -204,13 +216,19 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
         functions.pointee.softcap_row(scores, count, scale, softcap * Float.log2e)
         scale = 1
       }
+      if PanelMask.isNeeded(problem) {
+        problem.addBias(
+          to: scores, count: visible(row), scale: scale, unit: .log2e, batch: batch, head: head,
+          row: row, functions: functions)
+        scale = 1
+      }
       var maximum = -Float.infinity
       let sum = functions.pointee.softmax_row(scores, count, scale, &maximum)
       scores.advanced(by: visible(row)).update(repeating: 0, count: columns - visible(row))
       var state = SoftmaxState(maximum: maximum, sum: sum)
       if let sinks = problem.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
       factors[row - rows.lowerBound] = state.factor
-      operands.logSumExp?.row(batch, head, row)[0] = state.logSumExp * Float.ln2
+      operands.logSumExp?.row(batch, head, row)[0] = state.naturalLogSumExp
     }
     multiplyValues(
       values(operands), rows: rows, columns: columns, visible: visible, output: output)
@@ -246,7 +264,7 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     if !replacesValues { return }
     for key in partlyVisible where key < columns && !isFinite(values.row(key)) {
       let value = values.row(key)
-      for row in rows where key < visible(row) {
+      for row in rows where key < visible(row) && problem.shows(key, batch, head, row) {
         let weight = weights[(row - rows.lowerBound) * shape.keyLength + key]
         let output = output.row(row - rows.lowerBound)
         for column in 0..<shape.valueDim { output[column] += weight * value[column] }
@@ -257,6 +275,8 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   /// Keys of the batch entry in work that some query rows see and others do not.
   private var partlyVisible: Range<Int> {
     let geometry = problem.geometry(batch: batch)
+    if geometry.queryLength == 0 { return 0..<0 }
+    if problem.mask != nil || problem.bias != nil { return 0..<geometry.keyLength }
     let last = geometry.offset + geometry.queryLength - 1
     return geometry.visible(from: geometry.offset)
       .upperBound..<geometry.visible(from: last)

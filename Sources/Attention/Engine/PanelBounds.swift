@@ -141,7 +141,7 @@ extension PanelBounds {
         pieces[count] = attn_piece(
           first: Int32(start - block), count: Int32(stop - start),
           first_vector: Int32(firstVector), vectors: Int32(lastVector - firstVector + 1),
-          masked: masked ? 1 : 0)
+          masked: masked ? ATTN_BY_BOUNDS : 0)
         count += 1
       }
       start = stop

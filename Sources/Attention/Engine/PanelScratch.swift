@@ -35,6 +35,9 @@ final class PanelScratch: @unchecked Sendable {
   /// `[ATTN_BLOCK_PIECES]` pieces of the block in work.
   let pieces: UnsafeMutablePointer<attn_piece>
 
+  /// What masks, biases and slopes say; nil where there are none.
+  let mask: PanelMask?
+
   /// What later blocks and the end of the task need.
   let ahead: AheadList
 
@@ -72,8 +75,8 @@ final class PanelScratch: @unchecked Sendable {
   }
 
   init(
-    _ problem: AttentionProblem, kernels: KernelTable, arithmetic: Arithmetic, panels: Int,
-    sequences: Int
+    _ problem: AttentionProblem, map: TileMap?, kernels: KernelTable, arithmetic: Arithmetic,
+    panels: Int, sequences: Int
   ) throws(AttentionError) {
     let shape = problem.shape
     products =
@@ -101,6 +104,7 @@ final class PanelScratch: @unchecked Sendable {
     valueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     nextKeyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     nextValueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
+    mask = PanelMask(problem, map: map, kernels: kernels, panels: panels)
     pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
     ahead = AheadList(capacity: PanelScratch.aheadCapacity(lanes: lanes, panels: panels))
   }

@@ -4,7 +4,7 @@ struct PanelTask: Sendable {
   /// Batch entry.
   let batch: Int
   /// Key/value head; the task covers all query heads that share it.
-  var kvHead: Int
+  let kvHead: Int
   /// First query row of the class, which also is the class's number.
   let firstRow: Int
   /// First panel of the class, and how many.
@@ -13,21 +13,15 @@ struct PanelTask: Sendable {
   let lanes: Int
   /// Key places visited, for sorting.
   let cost: Int
-
-  /// The same piece of another key/value head.
-  func moved(to kvHead: Int) -> PanelTask {
-    var task = self
-    task.kvHead = kvHead
-    return task
-  }
 }
 
-/// Splits the passes of a pattern into tasks: head by head, within a head the largest first.
+/// Splits the passes of a pattern into tasks: head by head, the longest sequences first, within a
+/// head the largest first.
 ///
 /// Dealt in that order from an atomic counter, workers share the keys of one head in the cache, and
-/// the tasks that end a stage are the smallest of theirs, so that a causal triangle leaves every
-/// core busy to the end. Which worker gets which task has no influence on the result: a panel's
-/// arithmetic is the same in any task.
+/// the tasks that end a stage are the smallest of theirs, so that neither a causal triangle nor a
+/// batch of unequal sequences leaves a core idle at the end. Which worker gets which task has no
+/// influence on the result: a panel's arithmetic is the same in any task.
 struct TaskList {
   /// Tasks that may run at the same time: of one pass, for some heads.
   struct Stage: Sendable {
@@ -41,93 +35,129 @@ struct TaskList {
 
   /// - Parameters:
   ///   - tables: the pattern of each batch entry.
+  ///   - map: what mask and bias leave of it.
   ///   - panelLanes: query rows in a panel.
   ///   - panels: most panels in a task.
   init(
-    tables: [PatternTable], shape: AttentionShape, panelLanes: Int, panels: Int, threads: Int
+    tables: [PatternTable], map: TileMap?, shape: AttentionShape, panelLanes: Int, panels: Int,
+    threads: Int
   ) {
     let passes = tables[0].passes.indices
-    // [batch][pass]: one head's tasks.
-    let heads = tables.enumerated().map { batch, table in
-      passes.map { pass in
-        TaskList.tasks(
-          table, pass: pass, batch: batch, shape: shape, panelLanes: panelLanes, panels: panels,
-          threads: threads)
-      }
-    }
-    // Longer sequences of a batch first.
-    let cost = heads.map { passes in
-      passes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.cost } }
-    }
-    let order = heads.indices.sorted { cost[$0] > cost[$1] }.flatMap { batch in
-      (0..<shape.kvHeads).map { (batch: batch, kvHead: $0) }
-    }
-    let fewest = passes.map { pass in heads.map { $0[pass].count }.min() ?? 1 }.min() ?? 1
-    // Workers wait for each other after every stage: enough tasks to make that a small part.
-    let perStage =
-      passes.count == 1 ? order.count : max((8 * threads + fewest - 1) / max(fewest, 1), 1)
-    stages = stride(from: 0, to: order.count, by: perStage).flatMap { first in
-      passes.map { pass in
-        Stage(
-          pass: pass,
-          tasks: order[first..<min(first + perStage, order.count)].flatMap { batch, kvHead in
-            heads[batch][pass].map { $0.moved(to: kvHead) }
-          })
-      }
-    }
-  }
-
-  /// One key/value head's tasks, largest first.
-  private static func tasks(
-    _ table: PatternTable, pass: Int, batch: Int, shape: AttentionShape, panelLanes: Int,
-    panels: Int, threads: Int
-  ) -> [PanelTask] {
-    let perTask = panelsPerTask(
-      table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels, threads: threads)
-    var tasks: [PanelTask] = []
-    for firstRow in 0..<table.passes[pass].classCount {
-      let lanes = table.rowCount(pass: pass, firstRow: firstRow) * shape.groupSize
-      let count = (lanes + panelLanes - 1) / panelLanes
-      for first in stride(from: 0, to: count, by: perTask) {
-        let range = first..<min(first + perTask, count)
-        let cost = range.reduce(0) {
-          $0
-            + table.span(
-              pass: pass, firstRow: firstRow, lanes: lanes, panel: $1, panelLanes: panelLanes,
-              groupSize: shape.groupSize)
+    // Heads differ only where a mask tells them apart.
+    let distinct = (map?.axes.heads ?? 1) == 1 ? 1 : shape.kvHeads
+    // [pass][batch * kvHead]: one head's panels, then its tasks.
+    let costs = passes.map { pass in
+      tables.enumerated().flatMap { batch, table in
+        let heads = (0..<distinct).map { kvHead in
+          HeadCosts(
+            table, map: map, pass: pass, batch: batch,
+            heads: kvHead * shape.groupSize..<(kvHead + 1) * shape.groupSize,
+            panelLanes: panelLanes)
         }
-        tasks.append(
-          PanelTask(
-            batch: batch, kvHead: 0, firstRow: firstRow, panels: range, lanes: lanes,
-            cost: cost))
+        return (0..<shape.kvHeads).map { heads[$0 % distinct] }
       }
     }
-    return tasks.sorted { $0.cost > $1.cost }
+    let tasks = costs.map { costs in
+      TaskList.tasks(costs, kvHeads: shape.kvHeads, limit: panels, threads: threads)
+    }
+    let total = costs[0].indices.map { head in costs.reduce(0) { $0 + $1[head].total } }
+    // Longer sequences of a batch first.
+    let order = total.indices.filter { total[$0] > 0 }
+      .sorted { (total[$1], $0) < (total[$0], $1) }
+    var stages: [Stage] = []
+    var next = order.startIndex
+    while next < order.endIndex {
+      var stage = passes.map { _ in [PanelTask]() }
+      // Workers wait for each other after every stage: enough tasks to make that a small part.
+      while next < order.endIndex,
+        passes.count == 1 || stage.contains(where: { $0.count < 8 * threads })
+      {
+        for pass in passes { stage[pass] += tasks[pass][order[next]] }
+        next += 1
+      }
+      stages += passes.map { Stage(pass: $0, tasks: stage[$0]) }
+    }
+    self.stages = stages
   }
 
-  /// Whole heads when they divide evenly among the workers and fit; otherwise small enough that
+  /// The tasks of each key/value head of each batch entry, largest first.
+  ///
+  /// Whole heads where they divide evenly among the workers and fit; otherwise small enough that
   /// the last task of a pass is a small part of a worker's share: larger tasks use each block of keys
   /// more often.
-  private static func panelsPerTask(
-    _ table: PatternTable, pass: Int, shape: AttentionShape, panelLanes: Int, limit: Int,
-    threads: Int
-  ) -> Int {
-    let stride = table.passes[pass].rowStride
-    let lanes = (shape.queryLength + stride - 1) / stride * shape.groupSize
-    let panels = (lanes + panelLanes - 1) / panelLanes
-    let classes = shape.batch * shape.kvHeads * table.passes[pass].classCount
-    if panels <= limit, classes % threads == 0 || classes >= 64 * threads { return panels }
-    return min(max(panels * classes / (12 * threads), 1), limit)
+  private static func tasks(
+    _ entries: [HeadCosts], kvHeads: Int, limit: Int, threads: Int
+  ) -> [[PanelTask]] {
+    let total = entries.reduce(0) { $0 + $1.total }
+    let isEven = entries.allSatisfy { $0.total == entries[0].total }
+    let divides = isEven && entries.count * entries[0].classes.count % threads == 0
+    return entries.enumerated().map { index, head in
+      let share = Double(total) / Double(12 * threads)
+      let panels = Int(share * Double(head.panelCount) / Double(max(head.total, 1)))
+      let perTask =
+        divides && head.longestClass <= limit ? head.longestClass : min(max(panels, 1), limit)
+      return head.tasks(
+        batch: index / kvHeads, kvHead: index % kvHeads, panelsPerTask: perTask
+      ).sorted { $0.cost > $1.cost }
+    }
+  }
+}
+
+/// What each panel of one key/value head costs in one pass.
+private struct HeadCosts {
+  /// Rows that travel together, with the costs of their panels.
+  struct Class {
+    let lanes: Int
+    let panels: [Int]
+  }
+
+  let classes: [Class]
+  let panelCount: Int
+  let longestClass: Int
+  let total: Int
+
+  init(
+    _ table: PatternTable, map: TileMap?, pass: Int, batch: Int, heads: Range<Int>,
+    panelLanes: Int
+  ) {
+    classes = (0..<table.passes[pass].classCount).map { firstRow in
+      let lanes = table.rowCount(pass: pass, firstRow: firstRow) * heads.count
+      return Class(
+        lanes: lanes,
+        panels: (0..<(lanes + panelLanes - 1) / panelLanes).map {
+          table.span(
+            pass: pass, firstRow: firstRow, lanes: lanes, panel: $0, panelLanes: panelLanes,
+            map: map, batch: batch, heads: heads)
+        })
+    }
+    panelCount = classes.reduce(0) { $0 + $1.panels.count }
+    longestClass = classes.reduce(0) { max($0, $1.panels.count) }
+    total = classes.reduce(0) { $0 + $1.panels.reduce(0, +) }
+  }
+
+  func tasks(batch: Int, kvHead: Int, panelsPerTask: Int) -> [PanelTask] {
+    classes.enumerated().flatMap { firstRow, rows in
+      stride(from: 0, to: rows.panels.count, by: panelsPerTask).map { first in
+        let range = first..<min(first + panelsPerTask, rows.panels.count)
+        return PanelTask(
+          batch: batch, kvHead: kvHead, firstRow: firstRow, panels: range, lanes: rows.lanes,
+          cost: rows.panels[range].reduce(0, +))
+      }
+    }
   }
 }
 
 extension PatternTable {
-  /// Key places between the first and the last that a panel visits, over all sequences, and a
-  /// little for the panel itself.
+  /// Key places between the first and the last that a panel visits, over all sequences, without the
+  /// tiles that mask or bias hide from all its rows, and a little for the panel itself.
+  ///
+  /// - Parameter heads: the query heads that share the lanes.
   fileprivate func span(
-    pass: Int, firstRow: Int, lanes: Int, panel: Int, panelLanes: Int, groupSize: Int
+    pass: Int, firstRow: Int, lanes: Int, panel: Int, panelLanes: Int, map: TileMap?, batch: Int,
+    heads: Range<Int>
   ) -> Int {
     let pass = passes[pass]
+    let groupSize = heads.count
     var total = 16
     let first = panel * panelLanes / groupSize
     let last = (min((panel + 1) * panelLanes, lanes) - 1) / groupSize
@@ -141,7 +171,16 @@ extension PatternTable {
           highest = max(highest, pass.upper[place])
         }
       }
-      if lowest < highest { total += Int(highest - lowest) }
+      if lowest >= highest { continue }
+      let keys = pass.sequences[firstRow * pass.sequenceCount + index]
+      if let map, keys.isConsecutive {
+        let rows = (first...last).map { firstRow + $0 * pass.rowStride }
+        total += map.visibleKeys(
+          batch, heads: heads, rows: rows,
+          keys: keys.start + Int(lowest)..<keys.start + Int(highest))
+      } else {
+        total += Int(highest - lowest)
+      }
     }
     return total
   }

@@ -36,6 +36,7 @@ struct PanelTaskRun {
   private var table: PatternTable { plan.tables[task.batch] }
 
   func run() {
+    scratch.mask?.beginTask()
     for panel in task.panels.indices { begin(panel - task.panels.lowerBound, at: panel) }
     for sequence in 0..<sequenceCount { visit(sequence) }
     for panel in task.panels.indices { finish(panel - task.panels.lowerBound, at: panel) }
@@ -61,6 +62,7 @@ struct PanelTaskRun {
     scratch.sums(slot).update(repeating: 0, count: lanes)
     scratch.output(slot).update(repeating: 0, count: scratch.outputRowCount * lanes)
     readBounds(slot, rows)
+    scratch.mask?.begin(slot, rows, batch: task.batch, offset: table.geometry.offset)
     if panel + 1 < task.panels.upperBound { prefetchQueries(self.rows(at: panel + 1)) }
   }
 
@@ -89,7 +91,7 @@ struct PanelTaskRun {
   private func readBounds(_ slot: Int, _ rows: PanelRows) {
     let live = rows.live
     let pass = table.passes[pass]
-    let queryLength = plan.problem.shape.queryLength
+    let queryLength = table.geometry.queryLength
     for sequence in 0..<sequenceCount {
       let bounds = scratch.bounds(slot, sequence: sequence)
       pass.lower.withUnsafeBufferPointer { lower in
@@ -122,19 +124,21 @@ struct PanelTaskRun {
         end = max(end, bounds.end(vector))
       }
     }
-    if first >= end { return }
-    let seen = first..<end
-    var block = first / blockSize * blockSize
+    guard first < end,
+      var block = nextVisible(first / blockSize * blockSize, first..<end, of: keys)
+    else { return }
+    // The blocks before it are passed over.
+    let seen = max(first, block)..<end
     point(keys, seen: seen, block: block)
     functions.pointee.prefetch(
-      scratch.nextKeyRows + (first - block), Int32(min(block + blockSize, end) - first),
-      operands.key.rowBytes)
-    while block < end {
+      scratch.nextKeyRows + (seen.lowerBound - block),
+      Int32(min(block + blockSize, end) - seen.lowerBound), operands.key.rowBytes)
+    while true {
       let places = places(of: block, seen: seen)
-      let next = block + blockSize
+      let next = nextVisible(block + blockSize, seen, of: keys)
       scratch.advance()
       scratch.ahead.clear()
-      if next < end {
+      if let next {
         let places = next..<min(next + blockSize, end)
         point(keys, seen: seen, block: next)
         askAhead(keys, places, of: operands.key)
@@ -147,17 +151,32 @@ struct PanelTaskRun {
         let slot = panel - task.panels.lowerBound
         attend(
           slot, vectors: vectors(rows(at: panel).live),
-          bounds: scratch.bounds(slot, sequence: sequence), block: block, places: places)
+          bounds: scratch.bounds(slot, sequence: sequence), keys: keys, block: block,
+          places: places)
       }
+      guard let next else { return }
       block = next
     }
+  }
+
+  /// The first block, from one on, that mask and bias do not hide from the whole task; nil when
+  /// there is none.
+  private func nextVisible(_ block: Int, _ places: Range<Int>, of keys: KeySequence) -> Int? {
+    var block = block
+    while block < places.upperBound {
+      let own = (block..<block + plan.blocks.keys).clamped(to: places)
+      if scratch.mask?.sees(own, of: keys) ?? true { return block }
+      block += plan.blocks.keys
+    }
+    return nil
   }
 
   /// The places of a block that are visited: those that are seen, rounded to whole grains.
   private func places(of block: Int, seen: Range<Int>) -> Range<Int> {
     let grain = scratch.grain
-    return max(block, seen.lowerBound / grain * grain)..<min(
-      block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
+    return max(
+      block, seen.lowerBound / grain * grain)..<min(
+        block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
   }
 
   /// Points at the next block's key and value rows; where nobody sees a row, at the nearest one
@@ -235,11 +254,17 @@ struct PanelTaskRun {
 
   /// Lets a panel meet a block.
   private func attend(
-    _ slot: Int, vectors: Int, bounds: PanelBounds, block: Int, places: Range<Int>
+    _ slot: Int, vectors: Int, bounds: PanelBounds, keys sequence: KeySequence, block: Int,
+    places: Range<Int>
   ) {
-    let count = bounds.cut(
-      places, vectors: vectors, tile: plan.kernels.tileKeys, grain: scratch.grain, block: block,
-      into: scratch.pieces)
+    let tile = plan.kernels.tileKeys
+    let count =
+      scratch.mask?.cut(
+        slot, places, of: sequence, bounds: bounds, vectors: vectors, tile: tile, block: block,
+        into: scratch.pieces)
+      ?? bounds.cut(
+        places, vectors: vectors, tile: tile, grain: scratch.grain, block: block,
+        into: scratch.pieces)
     if count == 0 { return }
     if let products = scratch.products {
       attend(slot, vectors: vectors, bounds: bounds, block: block, pieces: count, products)
@@ -249,7 +274,8 @@ struct PanelTaskRun {
     var keys = attn_block(
       keys: scratch.keyRows.floats, values: scratch.valueRows.floats, pieces: scratch.pieces,
       piece_count: Int32(count), first_key: Int32(block), lower: bounds.lower,
-      upper: bounds.upper, ahead: scratch.ahead.pending)
+      upper: bounds.upper, ahead: scratch.ahead.pending,
+      bias: scratch.mask.map { UnsafePointer($0.bias) })
     functions.pointee.attend(&panel, &keys)
   }
 
@@ -278,7 +304,7 @@ struct PanelTaskRun {
       if !last {
         plan.partialLSE.base[plan.partialIndex(task.batch, head, row)] = state.logSumExp
       } else if let out = operands.logSumExp {
-        out.row(task.batch, head, row)[0] = state.logSumExp * Float.ln2
+        out.row(task.batch, head, row)[0] = state.naturalLogSumExp
       }
     }
     factors.advanced(by: live).update(repeating: 0, count: lanes - live)

@@ -23,18 +23,26 @@ public struct SoftmaxEngine: Sendable {
 
   /// Counts the work of softmax attention under a pattern.
   ///
-  /// - Complexity: O(nQ) pattern look-ups for each distinct offset of the batch.
+  /// - Complexity: O(nQ) pattern look-ups for each distinct offset of the batch; a mask or a bias
+  ///   is read once.
   public func work(
     for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
   ) -> WorkEstimate {
     let layout = layout(problem, threads: threads, pattern: pattern)
     let shape = problem.shape
+    let pairs =
+      VisibleKeys.pairs(of: problem, patterns: layout.patterns, kernels: layout.kernels)
+      ?? layout.pairs
     return WorkEstimate(
-      pairs: layout.pairs, flops: 2 * layout.pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.tensorBytes, workspaceBytes: layout.workspaceBytes)
+      pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
+      minimumBytes: problem.minimumBytes,
+      workspaceBytes: isDecode(problem)
+        ? DecodeLayout(problem, kernels: .active, pattern: pattern)
+          .workspaceBytes(threads: threads) : layout.workspaceBytes)
   }
 
-  /// Makes a plan for softmax attention under a pattern.
+  /// Makes a plan for softmax attention under a pattern. A few query rows get one that is bound by
+  /// memory instead of arithmetic.
   ///
   /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused, of kind
   ///   `invalidArgument` when the processor cannot multiply so or the problem asks for more than
@@ -43,11 +51,24 @@ public struct SoftmaxEngine: Sendable {
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
-    try problem.refuse(
-      [.queryLengths, .mask, .bias, .alibi], advice: "is not served by this strategy")
+    if isDecode(problem) {
+      return try DecodePlan(
+        DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
+    }
+    if arithmetic == .bfloat16 {
+      try problem.refuse(
+        [.mask, .bias, .alibi],
+        advice: "is not served with products of bf16 numbers; leave out arithmetic: bf16")
+    }
     try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
+  }
+
+  /// Whether a problem has so few query rows that memory is the limit. Products that are asked for in
+  /// another arithmetic are taken in it all the same.
+  private func isDecode(_ problem: AttentionProblem) -> Bool {
+    arithmetic == .float32 && DecodePlan.serves(problem)
   }
 
   /// The block sizes in force for a problem on this machine: panels of
@@ -57,6 +78,18 @@ public struct SoftmaxEngine: Sendable {
     return BlockSizes.fitting(
       .host, shape: shape, kernels: .active, rows: shape.queryLength * shape.groupSize,
       queryRows: queryRows, keyRows: keyRows)
+  }
+
+  /// The costs of the tasks of a run in the order in which they are dealt, for each of the stages
+  /// that follow each other: how evenly the workers are kept busy can be told from them.
+  package func taskCosts(
+    for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
+  ) -> [[Int]] {
+    let layout = layout(problem, threads: threads, pattern: pattern)
+    return TaskList(
+      tables: layout.patterns.map { PatternTable($0) }, shape: problem.shape,
+      panelLanes: layout.kernels.panelLanes, panels: layout.blocks.panels, threads: threads
+    ).stages.map { $0.tasks.map(\.cost) }
   }
 
   private func layout(

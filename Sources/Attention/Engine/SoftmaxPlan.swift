@@ -19,6 +19,8 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   let kernels: KernelTable
   let blocks: BlockSizes
   let tables: [PatternTable]
+  /// What mask and bias leave visible; nil where there are none.
+  let map: TileMap?
   let tasks: TaskList
   private let scratch: [PanelScratch]
   /// `[b, h, nQ]` LSE in log2 units between passes; empty when there is one pass.
@@ -72,6 +74,8 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
         * PanelScratch.bytes(
           problem, kernels: kernels, arithmetic: arithmetic, panels: blocks.panels,
           sequences: Layout.sequences(patterns))
+        + threads * PanelMask.bytes(problem, kernels: kernels, panels: blocks.panels)
+        + TileMap.bytes(problem)
         + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
         + 4 * Layout.partialCounts(problem, passes: passes).reduce(0, +)
     }
@@ -110,14 +114,18 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
       tables.append(table)
     }
     self.tables = tables
+    let map = try TileMap(problem, kernels: kernels)
+    self.map = map
     tasks = TaskList(
-      tables: tables, shape: problem.shape, panelLanes: kernels.panelLanes, panels: blocks.panels,
+      tables: tables, map: map, shape: problem.shape, panelLanes: kernels.panelLanes,
+      panels: blocks.panels,
       threads: team.threadCount)
     var scratch: [PanelScratch] = []
     for _ in 0..<team.threadCount {
       scratch.append(
         try PanelScratch(
-          problem, kernels: kernels, arithmetic: layout.arithmetic, panels: blocks.panels,
+          problem, map: map, kernels: kernels, arithmetic: layout.arithmetic,
+          panels: blocks.panels,
           sequences: layout.sequences))
     }
     self.scratch = scratch

@@ -6,7 +6,7 @@ import RealModule
 /// Milakov & Gimelshein 2018, arXiv 1805.02867.
 struct SoftmaxState {
   /// The reference exponent; -inf before the first visible key.
-  private var maximum: Float
+  private(set) var maximum: Float
   /// Sum of weights relative to it.
   private var sum: Float
   /// What turns the accumulator into the row's share of the output.
@@ -21,6 +21,14 @@ struct SoftmaxState {
 
   /// log2 of the sum of 2^score; -inf when the row saw nothing.
   var logSumExp: Float { maximum + Float.log2(sum) }
+
+  /// The same in natural units. Log2 units end before natural ones do: what a bias of -FLT_MAX
+  /// pressed against their end stands for that end.
+  var naturalLogSumExp: Float {
+    let limit = Float.greatestFiniteMagnitude
+    let sum = logSumExp
+    return abs(sum) == limit ? sum : sum * Float.ln2
+  }
 
   /// Takes in a normalised output over other keys, of which only the LSE need be known here.
   ///

@@ -210,7 +210,7 @@ private final class PanelOperands {
       guard let first = pieces.baseAddress else { return }
       var block = attn_block(
         keys: rows, values: rows, pieces: first, piece_count: Int32(pieces.count), first_key: 0,
-        lower: lower, upper: upper, ahead: nil)
+        lower: lower, upper: upper, ahead: nil, bias: nil)
       functions.attend(&panel, &block)
     }
   }

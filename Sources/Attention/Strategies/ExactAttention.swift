@@ -22,20 +22,19 @@ public struct ExactAttention: AttentionStrategy {
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
     let shape = problem.shape
-    let pairs = (0..<shape.batch).reduce(0) {
-      $0 + DensePattern(problem.geometry(batch: $1)).pairs * shape.heads
-    }
+    let patterns = (0..<shape.batch).map { DensePattern(problem.geometry(batch: $0)) }
+    let pairs =
+      VisibleKeys.pairs(of: problem, patterns: patterns, kernels: .active)
+      ?? patterns.reduce(0) { $0 + $1.pairs * shape.heads }
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.tensorBytes,
+      minimumBytes: problem.minimumBytes,
       workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
   }
 
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try problem.refuse(
-      [.queryLengths, .mask, .bias, .alibi], advice: "is not served by exact")
-    return try MaterialisedPlan(problem, team: team)
+    try MaterialisedPlan(problem, team: team)
   }
 }

@@ -88,7 +88,9 @@ struct FixedPattern: KeyPattern {
     let summary = KeySequence(
       start: block - columns, run: columns, period: block,
       count: summaries(before: geometry.keyLength))
-    return geometry.causal ? [own, summary] : [own, summary, summary]
+    // Under a causal mask nobody sees later columns but those of a prefix.
+    let seesLater = !geometry.causal || geometry.prefixLength > 0
+    return seesLater ? [own, summary, summary] : [own, summary]
   }
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
@@ -102,7 +104,7 @@ struct FixedPattern: KeyPattern {
       return 0..<summaries(before: min(first, visible.upperBound))
     default:
       let start = summaries(before: first + block)
-      return start..<max(start, summaries(before: geometry.keyLength))
+      return start..<max(start, summaries(before: visible.upperBound))
     }
   }
 }

@@ -71,9 +71,20 @@ struct StridedPattern: KeyPattern {
 
   func sequences(pass: Int, residue: Int) -> [KeySequence] {
     if pass == 0 { return [KeySequence(0..<geometry.keyLength)] }
-    let count = max(0, (geometry.keyLength - residue + stride - 1) / stride)
-    let keys = KeySequence(start: residue, period: stride, count: count)
-    return geometry.causal ? [keys] : [keys, keys]
+    let keys = sequence(0, pass: pass, residue: residue)
+    // Under a causal mask nobody sees later keys but those of a prefix.
+    return geometry.causal && geometry.prefixLength == 0 ? [keys] : [keys, keys]
+  }
+
+  /// Keys of a residue class among the first `keys` keys.
+  private func places(before keys: Int, residue: Int) -> Int {
+    max(0, (keys - residue + stride - 1) / stride)
+  }
+
+  func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence {
+    if pass == 0 { return KeySequence(0..<geometry.keyLength) }
+    let count = places(before: geometry.keyLength, residue: residue)
+    return KeySequence(start: residue, period: stride, count: count)
   }
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
@@ -83,7 +94,8 @@ struct StridedPattern: KeyPattern {
         to: geometry.visible(from: position))
     }
     let residue = ((position % stride) + stride) % stride
-    let count = max(0, (geometry.keyLength - residue + stride - 1) / stride)
+    let count = places(
+      before: geometry.visible(from: position).upperBound, residue: residue)
     let own = (position - residue) / stride
     let before = 0..<min(max(own - 1, 0), count)
     let after = min(max(own + 2, 0), count)..<count

@@ -30,6 +30,7 @@ public struct RowLabels: Sendable {
       placement: ResultRow.Placement(
         threads: cell.placement.threads, bind: "\(cell.placement.binding)"),
       status: status, reason: reason, build: build)
+    row.sweptSize = cell.n
     if case .success(let work) = cell.work {
       row.work.pairs = work.pairs
       row.work.flops = work.flops

@@ -77,9 +77,15 @@ typedef struct attn_piece {
   int32_t count;
   int32_t first_vector;
   int32_t vectors;
-  /// Whether some lane of these vectors does not see some of these keys.
+  /// Whether some lane of these vectors does not see some of these keys, or sees it with a bias: a
+  /// sum of ATTN_BY_BOUNDS and ATTN_BY_BIAS, which say where to look; 0 where all see all.
   int32_t masked;
 } attn_piece;
+
+/// The bounds of the block decide which lanes see a key of the piece.
+#define ATTN_BY_BOUNDS 1
+/// So does the bias of the block, which also is added.
+#define ATTN_BY_BIAS 2
 
 /// A block of keys as one panel meets it.
 typedef struct attn_block {
@@ -91,12 +97,75 @@ typedef struct attn_block {
   int32_t piece_count;
   /// The key that place 0 stands for in the bounds.
   int32_t first_key;
-  /// [L]: in a masked piece lane i sees only places t with lower[i] <= first_key + t < upper[i].
-  /// Nothing of a key a lane does not see reaches that lane, not even a NaN.
+  /// [L]: in a piece masked by bounds lane i sees only places t with
+  /// lower[i] <= first_key + t < upper[i]. Nothing of a key a lane does not see reaches that lane,
+  /// not even a NaN.
   const int32_t *_Nonnull lower;
   const int32_t *_Nonnull upper;
   attn_ahead *_Nullable ahead;
+  /// [ATTN_BLOCK_KEYS][L] added to the scores, in log2 units, after the softcap; a lane does not see
+  /// a key whose bias is -inf. Read in pieces masked by bias, and may be NULL where there are none.
+  /// attend_linear heeds no bias.
+  const float *_Nullable bias;
 } attn_block;
+
+/// Keys of a chunk of attn_decode at most.
+#define ATTN_DECODE_KEYS 64
+/// Floats of a row of scores: a chunk, and what the last tile of any instruction set writes beyond.
+#define ATTN_DECODE_SCORES 80
+
+/// A few query rows in the online softmax, each a row of floats. All of them read the same keys.
+typedef struct attn_decode {
+  attn_storage storage;
+  int32_t rows;
+  int32_t head_dim;
+  int32_t value_dim;
+  /// As in attn_panel.
+  float softcap;
+  /// [rows], `query_stride` floats apart, as `decode_query` packs them: scores come out in log2
+  /// units.
+  const float *_Nonnull queries;
+  int32_t query_stride;
+  /// [rows][ATTN_DECODE_SCORES] scratch.
+  float *_Nonnull scores;
+  /// [rows][value_dim] accumulator: sum of weights times values, relative to `maxima`. Scales a
+  /// column are not applied.
+  float *_Nonnull output;
+  /// [rows] maximum of the scores in log2 units, -inf before the first visible key.
+  float *_Nonnull maxima;
+  /// [rows] sum of weights, relative to `maxima`.
+  float *_Nonnull sums;
+  /// [rows] each, or NULL: rows of a mask (0 hides), of a bias in natural units (-inf hides), by
+  /// key number; keys beyond the columns are hidden.
+  const uint8_t *_Nonnull const *_Nullable masks;
+  const float *_Nonnull const *_Nullable biases;
+  int32_t mask_columns;
+  int32_t bias_columns;
+  /// [rows], or NULL: slope * |position - key number| is taken off the scores, in log2 units.
+  const float *_Nullable slopes;
+  const int32_t *_Nullable positions;
+} attn_decode;
+
+/// Keys of a chunk as the rows of attn_decode meet them.
+typedef struct attn_decode_chunk {
+  /// Rows of the places `base + first` on; `available` of them may be asked for ahead of use, of
+  /// which this chunk reads `count`.
+  const void *_Nonnull const *_Nonnull keys;
+  const void *_Nonnull const *_Nonnull values;
+  /// Their key numbers; needed with masks, biases or slopes.
+  const int32_t *_Nullable numbers;
+  /// The place a chunk begins at; where its keys lie in it decides in which order sums are taken.
+  int32_t base;
+  int32_t first;
+  int32_t count;
+  int32_t available;
+  /// How many rows ahead of use to ask for memory.
+  int32_t ahead;
+  /// [rows]: row i sees only places lower[i] <= place < upper[i]. Nothing of a key a row does not
+  /// see reaches it, not even a NaN.
+  const int32_t *_Nonnull lower;
+  const int32_t *_Nonnull upper;
+} attn_decode_chunk;
 
 /// attn_panel for products of bf16 numbers. A word holds a pair of them, the one of the lower index
 /// in its lower half.
@@ -161,7 +230,36 @@ typedef struct attn_bf16_kernels {
   int64_t dot_flops_per_round;
 } attn_bf16_kernels;
 
-/// Functions of one instruction set. All pointers to floats may be unaligned.
+/// Where the biases of a panel's rows come from.
+typedef struct attn_bias {
+  /// [L] rows of `mask_columns` bytes: a key whose byte is 0, or missing, is hidden. NULL hides none.
+  const uint8_t *_Nonnull const *_Nullable mask;
+  int64_t mask_columns;
+  /// [L] rows of `bias_columns` floats, in natural units; -inf, or a missing one, hides. NULL adds
+  /// nothing.
+  const float *_Nonnull const *_Nullable bias;
+  int64_t bias_columns;
+  /// [L] slopes m in log2 units: -m |distances[lane] - offsets[t]| is added at place t. NULL adds
+  /// nothing (Press 2022).
+  const float *_Nullable slopes;
+  /// [L] positions of the lanes' queries, and [count] keys of the places, counted from any key.
+  const float *_Nullable distances;
+  const float *_Nullable offsets;
+} attn_bias;
+
+/// The bias of one row of a score matrix.
+typedef struct attn_row_bias {
+  /// Bytes, 0 where a key is hidden; NULL hides none.
+  const uint8_t *_Nullable mask;
+  /// In natural units; -inf hides; NULL adds nothing.
+  const float *_Nullable bias;
+  /// -slope |distance - j| is added for key j, in units of the scores.
+  float slope;
+  float distance;
+  /// Units of the scores in a natural one: log2(e), or 1.
+  float unit;
+} attn_row_bias;
+
 /// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
@@ -220,6 +318,14 @@ typedef struct attn_kernels {
                               int32_t columns, int32_t vectors, float *_Nonnull output,
                               attn_ahead *_Nullable ahead);
 
+  /// One query row for `decode`: times a factor and, if there are, scales a column; the last columns
+  /// lie where the kernel wants them. Writes `columns` floats rounded up to a multiple of 16.
+  void (*_Nonnull decode_query)(const float *_Nonnull row, int32_t columns, float factor,
+                                const float *_Nullable column_scales, float *_Nonnull out);
+
+  /// Online softmax of a few rows over one chunk; vectors run along the columns.
+  void (*_Nonnull decode)(const attn_decode *_Nonnull rows, const attn_decode_chunk *_Nonnull chunk);
+
   /// One row of a materialised score matrix, in place: x = exp2(x * scale - max(x * scale)).
   /// Returns the sum of the new x and stores the maximum, in log2 units.
   float (*_Nonnull softmax_row)(float *_Nonnull row, int64_t count, float scale,
@@ -227,6 +333,21 @@ typedef struct attn_kernels {
 
   /// x = cap * tanh(x * scale / cap).
   void (*_Nonnull softcap_row)(float *_Nonnull row, int64_t count, float scale, float cap);
+
+  /// out[t][lane] for `count` places from column `column` on and `lanes` lanes from `first_lane` on
+  /// (both multiples of W), as an attn_block reads it: the bias in log2 units, -inf where mask or
+  /// bias hides. What is finite stays so.
+  void (*_Nonnull fill_bias)(const attn_bias *_Nonnull bias, int64_t column, int32_t count,
+                             int32_t first_lane, int32_t lanes, float *_Nonnull out);
+
+  /// x = x * scale + bias in a row of scores; -inf, whatever x is, where mask or bias hides.
+  void (*_Nonnull bias_row)(float *_Nonnull row, int64_t count, float scale,
+                            const attn_row_bias *_Nonnull bias);
+
+  /// One bit a key, 64 a word: whether mask and bias leave it visible, and whether they do without
+  /// adding anything. Bits from `count` on are 0.
+  void (*_Nonnull key_bits)(const uint8_t *_Nullable mask, const float *_Nullable bias,
+                            int64_t count, uint64_t *_Nonnull visible, uint64_t *_Nonnull plain);
 
   /// row *= factor.
   void (*_Nonnull scale_row)(float *_Nonnull row, int64_t count, float factor);

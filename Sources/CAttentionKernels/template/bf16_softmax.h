@@ -107,7 +107,8 @@ ATTN_INLINE void bf16_score_tile(bf16_state *state, int32_t done, int32_t pendin
   for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) acc[r][v] *= factor;
-  if (__builtin_expect(panel->softcap > 0, 0)) soften_tile(panel->softcap, acc, rows, vectors);
+  if (__builtin_expect(panel->softcap > 0, 0))
+    adjust_tile(panel->softcap, NULL, acc, rows, vectors);
 
   vi grew = splat_int(0);
   vf peak[ATTN_VECTORS];

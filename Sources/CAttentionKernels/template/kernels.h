@@ -24,6 +24,9 @@
 #include "online_softmax.h"
 #include "products.h"
 #include "rows.h"
+#include "masks.h"
+#include "decode_tiles.h"
+#include "decode.h"
 #include "limits.h"
 
 const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
@@ -40,8 +43,13 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .attend_linear = attend_linear,
     .dots = dots,
     .accumulate = accumulate,
+    .decode_query = decode_query,
+    .decode = decode,
     .softmax_row = softmax_row,
     .softcap_row = softcap_row,
+    .fill_bias = fill_bias,
+    .bias_row = bias_row,
+    .key_bits = key_bits,
     .scale_row = scale_row,
     .elu_plus_one = elu_plus_one,
     .fma_rounds = fma_rounds,

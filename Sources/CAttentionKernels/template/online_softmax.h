@@ -36,6 +36,10 @@ typedef struct piece_state {
   const attn_block *block;
   ptrdiff_t lane;
   lane_bounds bounds;
+  /// Biases of the piece's lanes at place 0 of the block, where it has any, else NULL.
+  const float *bias;
+  /// Whether scores are more than products: bounded or biased.
+  int adjusts;
   vf reference[ATTN_VECTORS];
 } piece_state;
 
@@ -62,15 +66,29 @@ ATTN_INLINE void weigh_key(const piece_state *state, int32_t t, const int vector
   }
 }
 
-/// Bounds a tile of scores.
-ATTN_INLINE void soften_tile(float cap, vf acc[2 * ATTN_TILE][ATTN_VECTORS], const int rows,
+/// Adds biases to scores [rows][vectors]. Out of line, as soften is.
+static __attribute__((noinline)) void add_bias(float *scores, const float *bias, int32_t rows,
+                                               int32_t vectors) {
+  for (ptrdiff_t r = 0; r < rows; r++)
+    for (ptrdiff_t v = 0; v < vectors; v++) {
+      float *p = scores + (r * vectors + v) * ATTN_W;
+      const vf b = load(bias + r * ATTN_L + v * ATTN_W);
+      // Not by adding: the score of a hidden key may be NaN.
+      store(p, b == splat(-INFINITY) ? b : load(p) + b);
+    }
+}
+
+/// What happens to a tile of scores before the bounds: a softcap above 0, and a bias [rows][L].
+ATTN_INLINE void adjust_tile(float softcap, const float *bias,
+                             vf acc[2 * ATTN_TILE][ATTN_VECTORS], const int rows,
                              const int vectors) {
   float scores[2 * ATTN_TILE * ATTN_L];
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) store(scores + (r * vectors + v) * ATTN_W, acc[r][v]);
-  soften(scores, rows * vectors, cap);
+  if (softcap > 0) soften(scores, rows * vectors, softcap);
+  if (bias) add_bias(scores, bias, rows, vectors);
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
@@ -112,7 +130,10 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
     }
   }
   for (; t < panel->head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
-  if (__builtin_expect(panel->softcap > 0, 0)) soften_tile(panel->softcap, acc, rows, vectors);
+  if (__builtin_expect(state->adjusts, 0)) {
+    const float *bias = state->bias ? state->bias + (ptrdiff_t)done * ATTN_L : NULL;
+    adjust_tile(panel->softcap, bias, acc, rows, vectors);
+  }
 
   vi grew = splat_int(0);
   vf peak[ATTN_VECTORS];
@@ -167,8 +188,14 @@ ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
                              const attn_piece *piece, const int masked, const int vectors) {
   const int overlap = ATTN_OVERLAP && vectors > 1;
   const ptrdiff_t lane = (ptrdiff_t)piece->first_vector * ATTN_W;
-  piece_state state = {
-      panel, block, lane, {block->lower + lane, block->upper + lane, block->first_key}, {}};
+  const float *bias = piece->masked & ATTN_BY_BIAS ? block->bias + lane : NULL;
+  piece_state state = {panel,
+                       block,
+                       lane,
+                       {block->lower + lane, block->upper + lane, block->first_key},
+                       bias,
+                       bias || panel->softcap > 0,
+                       {}};
   if (overlap) read_references(&state, vectors);
   const int32_t end = piece->first + piece->count;
   int32_t done = piece->first, pending = 0;
@@ -185,7 +212,7 @@ ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
 static void attend(const attn_panel *panel, const attn_block *block) {
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
-    if (piece->masked) {
+    if (piece->masked & ATTN_BY_BOUNDS) {
       ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, 1)
     } else {
       ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, 0)

@@ -26,18 +26,26 @@ typedef struct weighted_values {
   const attn_piece *pieces;
   int32_t piece_count;
   attn_ahead *ahead;
-  /// Bounds of the masked pieces, where the products must heed them, else NULL.
+  /// The block, for the bounds and biases of masked pieces, where the products must heed them, else NULL.
   const attn_block *bounds;
 } weighted_values;
 
-/// acc + x * p, with bounds only in the lanes of vector `vector` that see the key at place `t`: the
+/// acc + x * p, if `bounded` only in the lanes of vector `vector` that see the key at place `t`: the
 /// weight of the others is 0, but 0 times infinity is not.
 ATTN_INLINE vf add_product(const weighted_values *all, const attn_piece *piece, int32_t t,
                            int vector, vf x, vf p, vf acc, const int bounded) {
   const vf next = x * p + acc;
   if (!bounded || !piece->masked) return next;
-  const lane_bounds bounds = {all->bounds->lower, all->bounds->upper, all->bounds->first_key};
-  return sees(&bounds, vector, piece->first + t) ? next : acc;
+  const attn_block *block = all->bounds;
+  const lane_bounds bounds = {block->lower, block->upper, block->first_key};
+  const ptrdiff_t place = piece->first + t;
+  vf kept = next;
+  if (piece->masked & ATTN_BY_BOUNDS) kept = sees(&bounds, vector, (int32_t)place) ? next : acc;
+  if (piece->masked & ATTN_BY_BIAS) {
+    const vf bias = load(block->bias + place * ATTN_L + vector * ATTN_W);
+    kept = bias == splat(-INFINITY) ? acc : kept;
+  }
+  return kept;
 }
 
 /// Asks for the next line there is, into the second-level cache.
@@ -201,7 +209,7 @@ ATTN_INLINE int all_finite(const float *const *values, int32_t count, int32_t co
 }
 
 /// add_values where a masked piece has values that are not finite: the same sums in the same order,
-/// heeding the bounds. For correctness, not for speed.
+/// heeding bounds and biases. For correctness, not for speed.
 static __attribute__((noinline)) void add_bounded_values(const attn_panel *panel,
                                                          const weighted_values *all,
                                                          float *sums) {

@@ -1,0 +1,34 @@
+import CAttentionKernels
+
+extension AttentionProblem {
+  /// Adds bias and slopes to the first `count` scores of a row; what mask or bias hides becomes
+  /// -inf, whatever it was.
+  ///
+  /// - Parameters:
+  ///   - scale: the factor that turns what is stored into scores.
+  ///   - unit: units of the scores in a natural one.
+  func addBias(
+    to scores: UnsafeMutablePointer<Float>, count: Int, scale: Float, unit: Float, batch: Int,
+    head: Int, row: Int, functions: UnsafePointer<attn_kernels>
+  ) {
+    // A missing column hides its key.
+    let columns = min(
+      count, mask?.shape.columns ?? count, bias?.shape.columns ?? count)
+    let limit = Float.greatestFiniteMagnitude
+    var source = attn_row_bias(
+      mask: mask?.row(batch, head, row), bias: bias?.row(batch, head, row),
+      slope: alibiSlopes.map { min(max($0[head] * unit, -limit), limit) } ?? 0,
+      distance: Float(row + geometry(batch: batch).offset), unit: unit)
+    functions.pointee.bias_row(scores, Int64(columns), scale, &source)
+    (scores + columns).update(repeating: -.infinity, count: count - columns)
+  }
+
+  /// Whether mask and bias leave a key visible.
+  func shows(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
+    if let mask, key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0 { return false }
+    if let bias, key >= bias.shape.columns || bias.row(batch, head, row)[key] == -.infinity {
+      return false
+    }
+    return true
+  }
+}

@@ -1,0 +1,146 @@
+// Masks and biases: what is added to scores, and what hides a key.
+
+typedef uint8_t vb __attribute__((ext_vector_type(ATTN_W)));
+typedef uint8_t vb_unaligned __attribute__((ext_vector_type(ATTN_W), aligned(1)));
+typedef _Bool vbool __attribute__((ext_vector_type(ATTN_W)));
+
+#define ATTN_LOG2E 1.44269504f
+#define ATTN_LARGEST 0x1.fffffep127f
+
+/// The sum of a bias b and a distance's share, in units of `unit` natural ones. What is finite
+/// stays finite: a mask made of -FLT_MAX must not turn into one of -inf, which hides.
+ATTN_INLINE vf bias_in_units(vf b, vf share, vf unit) {
+  const vf lowest = splat(-INFINITY), largest = splat(ATTN_LARGEST);
+  vf x = b * unit + share;
+  // Written so that a NaN stays.
+  x = -largest > x ? -largest : x;
+  x = ((x > largest) & (b < splat(INFINITY))) ? largest : x;
+  return b == lowest ? lowest : x;
+}
+
+/// `left` floats of a row, then what hides.
+ATTN_INLINE vf load_bias(const float *row, int64_t left) {
+  if (__builtin_expect(left >= ATTN_W, 1)) return load(row);
+  vf x = splat(-INFINITY);
+  for (int64_t i = 0; i < left; i++) x[i] = row[i];
+  return x;
+}
+
+/// 0 for a visible key and -inf for a hidden one; `left` bytes of a row, then what hides.
+ATTN_INLINE vf load_mask(const uint8_t *row, int64_t left) {
+  vb bytes = 0;
+  if (__builtin_expect(left >= ATTN_W, 1)) {
+    bytes = *(const vb_unaligned *)row;
+  } else {
+    for (int64_t i = 0; i < left; i++) bytes[i] = row[i];
+  }
+  return __builtin_convertvector(bytes, vi) == splat_int(0) ? splat(-INFINITY) : splat(0);
+}
+
+/// Asks for what the next block reads of some rows.
+ATTN_INLINE void prefetch_next(const void *const *rows, int64_t column, int size, int count) {
+  for (int i = 0; i < count; i++)
+    for (int64_t k = 0; k < ATTN_BLOCK_KEYS * size; k += ATTN_LINE_BYTES)
+      __builtin_prefetch(
+          (const char *)rows[i] + (column + ATTN_BLOCK_KEYS) * size + k, 0, 2);
+}
+
+/// One vector of lanes by W places.
+ATTN_INLINE void fill_tile(const attn_bias *all, int32_t lane, int64_t column, int32_t t,
+                           int32_t count, float *out) {
+  const vf unit = splat(ATTN_LOG2E);
+  vf r[ATTN_W];
+  for (int i = 0; i < ATTN_W; i++)
+    r[i] = all->bias ? load_bias(all->bias[lane + i] + column + t,
+                                 all->bias_columns - column - t)
+                     : splat(0);
+  if (all->bias) transpose(r);
+  const vf slopes = all->slopes ? load(all->slopes + lane) : splat(0);
+  const vf distances = all->slopes ? load(all->distances + lane) : splat(0);
+  for (int i = 0; i < ATTN_W && t + i < count; i++) {
+    vf share = splat(0);
+    if (all->slopes) {
+      const vf distance = distances - splat(all->offsets[t + i]);
+      share = -slopes * (distance < splat(0) ? -distance : distance);
+    }
+    r[i] = bias_in_units(r[i], share, unit);
+  }
+  if (all->mask) {
+    vf hidden[ATTN_W];
+    for (int i = 0; i < ATTN_W; i++)
+      hidden[i] = load_mask(all->mask[lane + i] + column + t, all->mask_columns - column - t);
+    transpose(hidden);
+    for (int i = 0; i < ATTN_W; i++) r[i] = hidden[i] < splat(0) ? hidden[i] : r[i];
+  }
+  for (int i = 0; i < ATTN_W && t + i < count; i++)
+    store(out + (ptrdiff_t)(t + i) * ATTN_L + lane, r[i]);
+}
+
+static void fill_bias(const attn_bias *all, int64_t column, int32_t count, int32_t first_lane,
+                      int32_t lanes, float *out) {
+  for (int32_t lane = first_lane; lane < first_lane + lanes; lane += ATTN_W) {
+    if (all->mask) prefetch_next((const void *const *)all->mask + lane, column, 1, ATTN_W);
+    if (all->bias) prefetch_next((const void *const *)all->bias + lane, column, 4, ATTN_W);
+    for (int32_t t = 0; t < count; t += ATTN_W) fill_tile(all, lane, column, t, count, out);
+  }
+}
+
+static void bias_row(float *row, int64_t count, float scale, const attn_row_bias *all) {
+  const vf factor = splat(scale), unit = splat(all->unit), slope = splat(all->slope);
+  vf place;
+  for (int i = 0; i < ATTN_W; i++) place[i] = (float)i;
+  for (int64_t j = 0; j < count; j += ATTN_W) {
+    const int64_t left = count - j;
+    vf x = splat(0);
+    if (left >= ATTN_W) {
+      x = load(row + j);
+    } else {
+      for (int64_t i = 0; i < left; i++) x[i] = row[j + i];
+    }
+    const vf distance = splat(all->distance) - (place + splat((float)j));
+    vf b = all->bias ? load_bias(all->bias + j, left) : splat(0);
+    b = bias_in_units(b, -slope * (distance < splat(0) ? -distance : distance), unit);
+    if (all->mask) {
+      const vf hidden = load_mask(all->mask + j, left);
+      b = hidden < splat(0) ? hidden : b;
+    }
+    // Not by adding: the score of a hidden key may be NaN.
+    x = b == splat(-INFINITY) ? b : x * factor + b;
+    if (left >= ATTN_W) {
+      store(row + j, x);
+    } else {
+      for (int64_t i = 0; i < left; i++) row[j + i] = x[i];
+    }
+  }
+}
+
+/// One bit a lane.
+ATTN_INLINE uint64_t bits_of(vi mask) {
+  const vbool lanes = __builtin_convertvector(mask, vbool);
+  uint16_t bits = 0;
+  __builtin_memcpy(&bits, &lanes, sizeof lanes);
+  return bits & ((1u << ATTN_W) - 1);
+}
+
+static void key_bits(const uint8_t *mask, const float *bias, int64_t count, uint64_t *visible,
+                     uint64_t *plain) {
+  for (int64_t first = 0; first < count; first += 64) {
+    uint64_t seen = 0, clear = 0;
+    for (int64_t j = first; j < first + 64 && j < count; j += ATTN_W) {
+      const int32_t left = count - j < ATTN_W ? (int32_t)(count - j) : ATTN_W;
+      // No key is visible beyond the end.
+      vi shows, adds = splat_int(0);
+      for (int i = 0; i < ATTN_W; i++) shows[i] = i < left ? -1 : 0;
+      if (mask) shows = load_mask(mask + j, left) == splat(0);
+      if (bias) {
+        const vf b = load_bias(bias + j, count - j);
+        shows &= b != splat(-INFINITY);
+        adds = b != splat(0);
+      }
+      seen |= bits_of(shows) << (j - first);
+      clear |= bits_of(shows & ~adds) << (j - first);
+    }
+    visible[first / 64] = seen;
+    plain[first / 64] = clear;
+  }
+}
