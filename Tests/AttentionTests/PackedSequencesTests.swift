@@ -278,7 +278,7 @@ import Testing
       let problem = try packed.problem(heads: heads, headDim: 64, causal: causal)
       for text in ["flash", "window(512)", "strided(64)"] {
         let strategy = try Specimen.registry.strategy(text)
-        let stages = SoftmaxEngine().taskCosts(for: problem, threads: 2) {
+        let stages = try SoftmaxEngine().taskCosts(for: problem, threads: 2) {
           strategy.pattern(for: $0)
         }
         var makespan = 0

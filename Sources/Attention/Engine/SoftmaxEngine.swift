@@ -84,10 +84,11 @@ public struct SoftmaxEngine: Sendable {
   /// that follow each other: how evenly the workers are kept busy can be told from them.
   package func taskCosts(
     for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
-  ) -> [[Int]] {
+  ) throws(AttentionError) -> [[Int]] {
     let layout = layout(problem, threads: threads, pattern: pattern)
     return TaskList(
-      tables: layout.patterns.map { PatternTable($0) }, shape: problem.shape,
+      tables: layout.patterns.map { PatternTable($0) },
+      map: try TileMap(problem, kernels: layout.kernels), shape: problem.shape,
       panelLanes: layout.kernels.panelLanes, panels: layout.blocks.panels, threads: threads
     ).stages.map { $0.tasks.map(\.cost) }
   }
@@ -122,7 +123,7 @@ extension PatternStrategy {
     }
     let inner = try QuantisedPlan.inner(problem, storage)
     var work = engine.work(for: inner, threads: threads) { pattern(for: $0) }
-    work.minimumBytes = problem.tensorBytes
+    work.minimumBytes = problem.minimumBytes
     work.workspaceBytes += QuantisedPlan.workspaceBytes(problem, storage, threads: threads)
     return work
   }

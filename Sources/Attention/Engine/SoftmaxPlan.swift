@@ -118,15 +118,13 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     self.map = map
     tasks = TaskList(
       tables: tables, map: map, shape: problem.shape, panelLanes: kernels.panelLanes,
-      panels: blocks.panels,
-      threads: team.threadCount)
+      panels: blocks.panels, threads: team.threadCount)
     var scratch: [PanelScratch] = []
     for _ in 0..<team.threadCount {
       scratch.append(
         try PanelScratch(
           problem, map: map, kernels: kernels, arithmetic: layout.arithmetic,
-          panels: blocks.panels,
-          sequences: layout.sequences))
+          panels: blocks.panels, sequences: layout.sequences))
     }
     self.scratch = scratch
     let counts = Layout.partialCounts(problem, passes: tables[0].passes.count)
