@@ -95,6 +95,8 @@ import Testing
           let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
           let isRecurrent = !(specimen.isSoftmax)
           guard plan.takesKeyLengths || isRecurrent else { continue }
+          // A pattern from outside may look its sequences up in an array that it makes.
+          if specimen.strategy is BlockDiagonalAttention { continue }
           let decoder = try specimen.strategy.decoder(for: problem, on: Teams.of(2))
           let outputs = TestOutputs(problem)
           let one = TestInputs(problem, seed: 2)

@@ -26,6 +26,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
 
   var problem: AttentionProblem { layout.problem }
   var takesKeyLengths: Bool { true }
+  var takesPagedRows: Bool { true }
   let stageCount = 1
 
   /// Query rows of a key/value head at most: with more of them arithmetic, not memory, is the

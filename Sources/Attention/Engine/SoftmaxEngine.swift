@@ -123,7 +123,7 @@ extension PatternStrategy {
     }
     let inner = try QuantisedPlan.inner(problem, storage)
     var work = engine.work(for: inner, threads: threads) { pattern(for: $0) }
-    work.minimumBytes = problem.tensorBytes
+    work.minimumBytes = problem.minimumBytes
     work.workspaceBytes += QuantisedPlan.workspaceBytes(problem, storage, threads: threads)
     return work
   }
