@@ -46,7 +46,7 @@ enum PlotAxis {
 
   /// The same without a unit.
   static func plainTicks(_ range: ClosedRange<Double>) -> [(String, Double)] {
-    ratioTicks(range).map { (SignificantDigits.three($0.1), $0.1) }
+    ratioTicks(range).map { (String($0.0.dropLast()), $0.1) }
   }
 
   /// Powers of two, as many as are readable.

@@ -28,11 +28,11 @@ extension Figure {
   }
 
   private static func rooflinePoint(_ row: ResultRow) -> Point? {
-    guard let rate = row.work.gflopPerSecond, rate > 0, let flops = row.work.flops,
-      let bytes = row.work.minimumBytes, bytes > 0
+    guard let rate = row.work.gflopPerSecond, rate > 0, let bytes = row.gigabytesPerSecond,
+      bytes > 0
     else { return nil }
     var point = Point(n: row.n, value: rate)
-    point.place = Double(flops) / Double(bytes)
+    point.place = rate / bytes
     return point
   }
 

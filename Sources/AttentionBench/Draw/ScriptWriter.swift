@@ -201,7 +201,8 @@ extension ScriptWriter {
       guard let ends = guide.ends(in: xRange, range) else { return nil }
       return Line(
         from: ends.from, to: ends.to, label: guide.label,
-        labelOffset: guide.power == 2 ? "-3,-0.4" : guide.power == 1 ? "0,-0.9" : "0,0.6")
+        labelOffset: guide.power == 2
+          ? "-3,-0.4" : guide.power == 0 ? "0,0.6" : guide.extent == nil ? "0,-0.9" : "-1,0.3")
     }
   }
 }

@@ -61,6 +61,8 @@ enum SyntheticSweep {
     ]
     let errors = ["window": 0.4, "strided": 0.3, "linear": 0.8]
     row.accuracy.relativeL2 = errors[row.strategy.name] ?? 3e-7
+    row.work.gflopPerSecond = Double(4 * n * n * 256) / summary.median / 1e9
+    row.work.minimumBytes = 4 * 4 * n * 256
     let ramp = Double(n) / (Double(n) + 300)
     row.work.percentOfPeak = (shares[row.strategy.name] ?? 10) * ramp
     if row.strategy.name == "strided" && n == 100_000 { row.status = .lowSamples }
