@@ -94,11 +94,13 @@ struct RecommendCommand: ParsableCommand {
     let limits = try limits()
     if retrieval { try RetrievalTask.check(problem) }
     blasOptions.announce()
-    let start = ContinuousClock.now
+    let setting = QualitySetting(
+      problem: problem, inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
+      placement: placement, topology: topology, limits: limits, start: .now, stop: stop)
 
     let executor = try AttentionExecutor(
-      placements: [placement], inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
-      seed: seed, topology: topology, bestEffort: threadOptions.bestEffortBind,
+      placements: [placement], inputs: setting.inputs, seed: seed, topology: topology,
+      bestEffort: threadOptions.bestEffortBind,
       keepsTensors: true)
     let printer = ProgressPrinter()
     let engine = ChoiceEngine(
@@ -122,17 +124,13 @@ struct RecommendCommand: ParsableCommand {
           isa: KernelTable.active.name
         ).write(to: save)
       }
-      try report.show(result)
+      try report.show(try addQuality(to: result, in: setting))
     } else {
       let result = try engine.run()
       printer.finish()
       guard let result else { throw CommandExit.interrupted }
       let shown = result.candidates.filter { RecommendReport.isWorthALine($0, result) }
-      try report.show(
-        try addQuality(
-          to: result, of: shown, on: problem,
-          inputs: given.map { .tensors($0) } ?? .normal(seed: seed), placement: placement,
-          topology: topology, limits: limits, since: start, stop: stop))
+      try report.show(try addQuality(to: result, of: shown, in: setting))
     }
   }
 

@@ -3,37 +3,74 @@ import AttentionBench
 import MachineTopology
 import TextTable
 
+/// What is looked at after a choice: on which problem, with which workers, for how long.
+struct QualitySetting {
+  let problem: AttentionProblem
+  let inputs: SweepInputs
+  let placement: SweepPlacement
+  let topology: MachineTopology
+  let limits: SweepLimits
+  /// When measuring began.
+  let start: ContinuousClock.Instant
+  let stop: StopFlag
+}
+
 extension RecommendCommand {
   /// A recommendation with certified bounds, as far as what is left of the budget allows, and with
   /// needles where they were asked for.
   ///
-  /// - Parameters:
-  ///   - candidates: the ones to look at.
-  ///   - start: when measuring began.
+  /// - Parameter candidates: the ones to look at.
   func addQuality(
-    to result: Recommendation, of candidates: [Candidate], on problem: AttentionProblem,
-    inputs: SweepInputs, placement: SweepPlacement, topology: MachineTopology,
-    limits: SweepLimits, since start: ContinuousClock.Instant, stop: StopFlag
+    to result: Recommendation, of candidates: [Candidate], in setting: QualitySetting
   ) throws -> Recommendation {
-    let team = try WorkerTeam(
-      threads: placement.threads, binding: placement.binding, topology: topology,
-      bestEffort: threadOptions.bestEffortBind)
-    var figures = try QualityFigures(
-      problem, candidates: candidates, team: team, memoryLimit: ByteCount(limits.memoryBytes),
-      stop: stop)
-    let spent = (ContinuousClock.now - start) / .seconds(1)
-    do {
-      try figures.certify(within: limits.budget.map { max($0 - spent, 0) } ?? .infinity) {
-        try inputs.tensors(for: problem)
-      }
-    } catch let error as AttentionError {
-      // The choice does not depend on it.
-      Terminal.say("note: no certified bound: \(error)")
+    var figures = try figures(of: candidates, in: setting)
+    try certify(in: setting) { seconds in
+      try figures.certify(within: seconds) { try setting.inputs.tensors(for: setting.problem) }
     }
     if retrieval { try figures.retrieve(seed: seed) }
-    if stop.isRaised { throw CommandExit.interrupted }
-    for note in figures.notes { Terminal.say("note: \(note)") }
+    try conclude(figures, in: setting)
     return result.adding(figures)
+  }
+
+  /// The same for a choice for each head: bounds head by head.
+  func addQuality(
+    to result: PerHeadRecommendation, in setting: QualitySetting
+  ) throws -> PerHeadRecommendation {
+    var figures = try figures(of: result.single.candidates, in: setting)
+    try certify(in: setting) { seconds in
+      try figures.certify(heads: result.heads.map(\.strategy), within: seconds) {
+        try setting.inputs.tensors(for: setting.problem)
+      }
+    }
+    try conclude(figures, in: setting)
+    return result.adding(figures)
+  }
+
+  private func figures(
+    of candidates: [Candidate], in setting: QualitySetting
+  ) throws -> QualityFigures {
+    let team = try WorkerTeam(
+      threads: setting.placement.threads, binding: setting.placement.binding,
+      topology: setting.topology, bestEffort: threadOptions.bestEffortBind)
+    return try QualityFigures(
+      setting.problem, candidates: candidates, team: team,
+      memoryLimit: ByteCount(setting.limits.memoryBytes), stop: setting.stop)
+  }
+
+  /// Calls `body` with the seconds that are left of the budget. The choice does not depend on
+  /// what it does.
+  private func certify(in setting: QualitySetting, _ body: (Double) throws -> Void) throws {
+    let spent = (ContinuousClock.now - setting.start) / .seconds(1)
+    do {
+      try body(setting.limits.budget.map { max($0 - spent, 0) } ?? .infinity)
+    } catch let error as AttentionError {
+      Terminal.say("note: no certified bound: \(error)")
+    }
+  }
+
+  private func conclude(_ figures: QualityFigures, in setting: QualitySetting) throws {
+    if setting.stop.isRaised { throw CommandExit.interrupted }
+    for note in figures.notes { Terminal.say("note: \(note)") }
   }
 }
 
@@ -53,12 +90,15 @@ enum QualityColumns {
     return columns
   }
 
+  /// What a bound is.
+  static let boundLegend =
+    "bound: the error over all rows is at most this, for certain; none: nothing can be said"
+
   /// What they mean, a line each.
   static func legend(of result: Recommendation) -> [String] {
     var lines: [String] = []
     if hasBounds(result) {
-      lines.append(
-        "bound: the error over all rows is at most this, for certain; none: nothing can be said")
+      lines.append(boundLegend)
     }
     if hasNeedles(result) {
       lines.append(

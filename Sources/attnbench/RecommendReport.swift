@@ -30,12 +30,16 @@ struct RecommendReport {
       return try encode(RecommendationDocument(question, inputs: inputs, perHead: result))
     }
     let groupSize = question.problem.shape.groupSize
+    let hasBounds = result.heads.contains { $0.certificate != nil }
     let table = TextTable<PerHeadRecommendation.Head> {
-      [
+      let columns = [
         Column(title: "head", value: $0.head, align: .right),
         Column(title: "kv head", value: $0.head / groupSize, align: .right),
         Column(title: "strategy", value: $0.strategy),
         Column(title: "error", value: CellText.error($0.relativeError), align: .right),
+      ]
+      let bound = Column(title: "bound", value: CellText.bound($0.certificate), align: .right)
+      return columns + (hasBounds ? [bound] : []) + [
         Column(
           title: "time alone", value: TimeSpan.rounded(seconds: $0.secondsAlone), align: .right),
         Column(title: "share of time", value: CellText.percent($0.timeShare), align: .right),
@@ -46,6 +50,7 @@ struct RecommendReport {
     try Terminal.print(
       "error: relative L2 distance from full softmax attention in the run of the mix, on "
         + Self.rows(result.mix) + "; time alone: the strategy on one head with all workers")
+    if hasBounds { try Terminal.print(QualityColumns.boundLegend) }
     try Terminal.print("")
     for line in Self.duel(result) { try Terminal.print(line) }
   }

@@ -110,16 +110,17 @@ public protocol AttentionStrategy: Sendable {
 
 /// How close together the parameters of a series stand.
 public enum SearchDensity: Sendable {
-  /// Eight sizes an octave, 9% apart: a search that halves the series needs few of them.
+  /// Sixteen sizes an octave, 4% apart: a search that halves the series pays one step for twice as
+  /// many.
   case search
-  /// Twelve sizes an octave and more series, for holding a search against all there is.
+  /// Twenty sizes an octave and more series, for holding a search against all there is.
   case exhaustive
 
   /// Sizes in a doubling.
   public var sizesPerOctave: Int {
     switch self {
-    case .search: 8
-    case .exhaustive: 12
+    case .search: 16
+    case .exhaustive: 20
     }
   }
 

@@ -6,7 +6,7 @@ import MachineTopology
 /// On every row in fp64 where that is cheap. Otherwise on every row as an exact strategy computes it
 /// in fp32, with its own distance from fp64, taken on some rows, added to every error. Where running
 /// an exact strategy is not affordable either: on sampled rows in fp64.
-final class FullReference {
+package final class FullReference {
   private enum Form {
     case rows([OracleRow], of: AccuracyCheck)
     case output(Tensor, error: Double)
@@ -24,7 +24,7 @@ final class FullReference {
   ///
   /// - Parameter rowsPerHead: how many rows of each head of each batch entry; nil for what is
   ///   affordable.
-  init(
+  package init(
     _ problem: AttentionProblem, rowsPerHead: Int?, seed: UInt64, operands: AttentionOperands,
     team: WorkerTeam
   ) {
@@ -40,7 +40,7 @@ final class FullReference {
   /// All rows as an exact strategy computes them. The output of `operands` is overwritten.
   ///
   /// - Throws: `AttentionError` when the strategy refuses or memory does.
-  init(
+  package init(
     _ problem: AttentionProblem, strategy: any AttentionStrategy, seed: UInt64,
     operands: AttentionOperands, team: WorkerTeam
   ) throws(AttentionError) {
@@ -69,7 +69,7 @@ final class FullReference {
   }
 
   /// How far an output is from full attention.
-  func errors(of output: TensorView) -> HeadErrors {
+  package func errors(of output: TensorView) -> HeadErrors {
     var sums = [SquaredErrors](repeating: SquaredErrors(), count: shape.heads)
     switch form {
     case .rows(let references, let check):

@@ -16,6 +16,8 @@ public struct PerHeadRecommendation: Codable, Equatable, Sendable {
     public let timeShare: Double
     /// Whether the error is small enough.
     public let isAdmissible: Bool
+    /// What is certain about the error over all rows of the head; nil where nothing was certified.
+    public internal(set) var certificate: MassCertificate?
 
     private enum CodingKeys: String, CodingKey {
       case head
@@ -24,13 +26,14 @@ public struct PerHeadRecommendation: Codable, Equatable, Sendable {
       case secondsAlone = "time_alone_s"
       case timeShare = "time_share"
       case isAdmissible = "admissible"
+      case certificate
     }
   }
 
   /// The choice of one strategy for all heads, each of which must keep to the error.
   public let single: Recommendation
   /// The choice for each head, in the order of the heads.
-  public let heads: [Head]
+  public internal(set) var heads: [Head]
   /// The mix as it was run and timed.
   public let mix: Candidate
   /// The single strategy, timed in the same rounds as the mix; nil where none could be.

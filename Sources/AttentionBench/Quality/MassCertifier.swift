@@ -66,6 +66,27 @@ public struct MassCertifier {
     return MassCertificate(try rowBounds(of: strategy))
   }
 
+  /// What is certain about a strategy on each of some query heads, over all rows of the head.
+  ///
+  /// - Returns: by head; empty for a different operator.
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem or memory is refused.
+  public func certificates(
+    of strategy: any AttentionStrategy, heads: [Int]
+  ) throws(AttentionError) -> [Int: MassCertificate] {
+    if type(of: strategy).operatorClass == .different { return [:] }
+    let bounds = try rowBounds(of: strategy)
+    let (all, rows) = (problem.shape.heads, problem.shape.queryLength)
+    var certificates: [Int: MassCertificate] = [:]
+    for head in heads {
+      certificates[head] = MassCertificate(
+        (0..<problem.shape.batch).flatMap { batch in
+          let first = (batch * all + head) * rows
+          return bounds[first..<first + rows]
+        })
+    }
+    return certificates
+  }
+
   /// The bound of every row, in the order of batch, head and row.
   ///
   /// - Parameter strategy: softmax over a subset of the keys.

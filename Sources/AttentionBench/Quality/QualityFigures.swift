@@ -9,6 +9,8 @@ import MachineTopology
 public struct QualityFigures: Sendable {
   /// By strategy with its parameters; restricted ones only.
   public private(set) var certificates: [String: MassCertificate] = [:]
+  /// By query head, where each head has a strategy of its own; restricted ones only.
+  public private(set) var headCertificates: [Int: MassCertificate] = [:]
   /// The share of needles found over all distances, by strategy.
   public private(set) var foundShares: [String: Double] = [:]
   /// Why figures are missing, one sentence each.
@@ -65,7 +67,33 @@ public struct QualityFigures: Sendable {
   public mutating func certify(
     within seconds: Double, tensors: () throws -> ProblemTensors
   ) throws {
-    let restricted = measured.filter { type(of: $0.strategy).operatorClass == .restricted }
+    try certify(measured, within: seconds, tensors: tensors) { certifier, candidate, figures in
+      figures.certificates[candidate.name] = try certifier.certificate(of: candidate.strategy)
+    }
+  }
+
+  /// Certifies the strategy of each query head on that head.
+  ///
+  /// - Parameter strategies: the name of each head's strategy.
+  /// - Throws: as `certify(within:tensors:)` does.
+  public mutating func certify(
+    heads strategies: [String], within seconds: Double, tensors: () throws -> ProblemTensors
+  ) throws {
+    let heads = Dictionary(grouping: strategies.indices) { strategies[$0] }
+    let used = measured.filter { heads[$0.name] != nil }
+    try certify(used, within: seconds, tensors: tensors) { certifier, candidate, figures in
+      let found = try certifier.certificates(
+        of: candidate.strategy, heads: heads[candidate.name] ?? [])
+      figures.headCertificates.merge(found) { _, new in new }
+    }
+  }
+
+  /// Does something with each restricted strategy for which time and memory suffice.
+  private mutating func certify(
+    _ candidates: [Measured], within seconds: Double, tensors: () throws -> ProblemTensors,
+    _ body: (MassCertifier, Measured, inout QualityFigures) throws -> Void
+  ) throws {
+    let restricted = candidates.filter { type(of: $0.strategy).operatorClass == .restricted }
     guard !restricted.isEmpty else { return }
     let fullSeconds = try predictedFullSeconds()
     let bytes = 2 * problem.shape.tensorBytes
@@ -92,7 +120,7 @@ public struct QualityFigures: Sendable {
         notes.append("no certified bound for \(candidate.name): the budget is spent")
         continue
       }
-      certificates[candidate.name] = try certifier.certificate(of: candidate.strategy)
+      try body(certifier, candidate, &self)
     }
   }
 
@@ -135,6 +163,17 @@ extension Recommendation {
       candidate.certificate = figures.certificates[candidate.strategy]
       candidate.foundShare = figures.foundShares[candidate.strategy]
       return candidate
+    }
+    return result
+  }
+}
+
+extension PerHeadRecommendation {
+  /// The same choice, with the certificates beside the heads they belong to.
+  public func adding(_ figures: QualityFigures) -> PerHeadRecommendation {
+    var result = self
+    for index in result.heads.indices {
+      result.heads[index].certificate = figures.headCertificates[result.heads[index].head]
     }
     return result
   }

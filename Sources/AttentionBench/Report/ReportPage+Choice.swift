@@ -43,9 +43,9 @@ extension ReportPage {
   }
 
   private var crossings: [Markup] {
-    let found = folder.crossovers.filter { $0.n != nil }
-    let others = folder.crossovers.filter { $0.n == nil }
-    let hasSettings = folder.crossovers.contains { !$0.faster.variation.isEmpty }
+    let found = folder.scaling.crossovers.filter { $0.n != nil }
+    let others = folder.scaling.crossovers.filter { $0.n == nil }
+    let hasSettings = folder.scaling.crossovers.contains { !$0.faster.variation.isEmpty }
     var parts: [Markup] = []
     if found.isEmpty {
       parts.append(paragraph("No strategy overtakes another within the measured sizes.", "muted"))

@@ -33,6 +33,7 @@ public struct ReportPage: Sendable {
     ]
     let sections = [
       ("choice", "Which one to run", choice), ("curves", "Curves", curves),
+      ("growth", "Growth", growth),
       ("cells", "All cells", cells), ("warnings", "Warnings", warnings),
       ("machine", "Machine and build", machine), ("again", "Measure it again", reproduction),
     ]

@@ -7,9 +7,9 @@ public struct SweepFolder: Sendable {
   public let rows: [ResultRow]
   /// How the run was made; nil where that cannot be read.
   public let metadata: RunMetadata?
-  /// Where one strategy overtakes another. Derived again, so that the page never shows an older
-  /// `crossovers.csv` than its rows.
-  public let crossovers: [Crossover]
+  /// How curves grow, where one overtakes another and what was predicted. Derived again, so that
+  /// the page never shows older files than its rows.
+  public let scaling: ScalingAnalysis
   /// What could not be read or was passed over, one sentence each.
   public let notes: [String]
 
@@ -32,9 +32,9 @@ public struct SweepFolder: Sendable {
       notes += file.notes
       samples = file.rows
     } catch {
-      notes.append("crossovers without intervals: \(error)")
+      notes.append("exponents and crossovers without intervals: \(error)")
     }
-    crossovers = ScalingAnalysis(rows: results.rows, samples: samples).crossovers
+    scaling = ScalingAnalysis(rows: results.rows, samples: samples)
     self.notes = notes
   }
 

@@ -48,10 +48,10 @@ import Testing
     let choice = choice(heads: 1)
     let result = try #require(try choice.engine().run())
     // The first of the sizes that is at least 100.
-    #expect(result.choice == "window(108)")
+    #expect(result.choice == "window(103)")
     #expect(result.verdict == .admissible)
     #expect(choice.executor.rows == .automatic)
-    let chosen = try #require(result.candidates.first { $0.strategy == "window(108)" })
+    let chosen = try #require(result.candidates.first { $0.strategy == "window(103)" })
     #expect(chosen.status == .ok && chosen.samples >= 5)
     #expect(chosen.rowsChecked == 10 && chosen.rows == 10)
   }
@@ -85,12 +85,12 @@ import Testing
     let result = try #require(try choice.engine().runPerHead())
     // At least 10, 40, 160 and 640 keys.
     #expect(
-      result.heads.map(\.strategy) == ["window(16)", "window(41)", "window(166)", "window(664)"])
+      result.heads.map(\.strategy) == ["window(16)", "window(40)", "window(166)", "window(664)"])
     #expect(result.heads.allSatisfy { $0.isAdmissible && $0.relativeError <= 0.1 })
     #expect(result.single.choice == "window(664)")
     #expect(result.plan == result.heads.map(\.strategy))
     #expect(result.usesMix && result.misses.isEmpty)
-    let expected = 4 * 764.0 / (116 + 141 + 266 + 764)
+    let expected = 4 * 764.0 / (116 + 140 + 266 + 764)
     #expect(abs((result.speedup ?? 0) - expected) < 1e-6)
     #expect(abs(result.heads.reduce(0) { $0 + $1.timeShare } - 1) < 1e-9)
     #expect(result.mix.operatorClass == "restricted")
@@ -105,7 +105,7 @@ import Testing
     }
     let result = try #require(try choice.engine().runPerHead())
     #expect(!result.usesMix)
-    #expect(result.plan == ["window(41)", "window(41)"])
+    #expect(result.plan == ["window(40)", "window(40)"])
   }
 
   @Test func aHeadThatNothingServesGetsTheNearestAndSaysSo() throws {

@@ -57,6 +57,38 @@ import Testing
     }
   }
 
+  /// A certificate of one head speaks of that head's rows in every batch entry, and of no other.
+  @Test func itHoldsHeadByHead() throws {
+    for test in try BoundCase.all() {
+      let certifier = try MassCertifier(test.problem, tensors: test.tensors, team: team)
+      let full = test.rows(SoftmaxOracle(full: test.problem))
+      let shape = test.problem.shape
+      for text in ["window(7)", "strided(7)", "flash"] {
+        let strategy = try StrategyRegistry.standard.strategy(text)
+        let outputs = try output(strategy, test)
+        let heads = Array(0..<shape.heads).filter { $0 != 1 }
+        let certificates = try certifier.certificates(of: strategy, heads: heads)
+        #expect(Set(certificates.keys) == Set(heads))
+        for head in heads {
+          var (squaredError, squaredFull) = (0.0, 0.0)
+          for row in full.indices where row / shape.queryLength % shape.heads == head {
+            let (error, norm) = (
+              distance(full[row].output, outputs[row]), distance(full[row].output)
+            )
+            squaredError += error * error
+            squaredFull += norm * norm
+          }
+          let certificate = try #require(certificates[head])
+          let error = (squaredError / squaredFull).squareRoot()
+          #expect(error <= certificate.relativeL2Bound ?? .infinity, "\(test) \(text) \(head)")
+          #expect(certificate.rowCount == shape.batch * shape.queryLength)
+        }
+      }
+      let linear = try StrategyRegistry.standard.strategy("linear")
+      #expect(try certifier.certificates(of: linear, heads: [0]).isEmpty)
+    }
+  }
+
   /// One key that nobody near it sees holds nearly all the mass: the error is the distance of its
   /// value from the window's mean, and so is the bound.
   @Test func itIsTheErrorWhereOneLostKeyDominates() throws {

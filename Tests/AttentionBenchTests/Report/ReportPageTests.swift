@@ -141,6 +141,26 @@ struct ReportPageTests {
     #expect(try page.section("choice").text.contains("another as fast"))
   }
 
+  @Test("Growth: exponents, the held-out size and what was not measured, each said to be that")
+  func growth() throws {
+    let rows = [(1000, 1.0), (2000, 4), (4000, 16), (8000, 80)].map { n, seconds in
+      var row = ResultRow.measured("flash", n: n, seconds: seconds)
+      row.work.flops = n * n
+      return row
+    }
+    var skipped = ResultRow.measured("flash", n: 16000, status: .skippedTime)
+    skipped.work.flops = 16000 * 16000
+    let section = try page(rows + [skipped]).section("growth")
+    let line = try #require(section.all("tbody").first?.all("tr").first)
+    let figures = line.all("td").map(\.text)
+    // The speed at 4000 carried over to 8000 gives 64 s, where 80 s were measured.
+    #expect(figures[2] == "2.32" && figures[3] == "8k")
+    #expect(figures[4].hasPrefix("64.0 s") && figures[5] == "80.0 s" && figures[6] == "-20.0%")
+    let item = try #require(section.all("li").first).text
+    #expect(item.hasPrefix("predicted, not measured: flash at 16k takes 320 s"))
+    #expect(try page([rows[0]]).section("growth").text.contains("two sizes"))
+  }
+
   @Test("Crossovers stand in a table, pairs that do not cross in a list")
   func crossovers() throws {
     let rows = [
