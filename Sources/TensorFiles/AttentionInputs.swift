@@ -25,14 +25,35 @@ public struct AttentionInputs: Sendable {
   /// - Throws: `TensorFileError` if the file holds one array only (`.npy`), lacks one of the three
   ///   (the error then lists the prefixes it has), or cannot be read.
   public init(_ reference: TensorReference) throws(TensorFileError) {
+    let (file, names) = try Self.find(reference)
+    self.init(
+      query: try file.read(names[0]), key: try file.read(names[1]), value: try file.read(names[2]))
+  }
+
+  /// The same three, in the order of `roles`, as they are stored.
+  ///
+  /// - Throws: `TensorFileError` as `init`.
+  public static func readStored(
+    _ reference: TensorReference
+  ) throws(TensorFileError) -> [StoredTensor] {
+    let (file, names) = try find(reference)
+    var tensors: [StoredTensor] = []
+    for name in names { tensors.append(try file.readStored(name, as: [.floating])) }
+    return tensors
+  }
+
+  /// The file and the names of the three in it.
+  private static func find(
+    _ reference: TensorReference
+  ) throws(TensorFileError) -> (SafetensorsFile, [String]) {
     guard reference.format == .safetensors else {
       throw TensorFileError(path: reference.path, .notAGroup)
     }
     let file = try SafetensorsFile(reference.path)
     let prefix = reference.selector.map { $0 + "." } ?? ""
-    let missing = Self.roles.map { prefix + $0 }.filter { file[$0] == nil }
+    let missing = roles.map { prefix + $0 }.filter { file[$0] == nil }
     guard missing.isEmpty else {
-      let prefixes = file.prefixes(having: Self.roles)
+      let prefixes = file.prefixes(having: roles)
       let nearest = reference.selector.map {
         NearestName.suggestions(for: $0, among: prefixes, limit: 3)
       }
@@ -42,8 +63,6 @@ public struct AttentionInputs: Sendable {
           prefix: reference.selector, missing: missing, nearest: nearest ?? [],
           prefixes: prefixes))
     }
-    self.init(
-      query: try file.read(prefix + Self.roles[0]), key: try file.read(prefix + Self.roles[1]),
-      value: try file.read(prefix + Self.roles[2]))
+    return (file, roles.map { prefix + $0 })
   }
 }

@@ -2,10 +2,12 @@
 public struct TensorAllocationError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The shape asked for.
   public let shape: FileShape
+  /// Bytes an element would have taken.
+  public let elementWidth: Int
 
   /// The shape and what it takes.
   public var description: String {
-    let bytes = shape.elementCount * MemoryLayout<Float>.stride
+    let bytes = shape.elementCount * elementWidth
     return "a tensor of shape \(FileShape.describe(shape.dimensions)) needs \(bytes) bytes of "
       + "memory, more than can be had"
   }
@@ -23,7 +25,11 @@ public final class HostTensor: @unchecked Sendable {
   /// fp32 here in every case: fp16 and bf16 lose nothing by that, fp64 is rounded.
   public let sourceType: TensorElementType
 
-  private let storage: AlignedFloats
+  let memory: TensorMemory
+
+  private var storage: UnsafeMutableBufferPointer<Float> {
+    memory.bytes.bindMemory(to: Float.self)
+  }
 
   /// The dimensions, slowest varying first.
   public var shape: [Int] { checkedShape.dimensions }
@@ -42,30 +48,24 @@ public final class HostTensor: @unchecked Sendable {
     shape: [Int], sourceType: TensorElementType = .float32,
     initializing body: (UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
-    let storage = try Self.allocate(FileShape(shape))
-    try body(storage.elements)
-    self.init(shape: try FileShape(shape), sourceType: sourceType, storage: storage)
+    let shape = try FileShape(shape)
+    let memory = try StoredTensor.allocate(shape, .floating(.float32))
+    try body(memory.bytes.bindMemory(to: Float.self))
+    self.init(shape: shape, sourceType: sourceType, memory: memory)
   }
 
   /// Makes a tensor of elements that are already written.
-  init(shape: FileShape, sourceType: TensorElementType, storage: consuming AlignedFloats) {
-    precondition(storage.elements.count == shape.elementCount)
+  init(shape: FileShape, sourceType: TensorElementType, memory: TensorMemory) {
+    precondition(memory.bytes.count == shape.elementCount * MemoryLayout<Float>.stride)
     self.checkedShape = shape
     self.sourceType = sourceType
-    self.storage = storage
-  }
-
-  static func allocate(_ shape: FileShape) throws(TensorAllocationError) -> AlignedFloats {
-    guard let storage = AlignedFloats(count: shape.elementCount) else {
-      throw TensorAllocationError(shape: shape)
-    }
-    return storage
+    self.memory = memory
   }
 
   /// Calls `body` with the elements in row-major order. The pointer is valid during the call only.
   public func withUnsafeElements<Result: ~Copyable, Failure: Error>(
     _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    try body(UnsafeBufferPointer(storage.elements))
+    try body(UnsafeBufferPointer(storage))
   }
 }

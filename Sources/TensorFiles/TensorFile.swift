@@ -11,13 +11,36 @@ public enum TensorFile {
       return try NpyFile.read(reference.path)
     case .safetensors:
       let file = try SafetensorsFile(reference.path)
-      if let selector = reference.selector { return try file.read(selector) }
-      let names = file.tensorNames
-      guard names.count == 1 else {
-        throw TensorFileError(path: reference.path, .tensorNotNamed(available: names))
-      }
-      return try file.read(names[0])
+      return try file.read(name(reference, in: file))
     }
+  }
+
+  /// Reads the tensor `reference` names as it is stored.
+  ///
+  /// - Parameter kinds: what is accepted.
+  /// - Throws: `TensorFileError` if the file or the tensor cannot be read or is of another kind.
+  public static func readStored(
+    _ reference: TensorReference, as kinds: [StoredElementType.Kind]
+  ) throws(TensorFileError) -> StoredTensor {
+    switch reference.format {
+    case .npy:
+      return try NpyFile.readStored(reference.path, as: kinds)
+    case .safetensors:
+      let file = try SafetensorsFile(reference.path)
+      return try file.readStored(name(reference, in: file), as: kinds)
+    }
+  }
+
+  /// The tensor meant: the one named, or the only one.
+  private static func name(
+    _ reference: TensorReference, in file: SafetensorsFile
+  ) throws(TensorFileError) -> String {
+    if let selector = reference.selector { return selector }
+    let names = file.tensorNames
+    guard names.count == 1 else {
+      throw TensorFileError(path: reference.path, .tensorNotNamed(available: names))
+    }
+    return names[0]
   }
 
   /// Writes `tensor` to `path` in the format its extension tells, its elements rounded to `type`.
@@ -31,13 +54,17 @@ public enum TensorFile {
     _ tensor: HostTensor, as type: TensorElementType = .float32, named name: String,
     to path: String
   ) throws(TensorFileError) {
+    try write(NamedTensor(name, tensor, as: type), to: path)
+  }
+
+  /// Writes `tensor` to `path`, likewise; its name is the key in a `.safetensors` file.
+  ///
+  /// - Throws: as `write(_:as:named:to:)`.
+  public static func write(_ tensor: NamedTensor, to path: String) throws(TensorFileError) {
     switch TensorReference.format(of: path) {
-    case .npy:
-      try NpyFile.write(tensor, as: type, to: path)
-    case .safetensors:
-      try SafetensorsFile.write([NamedTensor(name, tensor, as: type)], to: path)
-    case nil:
-      throw TensorFileError(path: path, .unknownExtension)
+    case .npy: try NpyFile.write(tensor.content, to: path)
+    case .safetensors: try SafetensorsFile.write([tensor], to: path)
+    case nil: throw TensorFileError(path: path, .unknownExtension)
     }
   }
 }

@@ -31,6 +31,8 @@ extension TensorFileError.Reason {
         + "np.save(path, np.ascontiguousarray(x))"
     case .unsupportedElementType(let tensor, let found):
       unsupported(tensor: tensor, found: found)
+    case .unexpectedElementType(let tensor, let found, let accepted):
+      unexpected(tensor: tensor, found: found, accepted: accepted)
     case .unwritableElementType(let type):
       "cannot be written as \(type); .npy stores float32, float64 and float16, and "
         + ".safetensors bfloat16 as well"
@@ -92,6 +94,22 @@ extension TensorFileError.Reason {
       }
     return "holds \(name.text) elements; little-endian float32 (<f4), float64 (<f8) and float16 "
       + "(<f2) are accepted: \(conversion)"
+  }
+
+  private func unexpected(
+    tensor: String?, found: String, accepted: [StoredElementType.Kind]
+  ) -> String {
+    let what = tensor.map { "tensor '\($0)' is \(found)" }
+      ?? "holds \(NpyTypeName.describe(found).text) elements"
+    let kinds = accepted.map(\.rawValue).joined(separator: " or ")
+    let ways = accepted.map { kind in
+      switch kind {
+      case .floating: "x.astype(np.float32)"
+      case .bool: "x.astype(bool)"
+      case .integer: "x.astype(np.int64)"
+      }
+    }
+    return "\(what); \(kinds) is needed here: np.save(path, \(ways.joined(separator: ") or np.save(path, ")))"
   }
 
   private func group(

@@ -37,6 +37,9 @@ public struct TensorFileError: Error, Hashable, Sendable, CustomStringConvertibl
     case fortranOrder
     /// An element type that is not read.
     case unsupportedElementType(tensor: String?, found: String)
+    /// An element type that is read, but is not what is wanted here.
+    case unexpectedElementType(
+      tensor: String?, found: String, accepted: [StoredElementType.Kind])
     /// An element type that the format cannot store.
     case unwritableElementType(TensorElementType)
     /// The bytes present are not those the shape and the type call for.

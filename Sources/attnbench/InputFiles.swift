@@ -2,7 +2,7 @@ import Attention
 import AttentionBench
 import TensorFiles
 
-/// Reads query, key and value as the options name them.
+/// Reads tensors as the options name them.
 enum InputFiles {
   /// `--inputs FILE.safetensors[:PREFIX]`.
   ///
@@ -29,18 +29,47 @@ enum InputFiles {
       content: try FileFingerprint(of: reference.path))
   }
 
-  /// `--q`, `--k` and `--v`, each `FILE.npy` or `FILE.safetensors[:KEY]`.
+  /// Query, key and value as they are stored: those of `--inputs`, or of `--q`, `--k` and `--v`.
   ///
-  /// - Throws: `TensorFileError`, `FileProblemError`.
-  static func problem(
-    query: String, key: String, value: String, layout: TensorLayout
-  ) throws -> FileProblem {
-    func source(_ flag: String, _ argument: String) throws(TensorFileError) -> FileProblem.Source {
-      let tensor = try TensorFile.read(TensorReference(argument))
-      return FileProblem.Source(tensor, name: "\(flag) \(argument)")
+  /// - Throws: `UsageError` when it is not the one or the other, `TensorFileError`.
+  static func sources(
+    inputs: String?, query: String?, key: String?, value: String?
+  ) throws -> (query: FileProblem.Source, key: FileProblem.Source, value: FileProblem.Source) {
+    switch (inputs, query, key, value) {
+    case (let inputs?, nil, nil, nil):
+      let reference = try TensorReference(inputs)
+      let prefix = reference.selector.map { $0 + "." } ?? ""
+      let tensors = try AttentionInputs.readStored(reference)
+      let sources = zip(AttentionInputs.roles, tensors).map { role, tensor in
+        FileProblem.Source(tensor, name: "--inputs \(reference.path) (\(prefix)\(role))")
+      }
+      return (sources[0], sources[1], sources[2])
+    case (nil, let query?, let key?, let value?):
+      return try (source("--q", query), source("--k", key), source("--v", value))
+    case (nil, _, _, _):
+      throw UsageError("give --inputs FILE.safetensors, or all of --q, --k and --v")
+    default:
+      throw UsageError("--inputs holds q, k and v; leave out --q, --k and --v")
     }
-    return try FileProblem(
-      query: source("--q", query), key: source("--k", key), value: source("--v", value),
-      layout: layout)
+  }
+
+  /// A tensor of floating-point numbers, `FILE.npy` or `FILE.safetensors[:KEY]`, as stored.
+  ///
+  /// - Throws: `TensorFileError`.
+  static func source(_ option: String, _ argument: String) throws -> FileProblem.Source {
+    FileProblem.Source(
+      try TensorFile.readStored(TensorReference(argument), as: [.floating]),
+      name: "\(option) \(argument)")
+  }
+
+  /// A mask or a bias.
+  ///
+  /// - Throws: `TensorFileError`.
+  static func mask(
+    _ option: String, _ argument: String, as kinds: [StoredElementType.Kind]
+  ) throws -> FileMask {
+    FileMask(
+      try TensorFile.readStored(TensorReference(argument), as: kinds),
+      name: "\(option) \(argument)")
   }
 }

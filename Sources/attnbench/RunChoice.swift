@@ -6,45 +6,46 @@ enum RunChoice {
   case strategy(any AttentionStrategy)
   case plan(HeadPlan, path: String)
 
-  /// The strategy and the problem on tensors of a shape. A plan brings its own scale and mask;
-  /// options may repeat them, not change them.
+  /// The strategy and the settings for tensors. A plan brings its own scale and mask; options may
+  /// repeat them, not change them.
   ///
+  /// - Parameter given: options that a plan has no room for, as typed.
   /// - Throws: `UsageError` naming the option that contradicts, `HeadPlanError` for tensors that do
   ///   not fit.
   func resolved(
-    for shape: AttentionShape, _ mask: MaskOptions, _ logits: LogitOptions
-  ) throws -> (any AttentionStrategy, AttentionProblem) {
+    for file: FileProblem, _ settings: ProblemSettings, given: [String]
+  ) throws -> (any AttentionStrategy, ProblemSettings) {
     switch self {
-    case .strategy(let strategy):
-      let problem = try mask.problem(
-        shape, keyLengths: logits.lengths(), softcap: logits.softcap, sinkLogits: logits.logits())
-      return (strategy, problem)
+    case .strategy(let strategy): return (strategy, settings)
     case .plan(let plan, let path):
-      try plan.check(fits: shape, path: path)
-      let mix = try plan.mix(path: path)
+      try plan.check(fits: file.shape, path: path)
       func contradiction(_ option: String, _ planned: String) -> UsageError {
         UsageError("\(option): \(path) was made for \(planned); leave the option out")
       }
-      if mask.causal, !plan.problem.causal {
+      if let option = given.first {
+        throw contradiction(option, "attention without it")
+      }
+      if file.isPacked { throw contradiction("--cu-seqlens", "sequences of one length") }
+      if settings.causal, !plan.problem.causal {
         throw contradiction("--causal", "attention without a causal mask")
       }
-      if let scale = mask.scale, scale != plan.problem.scale {
+      if let scale = settings.scale, scale != plan.problem.scale {
         throw contradiction("--scale \(scale)", "the scale \(plan.problem.scale)")
       }
-      if logits.softcap != nil { throw contradiction("--softcap", "scores without a softcap") }
-      if try logits.logits() != nil {
-        throw contradiction("--sink-logits", "a softmax without sink logits")
-      }
-      if try logits.lengths() != nil { throw contradiction("--kv-lengths", "keys without padding") }
-      if mask.align != nil || mask.queryOffset != nil {
-        let asked = try mask.problem(shape).geometry(batch: 0).offset
-        if asked != plan.problem.queryOffset {
+      let planned = try plan.problem(on: file.shape)
+      var own = ProblemSettings()
+      (own.scale, own.causal, own.offset) = (planned.scale, planned.causal, planned.offset)
+      if settings.offset != .bottomRight {
+        let asked = try settings.problem(on: file.shape)
+        for batch in 0..<file.shape.batch {
+          let offset = asked.geometry(batch: batch).offset
+          guard offset != plan.problem.queryOffset else { continue }
           throw contradiction(
-            mask.align.map { "--align \($0.rawValue)" } ?? "--query-offset \(asked)",
+            settings.offset == .topLeft ? "--align top-left" : "a query offset of \(offset)",
             "the query offset \(plan.problem.queryOffset)")
         }
       }
-      return (mix, try plan.problem(on: shape))
+      return (try plan.mix(path: path), own)
     }
   }
 }

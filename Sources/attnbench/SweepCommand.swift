@@ -164,7 +164,7 @@ extension SweepCommand {
     }
     options["--n-kv"] = shapeOptions.keyLength
     options["--align"] = maskOptions.align?.rawValue
-    options["--query-offset"] = maskOptions.queryOffset.map { "\($0)" }
+    options["--query-offset"] = maskOptions.queryOffset
     options["--scale"] = maskOptions.scale.map { "\($0)" }
     options["--inputs"] = inputs
     return options

@@ -2,7 +2,7 @@
 ///
 /// `window(w)` is `w` keys: the query's own and the `w - 1` before it under a causal mask,
 /// `w / 2` to each side otherwise (`w` even) or `(w - 1) / 2` to each side (`w` odd). `left` and
-/// `right` give the inclusive distances instead. The first `global` tokens see every key and are
+/// `right` give the inclusive distances instead, -1 for no limit. The first `global` tokens see every key and are
 /// seen by every query; the first `sinks` keys are seen by every query. A causal mask holds for
 /// all of them. Work: about n w pairs a head.
 ///
@@ -18,8 +18,8 @@ public struct WindowAttention: PatternStrategy {
     StrategyParameter("w", "keys in the window (default 512)"),
     StrategyParameter("global", "leading tokens that see and are seen by all (default 0)"),
     StrategyParameter("sinks", "leading keys that all queries see (default 0)"),
-    StrategyParameter("left", "keys before the query, instead of w"),
-    StrategyParameter("right", "keys after the query, instead of w (0 under a causal mask)"),
+    StrategyParameter("left", "keys before the query, instead of w; -1 for all (default 0)"),
+    StrategyParameter("right", "keys after the query, likewise; a causal mask makes it 0"),
   ]
 
   private let width: Int
@@ -32,8 +32,8 @@ public struct WindowAttention: PatternStrategy {
     width = try arguments.integer("w", atLeast: 1) ?? 512
     global = try arguments.integer("global", atLeast: 0) ?? 0
     sinks = try arguments.integer("sinks", atLeast: 0) ?? 0
-    left = try arguments.integer("left", atLeast: 0)
-    right = try arguments.integer("right", atLeast: 0)
+    left = try arguments.integer("left", atLeast: -1)
+    right = try arguments.integer("right", atLeast: -1)
     if let w = arguments.text("w"), left != nil || right != nil {
       throw AttentionError(
         .invalidArgument, argument: "window w", value: w,
@@ -41,9 +41,19 @@ public struct WindowAttention: PatternStrategy {
     }
   }
 
+  /// A distance beyond every key.
+  private static let unlimited = 2 * AttentionShape.maximumLength
+
+  private static func text(_ distance: Int, unlimited: String) -> String {
+    distance == Self.unlimited ? unlimited : "\(distance)"
+  }
+
   /// The inclusive distances in force.
   private func reach(causal: Bool) -> (left: Int, right: Int) {
-    if left != nil || right != nil { return (left ?? 0, causal ? 0 : right ?? 0) }
+    if left != nil || right != nil {
+      let (left, right) = (left ?? 0, causal ? 0 : right ?? 0)
+      return (left < 0 ? Self.unlimited : left, right < 0 ? Self.unlimited : right)
+    }
     return causal ? (width - 1, 0) : (width / 2, width / 2)
   }
 
@@ -51,7 +61,10 @@ public struct WindowAttention: PatternStrategy {
     var parts: [String]
     if left != nil || right != nil {
       let reach = reach(causal: problem.causal)
-      parts = ["left: \(reach.left)", "right: \(reach.right)"]
+      parts = [
+        "left: " + Self.text(reach.left, unlimited: "-1"),
+        "right: " + Self.text(reach.right, unlimited: "-1"),
+      ]
     } else {
       parts = ["\(width)"]
     }
@@ -76,7 +89,8 @@ public struct WindowAttention: PatternStrategy {
 
   public func explanation(for problem: AttentionProblem) -> String {
     let reach = reach(causal: problem.causal)
-    return "left \(reach.left), right \(reach.right)"
+    return "left " + Self.text(reach.left, unlimited: "unlimited") + ", right "
+      + Self.text(reach.right, unlimited: "unlimited")
   }
 
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern {

@@ -46,11 +46,10 @@ extension Tensor {
     for batch in 0..<shape.batch {
       for head in 0..<shape.heads {
         for row in 0..<shape.rows {
-          let from =
-            batch * view.batchStride + head * view.headStride + row * view.rowStride
+          let from = view.row(batch, head, row)
           let to =
             batch * target.batchStride + head * target.headStride + row * target.rowStride
-          for column in 0..<shape.columns { elements[to + column] = view.base[from + column] }
+          for column in 0..<shape.columns { elements[to + column] = from[column] }
         }
       }
     }

@@ -2,13 +2,14 @@ import Attention
 import MachineTopology
 import TensorFiles
 
-/// One computation of attention on tensors from files, without copying them.
+/// One computation of attention on tensors from files, without copying them unless their element
+/// type must change.
 public struct AttentionRun: Sendable {
-  /// The result, with the rank and the layout of the query.
-  public let output: HostTensor
+  /// The result, with the rank, the layout and, in the problem, the element type of the query.
+  public let output: StoredTensor
   /// The natural logarithm of each row's denominator: the output's shape without its last axis.
   /// Nil where it was not asked for.
-  public let logSumExp: HostTensor?
+  public let logSumExp: StoredTensor?
   /// How long the computation took: no reading, no planning, no warm-up.
   public let duration: Duration
 
@@ -32,39 +33,29 @@ public struct AttentionRun: Sendable {
           + "matrix")
     }
     let plan = try strategy.plan(for: problem, on: team)
-    var logSumExp: HostTensor?
+    // Rows beyond a query length are not written by anyone.
+    let isZeroed = problem.queryLengths != nil && !file.isPacked
+    var logSumExp: StoredTensor?
     var duration = Duration.zero
-    output = try file.makeTensor(trailing: [problem.shape.valueDim]) { output in
-      func compute(_ lse: UnsafeMutableBufferPointer<Float>?) throws {
-        duration = try file.withViews { query, key, value in
-          try Self.time(
-            plan, query, key, value, output: output, logSumExp: lse, layout: file.layout)
+    output = try file.makeTensor(
+      columns: problem.shape.valueDim, problem.elements.query, isZeroed: isZeroed
+    ) { output in
+      func compute(_ lse: MutableTensorView?) throws {
+        duration = try file.withViews(as: problem.elements) { query, key, value in
+          let operands = AttentionOperands(
+            query: query, key: key, value: value, output: output, logSumExp: lse)
+          let clock = ContinuousClock()
+          let start = clock.now
+          try plan.run(operands)
+          return clock.now - start
         }
       }
       guard wantsLSE else { return try compute(nil) }
-      logSumExp = try file.makeTensor(trailing: []) { try compute($0) }
+      logSumExp = try file.makeTensor(columns: nil, .float32, isZeroed: isZeroed) {
+        try compute($0)
+      }
     }
     self.logSumExp = logSumExp
     self.duration = duration
-  }
-
-  private static func time(
-    _ plan: any AttentionPlan, _ query: TensorView, _ key: TensorView, _ value: TensorView,
-    output: UnsafeMutableBufferPointer<Float>, logSumExp: UnsafeMutableBufferPointer<Float>?,
-    layout: TensorLayout
-  ) throws -> Duration {
-    let shape = plan.problem.shape
-    // Shapes have at least one element, so both pointers are there.
-    guard let base = output.baseAddress else { return .zero }
-    let operands = AttentionOperands(
-      query: query, key: key, value: value,
-      output: MutableTensorView(base, shape: shape.output, layout: layout),
-      logSumExp: logSumExp?.baseAddress.map {
-        MutableTensorView($0, shape: shape.logSumExp, layout: layout)
-      })
-    let clock = ContinuousClock()
-    let start = clock.now
-    try plan.run(operands)
-    return clock.now - start
   }
 }

@@ -9,15 +9,41 @@ public enum NpyFile {
   public static func read(_ path: String) throws(TensorFileError) -> HostTensor {
     let file = try InputFile(path)
     let header = try NpyHeader(from: file)
+    guard let type = header.type.floatingType else {
+      throw file.failure(.unsupportedElementType(tensor: nil, found: header.descriptor))
+    }
+    try check(header, file)
+    return try file.tensor(at: header.dataOffset, shape: header.shape, type: type)
+  }
+
+  /// Reads the array at `path` as it is stored: floating-point numbers as `read`, bool, or integers
+  /// of up to 64 bits.
+  ///
+  /// - Parameter kinds: what is accepted.
+  /// - Throws: `TensorFileError` for everything else.
+  public static func readStored(
+    _ path: String, as kinds: [StoredElementType.Kind]
+  ) throws(TensorFileError) -> StoredTensor {
+    let file = try InputFile(path)
+    let header = try NpyHeader(from: file)
+    guard kinds.contains(header.type.kind) else {
+      throw file.failure(
+        .unexpectedElementType(tensor: nil, found: header.descriptor, accepted: kinds))
+    }
+    try check(header, file)
+    return try file.storedTensor(at: header.dataOffset, shape: header.shape, type: header.type)
+  }
+
+  private static func check(_ header: NpyHeader, _ file: InputFile) throws(TensorFileError) {
     let expected = header.shape.elementCount * header.type.byteWidth
     let found = file.size - header.dataOffset
     guard expected == found else {
       throw file.failure(
         .wrongByteCount(
-          tensor: nil, shape: header.shape.dimensions, type: "\(header.type)",
-          expected: expected, found: found))
+          tensor: nil, shape: header.shape.dimensions,
+          type: header.type.floatingType.map { "\($0)" } ?? header.descriptor, expected: expected,
+          found: found))
     }
-    return try file.tensor(at: header.dataOffset, shape: header.shape, type: header.type)
   }
 
   /// Writes `tensor` to `path` as version 1.0, row-major, its elements rounded to `type`.
@@ -29,12 +55,23 @@ public enum NpyFile {
   public static func write(
     _ tensor: HostTensor, as type: TensorElementType = .float32, to path: String
   ) throws(TensorFileError) {
-    guard let descriptor = type.npyDescriptor else {
-      throw TensorFileError(path: path, .unwritableElementType(type))
+    try write(TensorContent(tensor, as: type), to: path)
+  }
+
+  /// Writes `tensor` as it is stored, likewise.
+  ///
+  /// - Throws: as `write(_:as:to:)`.
+  public static func write(_ tensor: StoredTensor, to path: String) throws(TensorFileError) {
+    try write(TensorContent(tensor), to: path)
+  }
+
+  static func write(_ content: TensorContent, to path: String) throws(TensorFileError) {
+    guard let descriptor = content.elementType.npyDescriptor else {
+      throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
     try AtomicFile.write(to: path) { output throws(TensorFileError) in
-      try output.write(NpyHeader.encode(type: descriptor, shape: tensor.checkedShape))
-      try output.write(tensor, as: type)
+      try output.write(NpyHeader.encode(type: descriptor, shape: content.shape))
+      try content.write(to: output)
     }
   }
 }

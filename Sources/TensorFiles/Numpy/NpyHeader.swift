@@ -10,7 +10,9 @@ struct NpyHeader {
   /// What NumPy itself writes for the longest of real headers is a few kilobytes.
   private static let maximumLength = 1 << 20
 
-  let type: TensorElementType
+  let type: StoredElementType
+  /// The type as the header spells it.
+  let descriptor: String
   let shape: FileShape
   /// Where the first element lies in the file.
   let dataOffset: Int
@@ -41,7 +43,7 @@ struct NpyHeader {
     }
     let fields = try Self.fields(of: file.bytes(at: start, count: length), in: file)
     dataOffset = start + length
-    type = try Self.type(fields.descr, in: file)
+    (type, descriptor) = try Self.type(fields.descr, in: file)
     shape = try Self.shape(fields.shape, in: file)
     guard case .bool(let fortranOrder) = fields.fortranOrder else {
       throw file.failure(
@@ -99,14 +101,14 @@ struct NpyHeader {
 
   private static func type(
     _ descr: PythonLiteral, in file: InputFile
-  ) throws(TensorFileError) -> TensorElementType {
+  ) throws(TensorFileError) -> (StoredElementType, String) {
     guard case .string(let descriptor) = descr else {
       throw file.failure(.unsupportedElementType(tensor: nil, found: descr.description))
     }
-    guard let type = TensorElementType(npyDescriptor: descriptor) else {
+    guard let type = StoredElementType(npyDescriptor: descriptor) else {
       throw file.failure(.unsupportedElementType(tensor: nil, found: descriptor))
     }
-    return type
+    return (type, descriptor)
   }
 
   private static func shape(

@@ -4,17 +4,22 @@ import Foundation
 public struct NamedTensor: Sendable {
   /// Its key in the file.
   public let name: String
-  /// The elements and the shape.
-  public let tensor: HostTensor
-  /// What the elements are rounded to.
-  public let elementType: TensorElementType
+  let content: TensorContent
 
   /// Names `tensor`, to be stored as `elementType`.
   public init(_ name: String, _ tensor: HostTensor, as elementType: TensorElementType = .float32) {
     self.name = name
-    self.tensor = tensor
-    self.elementType = elementType
+    content = TensorContent(tensor, as: elementType)
   }
+
+  /// Names `tensor`, to be stored as it is.
+  public init(_ name: String, _ tensor: StoredTensor) {
+    self.name = name
+    content = TensorContent(tensor)
+  }
+
+  /// Bytes an element will take.
+  var byteWidth: Int { content.elementType.byteWidth }
 }
 
 extension SafetensorsFile {
@@ -34,7 +39,7 @@ extension SafetensorsFile {
     }
     // A stable order: sorting does not promise one for equal widths.
     let ordered = tensors.enumerated().sorted { a, b in
-      (-a.element.elementType.byteWidth, a.offset) < (-b.element.elementType.byteWidth, b.offset)
+      (-a.element.byteWidth, a.offset) < (-b.element.byteWidth, b.offset)
     }.map(\.element)
     let header = try attempt("encode the header", path) {
       try encodeHeader(ordered, metadata: metadata)
@@ -42,7 +47,7 @@ extension SafetensorsFile {
     try AtomicFile.write(to: path) { output throws(TensorFileError) in
       try output.write(header)
       for tensor in ordered {
-        try output.write(tensor.tensor, as: tensor.elementType)
+        try tensor.content.write(to: output)
       }
     }
   }
@@ -62,10 +67,10 @@ extension SafetensorsFile {
     }
     var begin = 0
     for tensor in tensors {
-      let end = begin + tensor.tensor.count * tensor.elementType.byteWidth
+      let end = begin + tensor.content.shape.elementCount * tensor.byteWidth
       members.append(
-        "\(try json(tensor.name)):{\"dtype\":\"\(tensor.elementType.safetensorsName)\","
-          + "\"shape\":\(try json(tensor.tensor.shape)),\"data_offsets\":[\(begin),\(end)]}")
+        "\(try json(tensor.name)):{\"dtype\":\"\(tensor.content.elementType.safetensorsName)\","
+          + "\"shape\":\(try json(tensor.content.shape.dimensions)),\"data_offsets\":[\(begin),\(end)]}")
       begin = end
     }
     var text = Array("{\(members.joined(separator: ","))}".utf8)

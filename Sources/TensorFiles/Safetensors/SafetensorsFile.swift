@@ -46,22 +46,43 @@ public struct SafetensorsFile: Sendable {
   /// - Throws: `TensorFileError` if there is none (the error then has the nearest names), its
   ///   element type is not read, or it is a single number.
   public func read(_ name: String) throws(TensorFileError) -> HostTensor {
-    guard let entry = header.entries[name] else {
-      throw file.failure(
-        .noSuchTensor(
-          name, nearest: NearestName.suggestions(for: name, among: tensorNames, limit: 3),
-          prefixes: prefixes(having: AttentionInputs.roles)))
-    }
+    let entry = try entry(name)
     guard let type = entry.elementType else {
       throw file.failure(.unsupportedElementType(tensor: name, found: entry.dtype))
     }
-    let shape: FileShape
-    do throws(FileShapeError) {
-      shape = try FileShape(entry.shape)
-    } catch {
-      throw file.failure(.badShape(tensor: name, error))
-    }
     return try file.tensor(
-      at: header.dataOffset + entry.byteRange.lowerBound, shape: shape, type: type)
+      at: header.dataOffset + entry.byteRange.lowerBound, shape: shape(of: entry), type: type)
+  }
+
+  /// Reads the tensor `name` as it is stored.
+  ///
+  /// - Parameter kinds: what is accepted.
+  /// - Throws: `TensorFileError` as `read`, for what is not accepted here.
+  public func readStored(
+    _ name: String, as kinds: [StoredElementType.Kind]
+  ) throws(TensorFileError) -> StoredTensor {
+    let entry = try entry(name)
+    guard let type = entry.storedType, kinds.contains(type.kind) else {
+      throw file.failure(
+        .unexpectedElementType(tensor: name, found: entry.dtype, accepted: kinds))
+    }
+    return try file.storedTensor(
+      at: header.dataOffset + entry.byteRange.lowerBound, shape: shape(of: entry), type: type)
+  }
+
+  private func entry(_ name: String) throws(TensorFileError) -> SafetensorsEntry {
+    if let entry = header.entries[name] { return entry }
+    throw file.failure(
+      .noSuchTensor(
+        name, nearest: NearestName.suggestions(for: name, among: tensorNames, limit: 3),
+        prefixes: prefixes(having: AttentionInputs.roles)))
+  }
+
+  private func shape(of entry: SafetensorsEntry) throws(TensorFileError) -> FileShape {
+    do throws(FileShapeError) {
+      return try FileShape(entry.shape)
+    } catch {
+      throw file.failure(.badShape(tensor: entry.name, error))
+    }
   }
 }

@@ -70,25 +70,40 @@ final class InputFile: Sendable {
   func tensor(
     at offset: Int, shape: FileShape, type: TensorElementType
   ) throws(TensorFileError) -> HostTensor {
-    let storage: AlignedFloats
-    do throws(TensorAllocationError) {
-      storage = try HostTensor.allocate(shape)
-    } catch {
-      throw failure(.outOfMemory(error))
-    }
+    let memory = try allocate(shape, .floating(.float32))
     if type == .float32 {
-      try read(at: offset, into: UnsafeMutableRawBufferPointer(storage.elements))
+      try read(at: offset, into: memory.bytes)
     } else {
+      let floats = memory.bytes.bindMemory(to: Float.self)
       let chunk = ConversionChunk(type: type)
       for elements in chunk.ranges(of: shape.elementCount) {
         let bytes = chunk.bytes(for: elements.count)
         try read(at: offset + elements.lowerBound * type.byteWidth, into: bytes)
         ElementConversion.decode(
           UnsafeRawBufferPointer(bytes), as: type,
-          into: UnsafeMutableBufferPointer(rebasing: storage.elements[elements]))
+          into: UnsafeMutableBufferPointer(rebasing: floats[elements]))
       }
     }
-    return HostTensor(shape: shape, sourceType: type, storage: storage)
+    return HostTensor(shape: shape, sourceType: type, memory: memory)
+  }
+
+  /// Reads the elements of a tensor that lie from `offset` on as they are.
+  func storedTensor(
+    at offset: Int, shape: FileShape, type: StoredElementType
+  ) throws(TensorFileError) -> StoredTensor {
+    let memory = try allocate(shape, type)
+    try read(at: offset, into: memory.bytes)
+    return StoredTensor(shape: shape, elementType: type, memory: memory)
+  }
+
+  private func allocate(
+    _ shape: FileShape, _ type: StoredElementType
+  ) throws(TensorFileError) -> TensorMemory {
+    do throws(TensorAllocationError) {
+      return try StoredTensor.allocate(shape, type)
+    } catch {
+      throw failure(.outOfMemory(error))
+    }
   }
 
   func failure(_ reason: TensorFileError.Reason) -> TensorFileError {

@@ -18,6 +18,13 @@ package struct TensorOutput {
     try attempt("write", path) { _ = try descriptor.writeAll(bytes) }
   }
 
+  /// Writes the elements of `tensor` as they are.
+  package func write(_ tensor: StoredTensor) throws(TensorFileError) {
+    try tensor.withUnsafeBytes { bytes throws(TensorFileError) in
+      try attempt("write", path) { _ = try descriptor.writeAll(bytes) }
+    }
+  }
+
   /// Writes the elements of `tensor`, converted to `type`.
   package func write(
     _ tensor: HostTensor, as type: TensorElementType

@@ -1,64 +1,53 @@
 import ArgumentParser
 import Attention
-import TensorFiles
+import AttentionBench
 
-/// What becomes of the scores beyond scale and mask, and which keys are in use.
+/// What becomes of the scores beyond their scale, in this order: softcap, then what is added.
 struct LogitOptions: ParsableArguments {
-  @Option(
-    name: .customLong("kv-lengths"),
-    help: "Keys in use, one number a batch entry, as 100,87; what follows them is padding.")
-  var keyLengths: String?
-
   @Option(parsing: .unconditional, help: "Bound the scores: C tanh(score / C).")
   var softcap: Float?
+
+  @Option(
+    help: """
+      Add numbers to the scores, FILE.npy or FILE.safetensors:KEY of a shape that broadcasts to \
+      [b, h, nQ, nKV]; -inf hides a key.
+      """)
+  var bias: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: """
+      Add -M |position - key| to the scores, with a slope M for each query head: numbers as \
+      0.5,0.25, or a file of shape [h].
+      """)
+  var alibi: String?
 
   @Option(
     parsing: .unconditional,
     help: """
       A logit for each query head that joins the softmax without a value: numbers as -1,0.5, or \
-      FILE.npy or FILE.safetensors:KEY of shape [h].
+      a file of shape [h].
       """)
   var sinkLogits: String?
 
-  /// The lengths as numbers.
+  /// Writes what was given into the settings; a bias that is there already is added to.
   ///
-  /// - Throws: `UsageError` naming what is no length.
-  func lengths() throws(UsageError) -> [Int]? {
-    guard let keyLengths else { return nil }
-    var lengths: [Int] = []
-    for part in keyLengths.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let length = Int(part) else {
-        throw UsageError(
-          "--kv-lengths \(keyLengths): '\(part)' is no whole number; write as 100,87")
-      }
-      lengths.append(length)
+  /// - Throws: `UsageError` naming what is no number, `TensorFileError`, or `FileProblemError` for
+  ///   a bias that does not fit.
+  func apply(to settings: inout ProblemSettings, _ shape: AttentionShape) throws {
+    settings.softcap = softcap
+    settings.alibiSlopes = try alibi.map { try NumberList.floats($0, option: "--alibi") }
+    settings.sinkLogits = try sinkLogits.map { try NumberList.floats($0, option: "--sink-logits") }
+    if let bias {
+      try settings.add(bias: InputFiles.mask("--bias", bias, as: [.floating]).bias(for: shape))
     }
-    return lengths
   }
 
-  /// The logits as numbers.
-  ///
-  /// - Throws: `UsageError` naming what is no number, or `TensorFileError`.
-  func logits() throws -> [Float]? {
-    guard let sinkLogits else { return nil }
-    if let reference = try? TensorReference(sinkLogits) {
-      let tensor = try TensorFile.read(reference)
-      guard tensor.shape.count == 1 else {
-        throw UsageError(
-          "--sink-logits \(sinkLogits): has \(tensor.shape.count) dimensions; one logit a query "
-            + "head is a tensor of shape [h]")
-      }
-      return tensor.withUnsafeElements { Array($0) }
-    }
-    var logits: [Float] = []
-    for part in sinkLogits.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let logit = Float(part) else {
-        throw UsageError(
-          "--sink-logits \(sinkLogits): '\(part)' is no number; write as -1,0.5, or name a .npy "
-            + "or .safetensors file")
-      }
-      logits.append(logit)
-    }
-    return logits
+  /// The options that were given, for commands in which others decide: as typed.
+  var given: [String] {
+    [
+      softcap.map { "--softcap \($0)" }, bias.map { "--bias \($0)" },
+      alibi.map { "--alibi \($0)" }, sinkLogits.map { "--sink-logits \($0)" },
+    ].compactMap { $0 }
   }
 }

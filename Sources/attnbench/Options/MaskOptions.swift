@@ -1,5 +1,6 @@
 import ArgumentParser
 import Attention
+import AttentionBench
 
 /// Where queries stand among keys and whether they see ahead.
 struct PositionOptions: ParsableArguments {
@@ -17,21 +18,28 @@ struct PositionOptions: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: "Query i stands at position i + N, instead of --align.")
-  var queryOffset: Int?
+    help: """
+      Query i stands at position i + N, instead of --align; a number, one a batch entry as 5,3, or \
+      a file of shape [b].
+      """)
+  var queryOffset: String?
+
+  /// Whether one of the two ways to align was used.
+  var isAligned: Bool { align != nil || queryOffset != nil }
 
   /// The alignment asked for.
   ///
-  /// - Throws: `UsageError` when both ways to say it were used.
-  func offset() throws(UsageError) -> QueryOffset {
-    if let queryOffset {
-      if let align {
-        throw UsageError(
-          "--query-offset \(queryOffset): contradicts --align \(align.rawValue); give one of them")
-      }
-      return .fixed(queryOffset)
+  /// - Throws: `UsageError` when both ways to say it were used or one is no number, or
+  ///   `TensorFileError`.
+  func offset() throws -> QueryOffset {
+    guard let queryOffset else { return align == .topLeft ? .topLeft : .bottomRight }
+    if let align {
+      throw UsageError(
+        "--query-offset \(queryOffset): contradicts --align \(align.rawValue); give one of them")
     }
-    return align == .topLeft ? .topLeft : .bottomRight
+    let offsets = try NumberList.integers(queryOffset, option: "--query-offset")
+    if let only = offsets.first, offsets.count == 1 { return .fixed(only) }
+    return .perBatch(offsets)
   }
 }
 
@@ -46,22 +54,29 @@ struct MaskOptions: ParsableArguments {
   var causal: Bool { positions.causal }
   /// The corner asked for, if any.
   var align: PositionOptions.Alignment? { positions.align }
-  /// The offset asked for, if any.
-  var queryOffset: Int? { positions.queryOffset }
+  /// The offset asked for, if any, as typed.
+  var queryOffset: String? { positions.queryOffset }
+
+  /// The settings these options make; others may be added to them.
+  ///
+  /// - Throws: as `PositionOptions.offset`.
+  func settings() throws -> ProblemSettings {
+    var settings = ProblemSettings()
+    settings.scale = scale
+    settings.causal = causal
+    settings.offset = try positions.offset()
+    return settings
+  }
 
   /// The problem of this scale and mask on a shape.
   ///
   /// - Parameter causal: overrides the flag.
-  /// - Throws: `UsageError` naming the option at fault.
-  func problem(
-    _ shape: AttentionShape, causal: Bool? = nil, keyLengths: [Int]? = nil,
-    softcap: Float? = nil, sinkLogits: [Float]? = nil
-  ) throws(UsageError) -> AttentionProblem {
-    let offset = try positions.offset()
+  /// - Throws: `UsageError` naming the option at fault, `TensorFileError`.
+  func problem(_ shape: AttentionShape, causal: Bool? = nil) throws -> AttentionProblem {
+    var settings = try settings()
+    if let causal { settings.causal = causal }
     do throws(AttentionError) {
-      return try AttentionProblem(
-        shape, scale: scale, causal: causal ?? self.causal, offset: offset, keyLengths: keyLengths,
-        softcap: softcap, sinkLogits: sinkLogits)
+      return try settings.problem(on: shape)
     } catch {
       throw UsageError(naming: error)
     }
@@ -74,7 +89,9 @@ extension UsageError {
     "batch": "--batch", "heads": "--heads", "kvHeads": "--kv-heads", "queryLength": "--n",
     "keyLength": "--n-kv", "headDim": "--head-dim", "valueDim": "--value-dim",
     "scale": "--scale", "offset": "--query-offset", "head": "--head",
-    "keyLengths": "--kv-lengths", "softcap": "--softcap", "sinkLogits": "--sink-logits",
+    "queryLengths": "--query-lengths", "keyLengths": "--kv-lengths",
+    "prefixLengths": "--prefix-lengths", "mask": "--mask", "bias": "--bias",
+    "alibiSlopes": "--alibi", "softcap": "--softcap", "sinkLogits": "--sink-logits",
   ]
 
   /// The library's error, with its argument named as the command line names it.
@@ -86,5 +103,11 @@ extension UsageError {
     } else {
       self.init(error.description)
     }
+  }
+
+  /// The library's error, likewise, where an option is at fault; the error itself where not, as
+  /// when memory is short.
+  static func named(_ error: AttentionError) -> any Error {
+    options[error.argument] == nil ? error : UsageError(naming: error)
   }
 }

@@ -1,0 +1,61 @@
+import ArgumentParser
+import Attention
+import AttentionBench
+
+/// Which rows are in use and which keys a query may see, beyond causality.
+struct KeyOptions: ParsableArguments {
+  @Option(
+    help: """
+      FILE.npy or FILE.safetensors:KEY of a shape that broadcasts to [b, h, nQ, nKV]: truth values, \
+      true where a query may see a key, or numbers, which are added to the scores. Keys beyond a \
+      shorter last axis are hidden.
+      """)
+  var mask: String?
+
+  @Option(
+    name: .customLong("kv-lengths"),
+    help: """
+      Keys in use, one number a batch entry, as 100,87, or a file of shape [b]; what follows them \
+      is padding.
+      """)
+  var keyLengths: String?
+
+  @Option(help: "Queries in use, likewise; the rows after them come out as 0.")
+  var queryLengths: String?
+
+  @Option(help: "Leading keys that all queries see in spite of --causal, likewise.")
+  var prefixLengths: String?
+
+  /// Writes what was given into the settings.
+  ///
+  /// - Throws: `UsageError` naming what is no number, `TensorFileError`, or `FileProblemError` for
+  ///   a mask that does not fit.
+  func apply(to settings: inout ProblemSettings, _ shape: AttentionShape) throws {
+    func lengths(_ text: String?, _ option: String) throws -> [Int]? {
+      try text.map { try NumberList.integers($0, option: option) }
+    }
+    settings.keyLengths = try lengths(keyLengths, "--kv-lengths")
+    settings.queryLengths = try lengths(queryLengths, "--query-lengths")
+    settings.prefixLengths = try lengths(prefixLengths, "--prefix-lengths")
+    guard let mask else { return }
+    let file = try InputFiles.mask("--mask", mask, as: [.bool, .floating])
+    if file.isBoolean {
+      settings.mask = try file.mask(for: shape)
+    } else {
+      try settings.add(bias: file.bias(for: shape))
+    }
+  }
+
+  /// The first length given, as typed.
+  var givenLengths: String? {
+    keyLengths.map { "--kv-lengths \($0)" } ?? queryLengths.map { "--query-lengths \($0)" }
+  }
+
+  /// The options that were given, for commands in which others decide: as typed.
+  var given: [String] {
+    [
+      mask.map { "--mask \($0)" }, keyLengths.map { "--kv-lengths \($0)" },
+      queryLengths.map { "--query-lengths \($0)" }, prefixLengths.map { "--prefix-lengths \($0)" },
+    ].compactMap { $0 }
+  }
+}

@@ -1,0 +1,152 @@
+import ArgumentParser
+import Attention
+import AttentionBench
+import Foundation
+import TensorFiles
+
+/// What to write, where, and as what.
+struct OutputOptions: ParsableArguments {
+  @Option(name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.")
+  var output: String
+
+  @Option(help: "Write the natural logarithm of each row's denominator too.")
+  var lse: String?
+
+  @Option(
+    name: .customLong("present-k"),
+    help: "Write what the keys have become: those of --past-k followed by those of --k.")
+  var presentKey: String?
+
+  @Option(name: .customLong("present-v"), help: "Write the values, likewise.")
+  var presentValue: String?
+
+  @Option(
+    help: """
+      Element type of the output: f32, f16 or bf16 (.safetensors only); by default that of the \
+      queries, as far as the file can hold it.
+      """)
+  var dtype: OutputType?
+
+  /// A file asked for.
+  private struct Request {
+    let option: String
+    let path: String
+    /// The key in a `.safetensors` file.
+    let name: String
+  }
+
+  private var requests: [Request] {
+    [
+      Request(option: "--output", path: output, name: "o"),
+      lse.map { Request(option: "--lse", path: $0, name: "lse") },
+      presentKey.map { Request(option: "--present-k", path: $0, name: "present_k") },
+      presentValue.map { Request(option: "--present-v", path: $0, name: "present_v") },
+    ].compactMap { $0 }
+  }
+
+  /// The files, each once.
+  var paths: [String] {
+    requests.map(\.path).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  }
+
+  /// What cannot be written should show before minutes are spent.
+  ///
+  /// - Throws: `UsageError`, `TensorFileError`.
+  func check() throws {
+    var taken: [String: String] = [:]
+    for request in requests {
+      let isNumpy = request.path.hasSuffix(".npy")
+      guard isNumpy || request.path.hasSuffix(".safetensors") else {
+        throw TensorFileError(path: request.path, .unknownExtension)
+      }
+      let other = taken.updateValue(request.option, forKey: request.path)
+      if let other, isNumpy {
+        throw UsageError(
+          "\(request.option) \(request.path): is the \(other.drop { $0 == "-" }) too, and a .npy "
+            + "file holds one tensor")
+      }
+    }
+    if output.hasSuffix(".npy"), dtype == .bf16 {
+      throw TensorFileError(path: output, .unwritableElementType(.bfloat16))
+    }
+  }
+
+  /// As `check`, for what shows when the inputs have been read.
+  ///
+  /// - Throws: `TensorFileError`.
+  func check(_ file: FileProblem) throws(TensorFileError) {
+    for (path, tensor) in [(presentKey, file.present.key), (presentValue, file.present.value)] {
+      guard let path, path.hasSuffix(".npy"), tensor.elementType.npyDescriptor == nil else {
+        continue
+      }
+      throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
+    }
+  }
+
+  /// The element type of the output where the queries have `queries`.
+  ///
+  /// What a .npy file cannot hold, bf16, and what is not computed, fp64, comes out as fp32.
+  func elementType(queries: TensorElementType) -> TensorElementType {
+    if let dtype { return dtype.elementType }
+    let isHeld = queries != .bfloat16 || !output.hasSuffix(".npy")
+    return isHeld && queries != .float64 ? queries : .float32
+  }
+
+  /// Writes all or nothing.
+  ///
+  /// - Throws: `TensorFileError`, or a failed allocation.
+  func write(_ result: AttentionRun, of file: FileProblem) throws {
+    let type = elementType(queries: file.queryType)
+    var content: [String: [NamedTensor]] = [:]
+    for request in requests {
+      let tensor: NamedTensor? =
+        switch request.name {
+        case "o": try Self.named("o", result.output, as: type)
+        // Rounding a logarithm to fp16 would cost three digits of every weight: it stays fp32.
+        case "lse": result.logSumExp.map { NamedTensor("lse", $0) }
+        case "present_k": NamedTensor("present_k", file.present.key)
+        default: NamedTensor("present_v", file.present.value)
+        }
+      if let tensor { content[request.path, default: []].append(tensor) }
+    }
+    var written: [String] = []
+    do {
+      for path in paths {
+        guard let tensors = content[path] else { continue }
+        if let only = tensors.first, tensors.count == 1 {
+          try TensorFile.write(only, to: path)
+        } else {
+          try SafetensorsFile.write(tensors, to: path)
+        }
+        written.append(path)
+      }
+    } catch {
+      for path in written { unlink(path) }
+      throw error
+    }
+  }
+
+  private static func named(
+    _ name: String, _ tensor: StoredTensor, as type: TensorElementType
+  ) throws -> NamedTensor {
+    guard tensor.elementType != .floating(type), let floats = try tensor.floats() else {
+      return NamedTensor(name, tensor)
+    }
+    return NamedTensor(name, floats, as: type)
+  }
+}
+
+/// The values of `--dtype`.
+enum OutputType: String, CaseIterable, ExpressibleByArgument {
+  case f32
+  case f16
+  case bf16
+
+  var elementType: TensorElementType {
+    switch self {
+    case .f32: .float32
+    case .f16: .float16
+    case .bf16: .bfloat16
+    }
+  }
+}
