@@ -41,16 +41,9 @@ struct RunCommand: ParsableCommand {
     let (strategy, settings) = try choice.resolved(for: file, settings(for: file), given: given)
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
-    let problem = try problem(settings, of: file, strategy, threads: team.threadCount)
     blas.announce()
 
-    let result: AttentionRun
-    do {
-      result = try AttentionRun(
-        strategy, on: problem, of: file, team: team, wantsLSE: outputs.lse != nil)
-    } catch let error as AttentionError {
-      throw UsageError.named(error)
-    }
+    let (result, problem) = try compute(strategy, settings, file, team)
     try outputs.write(result, of: file)
 
     let workers = team.threadCount == 1 ? "1 thread" : "\(team.threadCount) threads"
@@ -101,29 +94,30 @@ struct RunCommand: ParsableCommand {
   /// The options that a plan for each head has no room for.
   private var given: [String] { keys.given + logits.given }
 
-  /// The problem, on the tensors as they are stored where the strategy can read them so, and
-  /// converted to fp32 where it cannot.
-  private func problem(
-    _ settings: ProblemSettings, of file: FileProblem, _ strategy: any AttentionStrategy,
-    threads: Int
-  ) throws -> AttentionProblem {
-    var stored = settings
-    stored.elements = file.storedElements
-    // An output of more precision than the queries is not to be rounded on the way.
-    if outputs.elementType(queries: file.queryType) != file.queryType {
-      stored.elements.query = .float32
+  /// Runs on the tensors as they are stored where the strategy can read them so, and converted to
+  /// fp32 where it cannot.
+  private func compute(
+    _ strategy: any AttentionStrategy, _ settings: ProblemSettings, _ file: FileProblem,
+    _ team: WorkerTeam
+  ) throws -> (AttentionRun, AttentionProblem) {
+    func run(as elements: ElementTypes) throws -> (AttentionRun, AttentionProblem) {
+      var settings = settings
+      settings.elements = elements
+      let problem = try settings.problem(on: file.shape)
+      let result = try AttentionRun(
+        strategy, on: problem, of: file, team: team, wantsLSE: outputs.lse != nil)
+      return (result, problem)
     }
-    do throws(AttentionError) {
-      let problem = try stored.problem(on: file.shape)
-      if stored.elements.areFloat32 { return problem }
-      do throws(AttentionError) {
-        _ = try strategy.work(for: problem, threads: threads)
-        return problem
-      } catch {
-        guard error.argument == "elements" else { throw error }
-        return try settings.problem(on: file.shape)
+    var stored = file.storedElements
+    // An output of more precision than the queries is not to be rounded on the way.
+    if outputs.elementType(queries: file.queryType) != file.queryType { stored.query = .float32 }
+    do {
+      do {
+        return try run(as: stored)
+      } catch let error as AttentionError where error.argument == "elements" {
+        return try run(as: ElementTypes())
       }
-    } catch {
+    } catch let error as AttentionError {
       throw UsageError.named(error)
     }
   }

@@ -1,0 +1,151 @@
+"""ONNX's own node tests of the Attention operator, each as one line of `attnbench run`.
+
+The tests come with the onnx package: inputs, attributes and the expected outputs of its reference
+implementation. What is compared is every output of a node: Y, present_key, present_value and
+qk_matmul_output. The variants `*_expanded` have the same inputs and outputs and are not repeated.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+import warnings
+
+import ml_dtypes
+import numpy as np
+import onnx
+from command import Command, Failure, default_executable
+
+# ONNX's own: 1e-3 relative, 1e-7 absolute, and two units in the last place of bfloat16. Its
+# reference computes fp16 tests in fp16 throughout, with the error of that; we round once.
+TOLERANCES = {
+    np.dtype(np.float32): (1e-3, 1e-7),
+    np.dtype(np.float16): (2**-9, 2**-11),
+    np.dtype(ml_dtypes.bfloat16): (2**-6, 1e-7),
+}
+
+
+def node_tests():
+    """The tests of the operator, without the expanded ones: (name, opset, node, inputs, outputs)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        np.random.seed(0)
+        cases = collect_testcases("Attention")
+    for case in cases:
+        if "_expanded" in case.name:
+            continue
+        (node,) = case.model.graph.node
+        ((inputs, outputs),) = case.data_sets
+        given = dict(zip([name for name in node.input if name], inputs, strict=True))
+        expected = dict(zip([name for name in node.output if name], outputs, strict=True))
+        yield case.name, case.model.opset_import[0].version, node, given, expected
+
+
+def command(executable, directory, strategy, node, given, expected) -> Command:
+    """The command line that says the same as a node."""
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    run = Command(executable, directory)
+    options = {
+        "Q": "--q",
+        "K": "--k",
+        "V": "--v",
+        "attn_mask": "--mask",
+        "past_key": "--past-k",
+        "past_value": "--past-v",
+        "nonpad_kv_seqlen": "--kv-lengths",
+    }
+    for name, array in given.items():
+        run.tensor(options[name], array)
+    if given["Q"].ndim == 3:
+        run.option("--layout", "bnd", "--heads", attributes["q_num_heads"])
+        run.option("--kv-heads", attributes["kv_num_heads"])
+    if attributes.get("is_causal"):
+        run.option("--causal")
+    # Without a cache the operator aligns the first query with the first key.
+    if "past_key" not in given and "nonpad_kv_seqlen" not in given:
+        run.option("--align", "top-left")
+    if "scale" in attributes:
+        run.option("--scale", attributes["scale"])
+    if attributes.get("softcap"):
+        run.option("--softcap", attributes["softcap"])
+    left, right = (attributes.get(f"{side}_window_size", -1) for side in ("left", "right"))
+    if left >= 0 or right >= 0:
+        run.option("--window-left", left, "--window-right", right)
+    else:
+        run.option("--strategy", strategy)
+    # softmax_precision asks for at least what every strategy does: softmax in fp32.
+    run.output("--output", given["Q"].dtype)
+    if "present_key" in expected:
+        run.output("--present-k", given["K"].dtype)
+        run.output("--present-v", given["V"].dtype)
+    if "qk_matmul_output" in expected:
+        run.output("--scores", given["Q"].dtype)
+        run.option("--scores-mode", attributes.get("qk_matmul_output_mode", 0))
+    return run
+
+
+OUTPUTS = {
+    "Y": "--output",
+    "present_key": "--present-k",
+    "present_value": "--present-v",
+    "qk_matmul_output": "--scores",
+}
+
+
+def mismatches(expected, found) -> list[str]:
+    """What differs, in words; empty where all agrees."""
+    wrong = []
+    for name, reference in expected.items():
+        array = found[OUTPUTS[name]]
+        if array.shape != reference.shape or array.dtype != reference.dtype:
+            wrong.append(
+                f"{name} is {array.dtype}{list(array.shape)}, "
+                f"expected {reference.dtype}{list(reference.shape)}"
+            )
+            continue
+        relative, absolute = TOLERANCES[reference.dtype]
+        a, b = array.astype(np.float32), reference.astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            agrees = (a == b) | (np.abs(a - b) <= absolute + relative * np.abs(b))
+        if not agrees.all():
+            worst = np.nanmax(np.abs(np.where(agrees, 0, a - b)))
+            wrong.append(f"{name}: {(~agrees).sum()} of {a.size} differ, by up to {worst:.2g}")
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--attnbench", default=default_executable())
+    parser.add_argument("--only", default="", help="part of a test's name")
+    parser.add_argument("--show", action="store_true", help="print the command lines")
+    arguments = parser.parse_args()
+    failed = total = 0
+    for name, opset, node, given, expected in node_tests():
+        if arguments.only not in name:
+            continue
+        for strategy in ("exact", "flash"):
+            with tempfile.TemporaryDirectory() as directory:
+                run = command(
+                    arguments.attnbench, pathlib.Path(directory), strategy, node, given, expected
+                )
+                try:
+                    wrong = mismatches(expected, run.run())
+                except Failure as failure:
+                    wrong = [str(failure)]
+            total += 1
+            failed += bool(wrong)
+            strategy = strategy if "--strategy" in run.arguments else "window"
+            verdict = "MISMATCH " + "; ".join(wrong) if wrong else "ok"
+            print(f"{opset}  {strategy:6}  {name:66}  {', '.join(expected)}: {verdict}")
+            if arguments.show or wrong:
+                print(f"    {run.line}")
+            if strategy == "window":
+                break
+    print(f"{total - failed} of {total} agree")
+    return 1 if failed or not total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
