@@ -19,6 +19,14 @@ struct PlainAttention {
   var softcap: Double?
   /// A query head each.
   var sinks: [Double]?
+  /// Query rows in use, a batch entry each; the others give 0 and -inf.
+  var queryLengths: [Int]?
+  /// Instead of `offset`, a batch entry each.
+  var offsets: [Int]?
+  /// A query head each: what is taken off the score for each step between position and key.
+  var slopes: [Double]?
+  /// Added to the score of a batch entry, head, query and key; -inf hides.
+  var bias: (_ batch: Int, _ head: Int, _ query: Int, _ key: Int) -> Double = { _, _, _, _ in 0 }
 
   init(_ tensors: TestTensors) {
     func four(_ shape: [Int]) -> [Int] { shape.count == 3 ? [1] + shape : shape }
@@ -43,7 +51,11 @@ struct PlainAttention {
         let qRow = ((batch * h + head) * n + i) * d
         var row = [Double](repeating: 0, count: dV)
         var sum = 0.0
-        for j in 0..<(keyLengths?[batch] ?? nKV) where sees(i + offset, j) {
+        let position = i + (offsets?[batch] ?? offset)
+        let isUsed = i < queryLengths?[batch] ?? n
+        for j in 0..<(isUsed ? keyLengths?[batch] ?? nKV : 0) where sees(position, j) {
+          let added = bias(batch, head, i, j)
+          if added == -.infinity { continue }
           let kRow = (kvHead * nKV + j) * d
           var product = 0.0
           for t in 0..<d {
@@ -52,6 +64,7 @@ struct PlainAttention {
           }
           var score = product * (scale ?? 1 / Double(d).squareRoot())
           if let softcap { score = softcap * tanh(score / softcap) }
+          score += added - (slopes?[head] ?? 0) * Double(abs(position - j))
           // Scores of these tensors are small: no maximum needs to be taken out.
           let weight = isLinear ? product : exp(score)
           sum += weight

@@ -102,15 +102,6 @@ struct RunCommandTests {
     expectClose(lse.elements, expected.logSumExp)
   }
 
-  /// fp32 rounds some tens of times on the way; the elements are of the order of 1.
-  private func expectClose(_ found: [Float], _ expected: [Double]) {
-    #expect(found.count == expected.count)
-    for (index, (value, reference)) in zip(found, expected).enumerated() {
-      let isClose = Double(value) == reference || abs(Double(value) - reference) <= 4e-6
-      #expect(isClose, "element \(index): \(value), expected \(reference)")
-    }
-  }
-
   @Test("reads one safetensors file, with and without a prefix, and writes safetensors")
   func safetensors() throws {
     let directory = try TemporaryDirectory()

@@ -61,10 +61,10 @@ import Testing
     let file = try SafetensorsFile(path)
     #expect(file.metadata == ["scale": "1/8"])
     #expect(file.tensorNames == names.sorted())
-    for tensor in tensors {
-      let entry = try #require(file[tensor.name])
-      #expect(entry.byteRange.lowerBound % tensor.elementType.byteWidth == 0)
-      #expect(try file.read(tensor.name).values == tensor.tensor.values)
+    for (index, (name, type)) in zip(names, types).enumerated() {
+      let entry = try #require(file[name])
+      #expect(entry.byteRange.lowerBound % type.byteWidth == 0)
+      #expect(try file.read(name).values == tensor([3, index + 1]).values)
     }
   }
 

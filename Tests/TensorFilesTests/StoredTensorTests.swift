@@ -1,0 +1,116 @@
+import TensorFiles
+import Testing
+
+@Suite struct StoredTensorTests {
+  static let integers: [(Bool, Int)] = [true, false].flatMap { isSigned in
+    [1, 2, 4, 8].map { (isSigned, $0) }
+  }
+
+  private static func bytes(_ value: Int, width: Int) -> [UInt8] {
+    (0..<width).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+  }
+
+  private static func tensor(
+    _ shape: [Int], _ type: StoredElementType, _ bytes: [UInt8]
+  ) throws -> StoredTensor {
+    try StoredTensor(shape: shape, elementType: type) { $0.copyBytes(from: bytes) }
+  }
+
+  @Test(arguments: integers)
+  func integersRoundTrip(isSigned: Bool, width: Int) throws {
+    let directory = try TemporaryDirectory()
+    let type = StoredElementType.integer(isSigned: isSigned, byteWidth: width)
+    let values = isSigned ? [-3, 0, 100] : [3, 0, 200]
+    let tensor = try Self.tensor([3], type, values.flatMap { Self.bytes($0, width: width) })
+    try NpyFile.write(tensor, to: directory.path("x.npy"))
+    try SafetensorsFile.write([NamedTensor("x", tensor)], to: directory.path("x.safetensors"))
+    for argument in ["x.npy", "x.safetensors:x"] {
+      let read = try TensorFile.readStored(
+        TensorReference(directory.path(argument)), as: [.integer])
+      #expect(read.elementType == type && read.shape == [3])
+      #expect(read.integers() == values)
+      #expect(try read.floats() == nil)
+    }
+  }
+
+  @Test func anIntegerBeyondIntIsNone() throws {
+    let type = StoredElementType.integer(isSigned: false, byteWidth: 8)
+    let tensor = try Self.tensor([1], type, [UInt8](repeating: 0xFF, count: 8))
+    #expect(tensor.integers() == nil)
+  }
+
+  @Test func truthValuesRoundTrip() throws {
+    let directory = try TemporaryDirectory()
+    let tensor = try Self.tensor([2, 2], .bool, [1, 0, 0, 1])
+    try NpyFile.write(tensor, to: directory.path("x.npy"))
+    let read = try NpyFile.readStored(directory.path("x.npy"), as: [.bool, .floating])
+    #expect(read.elementType == .bool && read.withUnsafeBytes { Array($0) } == [1, 0, 0, 1])
+    #expect(read.integers() == nil)
+  }
+
+  @Test(arguments: TensorElementType.allCases)
+  func floatingPointKeepsItsBits(type: TensorElementType) throws {
+    let directory = try TemporaryDirectory()
+    let bytes = (0..<3 * type.byteWidth).map { UInt8(truncatingIfNeeded: 37 * $0 + 1) }
+    let tensor = try Self.tensor([3], .floating(type), bytes)
+    let path = directory.path("x.safetensors")
+    try SafetensorsFile.write([NamedTensor("x", tensor)], to: path)
+    let file = try SafetensorsFile(path)
+    let read = try file.readStored("x", as: [.floating])
+    #expect(read.withUnsafeBytes { Array($0) } == bytes)
+    #expect(read.elementType.floatingType == type)
+    // Widened, it is what reading as fp32 gives.
+    #expect(
+      try read.floats()?.values.map(\.bitPattern) == file.read("x").values.map(\.bitPattern))
+  }
+
+  @Test func fp32IsSharedAndNotCopied() throws {
+    let tensor = try HostTensor([2], [1, 2])
+    let stored = StoredTensor(tensor)
+    let address = tensor.withUnsafeElements { $0.baseAddress.map { Int(bitPattern: $0) } }
+    #expect(stored.withUnsafeBytes { $0.baseAddress.map { Int(bitPattern: $0) } } == address)
+    let again = try #require(try stored.floats())
+    #expect(again.withUnsafeElements { $0.baseAddress.map { Int(bitPattern: $0) } } == address)
+  }
+
+  @Test(arguments: [
+    ("'<i8'", "int64 (<i8)", StoredElementType.Kind.bool), ("'|b1'", "bool (|b1)", .integer),
+    ("'<f4'", "float32 (<f4)", .integer), ("'<i4'", "int32 (<i4)", .floating),
+  ])
+  func anotherKindIsRefusedWithAWay(
+    descr: String, name: String, kind: StoredElementType.Kind
+  ) throws {
+    let directory = try TemporaryDirectory()
+    let path = try directory.file("x.npy", npy(descr: descr, shape: "(1,)", data: 8))
+    let refused = try #require(
+      try reason { _ = try NpyFile.readStored(path, as: [kind]) })
+    let message = TensorFileError(path: path, refused).description
+    #expect(message.contains("holds \(name) elements; \(kind.rawValue) is needed here"))
+    #expect(message.contains("np.save(path, x.astype("))
+  }
+
+  @Test func bigEndianAndUnknownTypesAreNotRead() throws {
+    let directory = try TemporaryDirectory()
+    for descr in ["'>i4'", "'<c8'", "'<U3'"] {
+      let path = try directory.file("x.npy", npy(descr: descr, shape: "(1,)", data: 8))
+      let refused = try reason {
+        _ = try NpyFile.readStored(path, as: StoredElementType.Kind.allCases)
+      }
+      guard case .unsupportedElementType = refused else {
+        Issue.record("\(descr): \(String(describing: refused))")
+        continue
+      }
+    }
+  }
+
+  @Test func aMaskCutShortIsRefused() throws {
+    let directory = try TemporaryDirectory()
+    let path = try directory.file("x.npy", npy(descr: "'|b1'", shape: "(9,)", data: 8))
+    guard
+      case .wrongByteCount = try reason({ _ = try NpyFile.readStored(path, as: [.bool]) })
+    else {
+      Issue.record("9 truth values in 8 bytes were read")
+      return
+    }
+  }
+}
