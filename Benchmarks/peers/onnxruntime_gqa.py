@@ -1,4 +1,5 @@
-"""ONNX Runtime, com.microsoft.GroupQueryAttention on the CPU: causal, grouped, local window."""
+"""ONNX Runtime, com.microsoft.GroupQueryAttention on the CPU: causal, grouped, local window, and
+decoding from a cache."""
 
 from __future__ import annotations
 
@@ -10,14 +11,18 @@ from harness.problem import Problem
 
 
 class OnnxGroupQueryAttention(Peer):
-    """A prompt without a past. The operator also copies key and value into its cache outputs."""
+    """A prompt without a past, or one step after a past of all keys but the last.
+
+    The operator writes key and value into its cache outputs. In a step these are the memory of the
+    past itself, as in a decoder that keeps its cache, so that only the new row is written.
+    """
 
     name = "onnxruntime.gqa"
     distribution = "onnxruntime"
 
     @classmethod
     def serves(cls, problem: Problem) -> bool:
-        return problem.causal and not problem.linear
+        return (problem.causal or problem.is_decoding) and not problem.linear
 
     @classmethod
     def scratch_bytes(cls, problem: Problem) -> int:
@@ -25,18 +30,24 @@ class OnnxGroupQueryAttention(Peer):
 
     def __init__(self, problem: Problem, query: Array, key: Array, value: Array, threads: int):
         self._heads = problem.heads
-        cache = (1, problem.kv_heads, problem.n, problem.head_dim)
-        past = np.zeros((1, problem.kv_heads, 0, problem.head_dim), np.float32)
+        cache = (1, problem.kv_heads, problem.n_kv, problem.head_dim)
+        past = [np.zeros((1, problem.kv_heads, 0, problem.head_dim), np.float32)] * 2
+        shared = {}
+        if problem.is_decoding:
+            # A cache as long as it will be; its last row is written in the step.
+            past = [key[np.newaxis].copy(), value[np.newaxis].copy()]
+            shared = {"present_key": "past_key", "present_value": "past_value"}
+            key, value = key[:, -1:], value[:, -1:]
         self._model = BoundModel(
             "GroupQueryAttention",
             {
                 "query": packed(query),
                 "key": packed(key),
                 "value": packed(value),
-                "past_key": past,
-                "past_value": past,
-                "seqlens_k": np.array([problem.n - 1], np.int32),
-                "total_sequence_length": np.array([problem.n], np.int32),
+                "past_key": past[0],
+                "past_value": past[1],
+                "seqlens_k": np.array([problem.n_kv - 1], np.int32),
+                "total_sequence_length": np.array([problem.n_kv], np.int32),
             },
             {
                 "output": (1, problem.n, problem.heads * problem.head_dim),
@@ -51,6 +62,7 @@ class OnnxGroupQueryAttention(Peer):
                 "smooth_softmax": 0,
             },
             threads,
+            shared,
         )
 
     def run(self) -> None:

@@ -25,7 +25,7 @@ from harness.comparison import Comparison, Limits, Place
 from harness.peer import Peer
 from harness.problem import Problem
 from harness.process import Implementation, ImplementationError
-from harness.ratios import HEADING, ratio_table, seconds_text
+from harness.ratios import HEADING, ratio_table, seconds_text, share_text
 from harness.record import Record, now
 from registry import PEERS
 from workloads import QUICK, WORKLOADS
@@ -141,7 +141,7 @@ def compare(
                 first = True
                 for row in comparison.run(name, problem):
                     if first:
-                        ceilings.append(ceiling(problem.n, where, row))
+                        ceilings.append(ceiling(problem.n_kv, where, row))
                         first = False
                     table_rows.append(row | {"work": name})
                     print(progress(name, threads, row), file=sys.stderr, flush=True)
@@ -180,7 +180,7 @@ def write_curves(record: Record, rows: list[dict]) -> None:
         kind = re.sub(r"-n\d+", "", row["work"]) + f"-{row['threads']}-threads"
         kinds.setdefault(kind, []).append(row)
     for kind, alike in kinds.items():
-        if len({row["n_q"] for row in alike}) > 1:
+        if len({row["n_kv"] for row in alike}) > 1:
             record.copy(kind, alike)
 
 
@@ -188,7 +188,7 @@ def progress(work: str, threads: int, row: dict) -> str:
     if row.get("time_median_s") is None:
         outcome = f"{row['status']}: {row['reason']}"
     else:
-        outcome = f"{seconds_text(row['time_median_s'])}, {row['pct_of_peak']:.1f} % of peak"
+        outcome = f"{seconds_text(row['time_median_s'])}, {share_text(row)}"
     return f"{work}, {threads} threads, {row['strategy']}: {outcome}"
 
 

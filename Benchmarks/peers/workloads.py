@@ -1,4 +1,7 @@
-"""The work that is compared: fp32, batch 1, inputs independent unit normals."""
+"""The work that is compared: fp32, batch 1, inputs independent unit normals.
+
+`decode` is a step of decoding: one query reads n keys.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ WORKLOADS: dict[str, Problem] = {
     "gqa-causal-n4096-d64": Problem(4096, 64, kv_heads=2, causal=True),
     "gqa-causal-n4096-d128": Problem(4096, 128, kv_heads=2, causal=True),
     "window512-n16384-d64": Problem(16384, 64, causal=True, window=512),
+    "decode-n8192-d128": Problem(1, 128, heads=32, kv_heads=32, keys=8192),
+    "decode-n32768-d128": Problem(1, 128, heads=32, kv_heads=32, keys=32768),
+    "decode-gqa-n8192-d128": Problem(1, 128, heads=32, kv_heads=8, keys=8192),
     "linear-n16384-d64": Problem(16384, 64, linear=True),
     "linear-causal-n16384-d64": Problem(16384, 64, causal=True, linear=True),
 }
@@ -32,6 +38,8 @@ QUICK: dict[str, Problem] = {
     "causal-n1000-d64": Problem(1000, 64, causal=True),
     "gqa-causal-n1000-d64": Problem(1000, 64, kv_heads=2, causal=True),
     "window512-n2000-d64": Problem(2000, 64, causal=True, window=512),
+    "decode-n2000-d64": Problem(1, 64, keys=2000),
+    "decode-gqa-n2000-d64": Problem(1, 64, kv_heads=2, keys=2000),
     "linear-n2000-d64": Problem(2000, 64, linear=True),
     "linear-causal-n2000-d64": Problem(2000, 64, causal=True, linear=True),
 }

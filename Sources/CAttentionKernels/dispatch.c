@@ -28,9 +28,19 @@ int attn_kernels_supported(const attn_kernels *kernels) {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("fma");
   if (kernels == &attn_kernels_avx2)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
 #else
   (void)kernels;
 #endif
   return 1;
+}
+
+int attn_bf16_supported(const attn_kernels *kernels) {
+  if (!kernels->bf16 || !attn_kernels_supported(kernels)) return 0;
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return 1;
+#endif
 }

@@ -67,11 +67,14 @@ struct PlotCommand: ParsableCommand {
   /// The figures that the rows allow. A kind that was asked for by name must be among them.
   private func figures(_ kinds: [PlotKind], _ rows: [ResultRow]) throws -> [Figure] {
     // A sweep that was killed early has no description yet; its rows can be drawn all the same.
-    let machine = (try? RunDirectory.readMetadata(in: directory))?.machine.cpuModel ?? ""
+    let metadata = try? RunDirectory.readMetadata(in: directory)
     var figures: [Figure] = []
     for kind in kinds {
       do throws(PlotError) {
-        figures.append(try kind.figure(rows: rows, machine: machine))
+        figures.append(
+          try kind.figure(
+            rows: rows, machine: metadata?.machine.cpuModel ?? "",
+            ceilings: metadata?.ceilings ?? []))
       } catch {
         guard self.kind == nil, case .nothingToDraw = error else { throw error }
         Terminal.say("note: \(error)")

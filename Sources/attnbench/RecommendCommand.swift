@@ -52,6 +52,7 @@ struct RecommendCommand: ParsableCommand {
 
   @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
   @OptionGroup(title: "Mask") var maskOptions: MaskOptions
+  @OptionGroup(title: "Storage") var storageOptions: StorageOptions
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
 
   @Option(parsing: .unconditional, help: "Most time to measure one candidate.")
@@ -84,7 +85,8 @@ struct RecommendCommand: ParsableCommand {
     let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
     let size = try size(of: given)
     let problem = try maskOptions.problem(
-      try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size))
+      try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size),
+      elements: storageOptions.elements)
     let placement = try SweepPlacement(
       threads: try threadOptions.count(on: topology), binding: try threadOptions.binding(),
       topology: topology)

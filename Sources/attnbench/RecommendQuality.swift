@@ -52,8 +52,9 @@ extension RecommendCommand {
     let team = try WorkerTeam(
       threads: setting.placement.threads, binding: setting.placement.binding,
       topology: setting.topology, bestEffort: threadOptions.bestEffortBind)
+    // Bounds are about what the strategies compute, in fp32, from the numbers as stored.
     return try QualityFigures(
-      setting.problem, candidates: candidates, team: team,
+      setting.problem.storing(ElementTypes()), candidates: candidates, team: team,
       memoryLimit: ByteCount(setting.limits.memoryBytes), stop: setting.stop)
   }
 

@@ -11,6 +11,9 @@ struct SweepCommand: ParsableCommand {
     discussion: """
       Writes results.csv (a row a cell), samples.csv (a row a sample), meta.json and plots. Every \
       finished cell is on disk at once; Ctrl-C keeps them and --resume goes on.
+      With --decode the sizes are numbers of cached keys; every run then reads all of them, linear too: \
+      what its recurrent step costs does not depend on n. The same cache is read again and again, so \
+      that one smaller than the last-level cache comes from there.
       Example: attnbench sweep --n 1k..16k --strategy 'exact,flash,window(512)' -o out
       """)
 
@@ -20,9 +23,17 @@ struct SweepCommand: ParsableCommand {
   )
   var n = "1k..100k"
 
+  @Option(
+    defaultAsFlag: 1,
+    help: ArgumentHelp(
+      "Time decoding: the sizes are numbers of keys, which ROWS queries read (1).",
+      valueName: "rows"))
+  var decode: Int?
+
   @OptionGroup var strategyOptions: StrategyOptions
   @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
   @OptionGroup(title: "Mask") var maskOptions: MaskOptions
+  @OptionGroup(title: "Storage") var storageOptions: StorageOptions
 
   @Option(help: "Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX].")
   var inputs: String?
@@ -110,12 +121,17 @@ extension SweepCommand {
     let plan: SweepPlan
     let limits: SweepLimits
     let inputs: SweepInputs
+    /// Query rows of a decoding step, where the sizes are numbers of keys.
+    let decoding: Int?
     let options: [String: String]
   }
 
   private func setup() throws -> Setup {
     let topology = try MachineTopology.host()
     let sizes = try SizeList(parsing: n).sizes
+    if let decode, !(1...AttentionShape.maximumLength).contains(decode) {
+      throw UsageError("--decode \(decode): rows of a decoding step; give 1 or a few")
+    }
     let strategies = try strategyOptions.strategies()
     let binding = try threadOptions.binding()
     let placements = try threadOptions.counts(on: topology).map { threads in
@@ -129,11 +145,13 @@ extension SweepCommand {
       sizes: sizes, strategies: strategies, placements: placements, seed: seed
     ) { n in
       try maskOptions.problem(
-        try given.map { try $0.shape(n: n) } ?? shapeOptions.shape(queryLength: n))
+        try given.map { try $0.shape(n: n, queries: decode) }
+          ?? shapeOptions.shape(queryLength: decode ?? n, keyLength: decode.map { _ in n }),
+        elements: storageOptions.elements)
     }
     return Setup(
       topology: topology, plan: plan, limits: limits,
-      inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
+      inputs: given.map { .tensors($0) } ?? .normal(seed: seed), decoding: decode,
       options: options(plan, limits))
   }
 
@@ -163,9 +181,11 @@ extension SweepCommand {
       options["--value-dim"] = "\(shape.valueDim)"
     }
     options["--n-kv"] = shapeOptions.keyLength
+    options["--decode"] = decode.map { "\($0)" }
     options["--align"] = maskOptions.align?.rawValue
     options["--query-offset"] = maskOptions.queryOffset
     options["--scale"] = maskOptions.scale.map { "\($0)" }
+    if storageOptions.dtype != .f32 { options["--dtype"] = storageOptions.dtype.rawValue }
     options["--inputs"] = inputs
     return options
   }

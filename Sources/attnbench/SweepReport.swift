@@ -18,14 +18,15 @@ enum SweepReport {
         + "\(ByteCount(machine.memoryAvailableBytes).rounded) memory available",
       "kernels: \(metadata.isaChosen); BLAS: \(metadata.blas.library), \(metadata.blas.core) kernel"
         + (metadata.blas.environmentNote.map { " (\($0))" } ?? ""),
-      "n: \(setup.plan.sizes.map(String.init).joined(separator: ", "))",
+      "n: \(setup.plan.sizes.map(String.init).joined(separator: ", "))"
+        + (setup.decoding.map { " keys, read by \($0) \($0 == 1 ? "query" : "queries")" } ?? ""),
       "strategies: \(strategies(setup.plan))",
     ]
     if let problem = setup.plan.cells.first?.problem {
       let shape = problem.shape
       lines.append(
         "problem: batch \(shape.batch), \(shape.heads) heads on \(shape.kvHeads), "
-          + "d = \(shape.headDim), dV = \(shape.valueDim), fp32, "
+          + "d = \(shape.headDim), dV = \(shape.valueDim), \(problem.elements.label), "
           + (problem.causal ? "causal" : "not causal"))
     }
     for placement in setup.plan.placements {
@@ -82,18 +83,27 @@ enum SweepReport {
 
   private static func table(_ rows: [ResultRow], _ ceilings: [MachineCeiling]) throws {
     func bound(_ row: ResultRow) -> RooflineBound? { RooflineBound(row, ceilings: ceilings) }
+    let isDecoding = rows.isDecoding
+    func readShare(_ row: ResultRow) -> Double? {
+      row.readShare(ceilings: ceilings).map { 100 * $0 }
+    }
     let table = TextTable<ResultRow> {
       [
-        Column(title: "n", value: SizeText.short($0.shape.queryLength), align: .right),
+        Column(title: "n", value: SizeText.short($0.n), align: .right),
         Column(title: "strategy", value: name($0)),
         Column(title: "class", value: $0.strategy.classification),
         Column(title: "threads", value: $0.placement.threads, align: .right),
         Column(title: "median", value: CellText.time($0), align: .right),
         Column(title: "95% ±", value: CellText.interval($0), align: .right),
-        Column(
-          title: "GFLOP/s", value: CellText.decimal($0.work.gflopPerSecond), align: .right),
-        Column(
-          title: "% of peak", value: CellText.decimal($0.work.percentOfPeak), align: .right),
+        isDecoding
+          ? Column(title: "GB/s", value: CellText.decimal($0.gigabytesPerSecond), align: .right)
+          : Column(
+            title: "GFLOP/s", value: CellText.decimal($0.work.gflopPerSecond), align: .right),
+        isDecoding
+          ? Column(
+            title: "% of read", value: CellText.decimal(readShare($0)), align: .right)
+          : Column(
+            title: "% of peak", value: CellText.decimal($0.work.percentOfPeak), align: .right),
         Column(title: "bound", value: bound($0)?.description ?? "", align: .right),
         Column(title: "workspace", value: CellText.bytes($0.work.workspaceBytes), align: .right),
         Column(title: "error", value: CellText.error($0.accuracy.relativeL2), align: .right),
@@ -107,6 +117,11 @@ enum SweepReport {
         + "it was reached"
         + (rows.contains { (bound($0)?.share ?? 0) > 1 }
           ? "; above 100% the data came from the caches" : ""))
+    if isDecoding {
+      try Terminal.print(
+        "GB/s: queries, keys, values and output once, over the median; % of read: of the memory's "
+          + "read bandwidth measured in this run")
+    }
     let remarks = rows.count { $0.status == .ok && !$0.reason.isEmpty }
     if remarks > 0 {
       try Terminal.print(
@@ -115,7 +130,7 @@ enum SweepReport {
     }
     for row in rows where row.status != .ok {
       try Terminal.print(
-        "\(SizeText.short(row.shape.queryLength)) \(name(row)) t\(row.placement.threads) "
+        "\(SizeText.short(row.n)) \(name(row)) t\(row.placement.threads) "
           + "\(row.status.rawValue): \(row.reason)")
     }
   }
@@ -138,7 +153,8 @@ enum SweepReport {
       var paths: [String] = []
       for kind in PlotKind.allCases {
         do throws(PlotError) {
-          let figure = try kind.figure(rows: rows, machine: metadata.machine.cpuModel)
+          let figure = try kind.figure(
+            rows: rows, machine: metadata.machine.cpuModel, ceilings: metadata.ceilings ?? [])
           paths += try gnuplot.draw(figure, formats: [.svg, .png], in: directory)
         } catch {
           Terminal.say("note: \(error)")

@@ -23,6 +23,7 @@ struct VerifyCommand: ParsableCommand {
   @OptionGroup var strategy: StrategyOptions
   @OptionGroup var shape: ShapeOptions
   @OptionGroup var mask: MaskOptions
+  @OptionGroup var storage: StorageOptions
 
   @Option(help: "Tensors of your own, as FILE.safetensors or FILE.safetensors:PREFIX.")
   var inputs: [String] = []
@@ -49,7 +50,7 @@ struct VerifyCommand: ParsableCommand {
     let strategies = try strategy.strategies()
     let topology = try MachineTopology.host()
     let workers = try threads.count(on: topology)
-    let problems = try problems()
+    let problems = try problems().map { try $0.storing(storage.elements) }
     let team = try threads.team(of: workers, on: topology)
     blas.announce()
 

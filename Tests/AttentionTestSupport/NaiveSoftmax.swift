@@ -23,7 +23,7 @@ public struct NaiveSoftmax: Sendable {
     let q = inputs.query[batch, head, row]
     var output = [Float](repeating: 0, count: shape.valueDim)
     let keys = (0..<shape.keyLength).filter {
-      patterns[batch].includes(position: position, key: $0)
+      patterns[batch].includes(position: position, key: $0) && isVisible($0, batch, head, row)
     }
     if keys.isEmpty { return (output, -.infinity) }
     var weights = keys.map { key in
@@ -31,7 +31,10 @@ public struct NaiveSoftmax: Sendable {
       var score: Float = 0
       for t in 0..<shape.headDim { score += q[t] * k[t] }
       score *= problem.scale
-      return problem.softcap.map { $0 * Float.tanh(score / $0) } ?? score
+      score = problem.softcap.map { $0 * Float.tanh(score / $0) } ?? score
+      if let bias = problem.bias { score += bias.row(batch, head, row)[key] }
+      if let slopes = problem.alibiSlopes { score -= slopes[head] * Float(abs(position - key)) }
+      return score
     }
     var maximum = weights.reduce(-Float.infinity) { $1 > $0 ? $1 : $0 }
     if maximum == -.infinity, !weights.contains(where: \.isNaN) { return (output, -.infinity) }
@@ -48,5 +51,15 @@ public struct NaiveSoftmax: Sendable {
     }
     for c in output.indices { output[c] /= sum }
     return (output, maximum + Float.log(sum))
+  }
+
+  private func isVisible(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
+    if let mask = problem.mask, key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0 {
+      return false
+    }
+    if let bias = problem.bias {
+      return key < bias.shape.columns && bias.row(batch, head, row)[key] != -.infinity
+    }
+    return true
   }
 }

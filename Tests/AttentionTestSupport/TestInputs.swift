@@ -86,6 +86,12 @@ public struct TestOutputs: Sendable {
     self.logSumExp = logSumExp ? TestTensor(problem.shape.logSumExp, layout: layout) : nil
   }
 
+  /// What a run has left.
+  public init(output: TestTensor, logSumExp: TestTensor?) {
+    self.output = output
+    self.logSumExp = logSumExp
+  }
+
   /// The operands of a run on `inputs`.
   public func operands(_ inputs: TestInputs) -> AttentionOperands {
     AttentionOperands(

@@ -21,6 +21,15 @@ import Testing
             let outputs = try specimen.run(test, inputs)
             ErrorGate.check(specimen, test.problem, inputs, outputs, "\(specimen.text): \(test)")
           }
+          for number in 800..<848 where specimen.isSoftmax {
+            let (problem, test) = try MaskTests.masked(number)
+            let inputs = test.inputs()
+            let outputs = try specimen.run(problem, inputs, threads: 2)
+            ErrorGate.check(specimen, problem, inputs, outputs, "\(specimen.text), mask: \(test)")
+          }
+          for (number, elements) in StorageTests.choices.enumerated() {
+            try StorageTests.check(specimen, TestCase(360 + number), elements)
+          }
           let problem = try AttentionProblem(
             AttentionShape(heads: 1, queryLength: 300, headDim: 8, valueDim: 11), causal: true)
           let inputs = TestInputs(problem, fill: .wideLogits, seed: 1)

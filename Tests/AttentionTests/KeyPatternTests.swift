@@ -10,8 +10,13 @@ import Testing
       let offsets = [0, keys - queries, -3, 5, -2 * queries, keys + 7, 1 - queries]
       for offset in Set(offsets).sorted() {
         for causal in [false, true] {
-          geometries.append(
-            MaskGeometry(queryLength: queries, keyLength: keys, offset: offset, causal: causal))
+          let prefixes = causal ? Set([0, 1, keys / 3, keys]).sorted() : [0]
+          for prefix in prefixes {
+            geometries.append(
+              MaskGeometry(
+                queryLength: queries, keyLength: keys, offset: offset, causal: causal,
+                prefixLength: prefix))
+          }
         }
       }
     }
@@ -45,7 +50,7 @@ import Testing
         let position = row + geometry.offset
         for key in 0..<geometry.keyLength
         where pattern.includes(position: position, key: key) {
-          #expect(!geometry.causal || key <= position)
+          #expect(!geometry.causal || key <= position || key < geometry.prefixLength)
         }
       }
     }
@@ -97,7 +102,7 @@ import Testing
       let work = try specimen.strategy.work(for: test.problem, threads: test.threads)
       let plan = try specimen.strategy.plan(for: test.problem, on: Teams.of(test.threads))
       #expect(work.workspaceBytes == plan.workspaceBytes, "\(test)")
-      #expect(work.minimumBytes == shape.tensorBytes)
+      #expect(work.minimumBytes == test.problem.minimumBytes)
       #expect(work.flops > 0 || work.pairs == 0)
       if specimen.isSoftmax {
         let pairs = (0..<shape.batch).reduce(0) { sum, batch in

@@ -171,7 +171,7 @@ import Testing
     }
     #expect(work.pairs == 2 * parts[0].pairs + 2 * parts[1].pairs)
     #expect(work.flops == 2 * parts[0].flops + 2 * parts[1].flops)
-    #expect(work.minimumBytes == problem.shape.tensorBytes)
+    #expect(work.minimumBytes == problem.tensorBytes)
     let plan = try Self.mix([0, 1, 1, 0]).plan(for: problem, on: Teams.of(2))
     #expect(plan.workspaceBytes == work.workspaceBytes)
   }

@@ -97,6 +97,8 @@ struct UsageTests {
     Case("compare", "a", "b", "--metric", "speed", message: "'time' and 'pct_of_peak'"),
     Case("plot", ".", "--format", "pdf", message: "known are svg, png"),
     Case("sweep", "--n", "0", message: "--n 0: a size is at least 1"),
+    Case("sweep", "--n", "64", "--decode", "0", message: "--decode 0: rows of a decoding step"),
+    Case("sweep", "--n", "64", "--decode", "--n-kv", "9", message: "--n-kv 9: with --decode"),
     Case("sweep", "--n", "64", "--threads", "0", message: "--threads 0: at least 1 worker"),
     Case("sweep", "--n", "64", "--scale", "nan", message: "--scale nan: must be a finite number"),
     Case("sweep", "--n", "64", "--bind", "core:9999", message: "allowed are cores"),

@@ -43,6 +43,23 @@ struct VerifyCommandTests {
       result.line(1).hasSuffix("64    qkv.safetensors:layer7 h2 n33 d6 causal top-left"))
   }
 
+  @Test("checks stored elements on the same problems", arguments: ["f16", "bf16"])
+  func storage(_ type: String) throws {
+    let result = try AttnbenchProcess.run(
+      ["verify", "--n", "70", "--kv-heads", "2", "--dtype", type])
+    #expect(result.code == 0, "\(result.output)")
+    #expect(result.outputLines.last?.hasPrefix("PASS: ") == true)
+    let label = type == "f16" ? "fp16" : "bf16"
+    #expect(result.outputLines.dropFirst().dropLast().allSatisfy { $0.hasSuffix(label) })
+  }
+
+  @Test("refuses element types that nothing is stored as")
+  func unknownType() throws {
+    let result = try AttnbenchProcess.run(["verify", "--n", "70", "--dtype", "f8"])
+    #expect(result.code == 64)
+    #expect(result.error.contains("bf16"))
+  }
+
   @Test("skips what needs more memory than there is, with the numbers")
   func memory() throws {
     let result = try AttnbenchProcess.run(

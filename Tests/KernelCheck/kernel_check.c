@@ -31,6 +31,7 @@ static float packed[most_columns * most_lanes], weights[most_keys * most_lanes];
 static float output[most_columns * most_lanes], maxima[most_lanes], sums[most_lanes];
 static float factors[most_lanes];
 static int32_t lower[most_lanes], upper[most_lanes];
+static float bias[most_keys * most_lanes];
 
 static void check_attend(const attn_kernels *k, int live, int d, int e, int count, int masked) {
   const int lanes = k->panel_lanes;
@@ -41,8 +42,10 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
     out_rows[i] = back[i];
     maxima[i] = -INFINITY;
     sums[i] = 0;
-    lower[i] = masked ? i % 5 : 0;
-    upper[i] = masked ? (i * 7) % (count + 1) : count;
+    lower[i] = masked & ATTN_BY_BOUNDS ? i % 5 : 0;
+    upper[i] = masked & ATTN_BY_BOUNDS ? (i * 7) % (count + 1) : count;
+    for (int t = 0; t < count; t++)
+      bias[t * lanes + i] = (t + i) % 3 == 0 ? -INFINITY : 0.25f * (float)(t % 4);
   }
   for (int t = 0; t < count; t++) {
     key_rows[t] = keys[t];
@@ -54,14 +57,14 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
   const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors, 0};
   const attn_piece pieces[2] = {{0, count / 2, 0, vectors, masked},
                                 {count / 2, count - count / 2, 0, vectors, masked}};
-  const attn_block block = {key_rows, value_rows, pieces, 2, 0, lower, upper, NULL};
+  const attn_block block = {key_rows, value_rows, pieces, 2, 0, lower, upper, NULL, bias};
   k->attend(&panel, &block);
   for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
   k->unpack(output, factors, NULL, live, e, out_rows);
   for (int i = 0; i < live; i++) {
     double total = 0, truth[most_columns] = {0};
     for (int t = lower[i]; t < upper[i]; t++) {
-      double score = 0;
+      double score = masked & ATTN_BY_BIAS ? bias[t * lanes + i] : 0;
       for (int c = 0; c < d; c++) score += 1.5 * queries[i][c] * keys[t][c];
       total += exp2(score);
       for (int c = 0; c < e; c++) truth[c] += exp2(score) * values[t][c];
@@ -99,6 +102,39 @@ static void check_rows(const attn_kernels *k, int count) {
   }
 }
 
+static uint16_t patterns[1 << 16], narrowed[1 << 16], reference[1 << 16];
+static float wide[1 << 16], expected[1 << 16];
+
+/// Conversions against the portable table's, bit for bit: of all 16-bit patterns, and of random fp32
+/// patterns back.
+static void check_storage(const attn_kernels *k, const attn_kernels *portable) {
+  for (int type = ATTN_FLOAT16; type <= ATTN_BFLOAT16; type++) {
+    for (int columns = 7; columns <= 1 << 16; columns += (1 << 16) - 7) {
+      const int used = (1 << 16) / columns * columns;
+      for (int i = 0; i < used; i++) patterns[i] = (uint16_t)i;
+      for (int i = 0; i < used; i += columns) {
+        const void *row = patterns + i;
+        k->widen(&row, 1, columns, (attn_storage)type, NULL, wide + i);
+        portable->widen(&row, 1, columns, (attn_storage)type, NULL, expected + i);
+      }
+      expect(!memcmp(wide, expected, (size_t)used * sizeof *wide), k->name, "widen", type,
+             columns);
+      for (int i = 0; i < used; i++) {
+        uint32_t bits = (uint32_t)i << 16 | (uint32_t)(rand() & 0xffff);
+        memcpy(wide + i, &bits, sizeof bits);
+      }
+      for (int i = 0; i < used; i += columns) {
+        const float *row = wide + i;
+        void *out = narrowed + i, *other = reference + i;
+        k->narrow(&row, 1, columns, (attn_storage)type, &out);
+        portable->narrow(&row, 1, columns, (attn_storage)type, &other);
+      }
+      expect(!memcmp(narrowed, reference, (size_t)used * sizeof *narrowed), k->name, "narrow",
+             type, columns);
+    }
+  }
+}
+
 int main(void) {
   for (int i = 0; i < most_lanes; i++)
     for (int c = 0; c < most_columns; c++) queries[i][c] = noise();
@@ -114,11 +150,12 @@ int main(void) {
     if (!attn_kernels_supported(k)) continue;
     for (int live = 1; live <= k->panel_lanes; live += 3)
       for (int count = 1; count <= 40; count += live % 2 ? 3 : 7)
-        for (int masked = 0; masked < 2; masked++)
+        for (int masked = 0; masked <= (ATTN_BY_BOUNDS | ATTN_BY_BIAS); masked++)
           check_attend(k, live, 1 + (live * 5 + count) % most_columns,
                        1 + (live + count * 11) % most_columns, count, masked);
     check_attend(k, k->panel_lanes, 64, 64, most_keys, 0);
     for (int count = 1; count <= 70; count++) check_rows(k, count);
+    check_storage(k, compiled[tables - 1]);
     printf("%s: checked\n", k->name);
   }
   printf("%d passed, %d failed\n", checks - failures, failures);

@@ -207,7 +207,8 @@ class Comparison:
         arrays = []
         for role, heads in enumerate((problem.heads, problem.kv_heads, problem.kv_heads)):
             generator = np.random.default_rng([self._seed, role])
-            shape = (heads, problem.n, problem.head_dim)
+            rows = problem.n if role == 0 else problem.n_kv
+            shape = (heads, rows, problem.head_dim)
             arrays.append(generator.standard_normal(shape, dtype=np.float32))
         paths = self._paths("query", "key", "value").values()
         for path, array in zip(paths, arrays, strict=True):
@@ -229,8 +230,9 @@ class Comparison:
             "batch": 1,
             "heads": problem.heads,
             "kv_heads": problem.kv_heads,
+            "n": problem.n_kv,
             "n_q": problem.n,
-            "n_kv": problem.n,
+            "n_kv": problem.n_kv,
             "head_dim": problem.head_dim,
             "value_dim": problem.head_dim,
             "dtype": "fp32",

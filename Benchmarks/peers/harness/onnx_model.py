@@ -32,7 +32,9 @@ class BoundModel:
         outputs: dict[str, tuple[int, ...]],
         attributes: dict[str, Any],
         threads: int,
+        shared: dict[str, str] | None = None,
     ):
+        """`shared`: outputs that are written into the memory of an input."""
         import onnx
         import onnxruntime
         from onnx import TensorProto, helper
@@ -69,8 +71,12 @@ class BoundModel:
         )
         value = onnxruntime.OrtValue.ortvalue_from_numpy
         self._inputs = {name: value(array) for name, array in inputs.items()}
+        shared = shared or {}
         self._outputs = {
-            name: value(np.zeros(shape, np.float32)) for name, shape in outputs.items()
+            name: self._inputs[shared[name]]
+            if name in shared
+            else value(np.zeros(shape, np.float32))
+            for name, shape in outputs.items()
         }
         self._binding = self._session.io_binding()
         for name, bound in self._inputs.items():

@@ -8,8 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Problem:
-    """Self-attention of one sequence: query [h, n, d], key and value [kv_heads, n, d], fp32.
+    """Attention of one sequence: query [h, n, d], key and value [kv_heads, n_kv, d], fp32.
 
+    `keys` is n_kv where it is not n: a step of decoding, whose queries see all keys.
     `window` is the number of keys a causal query sees, its own included. `linear` asks for
     phi(q)^T S / (phi(q)^T z + 1e-6) with phi = elu + 1 instead of softmax.
     """
@@ -21,12 +22,25 @@ class Problem:
     causal: bool = False
     window: int | None = None
     linear: bool = False
+    keys: int | None = None
 
     def __post_init__(self) -> None:
+        if self.keys is not None and (self.causal or self.linear):
+            raise ValueError("a decoding step sees all keys, by softmax")
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads on {self.kv_heads}: must be a multiple")
         if self.window is not None and (not self.causal or self.linear):
             raise ValueError("a window goes with causal softmax attention")
+
+    @property
+    def n_kv(self) -> int:
+        """Key rows."""
+        return self.n if self.keys is None else self.keys
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether reading keys and values is what takes the time."""
+        return self.keys is not None
 
     @property
     def strategy(self) -> str:
@@ -50,7 +64,7 @@ class Problem:
     @property
     def score_bytes(self) -> int:
         """What one fp32 score matrix for every head takes."""
-        return 4 * self.heads * self.n * self.n
+        return 4 * self.heads * self.n * self.n_kv
 
     def as_dict(self) -> dict[str, Any]:
         """For a request in JSON."""

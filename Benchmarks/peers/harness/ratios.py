@@ -9,9 +9,9 @@ HEADING = """\
 # attnbench beside its peers
 
 Median times of interleaved rounds on the same cores. A peer's cell is its time as a multiple of
-attnbench's, and its percent of the FMA peak measured in the same rounds, useful work only. `~`
-marks a median known no better than to 2 %, or from few samples; a dash, that the library has no
-such function.
+attnbench's, and its percent of the FMA peak measured in the same rounds, useful work only; of a
+decoding step GB/s, every byte that must be read or written counted once. `~` marks a median known
+no better than to 2 %, or from few samples; a dash, that the library has no such function.
 """
 
 MEASURED = {"ok", "low_samples", "noisy"}
@@ -50,14 +50,17 @@ def _mark(row: Mapping[str, Any]) -> str:
     return "" if row["status"] == "ok" else "~"
 
 
-def _percent(row: Mapping[str, Any]) -> str:
+def share_text(row: Mapping[str, Any]) -> str:
+    """Of the FMA peak; of a decoding step, which reads for few operations, the GB/s instead."""
+    if row.get("n_q") != row.get("n_kv") and row.get("bytes_min"):
+        return f"{row['bytes_min'] / row['time_median_s'] / 1e9:.1f} GB/s"
     return f"{row['pct_of_peak']:.1f} %" if row["pct_of_peak"] is not None else "? %"
 
 
 def _own_cell(row: Mapping[str, Any]) -> str:
     if row["status"] not in MEASURED:
         return str(row["status"])
-    return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {_percent(row)}"
+    return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {share_text(row)}"
 
 
 def _peer_cell(row: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> str:
@@ -66,9 +69,9 @@ def _peer_cell(row: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> str:
     if row["status"] not in MEASURED:
         return str(row["status"])
     if ours["status"] not in MEASURED:
-        return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {_percent(row)}"
+        return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {share_text(row)}"
     ratio = row["time_median_s"] / ours["time_median_s"]
-    return f"{_mark(row)}{ratio:.2f}x, {_percent(row)}"
+    return f"{_mark(row)}{ratio:.2f}x, {share_text(row)}"
 
 
 def _failures(rows: list[Mapping[str, Any]]) -> str:

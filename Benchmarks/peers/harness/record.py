@@ -53,6 +53,7 @@ RESULT_COLUMNS = [
     "invol_ctx_switches",
     "blas_core",
     "isa",
+    "n",
 ]
 
 SAMPLE_COLUMNS = [

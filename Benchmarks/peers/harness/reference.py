@@ -68,7 +68,7 @@ def reference_rows(
             loaded = head // group
             keys = key[loaded].astype(np.float64)
             values = value[loaded].astype(np.float64)
-        end = row + 1 if problem.causal else problem.n
+        end = row + 1 if problem.causal else problem.n_kv
         start = 0 if problem.window is None else max(0, end - problem.window)
         q = query[head, row].astype(np.float64)
         if problem.linear:

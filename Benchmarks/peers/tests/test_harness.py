@@ -96,6 +96,15 @@ class ReferenceTests(unittest.TestCase):
             expected = self.whole(problem).reshape(-1, 5)
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=str(kind))
 
+    def test_a_decoding_step_sees_all_keys(self) -> None:
+        rows = [(head, 0) for head in range(4)]
+        step = Problem(1, 5, heads=4, kv_heads=2, keys=9)
+        found = reference_rows(step, self.query[:, :1], self.key, self.value, rows)
+        expected = self.whole(Problem(9, 5, heads=4, kv_heads=2))[:, 0]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        with self.assertRaises(ValueError):
+            Problem(1, 5, causal=True, keys=9)
+
     def test_one_key_too_many_is_no_rounding(self) -> None:
         rows = sampled_rows(Problem(9, 5, heads=4, kv_heads=2), seed=1)
         found, expected = (
@@ -145,6 +154,13 @@ class RatioTests(unittest.TestCase):
             "work": "full", "threads": 1, "strategy": strategy, "status": "ok", "reason": "",
             "time_median_s": 1e-3, "pct_of_peak": 80.0, "peak": 1e11, **columns,
         }  # fmt: skip
+
+    def test_decoding_is_told_in_bytes_a_second(self) -> None:
+        step = {"n_q": 1, "n_kv": 9, "bytes_min": 20_000_000}
+        rows = [self.row("flash", **step), self.row("torch.sdpa.flash", **step)]
+        table = ratio_table(rows, ["torch.sdpa.flash"])
+        self.assertIn("1 ms, 20.0 GB/s", table)
+        self.assertIn("1.00x, 20.0 GB/s", table)
 
     def test_ratios_and_what_could_not_be_measured(self) -> None:
         rows = [

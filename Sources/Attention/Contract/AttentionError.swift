@@ -12,6 +12,10 @@ public struct AttentionError: Error, Equatable, CustomStringConvertible {
     case tooLarge
     /// Memory for the workspace or a tensor was refused by the system.
     case outOfMemory
+    /// A key/value cache or its pool of pages has no room for the rows to append.
+    case capacityExhausted
+    /// An element that has to be a finite number is not: 8-bit integers know no NaN or infinity.
+    case notFinite
     /// A strategy name or parameter is not known.
     case unknownStrategy
   }

@@ -14,6 +14,8 @@ public struct AttentionOperands: Sendable {
   /// Key rows in use in this run, one number a batch entry, instead of the problem's: for a cache
   /// that grows between runs of one plan. Only for plans with `takesKeyLengths`.
   public var keyLengths: [Int]?
+  /// Whose memory the views point to, kept as long as the operands.
+  var owner: PackedSequences?
 
   /// Bundles the tensors of a run.
   public init(
@@ -40,6 +42,8 @@ public protocol AttentionPlan: AnyObject {
   var workspaceBytes: Int { get }
   /// Whether a run may bring key lengths of its own; false by default.
   var takesKeyLengths: Bool { get }
+  /// Whether the rows of a run's tensors may lie in pages; false by default.
+  var takesPagedRows: Bool { get }
   /// Computes attention. The operands have been checked against the problem; call `run`.
   func execute(_ operands: AttentionOperands)
 }
@@ -47,10 +51,13 @@ public protocol AttentionPlan: AnyObject {
 extension AttentionPlan {
   public var takesKeyLengths: Bool { false }
 
+  public var takesPagedRows: Bool { false }
+
   /// Checks the operands' shapes and element types and computes attention.
   ///
   /// - Throws: `AttentionError` of kind `shapeMismatch` naming the tensor, or of kind
-  ///   `invalidArgument` naming key lengths that the plan does not take or that are out of range.
+  ///   `invalidArgument` naming a tensor in pages that the plan does not take, or key lengths that
+  ///   it does not take or that are out of range.
   public func run(_ operands: AttentionOperands) throws(AttentionError) {
     let shape = problem.shape
     let elements = problem.elements
@@ -77,6 +84,11 @@ extension AttentionPlan {
       throw AttentionError(
         .shapeMismatch, argument: name, value: view.elementType.rawValue,
         advice: "the plan was made for \(elementType.rawValue) elements")
+    }
+    if case .paged = view.placement, !takesPagedRows {
+      throw AttentionError(
+        .invalidArgument, argument: name, value: "pages",
+        advice: "this strategy reads rows in place; copy them together, or use flash")
     }
   }
 

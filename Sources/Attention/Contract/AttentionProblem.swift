@@ -121,6 +121,35 @@ public struct AttentionProblem: Sendable, Hashable {
     self.elements = elements
   }
 
+  /// The same problem on tensors of other element types.
+  ///
+  /// - Throws: `AttentionError` when queries would be stored as integers.
+  public func storing(_ elements: ElementTypes) throws(AttentionError) -> AttentionProblem {
+    try AttentionProblem(
+      shape, scale: scale, causal: causal, offset: offset, queryLengths: queryLengths,
+      keyLengths: keyLengths, prefixLengths: prefixLengths, mask: mask, bias: bias,
+      alibiSlopes: alibiSlopes, softcap: softcap, sinkLogits: sinkLogits, elements: elements)
+  }
+
+  /// Bytes of query, key, value and output as they are stored, with the scales of integers, all rows
+  /// included.
+  public var tensorBytes: Int {
+    elements.query.bytes(shape.query) + elements.query.bytes(shape.output)
+      + elements.keyValue.bytes(shape.key) + elements.keyValue.bytes(shape.value)
+  }
+
+  /// Bytes of the rows in use: what any implementation must move at least once.
+  public var minimumBytes: Int {
+    func rowBytes(_ elements: ElementType) -> Int {
+      elements.rowBytes(columns: shape.headDim) + elements.rowBytes(columns: shape.valueDim)
+    }
+    let unusedQueries =
+      queryLengths.map { $0.reduce(0) { $0 + shape.queryLength - $1 } } ?? 0
+    let unusedKeys = keyLengths.map { $0.reduce(0) { $0 + shape.keyLength - $1 } } ?? 0
+    return tensorBytes - unusedQueries * shape.heads * rowBytes(elements.query)
+      - unusedKeys * shape.kvHeads * rowBytes(elements.keyValue)
+  }
+
   private static func check(_ offset: QueryOffset, batch: Int) throws(AttentionError) {
     let offsets: [Int]
     switch offset {
@@ -169,8 +198,12 @@ public struct AttentionProblem: Sendable, Hashable {
 
   /// The positions and visibility of one batch entry.
   public func geometry(batch: Int) -> MaskGeometry {
+    geometry(batch: batch, keyLength: keyLengths?[batch] ?? shape.keyLength)
+  }
+
+  /// The same with another number of key rows in use.
+  func geometry(batch: Int, keyLength: Int) -> MaskGeometry {
     let queryLength = queryLengths?[batch] ?? shape.queryLength
-    let keyLength = keyLengths?[batch] ?? shape.keyLength
     let resolved =
       switch offset {
       case .topLeft: 0

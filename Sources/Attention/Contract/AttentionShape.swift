@@ -107,12 +107,6 @@ public struct AttentionShape: Sendable, Hashable {
     TensorShape(unchecked: batch, heads, queryLength, valueDim)
   }
 
-  /// Bytes of query, key, value and output together in fp32: what any implementation must move
-  /// at least once.
-  public var tensorBytes: Int {
-    (query.count + key.count + value.count + output.count) * MemoryLayout<Float>.size
-  }
-
   /// `[b, h, nQ, 1]`, one number a query row.
   public var logSumExp: TensorShape {
     TensorShape(unchecked: batch, heads, queryLength, 1)

@@ -92,6 +92,18 @@ public protocol AttentionStrategy: Sendable {
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan
 
+  /// Makes ready to decode: to take in tokens as they come. By default over a key/value cache, which
+  /// a strategy that keeps less of the past does without.
+  ///
+  /// - Parameters:
+  ///   - problem: options, sizes and element types; see `CachedDecoder`.
+  ///   - cache: where keys and values are kept, if they are.
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem, the cache does not fit
+  ///   or memory is refused.
+  func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder
+
   /// The keys a query may see, for softmax over a subset and for drawing masks. By default all
   /// that the mask leaves visible.
   func pattern(for geometry: MaskGeometry) -> any KeyPattern
@@ -153,6 +165,19 @@ extension AttentionStrategy {
   }
 
   public func explanation(for problem: AttentionProblem) -> String { "" }
+
+  public func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    try CachedDecoder(self, for: problem, cache: cache.cache(for: problem), on: team)
+  }
+
+  /// Makes ready to decode, over a contiguous cache where keys and values are kept.
+  public func decoder(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    try decoder(for: problem, cache: .contiguous(), on: team)
+  }
 
   public func pattern(for geometry: MaskGeometry) -> any KeyPattern { DensePattern(geometry) }
 

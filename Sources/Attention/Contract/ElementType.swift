@@ -1,3 +1,5 @@
+import CAttentionKernels
+
 /// How the elements of a tensor are stored. Whatever the storage, sums are taken in fp32.
 public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
   /// IEEE binary32.
@@ -22,6 +24,27 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
     }
   }
 
+  /// The largest relative error of rounding to it, half a unit in the last place; 0 for integers,
+  /// whose error their scales decide.
+  package var unitRoundoff: Double {
+    switch self {
+    case .float32: 0x1p-24
+    case .float16: 0x1p-11
+    case .bfloat16: 0x1p-8
+    case .int8PerToken, .int8PerChannel: 0
+    }
+  }
+
+  /// Half the distance of its subnormal numbers: the largest error of rounding a small number.
+  package var leastRoundoff: Double {
+    switch self {
+    case .float32: 0x1p-150
+    case .float16: 0x1p-25
+    case .bfloat16: 0x1p-134
+    case .int8PerToken, .int8PerChannel: 0
+    }
+  }
+
   /// Whether it is a floating-point number, which queries and outputs must be.
   public var isFloatingPoint: Bool {
     switch self {
@@ -30,9 +53,26 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
     }
   }
 
+  /// The kernels' word for it.
+  package var storage: attn_storage {
+    switch self {
+    case .float32: ATTN_FLOAT32
+    case .float16: ATTN_FLOAT16
+    case .bfloat16: ATTN_BFLOAT16
+    case .int8PerToken: ATTN_INT8_PER_TOKEN
+    case .int8PerChannel: ATTN_INT8_PER_CHANNEL
+    }
+  }
+
   /// Bytes that a row of `columns` elements takes, with the scale that follows it, if any.
   public func rowBytes(columns: Int) -> Int {
     self == .int8PerToken ? scaleOffset(columns: columns) + 4 : columns * byteCount
+  }
+
+  /// Bytes that a densely stored tensor takes, with its scales, if any.
+  public func bytes(_ shape: TensorShape) -> Int {
+    let rows = shape.batch * shape.heads * shape.rows * rowBytes(columns: shape.columns)
+    return self == .int8PerChannel ? rows + 4 * shape.batch * shape.heads * shape.columns : rows
   }
 
   /// Where the scale of a row of `columns` elements begins, in bytes from the row's first element.

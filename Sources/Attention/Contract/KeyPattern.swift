@@ -30,6 +30,13 @@ public struct KeySequence: Sendable, Hashable {
   public func key(_ t: Int) -> Int {
     run == 1 ? start + t * period : start + (t / run) * period + t % run
   }
+
+  /// How many of its keys lie before `key`: its first places.
+  func places(before key: Int) -> Int {
+    let distance = key - start
+    if distance <= 0 { return 0 }
+    return min(count, distance / period * run + min(distance % period, run))
+  }
 }
 
 /// Which keys each query sees: the definition of a restricted softmax, in two forms.
@@ -39,6 +46,10 @@ public struct KeySequence: Sendable, Hashable {
 /// in each of the pass's key sequences, one contiguous range of places. The ranges of all passes
 /// must be disjoint and their union must be what `includes` says; the tests check both for every
 /// registered strategy. Partial results of several passes are merged exactly.
+///
+/// The number of keys in use only ends a pattern: one of more keys sees, up to the fewer, the same
+/// keys from the same position, in sequences that begin with the same keys. So one pattern serves a
+/// cache while it grows; `keyCapacity` is what parameters may follow from.
 public protocol KeyPattern: Sendable {
   /// The positions and the causal mask the pattern lives under.
   var geometry: MaskGeometry { get }
@@ -48,11 +59,18 @@ public protocol KeyPattern: Sendable {
   var rowStrides: [Int] { get }
   /// The key sequences of a pass for rows whose positions are `residue` modulo its row stride.
   func sequences(pass: Int, residue: Int) -> [KeySequence]
+  /// One of them. By default looked up in `sequences`; a pattern with a row stride other than 1 does
+  /// well to give it without allocating, since plans for a few query rows ask for it in every run.
+  func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence
   /// The places of sequence `index` that the query at `position` sees; may be empty.
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int>
 }
 
 extension KeyPattern {
+  public func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence {
+    sequences(pass: pass, residue: residue)[index]
+  }
+
   /// The number of pairs one head scores under the pattern.
   ///
   /// - Complexity: O(nQ) range look-ups per sequence.

@@ -1,4 +1,4 @@
-/// What a problem asks for beyond softmax(scale Q K^T) V over fp32 tensors under a causal mask.
+/// What a problem asks for beyond softmax(scale Q K^T) V under a causal mask.
 struct ProblemFeatures: OptionSet {
   let rawValue: Int
   static let queryLengths = ProblemFeatures(rawValue: 1 << 0)
@@ -8,7 +8,6 @@ struct ProblemFeatures: OptionSet {
   static let alibi = ProblemFeatures(rawValue: 1 << 4)
   static let softcap = ProblemFeatures(rawValue: 1 << 5)
   static let sinkLogits = ProblemFeatures(rawValue: 1 << 6)
-  static let storage = ProblemFeatures(rawValue: 1 << 7)
 }
 
 extension AttentionProblem {
@@ -22,10 +21,6 @@ extension AttentionProblem {
     if let alibiSlopes { used.append((.alibi, "alibiSlopes", "\(alibiSlopes.count) values")) }
     if let softcap { used.append((.softcap, "softcap", "\(softcap)")) }
     if let sinkLogits { used.append((.sinkLogits, "sinkLogits", "\(sinkLogits.count) values")) }
-    if !elements.areFloat32 {
-      used.append(
-        (.storage, "elements", "\(elements.query.rawValue), \(elements.keyValue.rawValue)"))
-    }
     return used
   }
 

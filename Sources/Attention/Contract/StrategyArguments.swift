@@ -126,6 +126,20 @@ public struct StrategyArguments: Sendable {
   /// The text of a parameter, or nil when it was not written.
   public func text(_ label: String) -> String? { values[label] }
 
+  /// A parameter as one of the words of a type, or nil when it was not written.
+  ///
+  /// - Throws: `AttentionError` that lists the words when it is none of them.
+  public func choice<Choice: RawRepresentable & CaseIterable>(
+    _ label: String
+  ) throws(AttentionError) -> Choice? where Choice.RawValue == String {
+    guard let text = values[label] else { return nil }
+    if let choice = Choice(rawValue: text.lowercased()) { return choice }
+    let words = Choice.allCases.map(\.rawValue)
+    throw AttentionError(
+      .invalidArgument, argument: "\(family) \(label)", value: "'\(text)'",
+      advice: "must be \(words.joined(separator: " or "))")
+  }
+
   /// A parameter as a whole number of at least `minimum`, or nil when it was not written.
   ///
   /// - Throws: `AttentionError` when it is no such number.

@@ -40,7 +40,7 @@ public struct AlignedFloats: ~Copyable {
   deinit { free(allocation) }
 }
 
-/// An fp32 tensor `[batch, heads, rows, columns]` that owns its memory.
+/// A tensor `[batch, heads, rows, columns]` that owns its memory.
 ///
 /// A class, so that a tensor can be handed to several plans and threads; the elements may be
 /// written only while no plan runs on them.
@@ -49,27 +49,57 @@ public final class Tensor: @unchecked Sendable {
   public let shape: TensorShape
   /// Order of the outer axes in memory.
   public let layout: TensorLayout
+  /// How elements are stored.
+  public let elementType: ElementType
   private let memory: AlignedFloats
+  /// Floats of the elements; the scales of channels follow.
+  private let elementFloats: Int
 
-  /// Allocates a tensor of zeros.
+  /// Allocates a tensor of zeros, fp32 unless said otherwise. Rows follow each other without a gap;
+  /// those of `int8PerToken` each with its scale.
   ///
   /// - Throws: `AttentionError` when the system refuses the memory.
-  public init(_ shape: TensorShape, layout: TensorLayout = .bhnd) throws(AttentionError) {
+  public init(
+    _ shape: TensorShape, layout: TensorLayout = .bhnd, elementType: ElementType = .float32
+  ) throws(AttentionError) {
     self.shape = shape
     self.layout = layout
-    self.memory = try AlignedFloats(count: shape.count)
+    self.elementType = elementType
+    let rowBytes = elementType.rowBytes(columns: shape.columns)
+    elementFloats = (shape.batch * shape.heads * shape.rows * rowBytes + 3) / 4
+    memory = try AlignedFloats(
+      count: elementFloats
+        + (elementType == .int8PerChannel ? shape.batch * shape.heads * shape.columns : 0))
   }
 
-  /// All elements, in memory order.
+  /// All elements of an fp32 tensor, in memory order; empty for other element types, see `bytes`.
   public var elements: UnsafeMutableBufferPointer<Float> {
-    UnsafeMutableBufferPointer(start: memory.base, count: memory.count)
+    UnsafeMutableBufferPointer(
+      start: memory.base, count: elementType == .float32 ? elementFloats : 0)
+  }
+
+  /// The memory of the elements, in memory order, whatever their type.
+  public var bytes: UnsafeMutableRawBufferPointer {
+    let rowBytes = elementType.rowBytes(columns: shape.columns)
+    return UnsafeMutableRawBufferPointer(
+      start: memory.base, count: shape.batch * shape.heads * shape.rows * rowBytes)
+  }
+
+  /// `[batch, heads, columns]` factors of the columns of an `int8PerChannel` tensor; otherwise
+  /// empty.
+  public var channelScales: UnsafeMutableBufferPointer<Float> {
+    UnsafeMutableBufferPointer(
+      start: memory.base + elementFloats, count: memory.count - elementFloats)
   }
 
   /// A read-only view.
-  public var view: TensorView { TensorView(memory.base, shape: shape, layout: layout) }
+  public var view: TensorView {
+    TensorView(
+      dense: memory.base, elementType, shape: shape, layout: layout,
+      channelScales: elementType == .int8PerChannel
+        ? UnsafePointer(memory.base + elementFloats) : nil)
+  }
 
   /// A writable view.
-  public var mutableView: MutableTensorView {
-    MutableTensorView(memory.base, shape: shape, layout: layout)
-  }
+  public var mutableView: MutableTensorView { MutableTensorView(reading: view) }
 }

@@ -42,6 +42,8 @@ public struct TensorView: @unchecked Sendable {
   public let placement: RowPlacement
   /// `[batch, heads, columns]` factors of the columns where the element type is `int8PerChannel`.
   public let channelScales: UnsafePointer<Float>?
+  /// Floats from one batch entry's and one head's channel scales to the next's.
+  let scaleStrides: (batch: Int, head: Int)
 
   /// The first element of an fp32 tensor.
   public var base: UnsafePointer<Float> { address.assumingMemoryBound(to: Float.self) }
@@ -66,18 +68,21 @@ public struct TensorView: @unchecked Sendable {
     self.init(dense: address, elementType, shape: shape, layout: layout)
   }
 
-  private init(
+  /// A view of rows that follow each other without a gap, each with its scale if it has one.
+  init(
     dense address: UnsafeRawPointer, _ elementType: ElementType, shape: TensorShape,
-    layout: TensorLayout
+    layout: TensorLayout, channelScales: UnsafePointer<Float>? = nil
   ) {
+    let row = elementType.rowBytes(columns: shape.columns) / elementType.byteCount
     self.address = address
     self.elementType = elementType
     self.shape = shape
-    batchStride = shape.heads * shape.rows * shape.columns
-    headStride = layout == .bhnd ? shape.rows * shape.columns : shape.columns
-    rowStride = layout == .bhnd ? shape.columns : shape.heads * shape.columns
+    batchStride = shape.heads * shape.rows * row
+    headStride = layout == .bhnd ? shape.rows * row : row
+    rowStride = layout == .bhnd ? row : shape.heads * row
     placement = .strided
-    channelScales = nil
+    self.channelScales = channelScales
+    scaleStrides = (shape.heads * shape.columns, shape.columns)
   }
 
   /// Creates a view of fp32 memory with explicit batch, head and row strides, in elements.
@@ -131,6 +136,7 @@ public struct TensorView: @unchecked Sendable {
     (batchStride, headStride, rowStride) = strides
     self.placement = placement
     self.channelScales = channelScales
+    scaleStrides = (shape.heads * shape.columns, shape.columns)
   }
 
   private init(_ whole: TensorView, first: Int, step: Int, count: Int) {
@@ -142,14 +148,18 @@ public struct TensorView: @unchecked Sendable {
     headStride = step * whole.headStride
     rowStride = whole.rowStride
     placement = whole.placement
-    channelScales = nil
+    channelScales = whole.channelScales.map { $0 + first * whole.scaleStrides.head }
+    scaleStrides = (whole.scaleStrides.batch, step * whole.scaleStrides.head)
   }
 
-  /// Heads `first`, `first + step`, ... of the same memory; they must exist, and the elements must
-  /// not have scales a channel.
+  /// Heads `first`, `first + step`, ... of the same memory; they must exist.
   func heads(_ first: Int, step: Int, count: Int) -> TensorView {
-    precondition(channelScales == nil, "heads with channel scales cannot be picked out")
-    return TensorView(self, first: first, step: step, count: count)
+    TensorView(self, first: first, step: step, count: count)
+  }
+
+  /// The scales of a head's columns; nil unless the element type is `int8PerChannel`.
+  package func channelScales(_ batch: Int, _ head: Int) -> UnsafePointer<Float>? {
+    channelScales.map { $0 + batch * scaleStrides.batch + head * scaleStrides.head }
   }
 
   /// Elements from the first to the first of a row.
@@ -177,6 +187,10 @@ public struct TensorView: @unchecked Sendable {
   package func rowAddress(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeRawPointer {
     address + offset(batch, head, row) * elementType.byteCount
   }
+
+  /// Bytes of a row, as the kernels count them.
+  @inline(__always)
+  package var rowBytes: Int32 { Int32(elementType.rowBytes(columns: shape.columns)) }
 
   /// Rows from `row` on that follow each other at the row stride, at most `limit`.
   @inline(__always)
@@ -252,7 +266,7 @@ public struct MutableTensorView: @unchecked Sendable {
     }
   }
 
-  private init(reading: TensorView) { self.reading = reading }
+  init(reading: TensorView) { self.reading = reading }
 
   /// Heads `first`, `first + step`, ... of the same memory; they must exist.
   func heads(_ first: Int, step: Int, count: Int) -> MutableTensorView {
@@ -267,7 +281,7 @@ public struct MutableTensorView: @unchecked Sendable {
 
   /// The first byte of a row.
   @inline(__always)
-  func rowAddress(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutableRawPointer {
+  package func rowAddress(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutableRawPointer {
     UnsafeMutableRawPointer(mutating: reading.rowAddress(batch, head, row))
   }
 }

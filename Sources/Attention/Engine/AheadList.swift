@@ -31,21 +31,22 @@ final class AheadList: @unchecked Sendable {
 
   /// Adds rows of one head; rows that do not fit are not asked for.
   func add(_ rows: Range<Int>, of tensor: TensorView, batch: Int, head: Int) {
-    let columns = tensor.shape.columns
-    if rows.isEmpty { return }
-    if tensor.rowStride == columns {
-      add(tensor.row(batch, head, rows.lowerBound), floats: rows.count * columns)
-    } else {
-      for row in rows { add(tensor.row(batch, head, row), floats: columns) }
+    let rowBytes = Int(tensor.rowBytes)
+    let isDense = tensor.rowStride * tensor.elementType.byteCount == rowBytes
+    var row = rows.lowerBound
+    while row < rows.upperBound {
+      let count = isDense ? tensor.regularRows(from: row, limit: rows.upperBound - row) : 1
+      add(tensor.rowAddress(batch, head, row), bytes: count * rowBytes)
+      row += count
     }
   }
 
-  /// Adds the lines of `floats` floats.
-  func add(_ first: UnsafePointer<Float>, floats: Int) {
+  /// Adds the lines of `bytes` bytes.
+  private func add(_ first: UnsafeRawPointer, bytes: Int) {
     if count == capacity { return }
-    let lineFloats = Int(ATTN_LINE_FLOATS)
+    let lineBytes = Int(ATTN_LINE_BYTES)
     lines[count] = attn_lines(
-      first: first, count: Int32((floats + lineFloats - 1) / lineFloats))
+      first: first, count: Int32((bytes + lineBytes - 1) / lineBytes))
     count += 1
     pending.pointee.count += 1
   }

@@ -71,7 +71,8 @@ struct HeadSlice: Hashable, Sendable {
       key: whole.key.heads(firstKV, step: stepKV, count: kvHeads),
       value: whole.value.heads(firstKV, step: stepKV, count: kvHeads),
       output: whole.output.heads(first, step: step, count: heads),
-      logSumExp: whole.logSumExp?.heads(first, step: step, count: heads))
+      logSumExp: whole.logSumExp?.heads(first, step: step, count: heads),
+      keyLengths: whole.keyLengths)
   }
 }
 

@@ -1,64 +1,27 @@
 import CAttentionKernels
 import RealModule
 
-/// Sizes of the state of linear attention, S = sum phi(k) v^T and z = sum phi(k), as the kernels
-/// read it.
-struct LinearStateLayout: Sendable {
-  let headDim: Int
-  let valueDim: Int
-  let lanes: Int
-  let vectorLanes: Int
-  let tileKeys: Int
-  /// Groups of value columns: S is `[groups][d][L]`.
-  let groups: Int
-  /// Lanes of a group in use: as even as vectors allow, since few lanes are slow lanes.
-  let groupLanes: Int
-  /// Feature columns padded to whole vectors: z is `[paddedFeatures]`.
-  let paddedFeatures: Int
-  /// Offset of z.
-  let normaliser: Int
-
-  init(_ shape: AttentionShape, kernels: KernelTable) {
-    headDim = shape.headDim
-    valueDim = shape.valueDim
-    lanes = kernels.panelLanes
-    vectorLanes = kernels.vectorLanes
-    tileKeys = kernels.tileKeys
-    groups = (valueDim + lanes - 1) / lanes
-    let valueVectors = (valueDim + vectorLanes - 1) / vectorLanes
-    groupLanes = (valueVectors + groups - 1) / groups * vectorLanes
-    paddedFeatures = (headDim + vectorLanes - 1) / vectorLanes * vectorLanes
-    normaliser = groups * headDim * lanes
-  }
-
-  /// Floats of S and z.
-  var count: Int { normaliser + paddedFeatures }
-  /// Value columns of a group.
-  func columns(_ group: Int) -> Int { min(groupLanes, valueDim - group * groupLanes) }
-  /// Vectors that hold `count` lanes.
-  func vectors(_ count: Int) -> Int { (count + vectorLanes - 1) / vectorLanes }
-  /// Whether a vector load at the end of a value row stays inside the row.
-  var valuesFillVectors: Bool { valueDim % vectorLanes == 0 }
-}
-
 /// One worker's memory for linear attention.
 final class LinearScratch: @unchecked Sendable {
   let layout: LinearStateLayout
   private let functions: UnsafePointer<attn_kernels>
   private let floats: AlignedFloats
-  private let pointers: UnsafeMutablePointer<UnsafePointer<Float>>
+  private let pointers: RowPointers
   private let bounds: PanelBounds
   private let pieces: UnsafeMutablePointer<attn_piece>
   /// What the next chunk and the next panel need.
   private let ahead: AheadList
   private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
+  private let storedRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  /// fp32 values of the loaded keys, and floats from one to the next.
+  private var values: (first: UnsafePointer<Float>, stride: Int)
 
   /// Keys of a chunk.
   static let chunk = 128
 
   static func bytes(_ layout: LinearStateLayout) -> Int {
     4 * floatCount(layout)
-      + MemoryLayout<UnsafePointer<Float>>.stride * (pointerCount(layout) + layout.lanes)
+      + MemoryLayout<UnsafeRawPointer>.stride * (pointerCount(layout) + 2 * layout.lanes)
       + 4 * PanelBounds.size(lanes: layout.lanes, vectorLanes: layout.vectorLanes)
       + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
       + AheadList.bytes(capacity: aheadCapacity(layout))
@@ -71,7 +34,7 @@ final class LinearScratch: @unchecked Sendable {
 
   private static func floatCount(_ layout: LinearStateLayout) -> Int {
     layout.count + chunk * (layout.paddedFeatures + layout.groups * layout.lanes + layout.lanes)
-      + layout.lanes * (layout.headDim + layout.valueDim + 2) + layout.lanes
+      + layout.lanes * (layout.headDim + layout.valueDim + 2) + layout.lanes + layout.rowCopies
   }
 
   private static func pointerCount(_ layout: LinearStateLayout) -> Int {
@@ -92,10 +55,12 @@ final class LinearScratch: @unchecked Sendable {
     pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
     ahead = AheadList(capacity: LinearScratch.aheadCapacity(layout))
     outputRows = .allocate(capacity: layout.lanes)
+    storedRows = .allocate(capacity: layout.lanes)
+    values = (UnsafePointer(floats.base), 0)
     one[0] = 1
     for t in 0..<LinearScratch.chunk {
-      featureRows[t] = UnsafePointer(features + t * layout.paddedFeatures)
-      oneRows[t] = UnsafePointer(one)
+      featureRows[t] = UnsafeRawPointer(features + t * layout.paddedFeatures)
+      oneRows[t] = UnsafeRawPointer(one)
     }
   }
 
@@ -104,6 +69,7 @@ final class LinearScratch: @unchecked Sendable {
     bounds.lower.deallocate()
     pieces.deallocate()
     outputRows.deallocate()
+    storedRows.deallocate()
   }
 
   // Floats.
@@ -133,66 +99,92 @@ final class LinearScratch: @unchecked Sendable {
   private var factors: UnsafeMutablePointer<Float> { normalisers + layout.lanes }
   /// A single 1: summing rows is a product with it.
   private var one: UnsafeMutablePointer<Float> { factors + layout.lanes }
+  /// `[L][d]` and later `[L][dV]`: rows of a panel that are not stored as fp32.
+  private var rowCopies: UnsafeMutablePointer<Float> { one + layout.lanes }
 
   // Row pointers.
-  private var featureRows: UnsafeMutablePointer<UnsafePointer<Float>> { pointers }
-  private var oneRows: UnsafeMutablePointer<UnsafePointer<Float>> {
+  private var featureRows: RowPointers { pointers }
+  private var oneRows: RowPointers {
     featureRows + max(LinearScratch.chunk, layout.headDim)
   }
-  private var valueRows: UnsafeMutablePointer<UnsafePointer<Float>> {
+  private var valueRows: RowPointers {
     oneRows + max(LinearScratch.chunk, layout.headDim)
   }
-  private var stateRows: UnsafeMutablePointer<UnsafePointer<Float>> {
+  private var stateRows: RowPointers {
     valueRows + max(LinearScratch.chunk, layout.headDim)
   }
-  private var inputRows: UnsafeMutablePointer<UnsafePointer<Float>> {
+  private var inputRows: RowPointers {
     stateRows + (layout.groups + 1) * layout.headDim
   }
 
   /// Forgets all keys.
   func reset() { state.update(repeating: 0, count: layout.count) }
 
-  /// Computes phi(k) of at most `chunk` keys, notes their values, and has as many keys and values
-  /// after them, which are usually next, asked for.
+  /// Computes phi(k) of at most `chunk` keys, brings their values to fp32, and has as many keys and
+  /// values after them, which are usually next, asked for.
+  ///
+  /// - Parameter limit: the keys there are; those after them may not even have an address.
   func load(
-    keys: Range<Int>, key: TensorView, value: TensorView, batch: Int, kvHead: Int
+    keys: Range<Int>, key: TensorView, value: TensorView, batch: Int, kvHead: Int, limit: Int
   ) {
+    if keys.isEmpty { return ahead.clear() }
     for t in 0..<keys.count {
       let row = keys.lowerBound + t
-      functions.pointee.elu_plus_one(
-        key.row(batch, kvHead, row), Int64(layout.headDim), features + t * layout.paddedFeatures)
-      valueRows[t] = value.row(batch, kvHead, row)
+      let out = features + t * layout.paddedFeatures
+      if key.elementType == .float32 {
+        functions.pointee.elu_plus_one(
+          key.row(batch, kvHead, row), Int64(layout.headDim), out)
+      } else {
+        widen(key, batch, kvHead, row, into: out)
+        functions.pointee.elu_plus_one(out, Int64(layout.headDim), out)
+      }
     }
+    loadValues(keys, value, batch: batch, kvHead: kvHead)
     ahead.clear()
-    let upcoming = keys.upperBound..<min(keys.upperBound + keys.count, key.shape.rows)
+    let upcoming = keys.upperBound..<max(min(keys.upperBound + keys.count, limit), keys.upperBound)
     ahead.add(upcoming, of: key, batch: batch, head: kvHead)
     ahead.add(upcoming, of: value, batch: batch, head: kvHead)
   }
 
-  /// Adds the loaded keys to a state.
-  func accumulate(
-    count: Int, value: TensorView, firstKey: Int, batch: Int, kvHead: Int,
-    into state: UnsafeMutablePointer<Float>
-  ) {
-    if count == 0 { return }
-    var values = value.row(batch, kvHead, firstKey)
-    var stride = value.rowStride
-    if !layout.valuesFillVectors {
-      stride = layout.groups * layout.groupLanes
-      for t in 0..<count {
-        (paddedValues + t * stride).update(from: valueRows[t], count: layout.valueDim)
+  /// Uses fp32 values in place where they follow each other and fill vectors, else copies them.
+  private func loadValues(_ keys: Range<Int>, _ value: TensorView, batch: Int, kvHead: Int) {
+    let first = keys.lowerBound
+    if value.elementType == .float32, layout.valuesFillVectors,
+      value.regularRows(from: first, limit: keys.count) == keys.count
+    {
+      values = (value.row(batch, kvHead, first), value.rowStride)
+    } else {
+      values = (UnsafePointer(paddedValues), layout.groups * layout.groupLanes)
+      for t in 0..<keys.count {
+        widen(value, batch, kvHead, first + t, into: paddedValues + t * values.stride)
       }
-      values = UnsafePointer(paddedValues)
     }
+    for t in 0..<keys.count { valueRows[t] = UnsafeRawPointer(values.first + t * values.stride) }
+  }
+
+  /// Brings one row to fp32.
+  private func widen(
+    _ tensor: TensorView, _ batch: Int, _ head: Int, _ row: Int,
+    into out: UnsafeMutablePointer<Float>
+  ) {
+    var address = tensor.rowAddress(batch, head, row)
+    functions.pointee.widen(
+      &address, 1, Int32(tensor.shape.columns), tensor.elementType.storage,
+      tensor.channelScales(batch, head), out)
+  }
+
+  /// Adds the first `count` loaded keys to a state.
+  func accumulate(count: Int, into state: UnsafeMutablePointer<Float>) {
+    if count == 0 { return }
     for group in 0..<layout.groups {
       functions.pointee.accumulate(
-        featureRows, values + group * layout.groupLanes, Int64(stride), Int32(count),
-        Int32(layout.headDim), Int32(layout.vectors(layout.columns(group))),
+        featureRows.floats, values.first + group * layout.groupLanes, Int64(values.stride),
+        Int32(count), Int32(layout.headDim), Int32(layout.vectors(layout.columns(group))),
         state + group * layout.headDim * layout.lanes, ahead.pending)
     }
     for first in Swift.stride(from: 0, to: layout.paddedFeatures, by: layout.lanes) {
       functions.pointee.accumulate(
-        oneRows, features + first, Int64(layout.paddedFeatures), Int32(count), 1,
+        oneRows.floats, features + first, Int64(layout.paddedFeatures), Int32(count), 1,
         Int32(layout.vectors(min(layout.lanes, layout.paddedFeatures - first))),
         state + layout.normaliser + first, nil)
     }
@@ -211,8 +203,13 @@ final class LinearScratch: @unchecked Sendable {
     let lanes = layout.lanes
     let live = rows.live
     let vectors = layout.vectors(live)
-    rows.forEach { lane, head, row in inputRows[lane] = operands.query.row(batch, head, row) }
-    functions.pointee.pack(inputRows, Int32(live), Int32(layout.headDim), 1, queries)
+    rows.forEach { inputRows[$0] = operands.query.rowAddress(batch, $1, $2) }
+    if operands.query.elementType != .float32 {
+      inputRows.widen(
+        count: live, columns: layout.headDim, storage: operands.query.elementType.storage,
+        into: rowCopies, functions)
+    }
+    functions.pointee.pack(inputRows.floats, Int32(live), Int32(layout.headDim), 1, queries)
     if chunk.isEmpty { ahead.clear() }
     askAhead(rows, of: operands.output.reading, batch: batch)
     if let upcoming { askAhead(upcoming, of: operands.query, batch: batch) }
@@ -222,17 +219,19 @@ final class LinearScratch: @unchecked Sendable {
 
     for group in 0..<layout.groups {
       for feature in 0..<layout.headDim {
-        stateRows[feature] = state + (group * layout.headDim + feature) * lanes
+        stateRows[feature] = UnsafeRawPointer(
+          state + (group * layout.headDim + feature) * lanes)
       }
       functions.pointee.accumulate(
-        stateRows, queries, Int64(lanes), Int32(layout.headDim), Int32(layout.columns(group)),
+        stateRows.floats, queries, Int64(lanes), Int32(layout.headDim),
+        Int32(layout.columns(group)),
         Int32(vectors), output + group * layout.groupLanes * lanes, ahead.pending)
     }
     for feature in 0..<layout.headDim {
-      stateRows[feature] = state + layout.normaliser + feature
+      stateRows[feature] = UnsafeRawPointer(state + layout.normaliser + feature)
     }
     functions.pointee.accumulate(
-      stateRows, queries, Int64(lanes), Int32(layout.headDim), 1, Int32(vectors),
+      stateRows.floats, queries, Int64(lanes), Int32(layout.headDim), 1, Int32(vectors),
       normalisers, nil)
 
     if !chunk.isEmpty {
@@ -248,7 +247,7 @@ final class LinearScratch: @unchecked Sendable {
         head_dim: Int32(layout.headDim), value_dim: Int32(layout.valueDim),
         vectors: Int32(vectors), softcap: 0)
       var block = attn_block(
-        keys: featureRows, values: valueRows, pieces: pieces,
+        keys: featureRows.floats, values: valueRows.floats, pieces: pieces,
         piece_count: Int32(
           bounds.cut(
             chunk, vectors: vectors, tile: layout.tileKeys, block: chunk.lowerBound,
@@ -269,8 +268,10 @@ final class LinearScratch: @unchecked Sendable {
   private func store(
     _ operands: AttentionOperands, batch: Int, rows: PanelRows, geometry: MaskGeometry
   ) {
+    let isFloat32 = operands.output.reading.elementType == .float32
     rows.forEach { lane, head, row in
-      outputRows[lane] = operands.output.row(batch, head, row)
+      outputRows[lane] =
+        isFloat32 ? operands.output.row(batch, head, row) : rowCopies + lane * layout.valueDim
     }
     for lane in 0..<layout.lanes {
       factors[lane] = 1 / (normalisers[lane] + Float(LinearAttention.epsilon))
@@ -283,5 +284,10 @@ final class LinearScratch: @unchecked Sendable {
     }
     functions.pointee.unpack(
       output, factors, nil, Int32(rows.live), Int32(layout.valueDim), outputRows)
+    if isFloat32 { return }
+    rows.forEach { storedRows[$0] = operands.output.rowAddress(batch, $1, $2) }
+    outputRows.narrow(
+      count: rows.live, columns: layout.valueDim,
+      storage: operands.output.reading.elementType.storage, into: storedRows, functions)
   }
 }

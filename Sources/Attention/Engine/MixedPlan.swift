@@ -15,6 +15,8 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
 
   let problem: AttentionProblem
   let workspaceBytes: Int
+  let takesPagedRows: Bool
+  let takesKeyLengths: Bool
   private let team: WorkerTeam
   private let staged: [(slice: HeadSlice, plan: any StagedPlan)]
   private let others: [Part]
@@ -38,6 +40,8 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     self.staged = staged
     self.others = others
     stageCount = staged.map(\.plan.stageCount).max() ?? 0
+    takesPagedRows = parts.allSatisfy { $0.plan.takesPagedRows }
+    takesKeyLengths = parts.allSatisfy { $0.plan.takesKeyLengths }
     workspaceBytes = parts.reduce(0) { $0 + $1.plan.workspaceBytes }
   }
 

@@ -71,10 +71,11 @@ extension PanelBounds {
   ///   - vectors: vectors of lanes in use.
   ///   - tile: keys the kernel scores together. The middle piece has whole tiles only: keys rounded
   ///     away are seen through the mask.
+  ///   - grain: what pieces begin and end at multiples of, as `places` must; a tile is a multiple.
   ///   - block: the place that pieces count from.
   /// - Returns: how many pieces there are; 0 when the panel sees none of the places.
   func cut(
-    _ places: Range<Int>, vectors: Int, tile: Int, block: Int,
+    _ places: Range<Int>, vectors: Int, tile: Int, grain: Int = 1, block: Int,
     into pieces: UnsafeMutablePointer<attn_piece>
   ) -> Int {
     var first = Int.max
@@ -82,10 +83,10 @@ extension PanelBounds {
     var allUntil = Int.max
     var end = 0
     for vector in 0..<vectors {
-      first = min(first, self.first(vector))
+      first = min(first, self.first(vector) / grain * grain)
       allFrom = max(allFrom, self.allFrom(vector))
       allUntil = min(allUntil, self.allUntil(vector))
-      end = max(end, self.end(vector))
+      end = max(end, (self.end(vector) + grain - 1) / grain * grain)
     }
     let start = max(places.lowerBound, first)
     let stop = min(places.upperBound, end)
@@ -94,20 +95,23 @@ extension PanelBounds {
     let fullStop = allUntil >= stop ? stop : max(allUntil, 0) / tile * tile
     var count = 0
     if fullStart >= fullStop {
-      cutEdge(start..<stop, vectors: vectors, block: block, into: pieces, count: &count)
+      cutEdge(
+        start..<stop, vectors: vectors, grain: grain, block: block, into: pieces, count: &count)
       return count
     }
-    cutEdge(start..<fullStart, vectors: vectors, block: block, into: pieces, count: &count)
+    cutEdge(
+      start..<fullStart, vectors: vectors, grain: grain, block: block, into: pieces, count: &count)
     pieces[count] = attn_piece(
       first: Int32(fullStart - block), count: Int32(fullStop - fullStart), first_vector: 0,
       vectors: Int32(vectors), masked: 0)
     count += 1
-    cutEdge(fullStop..<stop, vectors: vectors, block: block, into: pieces, count: &count)
+    cutEdge(
+      fullStop..<stop, vectors: vectors, grain: grain, block: block, into: pieces, count: &count)
     return count
   }
 
   private func cutEdge(
-    _ places: Range<Int>, vectors: Int, block: Int,
+    _ places: Range<Int>, vectors: Int, grain: Int, block: Int,
     into pieces: UnsafeMutablePointer<attn_piece>, count: inout Int
   ) {
     var start = places.lowerBound
@@ -116,7 +120,8 @@ extension PanelBounds {
       var firstVector = vectors
       var lastVector = -1
       for vector in 0..<vectors {
-        let (first, end) = (self.first(vector), self.end(vector))
+        let first = self.first(vector) / grain * grain
+        let end = (self.end(vector) + grain - 1) / grain * grain
         if first > start { stop = min(stop, first) }
         if end > start { stop = min(stop, end) }
         if first <= start, start < end {

@@ -4,7 +4,7 @@ struct PanelTask: Sendable {
   /// Batch entry.
   let batch: Int
   /// Key/value head; the task covers all query heads that share it.
-  var kvHead: Int
+  let kvHead: Int
   /// First query row of the class, which also is the class's number.
   let firstRow: Int
   /// First panel of the class, and how many.
@@ -13,21 +13,15 @@ struct PanelTask: Sendable {
   let lanes: Int
   /// Key places visited, for sorting.
   let cost: Int
-
-  /// The same piece of another key/value head.
-  func moved(to kvHead: Int) -> PanelTask {
-    var task = self
-    task.kvHead = kvHead
-    return task
-  }
 }
 
-/// Splits the passes of a pattern into tasks: head by head, within a head the largest first.
+/// Splits the passes of a pattern into tasks: head by head, the longest sequences first, within a
+/// head the largest first.
 ///
 /// Dealt in that order from an atomic counter, workers share the keys of one head in the cache, and
-/// the tasks that end a stage are the smallest of theirs, so that a causal triangle leaves every
-/// core busy to the end. Which worker gets which task has no influence on the result: a panel's
-/// arithmetic is the same in any task.
+/// the tasks that end a stage are the smallest of theirs, so that neither a causal triangle nor a
+/// batch of unequal sequences leaves a core idle at the end. Which worker gets which task has no
+/// influence on the result: a panel's arithmetic is the same in any task.
 struct TaskList {
   /// Tasks that may run at the same time: of one pass, for some heads.
   struct Stage: Sendable {
@@ -49,80 +43,107 @@ struct TaskList {
     threads: Int
   ) {
     let passes = tables[0].passes.indices
-    // [batch * kvHead][pass]: one head's tasks. Heads differ only where a mask tells them apart.
-    let heads = tables.enumerated().flatMap { batch, table in
-      let distinct = (0..<(map.map { $0.axes.heads == 1 } ?? true ? 1 : shape.kvHeads)).map { kvHead in
-        passes.map { pass in
-          TaskList.tasks(
-            table, map: map, pass: pass, batch: batch, kvHead: kvHead, shape: shape,
-            panelLanes: panelLanes, panels: panels, threads: threads)
+    // Heads differ only where a mask tells them apart.
+    let distinct = (map?.axes.heads ?? 1) == 1 ? 1 : shape.kvHeads
+    // [pass][batch * kvHead]: one head's panels, then its tasks.
+    let costs = passes.map { pass in
+      tables.enumerated().flatMap { batch, table in
+        let heads = (0..<distinct).map { kvHead in
+          HeadCosts(
+            table, map: map, pass: pass, batch: batch,
+            heads: kvHead * shape.groupSize..<(kvHead + 1) * shape.groupSize,
+            panelLanes: panelLanes)
         }
-      }
-      return (0..<shape.kvHeads).map { kvHead in
-        distinct[kvHead % distinct.count].map { $0.map { $0.moved(to: kvHead) } }
+        return (0..<shape.kvHeads).map { heads[$0 % distinct] }
       }
     }
+    let tasks = costs.map { costs in
+      TaskList.tasks(costs, kvHeads: shape.kvHeads, limit: panels, threads: threads)
+    }
+    let total = costs[0].indices.map { head in costs.reduce(0) { $0 + $1[head].total } }
     // Longer sequences of a batch first.
-    let cost = heads.map { passes in
-      passes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.cost } }
-    }
-    let order = heads.indices.sorted { (cost[$1], $0) < (cost[$0], $1) }
-    let fewest = passes.map { pass in heads.map { $0[pass].count }.min() ?? 1 }.min() ?? 1
-    // Workers wait for each other after every stage: enough tasks to make that a small part.
-    let perStage =
-      passes.count == 1 ? order.count : max((8 * threads + fewest - 1) / max(fewest, 1), 1)
-    stages = stride(from: 0, to: order.count, by: perStage).flatMap { first in
-      passes.map { pass in
-        Stage(
-          pass: pass,
-          tasks: order[first..<min(first + perStage, order.count)].flatMap { heads[$0][pass] })
+    let order = total.indices.filter { total[$0] > 0 }
+      .sorted { (total[$1], $0) < (total[$0], $1) }
+    var stages: [Stage] = []
+    var next = order.startIndex
+    while next < order.endIndex {
+      var stage = passes.map { _ in [PanelTask]() }
+      // Workers wait for each other after every stage: enough tasks to make that a small part.
+      while next < order.endIndex,
+        passes.count == 1 || stage.contains(where: { $0.count < 8 * threads })
+      {
+        for pass in passes { stage[pass] += tasks[pass][order[next]] }
+        next += 1
       }
+      stages += passes.map { Stage(pass: $0, tasks: stage[$0]) }
     }
+    self.stages = stages
   }
 
-  /// One key/value head's tasks, largest first.
-  private static func tasks(
-    _ table: PatternTable, map: TileMap?, pass: Int, batch: Int, kvHead: Int,
-    shape: AttentionShape, panelLanes: Int, panels: Int, threads: Int
-  ) -> [PanelTask] {
-    let perTask = panelsPerTask(
-      table, pass: pass, shape: shape, panelLanes: panelLanes, limit: panels, threads: threads,
-      isEven: map == nil)
-    let heads = kvHead * shape.groupSize..<(kvHead + 1) * shape.groupSize
-    var tasks: [PanelTask] = []
-    for firstRow in 0..<table.passes[pass].classCount {
-      let lanes = table.rowCount(pass: pass, firstRow: firstRow) * shape.groupSize
-      let count = (lanes + panelLanes - 1) / panelLanes
-      for first in stride(from: 0, to: count, by: perTask) {
-        let range = first..<min(first + perTask, count)
-        let cost = range.reduce(0) {
-          $0
-            + table.span(
-              pass: pass, firstRow: firstRow, lanes: lanes, panel: $1, panelLanes: panelLanes,
-              map: map, batch: batch, heads: heads)
-        }
-        tasks.append(
-          PanelTask(
-            batch: batch, kvHead: 0, firstRow: firstRow, panels: range, lanes: lanes,
-            cost: cost))
-      }
-    }
-    return tasks.sorted { $0.cost > $1.cost }
-  }
-
-  /// Whole heads when they cost the same, divide evenly among the workers and fit; otherwise small enough that
+  /// The tasks of each key/value head of each batch entry, largest first.
+  ///
+  /// Whole heads where they divide evenly among the workers and fit; otherwise small enough that
   /// the last task of a pass is a small part of a worker's share: larger tasks use each block of keys
   /// more often.
-  private static func panelsPerTask(
-    _ table: PatternTable, pass: Int, shape: AttentionShape, panelLanes: Int, limit: Int,
-    threads: Int, isEven: Bool
-  ) -> Int {
-    let stride = table.passes[pass].rowStride
-    let lanes = (shape.queryLength + stride - 1) / stride * shape.groupSize
-    let panels = (lanes + panelLanes - 1) / panelLanes
-    let classes = shape.batch * shape.kvHeads * table.passes[pass].classCount
-    if isEven, panels <= limit, classes % threads == 0 || classes >= 64 * threads { return panels }
-    return min(max(panels * classes / (12 * threads), 1), limit)
+  private static func tasks(
+    _ entries: [HeadCosts], kvHeads: Int, limit: Int, threads: Int
+  ) -> [[PanelTask]] {
+    let total = entries.reduce(0) { $0 + $1.total }
+    let isEven = entries.allSatisfy { $0.total == entries[0].total }
+    let divides = isEven && entries.count * entries[0].classes.count % threads == 0
+    return entries.enumerated().map { index, head in
+      let share = Double(total) / Double(12 * threads)
+      let panels = Int(share * Double(head.panelCount) / Double(max(head.total, 1)))
+      let perTask =
+        divides && head.longestClass <= limit ? head.longestClass : min(max(panels, 1), limit)
+      return head.tasks(
+        batch: index / kvHeads, kvHead: index % kvHeads, panelsPerTask: perTask
+      ).sorted { $0.cost > $1.cost }
+    }
+  }
+}
+
+/// What each panel of one key/value head costs in one pass.
+private struct HeadCosts {
+  /// Rows that travel together, with the costs of their panels.
+  struct Class {
+    let lanes: Int
+    let panels: [Int]
+  }
+
+  let classes: [Class]
+  let panelCount: Int
+  let longestClass: Int
+  let total: Int
+
+  init(
+    _ table: PatternTable, map: TileMap?, pass: Int, batch: Int, heads: Range<Int>,
+    panelLanes: Int
+  ) {
+    classes = (0..<table.passes[pass].classCount).map { firstRow in
+      let lanes = table.rowCount(pass: pass, firstRow: firstRow) * heads.count
+      return Class(
+        lanes: lanes,
+        panels: (0..<(lanes + panelLanes - 1) / panelLanes).map {
+          table.span(
+            pass: pass, firstRow: firstRow, lanes: lanes, panel: $0, panelLanes: panelLanes,
+            map: map, batch: batch, heads: heads)
+        })
+    }
+    panelCount = classes.reduce(0) { $0 + $1.panels.count }
+    longestClass = classes.reduce(0) { max($0, $1.panels.count) }
+    total = classes.reduce(0) { $0 + $1.panels.reduce(0, +) }
+  }
+
+  func tasks(batch: Int, kvHead: Int, panelsPerTask: Int) -> [PanelTask] {
+    classes.enumerated().flatMap { firstRow, rows in
+      stride(from: 0, to: rows.panels.count, by: panelsPerTask).map { first in
+        let range = first..<min(first + panelsPerTask, rows.panels.count)
+        return PanelTask(
+          batch: batch, kvHead: kvHead, firstRow: firstRow, panels: range, lanes: rows.lanes,
+          cost: rows.panels[range].reduce(0, +))
+      }
+    }
   }
 }
 

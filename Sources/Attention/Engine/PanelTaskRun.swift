@@ -4,12 +4,12 @@ import RealModule
 /// One task on one worker: pack its panels, let them meet every block of keys they see, store what
 /// comes out.
 struct PanelTaskRun {
-  private let plan: SoftmaxPlan
-  private let operands: AttentionOperands
-  private let scratch: PanelScratch
-  private let task: PanelTask
+  let plan: SoftmaxPlan
+  let operands: AttentionOperands
+  let scratch: PanelScratch
+  let task: PanelTask
   private let pass: Int
-  private let functions: UnsafePointer<attn_kernels>
+  let functions: UnsafePointer<attn_kernels>
   private let lanes: Int
   private let vectorLanes: Int
   private let groupSize: Int
@@ -50,33 +50,48 @@ struct PanelTaskRun {
 
   /// Packs a panel's queries, sets up its softmax state and reads its bounds.
   private func begin(_ slot: Int, at panel: Int) {
-    let shape = plan.problem.shape
     let rows = rows(at: panel)
     let inputRows = scratch.inputRows
-    rows.forEach { inputRows[$0] = operands.query.row(task.batch, $1, $2) }
-    // Scores come out in log2 units: 2^x is cheaper than e^x.
-    functions.pointee.pack(
-      inputRows, Int32(rows.live), Int32(shape.headDim), plan.problem.scale * Float.log2e,
-      scratch.queries(slot))
+    rows.forEach { inputRows[$0] = operands.query.rowAddress(task.batch, $1, $2) }
+    if let products = scratch.products {
+      pack(slot, count: rows.live, products)
+    } else {
+      pack(slot, count: rows.live)
+    }
     scratch.maxima(slot).update(repeating: -.infinity, count: lanes)
     scratch.sums(slot).update(repeating: 0, count: lanes)
-    scratch.output(slot).update(repeating: 0, count: shape.valueDim * lanes)
+    scratch.output(slot).update(repeating: 0, count: scratch.outputRowCount * lanes)
     readBounds(slot, rows)
     scratch.mask?.begin(slot, rows, batch: task.batch, offset: table.geometry.offset)
     if panel + 1 < task.panels.upperBound { prefetchQueries(self.rows(at: panel + 1)) }
   }
 
+  /// Packs the query rows that the scratch points at.
+  private func pack(_ slot: Int, count: Int) {
+    let inputRows = scratch.inputRows
+    let columns = plan.problem.shape.headDim
+    if operands.query.elementType != .float32 {
+      inputRows.widen(
+        count: count, columns: columns, storage: operands.query.elementType.storage,
+        into: scratch.rowCopies, functions)
+    }
+    // Scores come out in log2 units: 2^x is cheaper than e^x.
+    functions.pointee.pack(
+      inputRows.floats, Int32(count), Int32(columns), plan.problem.scale * Float.log2e,
+      scratch.queries(slot))
+  }
+
   private func prefetchQueries(_ rows: PanelRows) {
     let inputRows = scratch.inputRows
-    rows.forEach { inputRows[$0] = operands.query.row(task.batch, $1, $2) }
+    rows.forEach { inputRows[$0] = operands.query.rowAddress(task.batch, $1, $2) }
     functions.pointee.prefetch(
-      inputRows, Int32(rows.live), Int32(plan.problem.shape.headDim))
+      inputRows, Int32(rows.live), operands.query.rowBytes)
   }
 
   private func readBounds(_ slot: Int, _ rows: PanelRows) {
     let live = rows.live
     let pass = table.passes[pass]
-    let queryLength = plan.problem.shape.queryLength
+    let queryLength = table.geometry.queryLength
     for sequence in 0..<sequenceCount {
       let bounds = scratch.bounds(slot, sequence: sequence)
       pass.lower.withUnsafeBufferPointer { lower in
@@ -113,19 +128,19 @@ struct PanelTaskRun {
       var block = nextVisible(first / blockSize * blockSize, first..<end, of: keys)
     else { return }
     // The blocks before it are passed over.
-    first = max(first, block)
-    point(keys, places: first..<min(block + blockSize, end), block: block)
+    let seen = max(first, block)..<end
+    point(keys, seen: seen, block: block)
     functions.pointee.prefetch(
-      scratch.nextKeyRows + (first - block), Int32(min(block + blockSize, end) - first),
-      Int32(plan.problem.shape.headDim))
+      scratch.nextKeyRows + (seen.lowerBound - block),
+      Int32(min(block + blockSize, end) - seen.lowerBound), operands.key.rowBytes)
     while true {
-      let places = max(block, first)..<min(block + blockSize, end)
-      let next = nextVisible(block + blockSize, first..<end, of: keys)
+      let places = places(of: block, seen: seen)
+      let next = nextVisible(block + blockSize, seen, of: keys)
       scratch.advance()
       scratch.ahead.clear()
       if let next {
         let places = next..<min(next + blockSize, end)
-        point(keys, places: places, block: next)
+        point(keys, seen: seen, block: next)
         askAhead(keys, places, of: operands.key)
         askAhead(keys, places, of: operands.value)
       } else if sequence == sequenceCount - 1 {
@@ -156,14 +171,24 @@ struct PanelTaskRun {
     return nil
   }
 
-  /// Points at the next block's key and value rows.
-  private func point(_ keys: KeySequence, places: Range<Int>, block: Int) {
+  /// The places of a block that are visited: those that are seen, rounded to whole grains.
+  private func places(of block: Int, seen: Range<Int>) -> Range<Int> {
+    let grain = scratch.grain
+    return max(
+      block, seen.lowerBound / grain * grain)..<min(
+        block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
+  }
+
+  /// Points at the next block's key and value rows; where nobody sees a row, at the nearest one
+  /// that somebody does.
+  private func point(_ keys: KeySequence, seen: Range<Int>, block: Int) {
+    let places = places(of: block, seen: seen)
     let keyRows = scratch.nextKeyRows + (places.lowerBound - block)
     let valueRows = scratch.nextValueRows + (places.lowerBound - block)
     for t in places {
-      let key = keys.key(t)
-      keyRows[t - places.lowerBound] = operands.key.row(task.batch, task.kvHead, key)
-      valueRows[t - places.lowerBound] = operands.value.row(task.batch, task.kvHead, key)
+      let key = keys.key(min(max(t, seen.lowerBound), seen.upperBound - 1))
+      keyRows[t - places.lowerBound] = operands.key.rowAddress(task.batch, task.kvHead, key)
+      valueRows[t - places.lowerBound] = operands.value.rowAddress(task.batch, task.kvHead, key)
     }
   }
 
@@ -196,34 +221,35 @@ struct PanelTaskRun {
     }
   }
 
-  /// Copies a block's rows together where they are far apart: at a large power of two they would
-  /// share a few cache sets and be fetched again for every panel and every tile of value columns.
+  /// Copies a block's rows together, as fp32, where they are not fp32 or far apart: at a large power
+  /// of two they would share a few cache sets and be fetched again for every panel and every tile
+  /// of value columns.
   private func copyTogether(_ keys: KeySequence, places: Range<Int>, block: Int) {
-    let shape = plan.problem.shape
     let start = places.lowerBound - block
-    if areApart(keys, operands.key) {
-      gather(
-        scratch.keyRows + start, count: places.count, columns: shape.headDim,
-        into: scratch.keyCopies)
+    if let products = scratch.products {
+      pair(keys, from: start, count: places.count, products)
+      return
     }
-    if areApart(keys, operands.value) {
-      gather(
-        scratch.valueRows + start, count: places.count, columns: shape.valueDim,
-        into: scratch.valueCopies)
-    }
+    copyTogether(
+      keys, operands.key, rows: scratch.keyRows + start, count: places.count,
+      into: scratch.keyCopies)
+    copyTogether(
+      keys, operands.value, rows: scratch.valueRows + start, count: places.count,
+      into: scratch.valueCopies)
   }
 
-  private func areApart(_ keys: KeySequence, _ tensor: TensorView) -> Bool {
-    keys.period / keys.run * tensor.rowStride > 2 * tensor.shape.columns
-  }
-
-  /// Copies rows together and points at the copies.
-  private func gather(
-    _ rows: UnsafeMutablePointer<UnsafePointer<Float>>, count: Int, columns: Int,
+  private func copyTogether(
+    _ keys: KeySequence, _ tensor: TensorView, rows: RowPointers, count: Int,
     into copies: UnsafeMutablePointer<Float>
   ) {
-    functions.pointee.gather(rows, Int32(count), Int32(columns), copies)
-    for i in 0..<count { rows[i] = UnsafePointer(copies + i * columns) }
+    guard tensor.elementType != .float32 || areApart(keys, tensor) else { return }
+    rows.widen(
+      count: count, columns: tensor.shape.columns, storage: tensor.elementType.storage,
+      columnScales: tensor.channelScales(task.batch, task.kvHead), into: copies, functions)
+  }
+
+  func areApart(_ keys: KeySequence, _ tensor: TensorView) -> Bool {
+    keys.period / keys.run * tensor.rowStride > 2 * tensor.shape.columns
   }
 
   /// Lets a panel meet a block.
@@ -236,11 +262,17 @@ struct PanelTaskRun {
       scratch.mask?.cut(
         slot, places, of: sequence, bounds: bounds, vectors: vectors, tile: tile, block: block,
         into: scratch.pieces)
-      ?? bounds.cut(places, vectors: vectors, tile: tile, block: block, into: scratch.pieces)
+      ?? bounds.cut(
+        places, vectors: vectors, tile: tile, grain: scratch.grain, block: block,
+        into: scratch.pieces)
     if count == 0 { return }
+    if let products = scratch.products {
+      attend(slot, vectors: vectors, bounds: bounds, block: block, pieces: count, products)
+      return
+    }
     var panel = scratch.kernelPanel(slot, vectors: vectors)
     var keys = attn_block(
-      keys: scratch.keyRows, values: scratch.valueRows, pieces: scratch.pieces,
+      keys: scratch.keyRows.floats, values: scratch.valueRows.floats, pieces: scratch.pieces,
       piece_count: Int32(count), first_key: Int32(block), lower: bounds.lower,
       upper: bounds.upper, ahead: scratch.ahead.pending,
       bias: scratch.mask.map { UnsafePointer($0.bias) })
@@ -256,11 +288,11 @@ struct PanelTaskRun {
     let live = rows.live
     let last = pass == plan.tables[task.batch].passes.count - 1
     let keepsLSE = !last || operands.logSumExp != nil
+    pointAtOutput(rows)
     rows.forEach { lane, head, row in
-      scratch.outputRows[lane] = operands.output.row(task.batch, head, row)
       var state = SoftmaxState(maximum: maxima[lane], sum: sums[lane])
       if pass > 0 {
-        let earlier = plan.partialLSE.base[plan.lseIndex(task.batch, head, row)]
+        let earlier = plan.partialLSE.base[plan.partialIndex(task.batch, head, row)]
         kept[lane] = state.merge(logSumExp: earlier)
       }
       if last, let sinks = plan.problem.sinkLogits {
@@ -270,7 +302,7 @@ struct PanelTaskRun {
       factors[lane] = state.factor
       if !keepsLSE { return }
       if !last {
-        plan.partialLSE.base[plan.lseIndex(task.batch, head, row)] = state.logSumExp
+        plan.partialLSE.base[plan.partialIndex(task.batch, head, row)] = state.logSumExp
       } else if let out = operands.logSumExp {
         out.row(task.batch, head, row)[0] = state.naturalLogSumExp
       }
@@ -279,5 +311,33 @@ struct PanelTaskRun {
     functions.pointee.unpack(
       scratch.output(slot), factors, pass > 0 ? kept : nil, Int32(live),
       Int32(plan.problem.shape.valueDim), scratch.outputRows)
+    if last, operands.output.reading.elementType != .float32 { narrowOutput(rows) }
+  }
+
+  /// Points at the fp32 rows that take a panel's output: the tensor's own, or those from which it is
+  /// rounded when the last pass is done.
+  private func pointAtOutput(_ rows: PanelRows) {
+    let columns = plan.problem.shape.valueDim
+    let isPartial = plan.partialOutput.count > 0
+    let isFloat32 = operands.output.reading.elementType == .float32
+    rows.forEach { lane, head, row in
+      scratch.outputRows[lane] =
+        if isFloat32 {
+          operands.output.row(task.batch, head, row)
+        } else if isPartial {
+          plan.partialOutput.base + plan.partialIndex(task.batch, head, row) * columns
+        } else {
+          scratch.rowCopies + lane * columns
+        }
+    }
+  }
+
+  /// Rounds a panel's finished rows into the output.
+  private func narrowOutput(_ rows: PanelRows) {
+    let storedRows = scratch.storedRows
+    rows.forEach { storedRows[$0] = operands.output.rowAddress(task.batch, $1, $2) }
+    scratch.outputRows.narrow(
+      count: rows.live, columns: plan.problem.shape.valueDim,
+      storage: operands.output.reading.elementType.storage, into: storedRows, functions)
   }
 }

@@ -29,7 +29,8 @@ struct PatternTable: Sendable {
         return pattern.sequences(
           pass: pass, residue: residue < 0 ? residue + rowStride : residue)
       }
-      let sequenceCount = classes[0].count
+      // An entry of a packed batch may have no rows, and then no classes.
+      let sequenceCount = classes.first?.count ?? 0
       precondition(
         classes.allSatisfy { $0.count == sequenceCount },
         "a key pattern must have the same number of sequences for every residue")

@@ -4,15 +4,21 @@ import MachineTopology
 public struct SoftmaxEngine: Sendable {
   private let queryRows: Int?
   private let keyRows: Int?
+  private let arithmetic: Arithmetic
 
   /// An engine with block sizes from the caches, or as given.
   ///
   /// - Parameters:
   ///   - queryRows: query rows that share a block of keys; rounded up to whole panels.
   ///   - keyRows: keys in a block; rounded up to whole tiles, at most the kernels' limit.
-  public init(queryRows: Int? = nil, keyRows: Int? = nil) {
+  ///   - arithmetic: what products are taken in. Plans are refused where the processor has no such
+  ///     instructions.
+  public init(
+    queryRows: Int? = nil, keyRows: Int? = nil, arithmetic: Arithmetic = .float32
+  ) {
     self.queryRows = queryRows
     self.keyRows = keyRows
+    self.arithmetic = arithmetic
   }
 
   /// Counts the work of softmax attention under a pattern.
@@ -29,20 +35,40 @@ public struct SoftmaxEngine: Sendable {
       ?? layout.pairs
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: shape.tensorBytes, workspaceBytes: layout.workspaceBytes)
+      minimumBytes: problem.minimumBytes,
+      workspaceBytes: isDecode(problem)
+        ? DecodeLayout(problem, kernels: .active, pattern: pattern)
+          .workspaceBytes(threads: threads) : layout.workspaceBytes)
   }
 
-  /// Makes a plan for softmax attention under a pattern.
+  /// Makes a plan for softmax attention under a pattern. A few query rows get one that is bound by
+  /// memory instead of arithmetic.
   ///
-  /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused.
+  /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused, of kind
+  ///   `invalidArgument` when the processor cannot multiply so or the problem asks for more than
+  ///   the engine serves.
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
-    try problem.refuse(
-      [.queryLengths, .storage], advice: "is not served by this strategy")
+    if isDecode(problem) {
+      return try DecodePlan(
+        DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
+    }
+    if arithmetic == .bfloat16 {
+      try problem.refuse(
+        [.mask, .bias, .alibi],
+        advice: "is not served with products of bf16 numbers; leave out arithmetic: bf16")
+    }
+    try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
+  }
+
+  /// Whether a problem has so few query rows that memory is the limit. Products that are asked for in
+  /// another arithmetic are taken in it all the same.
+  private func isDecode(_ problem: AttentionProblem) -> Bool {
+    arithmetic == .float32 && DecodePlan.serves(problem)
   }
 
   /// The block sizes in force for a problem on this machine: panels of
@@ -54,12 +80,24 @@ public struct SoftmaxEngine: Sendable {
       queryRows: queryRows, keyRows: keyRows)
   }
 
+  /// The costs of the tasks of a run in the order in which they are dealt, for each of the stages
+  /// that follow each other: how evenly the workers are kept busy can be told from them.
+  package func taskCosts(
+    for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
+  ) -> [[Int]] {
+    let layout = layout(problem, threads: threads, pattern: pattern)
+    return TaskList(
+      tables: layout.patterns.map { PatternTable($0) }, shape: problem.shape,
+      panelLanes: layout.kernels.panelLanes, panels: layout.blocks.panels, threads: threads
+    ).stages.map { $0.tasks.map(\.cost) }
+  }
+
   private func layout(
     _ problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
   ) -> SoftmaxPlan.Layout {
     SoftmaxPlan.Layout(
-      problem, threads: threads, kernels: .active, blocks: blocks(for: problem),
-      pattern: pattern)
+      problem, threads: threads, kernels: .active, arithmetic: arithmetic,
+      blocks: blocks(for: problem), pattern: pattern)
   }
 }
 
@@ -67,6 +105,10 @@ public struct SoftmaxEngine: Sendable {
 public protocol PatternStrategy: AttentionStrategy {
   /// The engine, where the strategy wants other block sizes than the caches suggest.
   var engine: SoftmaxEngine { get }
+  /// The element type that keys and values are stored as before they are attended to; nil, the
+  /// default, for as they come. A strategy that stores them is of the class `different`: it computes
+  /// the softmax of other keys and values.
+  var keyValueStorage: ElementType? { get }
 }
 
 extension PatternStrategy {
@@ -75,12 +117,27 @@ extension PatternStrategy {
   public func work(
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
-    engine.work(for: problem, threads: threads) { pattern(for: $0) }
+    guard let storage = newStorage(for: problem) else {
+      return engine.work(for: problem, threads: threads) { pattern(for: $0) }
+    }
+    let inner = try QuantisedPlan.inner(problem, storage)
+    var work = engine.work(for: inner, threads: threads) { pattern(for: $0) }
+    work.minimumBytes = problem.tensorBytes
+    work.workspaceBytes += QuantisedPlan.workspaceBytes(problem, storage, threads: threads)
+    return work
   }
 
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try engine.plan(for: problem, on: team) { pattern(for: $0) }
+    guard let storage = newStorage(for: problem) else {
+      return try engine.plan(for: problem, on: team) { pattern(for: $0) }
+    }
+    let inner = try engine.plan(for: QuantisedPlan.inner(problem, storage), on: team) {
+      pattern(for: $0)
+    }
+    return try QuantisedPlan(problem, storedAs: storage, inner: inner, team: team) {
+      pattern(for: $0)
+    }
   }
 }

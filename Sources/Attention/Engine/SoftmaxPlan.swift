@@ -25,6 +25,8 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   private let scratch: [PanelScratch]
   /// `[b, h, nQ]` LSE in log2 units between passes; empty when there is one pass.
   let partialLSE: AlignedFloats
+  /// `[b, h, nQ, dV]` output between passes, where the tensor is not fp32; rounded once, at the end.
+  let partialOutput: AlignedFloats
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
   var operands: AttentionOperands?
@@ -33,17 +35,19 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   /// Sizes and patterns of a plan, worked out without allocating it.
   struct Layout {
     let kernels: KernelTable
+    let arithmetic: Arithmetic
     let blocks: BlockSizes
     let patterns: [any KeyPattern]
     let pairs: Int
     let workspaceBytes: Int
 
     init(
-      _ problem: AttentionProblem, threads: Int, kernels: KernelTable, blocks: BlockSizes,
-      pattern: (MaskGeometry) -> any KeyPattern
+      _ problem: AttentionProblem, threads: Int, kernels: KernelTable, arithmetic: Arithmetic,
+      blocks: BlockSizes, pattern: (MaskGeometry) -> any KeyPattern
     ) {
       let shape = problem.shape
       self.kernels = kernels
+      self.arithmetic = arithmetic
       var known: [MaskGeometry: (pattern: any KeyPattern, pairs: Int)] = [:]
       var patterns: [any KeyPattern] = []
       var pairs = 0
@@ -68,11 +72,22 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
       workspaceBytes =
         threads
         * PanelScratch.bytes(
-          shape: shape, kernels: kernels, panels: blocks.panels,
+          problem, kernels: kernels, arithmetic: arithmetic, panels: blocks.panels,
           sequences: Layout.sequences(patterns))
         + threads * PanelMask.bytes(problem, kernels: kernels, panels: blocks.panels)
-        + TileMap.bytes(problem) + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
-        + (passes > 1 ? 4 * shape.logSumExp.count : 0)
+        + TileMap.bytes(problem)
+        + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
+        + 4 * Layout.partialCounts(problem, passes: passes).reduce(0, +)
+    }
+
+    /// Floats kept between passes: an LSE a row, and rows of output where the output itself cannot
+    /// hold them without rounding.
+    static func partialCounts(_ problem: AttentionProblem, passes: Int) -> [Int] {
+      if passes == 1 { return [0, 0] }
+      let shape = problem.shape
+      return [
+        shape.logSumExp.count, problem.elements.query == .float32 ? 0 : shape.output.count,
+      ]
     }
 
     /// The most key sequences any pass of any batch entry has.
@@ -102,20 +117,24 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     let map = try TileMap(problem, kernels: kernels)
     self.map = map
     tasks = TaskList(
-      tables: tables, map: map, shape: problem.shape, panelLanes: kernels.panelLanes, panels: blocks.panels,
+      tables: tables, map: map, shape: problem.shape, panelLanes: kernels.panelLanes,
+      panels: blocks.panels,
       threads: team.threadCount)
     var scratch: [PanelScratch] = []
     for _ in 0..<team.threadCount {
       scratch.append(
         try PanelScratch(
-          problem, map: map, kernels: kernels, panels: blocks.panels,
+          problem, map: map, kernels: kernels, arithmetic: layout.arithmetic,
+          panels: blocks.panels,
           sequences: layout.sequences))
     }
     self.scratch = scratch
-    partialLSE = try AlignedFloats(
-      count: tables[0].passes.count > 1 ? problem.shape.logSumExp.count : 0, for: "workspace",
-      touched: true)
+    let counts = Layout.partialCounts(problem, passes: tables[0].passes.count)
+    partialLSE = try AlignedFloats(count: counts[0], for: "workspace", touched: true)
+    partialOutput = try AlignedFloats(count: counts[1], for: "workspace", touched: true)
   }
+
+  var takesPagedRows: Bool { true }
 
   var stageCount: Int { tasks.stages.count }
 
@@ -138,9 +157,9 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     }
   }
 
-  /// Place of a query row in `partialLSE`.
+  /// Place of a query row in `partialLSE` and `partialOutput`.
   @inline(__always)
-  func lseIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
+  func partialIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
     (batch * problem.shape.heads + head) * problem.shape.queryLength + row
   }
 }

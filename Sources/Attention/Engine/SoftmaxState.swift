@@ -6,7 +6,7 @@ import RealModule
 /// Milakov & Gimelshein 2018, arXiv 1805.02867.
 struct SoftmaxState {
   /// The reference exponent; -inf before the first visible key.
-  private var maximum: Float
+  private(set) var maximum: Float
   /// Sum of weights relative to it.
   private var sum: Float
   /// What turns the accumulator into the row's share of the output.

@@ -28,15 +28,13 @@ public struct ExactAttention: AttentionStrategy {
       ?? patterns.reduce(0) { $0 + $1.pairs * shape.heads }
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: shape.tensorBytes,
+      minimumBytes: problem.minimumBytes,
       workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
   }
 
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try problem.refuse(
-      [.queryLengths, .storage], advice: "is not served by exact")
-    return try MaterialisedPlan(problem, team: team)
+    try MaterialisedPlan(problem, team: team)
   }
 }

@@ -14,17 +14,31 @@ public struct FlashAttention: PatternStrategy {
   public static let parameters = [
     StrategyParameter("blockQ", "query rows that share a block of keys (default: from the caches)"),
     StrategyParameter("blockK", "keys in a block (default: from the caches)"),
+    StrategyParameter(
+      "arithmetic", "f32, or bf16: products rounded to 8 bits, where the processor has them"),
+    StrategyParameter(
+      "kv", "f16, bf16, int8-token or int8-channel: how keys and values are stored first"),
   ]
 
   private let queryRows: Int?
   private let keyRows: Int?
+  /// What queries, keys, weights and values are multiplied in.
+  public let arithmetic: Arithmetic
+  /// How keys and values are stored before they are attended to; nil for as they come.
+  public let keyValueStorage: ElementType?
 
   public init(_ arguments: StrategyArguments) throws(AttentionError) {
     queryRows = try arguments.integer("blockQ", atLeast: 1)
     keyRows = try arguments.integer("blockK", atLeast: 1)
+    arithmetic = try arguments.choice("arithmetic") ?? .float32
+    try arithmetic.refuseWhereMissing(in: .active)
+    let storage: ElementType? = try arguments.choice("kv")
+    keyValueStorage = storage == .float32 ? nil : storage
   }
 
-  public var engine: SoftmaxEngine { SoftmaxEngine(queryRows: queryRows, keyRows: keyRows) }
+  public var engine: SoftmaxEngine {
+    SoftmaxEngine(queryRows: queryRows, keyRows: keyRows, arithmetic: arithmetic)
+  }
 
   public func explanation(for problem: AttentionProblem) -> String {
     let blocks = engine.blocks(for: problem)
@@ -33,8 +47,12 @@ public struct FlashAttention: PatternStrategy {
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
-    if queryRows == nil, keyRows == nil { return "" }
     let blocks = engine.blocks(for: problem)
-    return "\(blocks.panels * KernelTable.active.panelLanes), \(blocks.keys)"
+    let sizes =
+      queryRows == nil && keyRows == nil
+      ? [] : ["\(blocks.panels * KernelTable.active.panelLanes)", "\(blocks.keys)"]
+    let products = arithmetic == .float32 ? [] : ["arithmetic: \(arithmetic.rawValue)"]
+    let storage = keyValueStorage.map { ["kv: \($0.rawValue)"] } ?? []
+    return (sizes + products + storage).joined(separator: ", ")
   }
 }

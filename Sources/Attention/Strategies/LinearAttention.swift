@@ -10,8 +10,8 @@ import MachineTopology
 ///
 /// LSE is the natural logarithm of phi(q_i)^T z.
 ///
-/// When causal with fewer heads than busy workers, the sequence is cut into segments whose states
-/// are summed first; the last bits then depend on the number of workers.
+/// When causal with fewer heads than busy workers, or sequences of unequal length, a sequence is cut
+/// into segments whose states are summed first; the last bits then depend on the number of workers.
 ///
 /// Katharopoulos 2020, arXiv 2006.16236.
 public struct LinearAttention: AttentionStrategy {
@@ -37,7 +37,7 @@ public struct LinearAttention: AttentionStrategy {
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
     try refuseSoftmaxOptions(of: problem)
-    return LinearPlan.Layout(problem, threads: threads, kernels: .active).work
+    return LinearLayout(problem, threads: threads, kernels: .active).work
   }
 
   public func plan(
@@ -45,6 +45,14 @@ public struct LinearAttention: AttentionStrategy {
   ) throws(AttentionError) -> any AttentionPlan {
     try refuseSoftmaxOptions(of: problem)
     return try LinearPlan(problem, team: team, kernels: .active)
+  }
+
+  /// Keeps a state instead of a cache: memory that does not grow.
+  public func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    try refuseSoftmaxOptions(of: problem)
+    return try RecurrentDecoder(problem, on: team, kernels: .active)
   }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
@@ -58,6 +66,6 @@ public struct LinearAttention: AttentionStrategy {
       advice: "linear attention has no logits for it to act on; leave it out or use a softmax "
         + "strategy such as flash")
     try problem.refuse(
-      [.queryLengths, .prefix, .storage], advice: "is not served by linear attention")
+      [.prefix], advice: "is not served by linear attention")
   }
 }

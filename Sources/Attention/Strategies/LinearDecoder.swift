@@ -49,9 +49,8 @@ public struct LinearDecoder: ~Copyable {
     let operands = AttentionOperands(
       query: TensorView(query, shape: step.query), key: key, value: value,
       output: MutableTensorView(UnsafeMutablePointer(mutating: out), shape: step.output))
-    scratch.load(keys: 0..<1, key: key, value: value, batch: 0, kvHead: 0)
-    scratch.accumulate(
-      count: 1, value: value, firstKey: 0, batch: 0, kvHead: 0, into: scratch.state)
+    scratch.load(keys: 0..<1, key: key, value: value, batch: 0, kvHead: 0, limit: 1)
+    scratch.accumulate(count: 1, into: scratch.state)
     let lanes = scratch.layout.lanes
     for panel in 0..<(queryHeads + lanes - 1) / lanes {
       scratch.attend(

@@ -56,7 +56,7 @@ public struct MixedAttention: AttentionStrategy {
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
     var total = WorkEstimate(
-      pairs: 0, flops: 0, minimumBytes: problem.shape.tensorBytes, workspaceBytes: 0)
+      pairs: 0, flops: 0, minimumBytes: problem.minimumBytes, workspaceBytes: 0)
     for part in try parts(of: problem) {
       let work = try part.strategy.work(for: part.slice.problem(of: problem), threads: threads)
       total.pairs += work.pairs

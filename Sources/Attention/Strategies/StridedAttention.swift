@@ -71,8 +71,7 @@ struct StridedPattern: KeyPattern {
 
   func sequences(pass: Int, residue: Int) -> [KeySequence] {
     if pass == 0 { return [KeySequence(0..<geometry.keyLength)] }
-    let count = places(before: geometry.keyLength, residue: residue)
-    let keys = KeySequence(start: residue, period: stride, count: count)
+    let keys = sequence(0, pass: pass, residue: residue)
     // Under a causal mask nobody sees later keys but those of a prefix.
     return geometry.causal && geometry.prefixLength == 0 ? [keys] : [keys, keys]
   }
@@ -80,6 +79,12 @@ struct StridedPattern: KeyPattern {
   /// Keys of a residue class among the first `keys` keys.
   private func places(before keys: Int, residue: Int) -> Int {
     max(0, (keys - residue + stride - 1) / stride)
+  }
+
+  func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence {
+    if pass == 0 { return KeySequence(0..<geometry.keyLength) }
+    let count = places(before: geometry.keyLength, residue: residue)
+    return KeySequence(start: residue, period: stride, count: count)
   }
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {

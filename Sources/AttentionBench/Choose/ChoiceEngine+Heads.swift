@@ -55,7 +55,7 @@ extension ChoiceEngine {
         headDim: shape.headDim, valueDim: shape.valueDim),
       scale: whole.scale, causal: whole.causal, offset: whole.offset,
       keyLengths: whole.keyLengths, softcap: whole.softcap,
-      sinkLogits: whole.sinkLogits.map { Array($0.prefix(1)) })
+      sinkLogits: whole.sinkLogits.map { Array($0.prefix(1)) }, elements: whole.elements)
     let alone = cells.map {
       SweepCell(
         problem: problem, n: $0.n, strategy: $0.strategy, placement: $0.placement, curve: 0)

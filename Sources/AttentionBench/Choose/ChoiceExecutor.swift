@@ -31,24 +31,28 @@ extension AttentionExecutor: ChoiceExecutor {
     let tensors = try loadedTensors()
     if tensors.reference != nil { return }
     let team = try team(of: placement)
+    let problem = try tensors.problem.storing(ElementTypes())
     let isCheap = FullReference.isAffordable(tensors.problem.shape)
     if rows == .automatic, !isCheap, let exact {
       tensors.reference = try FullReference(
-        tensors.problem, strategy: exact, seed: seed, operands: tensors.operands, team: team)
+        problem, strategy: exact, seed: seed, tensors: tensors.values, team: team)
     } else {
       let count: Int? = if case .perHead(let count) = rows { count } else { nil }
       tensors.reference = FullReference(
-        tensors.problem, rowsPerHead: count, seed: seed, operands: tensors.operands, team: team)
+        problem, rowsPerHead: count, seed: seed, tensors: tensors.values, team: team)
     }
   }
 
   public func clearOutput() throws {
-    try loadedTensors().output.elements.update(repeating: .nan)
+    try loadedTensors().output.poison()
   }
 
   public func headErrors() throws -> HeadErrors {
     let tensors = try loadedTensors()
     guard let reference = tensors.reference else { throw ExecutorError.noReference }
-    return reference.errors(of: tensors.output.view)
+    let output = tensors.output
+    if output.elementType == .float32 { return reference.errors(of: output.view) }
+    let wide = try Tensor(copying: output.view)
+    return reference.errors(of: wide.view)
   }
 }

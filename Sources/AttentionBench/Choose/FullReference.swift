@@ -25,7 +25,7 @@ package final class FullReference {
   /// - Parameter rowsPerHead: how many rows of each head of each batch entry; nil for what is
   ///   affordable.
   package init(
-    _ problem: AttentionProblem, rowsPerHead: Int?, seed: UInt64, operands: AttentionOperands,
+    _ problem: AttentionProblem, rowsPerHead: Int?, seed: UInt64, tensors: ProblemTensors,
     team: WorkerTeam
   ) {
     shape = problem.shape
@@ -33,26 +33,27 @@ package final class FullReference {
       shape, rowsPerHead: rowsPerHead ?? Self.affordableRows(shape), seed: seed)
     form = .rows(
       check.references(
-        SoftmaxOracle(full: problem), query: operands.query, key: operands.key,
-        value: operands.value, on: team), of: check)
+        SoftmaxOracle(full: problem), query: tensors.query.view, key: tensors.key.view,
+        value: tensors.value.view, on: team), of: check)
   }
 
-  /// All rows as an exact strategy computes them. The output of `operands` is overwritten.
+  /// All rows as an exact strategy computes them from fp32 tensors.
   ///
   /// - Throws: `AttentionError` when the strategy refuses or memory does.
   package init(
     _ problem: AttentionProblem, strategy: any AttentionStrategy, seed: UInt64,
-    operands: AttentionOperands, team: WorkerTeam
+    tensors: ProblemTensors, team: WorkerTeam
   ) throws(AttentionError) {
     shape = problem.shape
     let output = try Tensor(shape.output)
-    var own = operands
-    own.output = output.mutableView
-    try strategy.plan(for: problem, on: team).run(own)
+    try strategy.plan(for: problem, on: team).run(
+      AttentionOperands(
+        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+        output: output.mutableView))
     let check = AccuracyCheck(shape, seed: seed)
     let references = check.references(
-      SoftmaxOracle(full: problem), query: operands.query, key: operands.key,
-      value: operands.value, on: team)
+      SoftmaxOracle(full: problem), query: tensors.query.view, key: tensors.key.view,
+      value: tensors.value.view, on: team)
     form = .output(output, error: check.errors(of: output.view, against: references).relativeL2)
   }
 

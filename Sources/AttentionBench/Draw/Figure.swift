@@ -38,6 +38,8 @@ public struct Figure: Equatable, Sendable {
     case bytes
     /// Linear, from 0 to 100.
     case percent
+    /// Logarithmic, in 10^9 operations a second.
+    case gigaflops
     /// Logarithmic, a relative error.
     case error
 
@@ -51,6 +53,8 @@ public struct Figure: Equatable, Sendable {
     case size
     /// Seconds.
     case seconds
+    /// Operations a byte.
+    case intensity
   }
 
   /// A value at a size, with its interval.
@@ -64,10 +68,10 @@ public struct Figure: Equatable, Sendable {
     /// The upper end of its interval.
     public var high: Double
     /// Its place on a horizontal axis other than that of sizes.
-    public var seconds: Double?
+    public var place: Double?
 
     /// Its place on the horizontal axis.
-    var x: Double { seconds ?? Double(n) }
+    var x: Double { place ?? Double(n) }
 
     /// A point with its interval, or without one.
     public init(n: Int, value: Double, low: Double? = nil, high: Double? = nil) {
@@ -119,6 +123,8 @@ public struct Figure: Equatable, Sendable {
     public var factor: Double
     /// Its name at its end; empty for none.
     public var label: String
+    /// Where it begins and ends; nil is as far as the frame goes.
+    public var extent: ClosedRange<Double>?
 
     func value(at n: Double) -> Double {
       (0..<power).reduce(factor) { value, _ in value * n }
@@ -130,6 +136,10 @@ public struct Figure: Equatable, Sendable {
     ) -> (from: (x: Double, y: Double), to: (x: Double, y: Double))? {
       func cut(_ value: Double) -> Double { Double.pow(value / factor, 1 / Double(power)) }
       var (first, last) = (x.lowerBound, x.upperBound)
+      if let extent {
+        first = max(first, extent.lowerBound)
+        last = min(last, extent.upperBound)
+      }
       if power > 0 {
         first = max(first, cut(y.lowerBound))
         last = min(last, cut(y.upperBound))

@@ -47,7 +47,7 @@ extension Figure {
       error.isFinite
     else { return nil }
     var point = Point(n: row.n, value: max(error, 0x1p-24))
-    point.seconds = median
+    point.place = median
     return point
   }
 }

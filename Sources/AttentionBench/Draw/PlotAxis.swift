@@ -31,6 +31,7 @@ enum PlotAxis {
     case .percent: return ["set format y '%g%%'", "set ytics 0,20", "set mytics 2"]
     case .error: return ["set format y '%.0e'", "set ytics 10", "set mytics 1"]
     case .ratio: return [list("y", ratioTicks(range))]
+    case .gigaflops: return [list("y", plainTicks(range))]
     case .bytes: return [list("y", byteTicks(range))]
     }
   }
@@ -41,6 +42,11 @@ enum PlotAxis {
       [1.0, 2, 5].map { $0 * Double.pow(10, Double(decade)) }
     }
     return decades.filter { range.contains($0) }.map { (ratioText($0), $0) }
+  }
+
+  /// The same without a unit.
+  static func plainTicks(_ range: ClosedRange<Double>) -> [(String, Double)] {
+    ratioTicks(range).map { (SignificantDigits.three($0.1), $0.1) }
   }
 
   /// Powers of two, as many as are readable.
@@ -63,6 +69,7 @@ enum PlotAxis {
     switch figure.xAxis {
     case .size: figure.sizes.isEmpty ? [] : [list("x", labelledSizes(figure.sizes, gap: 0.07))]
     case .seconds: ["set format x '%.0s %cs'", "set xtics 10", "set mxtics 10"]
+    case .intensity: [list("x", plainTicks(xRange(figure)))]
     }
   }
 

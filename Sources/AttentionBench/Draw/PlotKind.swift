@@ -8,28 +8,37 @@ public enum PlotKind: String, CaseIterable, Sendable {
   case speedup
   /// Workspace and resident memory against n.
   case memory
-  /// Percent of the machine's measured peak against n.
+  /// Percent of the machine's measured peak against n; of its read bandwidth where a sweep decodes.
   case efficiency
+  /// Speed against operations a byte, below the ceilings of the machine.
+  case roofline
   /// Error against time.
   case pareto
 
   /// The figure of this kind.
   ///
-  /// - Parameter machine: the machine's name for the subtitle; empty when it is not known.
+  /// - Parameters:
+  ///   - machine: the machine's name for the subtitle; empty when it is not known.
+  ///   - ceilings: what was measured of the machine in the same run.
   /// - Throws: `PlotError.nothingToDraw` when no row has what this kind shows.
-  public func figure(rows: [ResultRow], machine: String = "") throws(PlotError) -> Figure {
+  public func figure(
+    rows: [ResultRow], machine: String = "", ceilings: [MachineCeiling] = []
+  ) throws(PlotError) -> Figure {
     let rows = PlotRows(rows)
     let figure =
       switch self {
       case .scaling: Figure.scaling(rows)
       case .speedup: Figure.speedup(rows)
       case .memory: Figure.memory(rows)
-      case .efficiency: Figure.efficiency(rows)
+      case .efficiency:
+        rows.isDecoding ? Figure.bandwidth(rows, ceilings) : Figure.efficiency(rows)
+      case .roofline: Figure.roofline(rows, ceilings)
       case .pareto: Figure.pareto(rows)
       }
     guard var figure, figure.curves.contains(where: { !$0.points.isEmpty }) else {
       throw .nothingToDraw(kind: self)
     }
+    if figure.xAxis == .size { figure.xLabel = rows.sizeLabel }
     figure.subtitle = ([machine] + rows.commonText).filter { !$0.isEmpty }.joined(separator: " · ")
     return figure
   }

@@ -25,6 +25,9 @@ struct PlotRows {
   /// The thread counts, the highest first.
   let threads: [Int]
 
+  /// Whether the sizes are numbers of keys that few queries read: decoding.
+  let isDecoding: Bool
+
   private let rows: [ResultRow]
 
   /// The strategy that speed-ups are measured against.
@@ -57,6 +60,7 @@ struct PlotRows {
       if !names.contains(next.strategy) { names.append(next.strategy) }
     }
     threads = Set(rows.map(\.placement.threads)).sorted(by: >)
+    isDecoding = rows.isDecoding
     self.rows = rows
   }
 
@@ -65,7 +69,9 @@ struct PlotRows {
     guard let first = rows.first else { return [] }
     let isas = Set(rows.map(\.build.isa))
     let shape = Self.shapeParts(rows).filter(\.isCommon).map { $0.text(first.shape) }
-    return (isas.count == 1 ? [first.build.isa] : []) + shape
+    let queries = first.shape.queryLength
+    let step = isDecoding ? ["\(queries) \(queries == 1 ? "query" : "queries")"] : []
+    return (isas.count == 1 ? [first.build.isa] : []) + step + shape
       + (threads.count == 1 ? [Self.threadText(first.placement.threads)] : [])
   }
 
@@ -93,7 +99,23 @@ struct PlotRows {
       variant: threads.firstIndex(of: series.threads) ?? 0)
   }
 
+  /// What the sizes are: rows of a square problem, or keys that few queries read.
+  var sizeLabel: String {
+    isDecoding ? "keys in the cache" : "sequence length n"
+  }
+
   static func threadText(_ count: Int) -> String { count == 1 ? "1 thread" : "\(count) threads" }
+}
+
+extension [ResultRow] {
+  /// Whether the rows are of a sweep over numbers of keys, read by the same few queries.
+  public var isDecoding: Bool {
+    guard let first else { return false }
+    return contains { $0.shape.queryLength < $0.shape.keyLength }
+      && allSatisfy {
+        $0.n == $0.shape.keyLength && $0.shape.queryLength == first.shape.queryLength
+      }
+  }
 }
 
 extension PlotRows {
@@ -145,11 +167,6 @@ extension PlotRows {
       series.strategy, -series.threads, series.shape, series.setting.placement.bind
     )
   }
-}
-
-extension ResultRow {
-  /// The size that a sweep varies: the longer of the two sequences.
-  var n: Int { max(shape.queryLength, shape.keyLength) }
 }
 
 /// The name of a strategy's curve.

@@ -15,7 +15,8 @@ extension Figure {
         points: points, predicted: predicted(curve))
     }
     return Figure(
-      name: "scaling", title: "Attention time against sequence length",
+      name: "scaling",
+      title: "Attention time against \(rows.isDecoding ? "cache" : "sequence") length",
       yLabel: "time (median, 95% interval)", yAxis: .seconds,
       curves: curves.filter { !$0.points.isEmpty }, guides: powerGuides(curves),
       notes: rows.missingNotes() + rows.careNotes() + rows.intervalNotes

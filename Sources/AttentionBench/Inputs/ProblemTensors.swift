@@ -28,6 +28,25 @@ public struct ProblemTensors: Sendable {
     }
   }
 
+  private init(query: Tensor, key: Tensor, value: Tensor) {
+    self.query = query
+    self.key = key
+    self.value = value
+  }
+
+  /// The same numbers rounded to other element types; fp32 gives them back without another rounding.
+  ///
+  /// - Throws: `AttentionError` when an element type is an integer or memory is refused.
+  public func stored(as elements: ElementTypes) throws(AttentionError) -> ProblemTensors {
+    func copy(_ tensor: Tensor, _ type: ElementType) throws(AttentionError) -> Tensor {
+      try tensor.elementType == type
+        ? tensor : Tensor(copying: tensor.view, as: type, layout: tensor.layout)
+    }
+    return ProblemTensors(
+      query: try copy(query, elements.query), key: try copy(key, elements.keyValue),
+      value: try copy(value, elements.keyValue))
+  }
+
   /// The same elements, one finite one in four replaced by a neighbouring fp32 number.
   ///
   /// A neighbour is at most 2u away, u = 2^-24 being the relative error of one rounding, so the

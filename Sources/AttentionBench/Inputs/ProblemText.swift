@@ -1,5 +1,20 @@
 import Attention
 
+extension ElementTypes {
+  /// As results name them: `fp32`, `bf16`, `fp16 on int8-token`.
+  public var label: String {
+    query == keyValue ? Self.label(query) : "\(Self.label(query)) on \(Self.label(keyValue))"
+  }
+
+  private static func label(_ type: ElementType) -> String {
+    switch type {
+    case .float32: "fp32"
+    case .float16: "fp16"
+    case .bfloat16, .int8PerToken, .int8PerChannel: type.rawValue
+    }
+  }
+}
+
 extension AttentionProblem {
   /// The sizes in one line: `b2 h6/3 n33x129 d17/5 causal +7`, where `h6/3` is 6 query heads on 3
   /// key/value heads, `n33x129` 33 queries on 129 keys and `d17/5` head dimension 17 and value
@@ -8,8 +23,9 @@ extension AttentionProblem {
     let batch = shape.batch > 1 ? ["b\(shape.batch)"] : []
     let heads = "h" + Self.pair(shape.heads, "/", shape.kvHeads)
     let dimensions = "d" + Self.pair(shape.headDim, "/", shape.valueDim)
-    return (batch + [heads, lengthText, dimensions] + alignmentTexts + logitTexts).joined(
-      separator: " ")
+    return
+      (batch + [heads, lengthText, dimensions] + alignmentTexts + logitTexts
+      + (elements.areFloat32 ? [] : [elements.label])).joined(separator: " ")
   }
 
   /// The part of `summary` that a mask has: lengths, causality and alignment, `n33x129 causal +7`.

@@ -9,14 +9,12 @@ import Synchronization
 public struct AccuracyCheck: Sendable {
   /// The checked rows.
   public let rows: [SampledRow]
-  private let valueDim: Int
 
   /// Draws the rows: the same for the same sizes, limit and seed.
   ///
   /// - Parameter limit: how many; all of them when there are no more.
   public init(_ shape: AttentionShape, limit: Int = 32, seed: UInt64) {
     rows = RowSample(shape, limit: limit, seed: seed).rows
-    valueDim = shape.valueDim
   }
 
   /// Draws rows of every head of every batch entry: one at random from each of `rowsPerHead` equal
@@ -37,7 +35,6 @@ public struct AccuracyCheck: Sendable {
       }
     }
     self.rows = rows
-    valueDim = shape.valueDim
   }
 
   /// What an oracle gives for the checked rows, computed by all workers of a team.
@@ -60,8 +57,7 @@ public struct AccuracyCheck: Sendable {
   public func errors(of output: TensorView, against references: [OracleRow]) -> RowErrors {
     var errors = RowErrors()
     for (row, reference) in zip(rows, references) {
-      let base = output.base + offset(of: row, in: output)
-      let computed = (0..<valueDim).map { Double(base[$0]) }
+      let computed = output.floats(row.batch, row.head, row.row).map(Double.init)
       // Sweeps do not ask for the LSE.
       errors.add(
         OracleRow(output: computed, logSumExp: reference.logSumExp), reference: reference)
@@ -73,12 +69,11 @@ public struct AccuracyCheck: Sendable {
   /// even where the output holds another's result.
   func invalidate(_ output: MutableTensorView) {
     for row in rows {
-      (output.base + offset(of: row, in: output.reading)).update(repeating: .nan, count: valueDim)
+      // All bits set is a NaN in every floating-point type.
+      output.rowAddress(row.batch, row.head, row.row).initializeMemory(
+        as: UInt8.self, repeating: 0xFF,
+        count: output.reading.elementType.rowBytes(columns: output.reading.shape.columns))
     }
-  }
-
-  private func offset(of row: SampledRow, in view: TensorView) -> Int {
-    row.batch * view.batchStride + row.head * view.headStride + row.row * view.rowStride
   }
 }
 

@@ -8,9 +8,10 @@ public final class AttentionExecutor: CellExecutor {
   /// Tensors and references of one size.
   final class Loaded {
     let problem: AttentionProblem
-    let query: Tensor
-    let key: Tensor
-    let value: Tensor
+    /// fp32 tensors: what references are computed from.
+    let values: ProblemTensors
+    /// The same numbers as the problem stores them.
+    let stored: ProblemTensors
     let output: Tensor
     let check: AccuracyCheck
     /// Full softmax attention on the checked rows, once it is known.
@@ -18,18 +19,20 @@ public final class AttentionExecutor: CellExecutor {
     /// Full softmax attention, where a choice has asked for it.
     var reference: FullReference?
 
-    init(_ problem: AttentionProblem, seed: UInt64) throws(AttentionError) {
+    init(
+      _ problem: AttentionProblem, _ tensors: ProblemTensors, seed: UInt64
+    ) throws(AttentionError) {
       self.problem = problem
-      query = try Tensor(problem.shape.query)
-      key = try Tensor(problem.shape.key)
-      value = try Tensor(problem.shape.value)
-      output = try Tensor(problem.shape.output)
+      stored = try tensors.stored(as: problem.elements)
+      values = try stored.stored(as: ElementTypes())
+      output = try Tensor(problem.shape.output, elementType: problem.elements.query)
       check = AccuracyCheck(problem.shape, seed: seed)
     }
 
     var operands: AttentionOperands {
       AttentionOperands(
-        query: query.view, key: key.view, value: value.view, output: output.mutableView)
+        query: stored.query.view, key: stored.key.view, value: stored.value.view,
+        output: output.mutableView)
     }
   }
 
@@ -91,7 +94,7 @@ public final class AttentionExecutor: CellExecutor {
   public func load(_ problem: AttentionProblem) throws {
     loaded = kept[problem]
     if loaded != nil { return }
-    let tensors = try Loaded(problem, seed: seed)
+    let tensors = try ProblemTensors(problem.shape)
     switch inputs {
     case .normal(let seed):
       let team = try widestTeam()
@@ -102,9 +105,10 @@ public final class AttentionExecutor: CellExecutor {
       try given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
     }
     // Resident before anybody's memory is measured.
-    tensors.output.elements.update(repeating: .nan)
-    loaded = tensors
-    if keepsTensors { kept[problem] = tensors }
+    let loaded = try Loaded(problem, tensors, seed: seed)
+    loaded.output.poison()
+    self.loaded = loaded
+    if keepsTensors { kept[problem] = loaded }
   }
 
   /// Frees the tensors.
@@ -205,7 +209,8 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
   func accuracy() throws -> ResultRow.Accuracy {
     func references(_ oracle: any AttentionOracle) -> [OracleRow] {
       tensors.check.references(
-        oracle, query: operands.query, key: operands.key, value: operands.value, on: team)
+        oracle, query: tensors.values.query.view, key: tensors.values.key.view,
+        value: tensors.values.value.view, on: team)
     }
     let full = tensors.fullRows ?? references(SoftmaxOracle(full: tensors.problem))
     tensors.fullRows = full

@@ -33,15 +33,9 @@ public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
   /// - Parameter ceilings: `RunMetadata.ceilings`.
   /// - Returns: nil for rows without a time, or without ceilings.
   public init?(_ row: ResultRow, ceilings: [MachineCeiling]) {
-    guard row.status.isMeasured, let median = row.time.median, median > 0 else { return nil }
-    let placed = ceilings.filter {
-      $0.threads == row.placement.threads && $0.bind == row.placement.bind
-    }
+    guard row.status.isMeasured, (row.time.median ?? 0) > 0 else { return nil }
     let arithmetic = row.work.percentOfPeak.map { $0 / 100 }
-    let bandwidth = SampleSummary(placed.compactMap(\.readGBPerSecond))?.median
-    let memory = row.work.minimumBytes.flatMap { bytes in
-      bandwidth.map { Double(bytes) / ($0 * 1e9) / median }
-    }
+    let memory = row.readShare(ceilings: ceilings)
     switch (arithmetic, memory) {
     case (let arithmetic?, let memory?) where memory > arithmetic:
       (ceiling, share) = (.memory, memory)
@@ -53,4 +47,31 @@ public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
 
   /// `fma 91%`.
   public var description: String { "\(ceiling.rawValue) \(Int((100 * share).rounded()))%" }
+}
+
+extension ResultRow {
+  /// 10^9 bytes a second at the median time, counting every byte that must move once; nil for rows
+  /// without a time.
+  public var gigabytesPerSecond: Double? {
+    guard status.isMeasured, let median = time.median, median > 0, let bytes = work.minimumBytes
+    else { return nil }
+    return Double(bytes) / median / 1e9
+  }
+
+  /// The same over the read bandwidth that was measured with the row's threads, 0 to 1 and above
+  /// where the data came from caches; nil where either is not known.
+  public func readShare(ceilings: [MachineCeiling]) -> Double? {
+    guard let rate = gigabytesPerSecond, let ceiling = Self.bandwidth(of: placement, ceilings)
+    else { return nil }
+    return rate / ceiling
+  }
+
+  /// The read bandwidth of a placement in GB/s: the median over all sizes, on which it does not
+  /// depend.
+  static func bandwidth(of placement: Placement, _ ceilings: [MachineCeiling]) -> Double? {
+    let placed = ceilings.filter {
+      $0.threads == placement.threads && $0.bind == placement.bind
+    }
+    return SampleSummary(placed.compactMap(\.readGBPerSecond))?.median
+  }
 }

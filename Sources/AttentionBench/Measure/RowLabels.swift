@@ -25,11 +25,12 @@ public struct RowLabels: Sendable {
       shape: ResultRow.Shape(
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: shape.keyLength,
-        headDimension: shape.headDim, valueDimension: shape.valueDim, elementType: "fp32",
-        isCausal: cell.problem.causal),
+        headDimension: shape.headDim, valueDimension: shape.valueDim,
+        elementType: cell.problem.elements.label, isCausal: cell.problem.causal),
       placement: ResultRow.Placement(
         threads: cell.placement.threads, bind: "\(cell.placement.binding)"),
       status: status, reason: reason, build: build)
+    row.sweptSize = cell.n
     if case .success(let work) = cell.work {
       row.work.pairs = work.pairs
       row.work.flops = work.flops

@@ -14,16 +14,24 @@ extension FileProblem {
 
   /// The shape with the first n queries and keys.
   ///
+  /// - Parameter queries: query rows, where they are not as many.
   /// - Throws: `PlanError` that says how many rows there are.
-  public func shape(n: Int) throws(PlanError) -> AttentionShape {
+  public func shape(n: Int, queries: Int? = nil) throws(PlanError) -> AttentionShape {
+    let rows = queries == nil ? rows : shape.keyLength
     func refusal(_ rule: String) -> PlanError {
       PlanError(argument: "--n", value: "\(n)", rule: rule, fix: "use sizes up to \(rows)")
     }
     guard n <= rows else { throw refusal("the tensors of --inputs have \(rows) rows") }
+    if let queries, queries > shape.queryLength {
+      throw PlanError(
+        argument: "--decode", value: "\(queries)",
+        rule: "the tensors of --inputs have \(shape.queryLength) queries",
+        fix: "use at most that")
+    }
     do throws(AttentionError) {
       return try AttentionShape(
-        batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads, queryLength: n,
-        headDim: shape.headDim, valueDim: shape.valueDim)
+        batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
+        queryLength: queries ?? n, keyLength: n, headDim: shape.headDim, valueDim: shape.valueDim)
     } catch {
       throw refusal("\(error)")
     }

@@ -36,8 +36,13 @@ public struct SweepCell: Sendable, Identifiable {
     }
   }
 
-  /// Bytes of query, key, value and output.
-  public var tensorBytes: Int { problem.shape.tensorBytes }
+  /// Bytes of query, key, value and output, and of the fp32 copies that errors are measured with
+  /// where they are stored otherwise.
+  public var tensorBytes: Int {
+    if problem.elements.areFloat32 { return problem.tensorBytes }
+    let shape = problem.shape
+    return problem.tensorBytes + 4 * (shape.query.count + shape.key.count + shape.value.count)
+  }
 
   /// `window(512, sinks: 4)` as `window_512_sinks4`, so that an id needs no quotes anywhere.
   private static func slug(_ spec: String) -> String {

@@ -62,7 +62,7 @@ public struct MassCertifier {
   public func certificate(
     of strategy: any AttentionStrategy
   ) throws(AttentionError) -> MassCertificate? {
-    if type(of: strategy).operatorClass == .different { return nil }
+    if strategy.operatorClass == .different { return nil }
     return MassCertificate(try rowBounds(of: strategy))
   }
 

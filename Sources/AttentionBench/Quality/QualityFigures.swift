@@ -96,7 +96,7 @@ public struct QualityFigures: Sendable {
     let restricted = candidates.filter { type(of: $0.strategy).operatorClass == .restricted }
     guard !restricted.isEmpty else { return }
     let fullSeconds = try predictedFullSeconds()
-    let bytes = 2 * problem.shape.tensorBytes
+    let bytes = 2 * problem.tensorBytes
     guard fullSeconds <= seconds else {
       notes.append(
         "no certified bound: scoring every pair once would take about "
@@ -180,16 +180,17 @@ extension PerHeadRecommendation {
 }
 
 extension SweepInputs {
-  /// The tensors that a sweep measures a problem on.
+  /// The numbers that a sweep measures a problem on: rounded to its element types, in fp32.
   ///
   /// - Throws: `AttentionError` when memory is refused, or what reading the user's tensors throws.
   public func tensors(for problem: AttentionProblem) throws -> ProblemTensors {
+    let tensors: ProblemTensors
     switch self {
-    case .normal(let seed): return try ProblemTensors(random: problem.shape, seed: seed)
+    case .normal(let seed): tensors = try ProblemTensors(random: problem.shape, seed: seed)
     case .tensors(let given):
-      let tensors = try ProblemTensors(problem.shape)
+      tensors = try ProblemTensors(problem.shape)
       try given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
-      return tensors
     }
+    return try tensors.stored(as: problem.elements).stored(as: ElementTypes())
   }
 }

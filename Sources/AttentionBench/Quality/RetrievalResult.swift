@@ -34,7 +34,7 @@ public struct RetrievalResult: Sendable {
     self.strategy = strategy.spec(for: task.problem)
     name = type(of: strategy).name
     parameters = strategy.resolvedParameters(for: task.problem)
-    operatorClass = type(of: strategy).operatorClass
+    operatorClass = strategy.operatorClass
     counts = Array(repeating: Count(), count: task.bins.count)
   }
 

@@ -59,7 +59,7 @@ private struct Search {
     do throws(AttentionError) {
       let work = try strategy.work(for: task.problem, threads: threads)
       let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
-        task.problem.shape.tensorBytes)
+        task.problem.tensorBytes)
       let needed = ByteCount(overflow ? .max : bytes)
       if needed > limit {
         refusal = "needs \(needed.rounded) of memory, \(limit.rounded) may be used"

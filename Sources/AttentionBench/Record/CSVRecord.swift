@@ -28,6 +28,8 @@ public struct CSVCellError: Error, Equatable, Sendable {
 }
 
 extension ResultRow: CSVRecord {
+  public static var laterColumns: Set<String> { ["n"] }
+
   /// The names of `ResultColumn.all`.
   public static var header: [String] { ResultColumn.all.map(\.name) }
 

@@ -66,5 +66,6 @@ public struct ResultColumn: Sendable {
     ResultColumn("invol_ctx_switches", \.disturbance.involuntaryContextSwitches),
     ResultColumn("blas_core", \.build.blasCore),
     ResultColumn("isa", \.build.isa),
+    ResultColumn("n", \.sweptSize),
   ]
 }

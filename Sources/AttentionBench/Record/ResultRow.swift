@@ -16,6 +16,8 @@ public struct ResultRow: Equatable, Sendable {
   public var strategy: StrategyLabel
   /// On which problem.
   public var shape: Shape
+  /// The size that the sweep varied; nil in files of earlier versions.
+  public var sweptSize: Int?
   /// On how many cores, and which.
   public var placement: Placement
   /// How it ended.
@@ -50,6 +52,9 @@ public struct ResultRow: Equatable, Sendable {
 }
 
 extension ResultRow {
+  /// The size that the sweep varied; where that is not known, the longer of the two sequences.
+  public var n: Int { sweptSize ?? max(shape.queryLength, shape.keyLength) }
+
   /// Which strategy ran.
   public struct StrategyLabel: Hashable, Sendable {
     /// The strategy's name.

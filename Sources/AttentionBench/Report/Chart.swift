@@ -127,8 +127,8 @@ struct Chart {
   }
 
   private func tip(_ curve: Figure.Curve, _ point: Figure.Point) -> String {
-    let time = point.seconds.map { ", " + TimeSpan.rounded(seconds: $0) } ?? ""
-    return "\(curve.label), n = \(point.n)\(time): \(scale.text(point.value))"
+    let place = point.place.map { ", " + scale.horizontalText($0) } ?? ""
+    return "\(curve.label), n = \(point.n)\(place): \(scale.text(point.value))"
   }
 
   private func line(

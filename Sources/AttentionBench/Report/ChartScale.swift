@@ -33,6 +33,7 @@ struct ChartScale {
     switch figure.xAxis {
     case .size: PlotAxis.labelledSizes(figure.sizes, gap: 0.09).map { ($0.0, $0.1) }
     case .seconds: Self.timeTicks(x, atMost: 6)
+    case .intensity: PlotAxis.plainTicks(x).map { ($0.0, $0.1) }
     }
   }
 
@@ -42,6 +43,7 @@ struct ChartScale {
     case .seconds: Self.timeTicks(y, atMost: 8)
     case .percent: stride(from: 0.0, through: y.upperBound, by: 20).map { ("\(Int($0))%", $0) }
     case .ratio: PlotAxis.ratioTicks(y).map { ($0.0, $0.1) }
+    case .gigaflops: PlotAxis.plainTicks(y).map { ($0.0, $0.1) }
     case .bytes: PlotAxis.byteTicks(y).map { ($0.0, $0.1) }
     case .error: Self.decades(y, atMost: 8).map { ("1e\($0)", Double.pow(10, Double($0))) }
     }
@@ -53,8 +55,18 @@ struct ChartScale {
     case .seconds: TimeSpan.rounded(seconds: value)
     case .percent: SignificantDigits.three(value) + "%"
     case .ratio: SignificantDigits.three(value) + "×"
+    case .gigaflops: SignificantDigits.three(value) + " GFLOP/s"
     case .bytes: ByteCount(Int(min(max(0, value), 1e18))).rounded
     case .error: CellText.error(value)
+    }
+  }
+
+  /// A value of the horizontal axis in words.
+  func horizontalText(_ value: Double) -> String {
+    switch figure.xAxis {
+    case .size: SizeText.short(Int(value))
+    case .seconds: TimeSpan.rounded(seconds: value)
+    case .intensity: SignificantDigits.three(value) + " operations a byte"
     }
   }
 

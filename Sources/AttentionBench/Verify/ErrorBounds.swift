@@ -17,6 +17,10 @@ import RealModule
 /// for the relative L2 error over all checked rows, and twice that for the largest single error,
 /// with largest values in place of norms. A key too many or too few changes the result by about
 /// 1/sqrt(nKV), which is above the bound up to some million keys.
+///
+/// An output that is not stored as fp32 is rounded once more: half a unit in the last place of its
+/// type, or half the distance of its subnormal numbers, comes on top. The oracle is evaluated on the
+/// inputs as they are stored, so that storing them is no error.
 public struct ErrorBounds: Sendable, Hashable {
   /// On the relative L2 error.
   public let relativeL2: Double
@@ -26,12 +30,27 @@ public struct ErrorBounds: Sendable, Hashable {
   public let logSumExp: Double
 
   /// Bounds from what moving the inputs by a rounding did to the reference.
-  init(_ shape: AttentionShape, sensitivity: RowErrors) {
+  init(_ problem: AttentionProblem, sensitivity: RowErrors) {
+    let shape = problem.shape
     let roundings =
       Double(shape.headDim).squareRoot() + Double(shape.keyLength).squareRoot() + 2
     let unit = Double.exp2(-24)
-    relativeL2 = roundings * (sensitivity.relativeL2 + unit)
-    maximum = 2 * roundings * (sensitivity.maximum + unit * sensitivity.largestValue)
+    let own = (
+      relativeL2: roundings * (sensitivity.relativeL2 + unit),
+      maximum: 2 * roundings * (sensitivity.maximum + unit * sensitivity.largestValue)
+    )
+    let type = problem.elements.query
+    if type == .float32 {
+      (relativeL2, maximum) = own
+    } else {
+      // It is the computed value that is rounded, not the reference.
+      relativeL2 =
+        own.relativeL2 + type.unitRoundoff * (1 + own.relativeL2)
+        + (sensitivity.rootMeanSquare > 0 ? type.leastRoundoff / sensitivity.rootMeanSquare : 0)
+      maximum =
+        own.maximum + type.unitRoundoff * (sensitivity.largestValue + own.maximum)
+        + type.leastRoundoff
+    }
     // The logarithm of a sum near 1 is near 0, while its error is that of the sum.
     logSumExp =
       2 * roundings * (sensitivity.logSumExp + unit * max(sensitivity.largestLogarithm, 1))

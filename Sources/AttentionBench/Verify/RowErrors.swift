@@ -8,6 +8,7 @@ public struct RowErrors: Sendable, Hashable {
   public private(set) var logSumExp = 0.0
   private var squaredError = 0.0
   private var squaredReference = 0.0
+  private var finiteCount = 0
   private var largestReference = 0.0
   private var largestLogSumExp = 0.0
 
@@ -15,6 +16,11 @@ public struct RowErrors: Sendable, Hashable {
   /// where only the reference is.
   public var relativeL2: Double {
     squaredError == 0 ? 0 : (squaredError / squaredReference).squareRoot()
+  }
+
+  /// The root mean square of the reference.
+  var rootMeanSquare: Double {
+    finiteCount == 0 ? 0 : (squaredReference / Double(finiteCount)).squareRoot()
   }
 
   /// The largest absolute value of the reference.
@@ -39,6 +45,7 @@ public struct RowErrors: Sendable, Hashable {
       squaredError += error * error
       guard expected.isFinite else { continue }
       squaredReference += expected * expected
+      finiteCount += 1
       largestReference = max(largestReference, abs(expected))
     }
     logSumExp = max(logSumExp, Self.error(row.logSumExp, reference.logSumExp))

@@ -24,7 +24,14 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
     self.name = name
   }
 
-  /// Makes the tensors.
+  /// The same problem on tensors of other element types.
+  ///
+  /// - Throws: `AttentionError` when queries would be stored as integers.
+  public func storing(_ elements: ElementTypes) throws(AttentionError) -> VerificationProblem {
+    VerificationProblem(try problem.storing(elements), source: source, name: name)
+  }
+
+  /// Makes the tensors, in fp32.
   ///
   /// - Throws: `AttentionError` when the system refuses the memory.
   public func tensors() throws(AttentionError) -> ProblemTensors {

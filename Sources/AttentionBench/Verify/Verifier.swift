@@ -48,21 +48,28 @@ public struct Verifier: Sendable {
       outcome: outcome)
   }
 
-  /// The workspace, and the tensors and what they are compared with: everything twice.
+  /// The workspace, and the tensors and what they are compared with: everything twice in fp32, and
+  /// once as it is stored.
   private func memory(
     for strategy: any AttentionStrategy, _ problem: AttentionProblem
   ) throws(AttentionError) -> ByteCount {
     let work = try strategy.work(for: problem, threads: team.threadCount)
+    let fp32 = try problem.storing(ElementTypes())
     // A shape's tensors are known to take less than half of what an Int can count.
     let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
-      2 * problem.shape.tensorBytes)
-    return ByteCount(overflow ? .max : bytes)
+      2 * fp32.tensorBytes)
+    let (sum, overflowSum) = bytes.addingReportingOverflow(
+      problem.elements.areFloat32 ? 0 : problem.tensorBytes)
+    return ByteCount(overflow || overflowSum ? .max : sum)
   }
 
   private func compare(
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ tensors: ProblemTensors
   ) throws(AttentionError) -> Verification.Outcome {
-    let result = try run(strategy, problem, tensors)
+    let stored = try tensors.stored(as: problem.elements)
+    // What the elements stand for: storage is no error of a strategy.
+    let tensors = try stored.stored(as: ElementTypes())
+    let result = try run(strategy, problem, stored)
     let check = AccuracyCheck(problem.shape, limit: rowLimit, seed: seed)
     let found = check.rows.map(result.row)
     let own = strategy.oracle(for: problem)
@@ -74,7 +81,7 @@ public struct Verifier: Sendable {
       strategy.operatorClass == .exact
       ? references(SoftmaxOracle(full: problem), check, tensors) : reference
     let errorsToFull = RowErrors(of: found, against: full)
-    let bounds = ErrorBounds(problem.shape, sensitivity: sensitivity)
+    let bounds = ErrorBounds(problem, sensitivity: sensitivity)
     let worse = bounds.allow(errors) && !bounds.allow(errorsToFull) ? errorsToFull : errors
     let comparison = Verification.Comparison(
       errors: worse, bounds: bounds, rowsChecked: check.rows.count)
@@ -93,9 +100,10 @@ public struct Verifier: Sendable {
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ tensors: ProblemTensors
   ) throws(AttentionError) -> StrategyResult {
     let result = StrategyResult(
-      output: try Tensor(problem.shape.output), logSumExp: try Tensor(problem.shape.logSumExp))
-    result.output.elements.update(repeating: .nan)
-    result.logSumExp.elements.update(repeating: .nan)
+      output: try Tensor(problem.shape.output, elementType: problem.elements.query),
+      logSumExp: try Tensor(problem.shape.logSumExp))
+    result.output.poison()
+    result.logSumExp.poison()
     try strategy.plan(for: problem, on: team).run(
       AttentionOperands(
         query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
@@ -112,8 +120,8 @@ private struct StrategyResult {
   func row(_ place: SampledRow) -> OracleRow {
     let shape = output.shape
     let index = (place.batch * shape.heads + place.head) * shape.rows + place.row
-    let row = output.elements[index * shape.columns..<(index + 1) * shape.columns]
     return OracleRow(
-      output: row.map(Double.init), logSumExp: Double(logSumExp.elements[index]))
+      output: output.view.floats(place.batch, place.head, place.row).map(Double.init),
+      logSumExp: Double(logSumExp.elements[index]))
   }
 }

@@ -13,14 +13,27 @@
 
 /// Keys of a block at most: the size of the weights buffer, in rows.
 #define ATTN_BLOCK_KEYS 128
-/// Floats in a cache line, for asking ahead.
-#define ATTN_LINE_FLOATS 16
+/// Bytes in a cache line, for asking ahead.
+#define ATTN_LINE_BYTES 64
+/// Packed bf16 values have a multiple of so many columns.
+#define ATTN_BF16_COLUMNS 4
 /// Pieces of a block at most.
 #define ATTN_BLOCK_PIECES 16
 
+/// How the elements of a row are stored.
+typedef enum attn_storage {
+  ATTN_FLOAT32,
+  ATTN_FLOAT16,
+  ATTN_BFLOAT16,
+  /// 8-bit integers; the row's scale, an fp32, follows at the next multiple of four bytes.
+  ATTN_INT8_PER_TOKEN,
+  /// 8-bit integers with a scale a column, kept elsewhere.
+  ATTN_INT8_PER_CHANNEL,
+} attn_storage;
+
 /// Consecutive cache lines.
 typedef struct attn_lines {
-  const float *_Nonnull first;
+  const void *_Nonnull first;
   int32_t count;
 } attn_lines;
 
@@ -96,6 +109,127 @@ typedef struct attn_block {
   const float *_Nullable bias;
 } attn_block;
 
+/// Keys of a chunk of attn_decode at most.
+#define ATTN_DECODE_KEYS 64
+/// Floats of a row of scores: a chunk, and what the last tile of any instruction set writes beyond.
+#define ATTN_DECODE_SCORES 80
+
+/// A few query rows in the online softmax, each a row of floats. All of them read the same keys.
+typedef struct attn_decode {
+  attn_storage storage;
+  int32_t rows;
+  int32_t head_dim;
+  int32_t value_dim;
+  /// As in attn_panel.
+  float softcap;
+  /// [rows], `query_stride` floats apart, as `decode_query` packs them: scores come out in log2
+  /// units.
+  const float *_Nonnull queries;
+  int32_t query_stride;
+  /// [rows][ATTN_DECODE_SCORES] scratch.
+  float *_Nonnull scores;
+  /// [rows][value_dim] accumulator: sum of weights times values, relative to `maxima`. Scales a
+  /// column are not applied.
+  float *_Nonnull output;
+  /// [rows] maximum of the scores in log2 units, -inf before the first visible key.
+  float *_Nonnull maxima;
+  /// [rows] sum of weights, relative to `maxima`.
+  float *_Nonnull sums;
+  /// [rows] each, or NULL: rows of a mask (0 hides), of a bias in natural units (-inf hides), by
+  /// key number; keys beyond the columns are hidden.
+  const uint8_t *_Nonnull const *_Nullable masks;
+  const float *_Nonnull const *_Nullable biases;
+  int32_t mask_columns;
+  int32_t bias_columns;
+  /// [rows], or NULL: slope * |position - key number| is taken off the scores, in log2 units.
+  const float *_Nullable slopes;
+  const int32_t *_Nullable positions;
+} attn_decode;
+
+/// Keys of a chunk as the rows of attn_decode meet them.
+typedef struct attn_decode_chunk {
+  /// Rows of the places `base + first` on; `available` of them may be asked for ahead of use, of
+  /// which this chunk reads `count`.
+  const void *_Nonnull const *_Nonnull keys;
+  const void *_Nonnull const *_Nonnull values;
+  /// Their key numbers; needed with masks, biases or slopes.
+  const int32_t *_Nullable numbers;
+  /// The place a chunk begins at; where its keys lie in it decides in which order sums are taken.
+  int32_t base;
+  int32_t first;
+  int32_t count;
+  int32_t available;
+  /// How many rows ahead of use to ask for memory.
+  int32_t ahead;
+  /// [rows]: row i sees only places lower[i] <= place < upper[i]. Nothing of a key a row does not
+  /// see reaches it, not even a NaN.
+  const int32_t *_Nonnull lower;
+  const int32_t *_Nonnull upper;
+} attn_decode_chunk;
+
+/// attn_panel for products of bf16 numbers. A word holds a pair of them, the one of the lower index
+/// in its lower half.
+typedef struct attn_bf16_panel {
+  /// [head_words][L] words: pairs of columns.
+  const uint32_t *_Nonnull queries;
+  /// [ATTN_BLOCK_KEYS / 2][L] words of scratch: pairs of keys, exp2(score - maximum) rounded.
+  uint32_t *_Nonnull weights;
+  /// [e rounded up to ATTN_BF16_COLUMNS][L], and the rest, as in attn_panel.
+  float *_Nonnull output;
+  float *_Nonnull maxima;
+  /// [L] sum of the rounded weights, relative to `maxima`.
+  float *_Nonnull sums;
+  /// d / 2, rounded up.
+  int32_t head_words;
+  int32_t value_dim;
+  int32_t vectors;
+  /// Positive: scores times it are in log2 units. Multiplied in fp32, so that queries stored as
+  /// bf16 are used as they are.
+  float factor;
+  float softcap;
+} attn_bf16_panel;
+
+/// attn_block for products of bf16 numbers. Pieces begin and end at even places.
+typedef struct attn_bf16_block {
+  /// [ATTN_BLOCK_KEYS] rows of 2 head_words bf16 numbers.
+  const uint16_t *_Nonnull const *_Nonnull keys;
+  /// [ATTN_BLOCK_KEYS / 2][e rounded up to ATTN_BF16_COLUMNS] words: pairs of keys.
+  const uint32_t *_Nonnull values;
+  const attn_piece *_Nonnull pieces;
+  int32_t piece_count;
+  int32_t first_key;
+  const int32_t *_Nonnull lower;
+  const int32_t *_Nonnull upper;
+  attn_ahead *_Nullable ahead;
+} attn_bf16_block;
+
+/// Functions that multiply in bf16 and add in fp32. Denormal numbers count as zeros there, in
+/// operands and in sums.
+typedef struct attn_bf16_kernels {
+  /// Rounds `count` rows of `columns` floats to the nearest bf16, ties to even: out[r] has
+  /// `columns` numbers rounded up to even, the last of them 0.
+  void (*_Nonnull round_rows)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                              int32_t columns, uint16_t *_Nonnull out);
+
+  /// Transposes `count` <= L rows of `columns` numbers, rounded up to even, to lanes last: pairs of
+  /// columns [.../2][L], with the sign of `sign`, which may be 0; lanes from `count` on are zero.
+  void (*_Nonnull pack)(const uint16_t *_Nonnull const *_Nonnull rows, int32_t count,
+                        int32_t columns, float sign, uint32_t *_Nonnull out);
+
+  /// Packs `count` rows of `columns` numbers to pairs of rows, [count / 2 rounded up][columns
+  /// rounded up to ATTN_BF16_COLUMNS], zeros where there is nothing.
+  void (*_Nonnull pair_values)(const uint16_t *_Nonnull const *_Nonnull rows, int32_t count,
+                               int32_t columns, uint32_t *_Nonnull out);
+
+  /// Online softmax over one block.
+  void (*_Nonnull attend)(const attn_bf16_panel *_Nonnull panel,
+                          const attn_bf16_block *_Nonnull block);
+
+  /// fma_rounds of the dot products of pairs.
+  float (*_Nonnull dot_rounds)(int64_t rounds);
+  int64_t dot_flops_per_round;
+} attn_bf16_kernels;
+
 /// Where the biases of a panel's rows come from.
 typedef struct attn_bias {
   /// [L] rows of `mask_columns` bytes: a key whose byte is 0, or missing, is hidden. NULL hides none.
@@ -126,7 +260,7 @@ typedef struct attn_row_bias {
   float unit;
 } attn_row_bias;
 
-/// Functions of one instruction set. All pointers to floats may be unaligned.
+/// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
   /// W: floats in a vector.
@@ -147,13 +281,21 @@ typedef struct attn_kernels {
                           const float *_Nullable kept, int32_t count, int32_t columns,
                           float *_Nonnull const *_Nonnull rows);
 
-  /// Asks for `count` rows of `columns` floats into the second-level cache.
-  void (*_Nonnull prefetch)(const float *_Nonnull const *_Nonnull rows, int32_t count,
-                            int32_t columns);
+  /// Asks for `count` rows of `length` bytes into the second-level cache.
+  void (*_Nonnull prefetch)(const void *_Nonnull const *_Nonnull rows, int32_t count,
+                            int32_t length);
 
-  /// Copies `count` rows of `columns` floats together: out[r][t] = rows[r][t].
-  void (*_Nonnull gather)(const float *_Nonnull const *_Nonnull rows, int32_t count,
-                          int32_t columns, float *_Nonnull out);
+  /// Copies `count` rows of `columns` elements together, as fp32: out[r][t] = rows[r][t].
+  /// `column_scales` are those of ATTN_INT8_PER_CHANNEL.
+  void (*_Nonnull widen)(const void *_Nonnull const *_Nonnull rows, int32_t count,
+                         int32_t columns, attn_storage storage,
+                         const float *_Nullable column_scales, float *_Nonnull out);
+
+  /// Stores `count` fp32 rows of `columns` elements as fp32, fp16 or bf16, rounded to nearest, ties
+  /// to even: what overflows becomes an infinity, a NaN stays one.
+  void (*_Nonnull narrow)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                          int32_t columns, attn_storage storage,
+                          void *_Nonnull const *_Nonnull out);
 
   /// Online softmax over one block.
   void (*_Nonnull attend)(const attn_panel *_Nonnull panel, const attn_block *_Nonnull block);
@@ -175,6 +317,14 @@ typedef struct attn_kernels {
                               const float *_Nonnull weights, int64_t weight_stride, int32_t count,
                               int32_t columns, int32_t vectors, float *_Nonnull output,
                               attn_ahead *_Nullable ahead);
+
+  /// One query row for `decode`: times a factor and, if there are, scales a column; the last columns
+  /// lie where the kernel wants them. Writes `columns` floats rounded up to a multiple of 16.
+  void (*_Nonnull decode_query)(const float *_Nonnull row, int32_t columns, float factor,
+                                const float *_Nullable column_scales, float *_Nonnull out);
+
+  /// Online softmax of a few rows over one chunk; vectors run along the columns.
+  void (*_Nonnull decode)(const attn_decode *_Nonnull rows, const attn_decode_chunk *_Nonnull chunk);
 
   /// One row of a materialised score matrix, in place: x = exp2(x * scale - max(x * scale)).
   /// Returns the sum of the new x and stores the maximum, in log2 units.
@@ -212,6 +362,9 @@ typedef struct attn_kernels {
 
   /// Reads `count` floats once and returns a value that depends on all of them.
   float (*_Nonnull read_floats)(const float *_Nonnull x, int64_t count);
+
+  /// The same panels with bf16 products; NULL where the instruction set has none.
+  const attn_bf16_kernels *_Nullable bf16;
 } attn_kernels;
 
 /// The tables compiled into this build, best first, and how many there are.
@@ -219,3 +372,6 @@ const attn_kernels *_Nonnull const *_Nonnull attn_kernels_compiled(int32_t *_Non
 
 /// Whether this processor (and its operating system) can run a table.
 int attn_kernels_supported(const attn_kernels *_Nonnull kernels);
+
+/// Whether this processor can run a table's bf16 products; 0 when it has none.
+int attn_bf16_supported(const attn_kernels *_Nonnull kernels);

@@ -9,18 +9,24 @@
 //   ATTN_OVERLAP        1 where registers suffice to compute exponentials inside product loops
 // and may define
 //   ATTN_PERMUTE_32     (low, index, high): looks each lane's low five index bits up in 32 floats
+//   ATTN_BF16           the table of bf16 products: see bf16.h
+//   ATTN_FROM_HALF(x)   W fp16 patterns to fp32, and
+//   ATTN_TO_HALF(x)     back, to nearest even
 // Multiplications followed by additions are contracted to fused multiply-adds where the
 // instruction set has them.
 #include "vector.h"
 #include "exp2.h"
 #include "softcap.h"
 #include "transpose.h"
+#include "storage.h"
 #include "tiles.h"
 #include "values.h"
 #include "online_softmax.h"
 #include "products.h"
 #include "rows.h"
 #include "masks.h"
+#include "decode_tiles.h"
+#include "decode.h"
 #include "limits.h"
 
 const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
@@ -31,11 +37,14 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .pack = pack,
     .unpack = unpack,
     .prefetch = prefetch,
-    .gather = gather,
+    .widen = widen,
+    .narrow = narrow,
     .attend = attend,
     .attend_linear = attend_linear,
     .dots = dots,
     .accumulate = accumulate,
+    .decode_query = decode_query,
+    .decode = decode,
     .softmax_row = softmax_row,
     .softcap_row = softcap_row,
     .fill_bias = fill_bias,
@@ -46,4 +55,7 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .fma_rounds = fma_rounds,
     .fma_flops_per_round = 2 * ATTN_W * ATTN_FMA_CHAINS,
     .read_floats = read_floats,
+#ifdef ATTN_BF16
+    .bf16 = &ATTN_BF16,
+#endif
 };

@@ -40,7 +40,7 @@ ATTN_INLINE vf load_mask(const uint8_t *row, int64_t left) {
 /// Asks for what the next block reads of some rows.
 ATTN_INLINE void prefetch_next(const void *const *rows, int64_t column, int size, int count) {
   for (int i = 0; i < count; i++)
-    for (int64_t k = 0; k < ATTN_BLOCK_KEYS * size; k += 4 * ATTN_LINE_FLOATS)
+    for (int64_t k = 0; k < ATTN_BLOCK_KEYS * size; k += ATTN_LINE_BYTES)
       __builtin_prefetch(
           (const char *)rows[i] + (column + ATTN_BLOCK_KEYS) * size + k, 0, 2);
 }

@@ -78,8 +78,8 @@ static __attribute__((noinline)) void add_bias(float *scores, const float *bias,
     }
 }
 
-/// What happens to a tile of scores before the bounds: softcap and bias.
-ATTN_INLINE void adjust_tile(const piece_state *state, int32_t done,
+/// What happens to a tile of scores before the bounds: a softcap above 0, and a bias [rows][L].
+ATTN_INLINE void adjust_tile(float softcap, const float *bias,
                              vf acc[2 * ATTN_TILE][ATTN_VECTORS], const int rows,
                              const int vectors) {
   float scores[2 * ATTN_TILE * ATTN_L];
@@ -87,8 +87,8 @@ ATTN_INLINE void adjust_tile(const piece_state *state, int32_t done,
   for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) store(scores + (r * vectors + v) * ATTN_W, acc[r][v]);
-  if (state->panel->softcap > 0) soften(scores, rows * vectors, state->panel->softcap);
-  if (state->bias) add_bias(scores, state->bias + (ptrdiff_t)done * ATTN_L, rows, vectors);
+  if (softcap > 0) soften(scores, rows * vectors, softcap);
+  if (bias) add_bias(scores, bias, rows, vectors);
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
@@ -130,7 +130,10 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
     }
   }
   for (; t < panel->head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
-  if (__builtin_expect(state->adjusts, 0)) adjust_tile(state, done, acc, rows, vectors);
+  if (__builtin_expect(state->adjusts, 0)) {
+    const float *bias = state->bias ? state->bias + (ptrdiff_t)done * ATTN_L : NULL;
+    adjust_tile(panel->softcap, bias, acc, rows, vectors);
+  }
 
   vi grew = splat_int(0);
   vf peak[ATTN_VECTORS];

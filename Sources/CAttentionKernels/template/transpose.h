@@ -1,4 +1,4 @@
-// Rows into lanes and back: transposing, gathering, prefetching.
+// Rows into lanes and back: transposing, prefetching.
 
 #if ATTN_W == 16
 #define ATTN_ZIP_LOW(a, b)                                                                  \
@@ -28,25 +28,16 @@ ATTN_INLINE void transpose(vf r[ATTN_W]) {
   }
 }
 
-/// Asks for rows that are about to be read, into the second-level cache.
-ATTN_INLINE void prefetch_rows(const float *const *rows, const int count, int32_t columns) {
+/// Asks for rows of `length` bytes that are about to be read, into the second-level cache.
+ATTN_INLINE void prefetch_rows(const void *const *rows, const int count, int32_t length) {
 #pragma clang loop unroll(full)
   for (int r = 0; r < count; r++)
-    for (ptrdiff_t c = 0; c < columns; c += ATTN_LINE_FLOATS) __builtin_prefetch(rows[r] + c, 0, 2);
+    for (ptrdiff_t c = 0; c < length; c += ATTN_LINE_BYTES)
+      __builtin_prefetch((const char *)rows[r] + c, 0, 2);
 }
 
-static void prefetch(const float *const *rows, int32_t count, int32_t columns) {
-  for (int32_t r = 0; r < count; r++) prefetch_rows(rows + r, 1, columns);
-}
-
-static void gather(const float *const *rows, int32_t count, int32_t columns, float *out) {
-  // Far enough ahead to cover a miss to memory, near enough to be still there.
-  enum { ahead = 16 };
-  prefetch(rows, count < ahead ? count : ahead, columns);
-  for (int32_t r = 0; r < count; r++) {
-    if (r + ahead < count) prefetch_rows(rows + r + ahead, 1, columns);
-    __builtin_memcpy(out + (ptrdiff_t)r * columns, rows[r], sizeof(float) * (size_t)columns);
-  }
+static void prefetch(const void *const *rows, int32_t count, int32_t length) {
+  for (int32_t r = 0; r < count; r++) prefetch_rows(rows + r, 1, length);
 }
 
 /// Asks for the rows of the vector of lanes after `lane`, near enough to be still there when they
@@ -54,7 +45,8 @@ static void gather(const float *const *rows, int32_t count, int32_t columns, flo
 ATTN_INLINE void prefetch_lanes(const float *const *rows, int32_t lane, int32_t count,
                                 int32_t columns) {
   const int32_t left = count - lane;
-  if (left > 0) prefetch(rows + lane, left < ATTN_W ? left : ATTN_W, columns);
+  const void *const *next = (const void *const *)rows + lane;
+  if (left > 0) prefetch(next, left < ATTN_W ? left : ATTN_W, columns * (int32_t)sizeof(float));
 }
 
 static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,

@@ -51,7 +51,8 @@ ATTN_INLINE vf add_product(const weighted_values *all, const attn_piece *piece, 
 /// Asks for the next line there is, into the second-level cache.
 ATTN_INLINE void ask_ahead(attn_ahead *ahead) {
   if (!ahead || ahead->count == 0) return;
-  __builtin_prefetch(ahead->lines->first + ATTN_LINE_FLOATS * (ptrdiff_t)ahead->done, 0, 2);
+  const char *first = ahead->lines->first;
+  __builtin_prefetch(first + ATTN_LINE_BYTES * (ptrdiff_t)ahead->done, 0, 2);
   if (++ahead->done < ahead->lines->count) return;
   ahead->done = 0;
   ahead->lines++;

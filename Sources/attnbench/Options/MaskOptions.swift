@@ -72,9 +72,12 @@ struct MaskOptions: ParsableArguments {
   ///
   /// - Parameter causal: overrides the flag.
   /// - Throws: `UsageError` naming the option at fault, `TensorFileError`.
-  func problem(_ shape: AttentionShape, causal: Bool? = nil) throws -> AttentionProblem {
+  func problem(
+    _ shape: AttentionShape, causal: Bool? = nil, elements: ElementTypes = ElementTypes()
+  ) throws -> AttentionProblem {
     var settings = try settings()
     if let causal { settings.causal = causal }
+    settings.elements = elements
     do throws(AttentionError) {
       return try settings.problem(on: shape)
     } catch {

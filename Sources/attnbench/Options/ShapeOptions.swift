@@ -26,9 +26,14 @@ struct ShapeOptions: ParsableArguments {
 
   /// The shape with `n` query rows.
   ///
+  /// - Parameter decoded: how many keys there are where a sweep varies them instead.
   /// - Throws: `UsageError` naming the option at fault, or `PlanError` for `--n-kv`.
-  func shape(queryLength n: Int) throws -> AttentionShape {
-    let keys = try keyLength.map { try SizeText.parse($0, argument: "--n-kv") }
+  func shape(queryLength n: Int, keyLength decoded: Int? = nil) throws -> AttentionShape {
+    if decoded != nil, let keyLength {
+      throw UsageError(
+        "--n-kv \(keyLength): with --decode the sizes of --n are the numbers of keys; leave it out")
+    }
+    let keys = try decoded ?? keyLength.map { try SizeText.parse($0, argument: "--n-kv") }
     do throws(AttentionError) {
       return try AttentionShape(
         batch: batch, heads: heads, kvHeads: kvHeads, queryLength: n, keyLength: keys,

@@ -35,9 +35,9 @@ import Testing
   @Test(arguments: ["window(20)", "strided(8)", "linear", "flash"])
   func allRowsInFP32AgreeWithFP64(text: String) throws {
     let exact = FullReference(
-      problem, rowsPerHead: 130, seed: 1, operands: operands, team: team)
+      problem, rowsPerHead: 130, seed: 1, tensors: tensors, team: team)
     let fast = try FullReference(
-      problem, strategy: strategy("flash"), seed: 1, operands: operands, team: team)
+      problem, strategy: strategy("flash"), seed: 1, tensors: tensors, team: team)
     try run(text)
     let (truth, found) = (exact.errors(of: output.view), fast.errors(of: output.view))
     #expect(truth.rows == 1040 && truth.rowsChecked == 1040)
@@ -52,7 +52,7 @@ import Testing
   @Test func aWrongReferenceShowsInEveryError() throws {
     // A window for full attention: what it is off by is in all errors measured against it.
     let wrong = try FullReference(
-      problem, strategy: strategy("window(20)"), seed: 1, operands: operands, team: team)
+      problem, strategy: strategy("window(20)"), seed: 1, tensors: tensors, team: team)
     try run("window(20)")
     let errors = wrong.errors(of: output.view)
     #expect(errors.whole.value > 0.05 && errors.heads.allSatisfy { $0.value > 0.05 })
@@ -60,7 +60,7 @@ import Testing
 
   @Test func sampledRowsAreFewerAndTheirLimitHigher() throws {
     let sampled = FullReference(
-      problem, rowsPerHead: 20, seed: 1, operands: operands, team: team)
+      problem, rowsPerHead: 20, seed: 1, tensors: tensors, team: team)
     try run("window(20)")
     let errors = sampled.errors(of: output.view)
     #expect(errors.rowsChecked < errors.rows && errors.rows == 1040)
@@ -70,7 +70,7 @@ import Testing
   /// Output that is not finite where full attention is makes the error infinite, in its head alone.
   @Test func whatIsNotFiniteIsInfinitelyFar() throws {
     let reference = FullReference(
-      problem, rowsPerHead: 130, seed: 1, operands: operands, team: team)
+      problem, rowsPerHead: 130, seed: 1, tensors: tensors, team: team)
     try run("flash")
     output.elements[0] = .nan
     let errors = reference.errors(of: output.view)

@@ -159,7 +159,7 @@ struct FigureTests {
     let figure = try PlotKind.pareto.figure(rows: rows)
     let fronts = figure.curves.filter { $0.mark == .line }
     // exact is slower than flash, and nearer by less than rounding; fixed loses to window in both.
-    #expect(fronts.map { $0.points.map(\.seconds) } == [[0.5, 1, 2], [8]])
+    #expect(fronts.map { $0.points.map(\.place) } == [[0.5, 1, 2], [8]])
     #expect(fronts.map(\.startLabel) == ["1k", "2k"])
     let drawn = figure.curves.filter { $0.mark == .points }
     #expect(drawn.flatMap(\.points).count == 6, "of one thread count only")
@@ -167,6 +167,61 @@ struct FigureTests {
     let script = GnuplotScript(figure, formats: [.svg]).text
     #expect(script.contains("set xlabel 'time (median)'"))
     #expect(script.contains("with lines") && script.contains("set label '1k' at 0.5,0.9"))
+  }
+
+  private static let ceilings = [
+    MachineCeiling(
+      n: 1000, threads: 2, bind: "core:0-1", fmaGflopPerSecond: 500, fmaGflopRange: [490, 510],
+      readGBPerSecond: 0.032768)
+  ]
+
+  @Test("The roofline has a point a cell at its operations a byte, below both ceilings")
+  func roofline() throws {
+    let rows = [ResultRow.measured(), .measured(n: 2000), .measured(threads: 1)]
+    let figure = try PlotKind.roofline.figure(rows: rows, ceilings: Self.ceilings)
+    #expect(figure.curves.map { $0.points.map(\.place) } == [[250, 500]], "flops over bytes")
+    #expect(figure.curves[0].points[0].value == rows[0].work.gflopPerSecond)
+    #expect(figure.guides.map(\.power) == [0, 1])
+    #expect(figure.guides[1].factor == 0.032768)
+    #expect(figure.guides[1].extent?.upperBound == figure.guides[0].extent?.lowerBound)
+    let script = GnuplotScript(figure, formats: [.svg]).text
+    #expect(script.contains("set logscale x") && script.contains("set logscale y"))
+    #expect(script.contains("0.0328 GB/s") && script.contains("$guide1 using 1:2 with lines"))
+    let without = try PlotKind.roofline.figure(rows: rows)
+    #expect(without.guides.map(\.power) == [0], "no bandwidth was measured")
+  }
+
+  @Test("A sweep over keys is drawn against them, and held against the read bandwidth")
+  func decoding() throws {
+    let rows = [1000, 2000].map { n in
+      var row = ResultRow.measured(n: n)
+      row.shape.queryLength = 1
+      row.sweptSize = n
+      return row
+    }
+    #expect(rows.isDecoding)
+    let figure = try PlotKind.efficiency.figure(rows: rows, ceilings: Self.ceilings)
+    #expect(figure.xLabel == "keys in the cache" && figure.yLabel.contains("read bandwidth"))
+    let values = figure.curves[0].points.map(\.value)
+    #expect(abs(values[0] - 50) < 1e-9 && abs(values[1] - 100) < 1e-9)
+    #expect(try PlotKind.scaling.figure(rows: rows).sizes == [1000, 2000])
+    #expect(throws: PlotError.nothingToDraw(kind: .efficiency)) {
+      try PlotKind.efficiency.figure(rows: rows)
+    }
+  }
+
+  @Test("With a fixed number of keys the queries are the axis")
+  func fixedKeys() throws {
+    let rows = [1000, 2000].map { n in
+      var row = ResultRow.measured(n: n)
+      row.shape.keyLength = 5000
+      row.sweptSize = n
+      return row
+    }
+    let figure = try PlotKind.scaling.figure(rows: rows)
+    #expect(figure.sizes == [1000, 2000])
+    #expect(figure.xLabel == "sequence length n")
+    #expect(!rows.isDecoding)
   }
 
   @Test("Rows with nothing to show are an error that says what is missing")

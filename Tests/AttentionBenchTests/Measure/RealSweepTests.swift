@@ -30,7 +30,8 @@ import Testing
   }
 
   private static func plan(
-    sizes: [Int], strategies: String, causal: Bool = false
+    sizes: [Int], strategies: String, causal: Bool = false,
+    elements: ElementTypes = ElementTypes()
   ) throws -> SweepPlan {
     let topology = try MachineTopology.host()
     return try SweepPlan(
@@ -39,7 +40,26 @@ import Testing
     ) { n in
       try AttentionProblem(
         AttentionShape(heads: 4, kvHeads: 2, queryLength: n, headDim: 32, valueDim: 16),
-        causal: causal)
+        causal: causal, elements: elements)
+    }
+  }
+
+  @Test(arguments: [ElementType.float16, .bfloat16])
+  func storedCellsSaySoAndAreHeldToTheirOwnReferences(_ type: ElementType) throws {
+    try withTemporaryDirectory { path in
+      let plan = try Self.plan(
+        sizes: [64, 100], strategies: "exact,flash,window(16, sinks: 2),strided(8),linear",
+        elements: ElementTypes(type))
+      _ = try Self.sweep(into: path + "/out", plan)
+      for row in try RunDirectory.readResults(in: path + "/out").rows {
+        #expect([.ok, .noisy].contains(row.status), "\(row.cellID): \(row.reason)")
+        #expect(row.shape.elementType == (type == .float16 ? "fp16" : "bf16"))
+        let n = row.shape.queryLength
+        #expect(row.work.minimumBytes == 2 * n * (4 * 32 + 2 * 32 + 2 * 16 + 4 * 16))
+        // The rounding of the output, and no more.
+        let error = try #require(row.accuracy.oracleRelativeL2)
+        #expect(error > type.unitRoundoff / 10 && error < type.unitRoundoff, "\(row.cellID)")
+      }
     }
   }
 

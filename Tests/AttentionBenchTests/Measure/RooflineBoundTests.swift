@@ -41,6 +41,16 @@ import Testing
     #expect(RooflineBound(.measured(status: .error), ceilings: [Self.ceiling(read: 1)]) == nil)
   }
 
+  /// 4.096 MB in a quarter of a second.
+  @Test func bytesASecondAreHeldAgainstTheBandwidth() throws {
+    let rate = try #require(Self.row.gigabytesPerSecond)
+    #expect(abs(rate - 0.016384) < 1e-12)
+    let share = try #require(Self.row.readShare(ceilings: [Self.ceiling(read: 0.032768)]))
+    #expect(abs(share - 0.5) < 1e-12)
+    #expect(Self.row.readShare(ceilings: [Self.ceiling(threads: 1, read: 1)]) == nil)
+    #expect(ResultRow.measured(status: .skippedTime).gigabytesPerSecond == nil)
+  }
+
   @Test func cachesPassTheBandwidth() throws {
     let bound = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 0.01)])
     #expect(try #require(bound).share > 1.6)

@@ -171,7 +171,7 @@ import Testing
     let task = try RetrievalTask(Self.problem(n: 300), needles: 20, seed: 11)
     let registry = StrategyRegistry.standard
     let runner = RetrievalRunner(
-      team: team, memoryLimit: ByteCount(task.problem.shape.tensorBytes))
+      team: team, memoryLimit: ByteCount(task.problem.tensorBytes))
     let outcomes = try runner.run(task, registry.strategies("exact"))
     guard case .notRun("exact", let reason) = try #require(outcomes.first) else {
       Issue.record("it was run")

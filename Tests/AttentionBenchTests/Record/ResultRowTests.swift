@@ -13,7 +13,7 @@ struct ResultRowTests {
         time_median_s, time_min_s, time_p25_s, time_p75_s, time_ci95_lo_s, time_ci95_hi_s, \
         cpu_time_s, pairs, flops, gflop_per_s, pct_of_peak, bytes_min, workspace_bytes, \
         peak_rss_delta_bytes, rel_l2_error, max_abs_error, error_rows_checked, \
-        oracle_rel_l2_error, steal_pct, invol_ctx_switches, blas_core, isa
+        oracle_rel_l2_error, steal_pct, invol_ctx_switches, blas_core, isa, n
         """)
   }
 
@@ -45,6 +45,18 @@ struct ResultRowTests {
     #expect(cells["flops"]?.isEmpty == true)
     #expect(cells["samples"] == "0")
     #expect(cells["status"] == "skipped_memory")
+  }
+
+  @Test("Files of earlier versions have no swept size: the longer sequence stands for it")
+  func withoutSize() throws {
+    var row = ResultRow.measured(n: 2000)
+    row.shape.keyLength = 3000
+    row.sweptSize = 2000
+    var cells = Dictionary(uniqueKeysWithValues: zip(ResultRow.header, row.fields))
+    #expect(cells["n"] == "2000")
+    #expect(try ResultRow(cells: cells).n == 2000)
+    cells["n"] = nil
+    #expect(try ResultRow(cells: cells).n == 3000)
   }
 
   @Test("Statuses have their published names")

@@ -7,11 +7,12 @@ import Testing
 struct VerifierTests {
   private func verify(
     _ family: any AttentionStrategy.Type, n: Int = 2000, causal: Bool = true, rows: Int = 40,
-    memory: ByteCount = ByteCount(1 << 40)
+    memory: ByteCount = ByteCount(1 << 40), elements: ElementTypes = ElementTypes()
   ) throws -> Verification {
     let registry = StrategyRegistry([family])
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, kvHeads: 1, queryLength: n, headDim: 16), causal: causal)
+      AttentionShape(heads: 2, kvHeads: 1, queryLength: n, headDim: 16), causal: causal,
+      elements: elements)
     let verifier = Verifier(
       team: try WorkerTeam(threads: 1), rowLimit: rows, seed: 3, memoryLimit: memory)
     return verifier.verify(
@@ -48,6 +49,22 @@ struct VerifierTests {
       return
     }
     #expect(!comparison.bounds.allow(comparison.errors))
+  }
+
+  @Test("storage is no error, and hides none", arguments: [ElementType.float16, .bfloat16])
+  func storage(_ type: ElementType) throws {
+    let elements = ElementTypes(type)
+    guard case .pass(let comparison) = try verify(Faultless.self, elements: elements).outcome else {
+      Issue.record("\(try verify(Faultless.self, elements: elements).outcome)")
+      return
+    }
+    // Rounding the output shows, and about nothing else does.
+    #expect(comparison.errors.relativeL2 > type.unitRoundoff / 10)
+    #expect(comparison.bounds.relativeL2 < 1.1 * type.unitRoundoff)
+    #expect(comparison.errors.logSumExp < 1e-4)
+    for fault: any AttentionStrategy.Type in [WrongBase.self, Pretender.self, OffByOne.self] {
+      #expect(try verify(fault, elements: elements).isFailure, "\(fault.name)")
+    }
   }
 
   @Test("a wrong log-sum-exp fails although every output is right")

@@ -15,6 +15,8 @@ struct KernelPanel {
   var maxima: [Float]
   var sums: [Float]
   var softcap: Float = 0
+  /// `[count][lanes]`; empty for none.
+  var bias: [Float] = []
 
   init(lanes: Int, headDim: Int, valueDim: Int, _ generator: inout TestGenerator, size: Float) {
     self.lanes = lanes
@@ -35,6 +37,7 @@ struct KernelPanel {
     _ function: KernelFunction, _ keys: RowTable, _ values: RowTable, pieces: [attn_piece],
     vectors: Int, key: Int32 = 0, bounds: [Range<Int32>] = []
   ) {
+    let bias = bias
     let bounds = bounds.isEmpty ? Array(repeating: 0..<0, count: lanes) : bounds
     withKernelPanel(vectors: vectors) { panel in
       keys.withReading { keys in
@@ -45,10 +48,13 @@ struct KernelPanel {
                 guard let lower = lower.baseAddress, let upper = upper.baseAddress,
                   let first = pieces.baseAddress
                 else { return }
-                var block = attn_block(
-                  keys: keys, values: values, pieces: first, piece_count: Int32(pieces.count),
-                  first_key: key, lower: lower, upper: upper, ahead: nil, bias: nil)
-                function(&panel, &block)
+                bias.withUnsafeBufferPointer { bias in
+                  var block = attn_block(
+                    keys: keys, values: values, pieces: first, piece_count: Int32(pieces.count),
+                    first_key: key, lower: lower, upper: upper, ahead: nil,
+                    bias: bias.baseAddress)
+                  function(&panel, &block)
+                }
               }
             }
           }
@@ -81,9 +87,12 @@ struct KernelPanel {
   /// Whether a lane holds the softmax over the given keys.
   func holds(_ lane: Int, _ keys: RowTable, _ values: RowTable, seen: [Int]) -> Bool {
     let scores = seen.map { key in
-      (0..<headDim).reduce(0.0) {
+      let product = (0..<headDim).reduce(0.0) {
         $0 + Double(keys[key, $1]) * Double(queries[$1 * lanes + lane])
       }
+      let cap = Double(softcap)
+      return (cap > 0 ? cap * Double.tanh(product / cap) : product)
+        + (bias.isEmpty ? 0 : Double(bias[key * lanes + lane]))
     }
     guard let top = scores.max() else {
       return sums[lane] == 0 && maxima[lane] == -.infinity

@@ -1,0 +1,33 @@
+import MachineTopology
+
+/// What storing keys and values as another element type makes of a pattern strategy.
+extension PatternStrategy {
+  public var keyValueStorage: ElementType? { nil }
+
+  public var operatorClass: OperatorClass {
+    keyValueStorage == nil ? Self.operatorClass : .different
+  }
+
+  /// The element type to convert to; nil where keys and values come stored so.
+  func newStorage(for problem: AttentionProblem) -> ElementType? {
+    keyValueStorage == problem.elements.keyValue ? nil : keyValueStorage
+  }
+
+  public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
+    guard let storage = newStorage(for: problem) else {
+      return SoftmaxOracle(problem) { pattern(for: $0) }
+    }
+    return QuantisedOracle(problem, storedAs: storage) { pattern(for: $0) }
+  }
+
+  /// A decoder's cache stores rows so as they arrive: nothing is converted twice.
+  public func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    let stored =
+      try newStorage(for: problem).map { storage throws(AttentionError) in
+        try QuantisedPlan.inner(problem, storage)
+      } ?? problem
+    return try CachedDecoder(self, for: stored, cache: cache.cache(for: stored), on: team)
+  }
+}

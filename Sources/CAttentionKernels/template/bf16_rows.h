@@ -1,0 +1,78 @@
+// bf16 rows: rounding, pairing, transposing.
+//
+// The instruction multiplies pairs: a word of 32 bits holds two bf16 numbers, the one of the lower
+// index in its lower half.
+
+ATTN_INLINE int32_t load_word(const uint16_t *p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return word;
+}
+ATTN_INLINE void store_words(uint32_t *p, vi x) { *(vi_unaligned *)p = x; }
+ATTN_INLINE vi load_words(const uint32_t *p) { return load_int((const int32_t *)p); }
+ATTN_INLINE vi broadcast_word(int32_t word) {
+  vi x = splat_int(word);
+  ATTN_KEEP(x);
+  return x;
+}
+/// bf16 numbers in the halves of words.
+ATTN_INLINE vi load_halves(const uint16_t *p) {
+  return __builtin_convertvector(*(const halves_unaligned *)p, vi);
+}
+
+/// Numbers to a row that starts at a whole word.
+ATTN_INLINE int32_t even(int32_t count) { return (count + 1) & ~1; }
+
+/// Columns of packed values: whole tiles, so that there is no last column to treat alone.
+ATTN_INLINE int32_t paired_columns(int32_t columns) {
+  return (columns + ATTN_BF16_COLUMNS - 1) & ~(ATTN_BF16_COLUMNS - 1);
+}
+
+static void bf16_round_rows(const float *const *rows, int32_t count, int32_t columns,
+                            uint16_t *out) {
+  for (int32_t r = 0; r < count; r++, out += even(columns)) {
+    if (columns % 2) out[columns] = 0;
+    narrow_row(rows[r], columns, out, 1);
+  }
+}
+
+static void bf16_pack(const uint16_t *const *rows, int32_t count, int32_t columns, float sign,
+                      uint32_t *out) {
+  const int32_t words = even(columns) / 2;
+  const vi kept = splat_int(sign == 0 ? 0 : -1), flip = splat_int(sign < 0 ? (int32_t)0x80008000 : 0);
+  for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
+    const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
+    int32_t t = 0;
+    for (; t + ATTN_W <= words; t += ATTN_W) {
+      vf r[ATTN_W];
+      for (int i = 0; i < ATTN_W; i++)
+        r[i] = i < live ? (vf)load_int((const int32_t *)(const void *)(rows[lane + i] + 2 * t))
+                        : splat(0);
+      transpose(r);
+      for (int i = 0; i < ATTN_W; i++)
+        store_words(out + (ptrdiff_t)(t + i) * ATTN_L + lane, ((vi)r[i] & kept) ^ flip);
+    }
+    for (; t < words; t++)
+      for (int i = 0; i < ATTN_W; i++)
+        out[(ptrdiff_t)t * ATTN_L + lane + i] =
+            i < live ? ((uint32_t)load_word(rows[lane + i] + 2 * t) & (uint32_t)kept[0]) ^
+                           (uint32_t)flip[0]
+                     : 0;
+  }
+}
+
+static void bf16_pair_values(const uint16_t *const *rows, int32_t count, int32_t columns,
+                             uint32_t *out) {
+  const int32_t width = paired_columns(columns);
+  for (int32_t t = 0; t < count; t += 2, out += width) {
+    const int whole = t + 1 < count;
+    int32_t c = 0;
+    for (; c + ATTN_W <= columns; c += ATTN_W) {
+      const vi high = whole ? load_halves(rows[t + 1] + c) << 16 : splat_int(0);
+      store_words(out + c, load_halves(rows[t] + c) | high);
+    }
+    for (; c < width; c++)
+      out[c] = c >= columns ? 0
+                            : rows[t][c] | (whole ? (uint32_t)rows[t + 1][c] << 16 : 0);
+  }
+}

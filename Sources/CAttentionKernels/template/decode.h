@@ -1,0 +1,128 @@
+// Online softmax of a few query rows over a chunk of keys (Milakov & Gimelshein 2018).
+
+/// The key number of a chunk's row t, visible to `row` as far as mask and bias say.
+ATTN_INLINE int shows_key(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
+                          int32_t t) {
+  const int32_t key = chunk->numbers[t];
+  if (all->masks && (key >= all->mask_columns || !all->masks[row][key])) return 0;
+  return !all->biases ||
+         (key < all->bias_columns && all->biases[row][key] != -INFINITY);
+}
+
+/// Whether mask and bias leave any key of the chunk visible to any row: a chunk that they hide
+/// is not read.
+static int shows_any(const attn_decode *all, const attn_decode_chunk *chunk) {
+  if (!all->masks && !all->biases) return 1;
+  for (int32_t row = 0; row < all->rows; row++)
+    for (int32_t t = 0; t < chunk->count; t++)
+      if (shows_key(all, chunk, row, t)) return 1;
+  return 0;
+}
+
+/// Adds bias and slopes to a row's scores and hides what mask and bias hide.
+static void adjust_scores(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
+                          float *scores) {
+  const float log2e = 1.44269504f;
+  for (int32_t t = 0; t < chunk->count; t++) {
+    if (!shows_key(all, chunk, row, t)) {
+      scores[t] = -INFINITY;
+      continue;
+    }
+    const int32_t key = chunk->numbers[t];
+    if (all->biases) scores[t] += all->biases[row][key] * log2e;
+    if (all->slopes) {
+      const int64_t distance = (int64_t)all->positions[row] - key;
+      scores[t] -= all->slopes[row] * (float)(distance < 0 ? -distance : distance);
+    }
+  }
+}
+
+/// The scale that follows a row of integers.
+ATTN_INLINE float stored_scale(const void *row, int32_t columns) {
+  float scale;
+  __builtin_memcpy(&scale, (const char *)row + ((columns + 3) & ~3), sizeof scale);
+  return scale;
+}
+
+/// Turns a row's scores into weights 2^(score - maximum), -0 for hidden keys, and brings what has
+/// been summed to the new maximum. Returns whether any of the chunk's keys is hidden.
+ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
+                          const int scaled) {
+  float *scores = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES;
+  float *own = scores + chunk->first;
+  if (scaled)
+    for (int32_t t = 0; t < chunk->count; t++)
+      own[t] *= stored_scale(chunk->keys[t], all->head_dim);
+  if (all->softcap > 0) soften(scores, ATTN_DECODE_KEYS / ATTN_W, all->softcap);
+  if (chunk->numbers) adjust_scores(all, chunk, row, own);
+
+  const int32_t low = chunk->lower[row] - chunk->base, high = chunk->upper[row] - chunk->base;
+  const int32_t end = chunk->first + chunk->count;
+  const int32_t from = low > chunk->first ? low : chunk->first, to = high < end ? high : end;
+  vi place;
+  for (int i = 0; i < ATTN_W; i++) place[i] = i;
+  vf peak = splat(-INFINITY);
+  for (int32_t t = 0; t < ATTN_DECODE_KEYS; t += ATTN_W) {
+    const vi seen = (place + t >= splat_int(from)) & (place + t < splat_int(to));
+    const vf x = seen ? load(scores + t) : splat(-INFINITY);
+    store(scores + t, x);
+    peak = larger(x, peak);
+  }
+  const float old = all->maxima[row], top = max_lanes(peak), maximum = top > old ? top : old;
+  if (maximum != old) {
+    const float factor = exp2_vector(splat(old - maximum))[0];
+    all->maxima[row] = maximum;
+    all->sums[row] *= factor;
+    scale_row(all->output + row * (ptrdiff_t)all->value_dim, all->value_dim, factor);
+  }
+  const vf reference = splat(maximum == -INFINITY ? 0 : maximum);
+  vf sum = splat(0);
+  int32_t visible = 0;
+  for (int32_t t = 0; t < ATTN_DECODE_KEYS; t += ATTN_W) {
+    const vf x = load(scores + t);
+    const vi hidden = x == splat(-INFINITY);
+    const vf p = exp2_vector(x - reference);
+    sum += p;
+    store(scores + t, hidden ? splat(-0.0f) : p);
+    visible += ATTN_W + __builtin_reduce_add(hidden);
+  }
+  all->sums[row] += sum_lanes(sum);
+  if (scaled)
+    for (int32_t t = 0; t < chunk->count; t++)
+      if (!__builtin_signbit(own[t])) own[t] *= stored_scale(chunk->values[t], all->value_dim);
+  return visible < chunk->count;
+}
+
+/// Values of a chunk some of which are not finite and some hidden: 0 times infinity is not 0. For
+/// correctness, not for speed.
+static __attribute__((noinline)) void add_hidden_values(const attn_decode *all,
+                                                        const attn_decode_chunk *chunk) {
+  switch (all->storage) {
+    case ATTN_FLOAT16: add_chunk_values(all, chunk, ATTN_FLOAT16, 1); break;
+    case ATTN_BFLOAT16: add_chunk_values(all, chunk, ATTN_BFLOAT16, 1); break;
+    default: add_chunk_values(all, chunk, ATTN_FLOAT32, 1); break;
+  }
+}
+
+ATTN_INLINE void decode_stored(const attn_decode *all, const attn_decode_chunk *chunk,
+                               const attn_storage storage) {
+  const int integers = storage == ATTN_INT8_PER_TOKEN || storage == ATTN_INT8_PER_CHANNEL;
+  score_chunk(all, chunk, storage);
+  int hides = 0;
+  for (int32_t row = 0; row < all->rows; row++)
+    hides |= weigh_row(all, chunk, row, all->storage == ATTN_INT8_PER_TOKEN);
+  if (!integers && hides && !stored_values_finite(all, chunk, storage))
+    add_hidden_values(all, chunk);
+  else
+    add_chunk_values(all, chunk, storage, 0);
+}
+
+static void decode(const attn_decode *all, const attn_decode_chunk *chunk) {
+  if (!shows_any(all, chunk)) return;
+  switch (all->storage) {
+    case ATTN_FLOAT32: decode_stored(all, chunk, ATTN_FLOAT32); break;
+    case ATTN_FLOAT16: decode_stored(all, chunk, ATTN_FLOAT16); break;
+    case ATTN_BFLOAT16: decode_stored(all, chunk, ATTN_BFLOAT16); break;
+    default: decode_stored(all, chunk, ATTN_INT8_PER_CHANNEL); break;
+  }
+}

@@ -1,0 +1,199 @@
+import AttentionTestSupport
+import CAttentionKernels
+import RealModule
+import Testing
+
+/// Biases in lanes, in rows and in bits.
+@Suite struct MaskKernelTests {
+  static let lowest = -Float.greatestFiniteMagnitude
+
+  /// The bias in log2 units as its definition says.
+  private static func truth(
+    mask: UInt8?, bias: Float?, slope: Float, distance: Float
+  ) -> Float {
+    if mask == 0 || bias == -.infinity { return -.infinity }
+    let sum = Double(bias ?? 0) * 1.4426950408889634 - Double(slope) * Double(abs(distance))
+    if bias?.isFinite ?? true {
+      return Float(min(max(sum, Double(lowest)), -Double(lowest)))
+    }
+    return Float(sum)
+  }
+
+  private static func matches(_ a: Float, _ b: Float) -> Bool {
+    a == b || a.isNaN && b.isNaN || abs(a - b) <= 4e-7 * (1 + abs(b))
+  }
+
+  /// All sources alone and together, short rows, any place and lanes.
+  @Test(arguments: KernelFixture.all, 0..<8)
+  func fillBiasIsItsDefinition(_ kernel: KernelFixture, _ sources: Int) {
+    var generator = TestGenerator(seed: sources)
+    let lanes = kernel.lanes
+    let keys = 150
+    let special: [Float] = [-.infinity, Self.lowest, -Self.lowest, .infinity, .nan, 0]
+    let masks = (0..<lanes).map { _ in (0..<keys).map { _ in UInt8(generator.pick(0...2)) } }
+    let biases = (0..<lanes).map { _ in
+      (0..<keys).map { _ in
+        generator.pick(0...3) == 0 ? generator.pick(special) : 3 * generator.normal()
+      }
+    }
+    let slopes = (0..<lanes).map { _ in generator.normal() }
+    let distances = (0..<lanes).map { Float($0 * 3 - 20) }
+    let offsets = (0..<Int(ATTN_BLOCK_KEYS)).map { Float($0 * 2) }
+    for (column, count) in [(0, 1), (0, 128), (5, 17), (16, 16), (100, 33), (120, 30)] {
+      let (maskColumns, biasColumns) = (column + count - 2, column + count)
+      var out = [Float](repeating: 77, count: Int(ATTN_BLOCK_KEYS) * lanes)
+      for (first, vectors) in kernel.vectorRanges {
+        withRows(masks, biases) { maskRows, biasRows in
+          slopes.withUnsafeBufferPointer { slopes in
+            distances.withUnsafeBufferPointer { distances in
+              offsets.withUnsafeBufferPointer { offsets in
+                var source = attn_bias(
+                  mask: sources & 1 != 0 ? maskRows : nil, mask_columns: Int64(maskColumns),
+                  bias: sources & 2 != 0 ? biasRows : nil, bias_columns: Int64(biasColumns),
+                  slopes: sources & 4 != 0 ? slopes.baseAddress : nil,
+                  distances: distances.baseAddress, offsets: offsets.baseAddress)
+                kernel.functions.fill_bias(
+                  &source, Int64(column), Int32(count), Int32(first * kernel.vectorLanes),
+                  Int32(vectors * kernel.vectorLanes), &out)
+              }
+            }
+          }
+        }
+      }
+      var wrong = 0
+      for t in 0..<count {
+        for lane in 0..<lanes {
+          let expected = Self.truth(
+            mask: sources & 1 == 0 ? nil : column + t < maskColumns ? masks[lane][column + t] : 0,
+            bias: sources & 2 == 0 ? nil : biases[lane][column + t],
+            slope: sources & 4 == 0 ? 0 : slopes[lane], distance: distances[lane] - offsets[t])
+          if !Self.matches(out[t * lanes + lane], expected) { wrong += 1 }
+        }
+      }
+      #expect(wrong == 0, "column \(column), \(count) places")
+      #expect(out[(count * lanes)...].allSatisfy { $0 == 77 }, "wrote beyond \(count) places")
+    }
+  }
+
+  private func withRows(
+    _ masks: [[UInt8]], _ biases: [[Float]],
+    _ body: (UnsafePointer<UnsafePointer<UInt8>>, UnsafePointer<UnsafePointer<Float>>) -> Void
+  ) {
+    let keys = masks[0].count
+    masks.flatMap { $0 }.withUnsafeBufferPointer { masks in
+      biases.flatMap { $0 }.withUnsafeBufferPointer { biases in
+        guard let mask = masks.baseAddress, let bias = biases.baseAddress else { return }
+        let maskRows = (0..<masks.count / keys).map { mask + $0 * keys }
+        let biasRows = (0..<biases.count / keys).map { bias + $0 * keys }
+        maskRows.withUnsafeBufferPointer { maskRows in
+          biasRows.withUnsafeBufferPointer { biasRows in
+            guard let maskRows = maskRows.baseAddress, let biasRows = biasRows.baseAddress
+            else { return }
+            body(maskRows, biasRows)
+          }
+        }
+      }
+    }
+  }
+
+  /// Hidden scores are -inf whatever they were, the others scaled and biased.
+  @Test(arguments: KernelFixture.all)
+  func biasRowIsItsDefinition(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 3)
+    for count in 1...70 {
+      let row = (0..<count).map { $0 % 5 == 2 ? Float.nan : generator.normal() }
+      let mask = (0..<count).map { $0 % 5 == 2 ? 0 : UInt8(generator.pick(0...3)) }
+      let bias = (0..<count).map { $0 % 7 == 3 ? -Float.infinity : generator.normal() }
+      var out = row
+      mask.withUnsafeBufferPointer { mask in
+        bias.withUnsafeBufferPointer { bias in
+          var source = attn_row_bias(
+            mask: mask.baseAddress, bias: bias.baseAddress, slope: 0.25, distance: 10,
+            unit: 1.44269504)
+          kernel.functions.bias_row(&out, Int64(count), 0.5, &source)
+        }
+      }
+      let isRight = (0..<count).allSatisfy { key in
+        let added = Self.truth(
+          mask: mask[key], bias: bias[key], slope: 0.25, distance: 10 - Float(key))
+        return added == -.infinity
+          ? out[key] == added : Self.matches(out[key], row[key] * 0.5 + added)
+      }
+      #expect(isRight, "\(count) keys")
+    }
+  }
+
+  /// Every combination of sources, at every length around words.
+  @Test(arguments: KernelFixture.all, 0..<4)
+  func keyBitsAreWhatIsVisible(_ kernel: KernelFixture, _ sources: Int) {
+    let (masks, biases) = (sources & 1 != 0, sources & 2 != 0)
+    var generator = TestGenerator(seed: 4)
+    for count in 1...135 {
+      let mask = (0..<count).map { _ in UInt8(generator.pick(0...1)) * 200 }
+      let bias = (0..<count).map { _ in generator.pick([Float(0), -.infinity, -0.0, 2, .nan]) }
+      var visible = [UInt64](repeating: ~0, count: 3)
+      var plain = visible
+      mask.withUnsafeBufferPointer { mask in
+        bias.withUnsafeBufferPointer { bias in
+          kernel.functions.key_bits(
+            masks ? mask.baseAddress : nil, biases ? bias.baseAddress : nil, Int64(count),
+            &visible, &plain)
+        }
+      }
+      let isRight = (0..<(count + 63) / 64 * 64).allSatisfy { key in
+        let shows =
+          key < count && (!masks || mask[key] != 0) && (!biases || bias[key] != -.infinity)
+        let isPlain = shows && (!biases || bias[key] == 0)
+        return (visible[key / 64] >> UInt64(key % 64) & 1 == 1) == shows
+          && (plain[key / 64] >> UInt64(key % 64) & 1 == 1) == isPlain
+      }
+      #expect(isRight, "\(count) keys")
+    }
+  }
+
+  /// Pieces with and without a bias and bounds; hidden keys are NaN, their values infinite.
+  @Test(arguments: KernelFixture.all, [Float(0), 3])
+  func attendAddsTheBias(_ kernel: KernelFixture, _ softcap: Float) {
+    var generator = TestGenerator(seed: 5)
+    let lanes = kernel.lanes
+    for count in kernel.counts {
+      for vectors in kernel.vectorCounts {
+        let bias = (0..<count * lanes).map { _ in
+          generator.pick(0...2) == 0 ? -Float.infinity : generator.normal()
+        }
+        // Of every third key no lane sees anything.
+        let keys = RowTable(count: count, columns: 5) { row, _ in
+          row % 3 == 1 ? .nan : generator.normal()
+        }
+        let values = RowTable(count: count, columns: 7) { row, _ in
+          row % 3 == 1 ? .infinity : generator.normal()
+        }
+        let added = (0..<count * lanes).map { $0 / lanes % 3 == 1 ? -Float.infinity : bias[$0] }
+        let bounds = (0..<lanes).map { Int32($0 % 4)..<Int32(max($0 % 4, count - $0 % 3)) }
+        let split = count / 2
+        var panel = KernelPanel(lanes: lanes, headDim: 5, valueDim: 7, &generator, size: 1)
+        panel.softcap = softcap
+        panel.bias = added
+        let pieces = [
+          (0, split, ATTN_BY_BIAS), (split, count - split, ATTN_BY_BIAS | ATTN_BY_BOUNDS),
+        ]
+        .filter { $0.1 > 0 }.map {
+          attn_piece(
+            first: Int32($0.0), count: Int32($0.1), first_vector: 0, vectors: Int32(vectors),
+            masked: $0.2)
+        }
+        panel.meet(
+          kernel.functions.attend, keys, values, pieces: pieces, vectors: vectors, bounds: bounds)
+        let isRight = (0..<vectors * kernel.vectorLanes).allSatisfy { lane in
+          panel.holds(
+            lane, keys, values,
+            seen: (0..<count).filter {
+              added[$0 * lanes + lane] > -.infinity
+                && ($0 < split || bounds[lane].contains(Int32($0)))
+            })
+        }
+        #expect(isRight, "\(count) keys, \(vectors) vectors")
+      }
+    }
+  }
+}

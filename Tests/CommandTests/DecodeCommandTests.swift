@@ -1,0 +1,42 @@
+import AttentionBench
+import Foundation
+import Testing
+
+/// sweep --decode: the sizes are numbers of keys.
+@Suite("Decoding sweeps")
+struct DecodeCommandTests {
+  private func sweep(_ arguments: [String]) throws -> (AttnbenchProcess.Result, [ResultRow]) {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    let result = try SweepProcess.finish(
+      ["sweep", "--heads", "4", "--kv-heads", "2", "--head-dim", "16", "--threads", "1"]
+        + ["--strategy", "flash,exact,linear", "--rel-ci", "90%"] + arguments,
+      in: directory.root)
+    guard result.code == 0 else { return (result, []) }
+    return (result, try RunDirectory.readResults(in: directory.path("out")).rows)
+  }
+
+  @Test("few queries read n keys", arguments: [(["--decode"], 1), (["--decode", "4"], 4)])
+  func keysAreSwept(_ flag: [String], _ queries: Int) throws {
+    let (result, rows) = try sweep(["--n", "3,40,64"] + flag)
+    #expect(result.code == 0, "\(result.error)")
+    #expect(rows.count == 9)
+    for row in rows {
+      #expect(row.shape.queryLength == queries && row.shape.keyLength == row.n)
+      #expect(row.work.minimumBytes == 4 * 16 * 2 * (4 * queries + 2 * row.n))
+    }
+    #expect(Set(rows.map(\.n)) == [3, 40, 64])
+    #expect(result.output.contains("GB/s") && result.output.contains("% of read"))
+    #expect(!result.output.contains("GFLOP/s"))
+    #expect(
+      result.error.contains("3, 40, 64 keys, read by \(queries == 1 ? "1 query" : "4 queries")"))
+  }
+
+  @Test("with a fixed number of keys the queries are the sizes")
+  func queriesAreSwept() throws {
+    let (result, rows) = try sweep(["--n", "8,16", "--n-kv", "50"])
+    #expect(result.code == 0, "\(result.error)")
+    #expect(rows.allSatisfy { $0.n == $0.shape.queryLength && $0.shape.keyLength == 50 })
+    #expect(Set(rows.map(\.n)) == [8, 16])
+  }
+}
