@@ -1,6 +1,8 @@
 # make sweep    the main job: scaling curves from 1k to 100k on this machine, with plots
 # make test     every test
 # make test-neon   the NEON kernels, under an emulator
+# make test-onnx   ONNX's own tests of its Attention operator, through attnbench run (needs Python)
+# make test-reference   random combinations of run's options against NumPy; TORCH=1 adds PyTorch
 # make install  PREFIX=/usr/local: puts one attnbench in place, its manual page and shell completions
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
 # make choose-check   the choices of recommend against brute force; QUICK=1 takes a few minutes
@@ -59,6 +61,18 @@ test-neon:
 	done
 	aarch64-linux-gnu-gcc -static .build/neon/*.o -lm -o .build/neon/kernel_check
 	qemu-aarch64 .build/neon/kernel_check
+
+# CASES=500 SEED=1 choose what is drawn.
+.PHONY: test-onnx test-reference
+REFERENCE := Tests/Reference/.venv
+$(REFERENCE)/bin/python:
+	python3 -m venv $(REFERENCE)
+
+test-onnx test-reference: build $(REFERENCE)/bin/python
+	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r Tests/Reference/requirements$(if $(TORCH),-torch).txt
+	$(REFERENCE)/bin/python Tests/Reference/$(if $(filter test-onnx,$@),onnx_nodes.py,random_checks.py \
+	  --cases $(or $(CASES),500) --seed $(or $(SEED),1) $(if $(TORCH),--torch))
 
 # Its own build folder: one file that needs no Swift libraries at run time. Completions and manual
 # come from the command's own description of its options; the argument parser brings the tool.

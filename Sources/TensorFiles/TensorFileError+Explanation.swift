@@ -99,7 +99,8 @@ extension TensorFileError.Reason {
   private func unexpected(
     tensor: String?, found: String, accepted: [StoredElementType.Kind]
   ) -> String {
-    let what = tensor.map { "tensor '\($0)' is \(found)" }
+    let what =
+      tensor.map { "tensor '\($0)' is \(found)" }
       ?? "holds \(NpyTypeName.describe(found).text) elements"
     let kinds = accepted.map(\.rawValue).joined(separator: " or ")
     let ways = accepted.map { kind in
@@ -109,7 +110,8 @@ extension TensorFileError.Reason {
       case .integer: "x.astype(np.int64)"
       }
     }
-    return "\(what); \(kinds) is needed here: np.save(path, \(ways.joined(separator: ") or np.save(path, ")))"
+    return
+      "\(what); \(kinds) is needed here: np.save(path, \(ways.joined(separator: ") or np.save(path, ")))"
   }
 
   private func group(

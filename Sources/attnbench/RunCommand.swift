@@ -11,7 +11,7 @@ struct RunCommand: ParsableCommand {
     discussion: """
       Tensors have shape [b, h, n, d] or [h, n, d]; the output has the rank of q. A .safetensors \
       file given to --inputs holds q, k and v, or PREFIX.q and so on; an output in that format \
-      holds o, and lse, present_k and present_v where they are asked for into the same file.
+      holds o, and lse, present_k, present_v and scores where they are asked for into the same file.
       Example: attnbench run --inputs qkv.safetensors:layer0 --strategy flash --causal -o out.npy
       Example: attnbench run --q q.npy --k k.npy --v v.npy --past-k pk.npy --past-v pv.npy --causal \
       --strategy flash --present-k pk.npy --present-v pv.npy -o out.npy
@@ -44,13 +44,26 @@ struct RunCommand: ParsableCommand {
     blas.announce()
 
     let (result, problem) = try compute(strategy, settings, file, team)
-    try outputs.write(result, of: file)
+    let scores = try scores(strategy, settings, file, team)
+    try outputs.write(result, scores: scores, of: file)
 
     let workers = team.threadCount == 1 ? "1 thread" : "\(team.threadCount) threads"
     Terminal.say(
       "\(strategy.explainedSpec(for: problem)) on \(problem.summary), \(workers): "
         + "\(TimeSpan.rounded(seconds: result.duration / .seconds(1))), wrote "
         + outputs.paths.joined(separator: ", "))
+  }
+
+  private func scores(
+    _ strategy: any AttentionStrategy, _ settings: ProblemSettings, _ file: FileProblem,
+    _ team: WorkerTeam
+  ) throws -> StoredTensor? {
+    guard let stage = outputs.scoreStage else { return nil }
+    do {
+      return try ScoreRun.compute(stage, strategy, on: settings, of: file, team: team)
+    } catch let error as AttentionError {
+      throw UsageError.named(error)
+    }
   }
 
   /// What is to be run: the one or the other, and not both.
@@ -92,7 +105,9 @@ struct RunCommand: ParsableCommand {
   }
 
   /// The options that a plan for each head has no room for.
-  private var given: [String] { keys.given + logits.given }
+  private var given: [String] {
+    keys.given + logits.given + [outputs.scores.map { "--scores \($0)" }].compactMap { $0 }
+  }
 
   /// Runs on the tensors as they are stored where the strategy can read them so, and converted to
   /// fp32 where it cannot.

@@ -7,8 +7,9 @@ struct RunLayoutTests {
   static let keyStarts = [0, 3, 10, 16, 17]
 
   /// Packed tensors [h, n, d], and the run on one sequence of them alone.
-  private func sequence(_ process: RunProcess, _ index: Int) throws -> (output: [Float], lse: [Float])
-  {
+  private func sequence(_ process: RunProcess, _ index: Int) throws -> (
+    output: [Float], lse: [Float]
+  ) {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
     let rows = Self.starts[index]..<Self.starts[index + 1]
@@ -41,7 +42,8 @@ struct RunLayoutTests {
   func packed() throws {
     let process = try RunProcess(query: [4, 14, 6], key: [2, 17, 6], value: [2, 17, 3])
     defer { process.directory.remove() }
-    try process.write("s", [5], as: .integer(isSigned: true, byteWidth: 4), Self.starts.map(Int32.init))
+    try process.write(
+      "s", [5], as: .integer(isSigned: true, byteWidth: 4), Self.starts.map(Int32.init))
     let result = try process.run(
       [
         "--strategy", "flash", "--causal", "--cu-seqlens", "s.npy", "--cu-seqlens-kv",
@@ -95,7 +97,8 @@ struct RunLayoutTests {
     let flash = ["--strategy", "flash"]
     try process.refuse(flash + ["--layout", "bnd"], "say how many with --heads")
     try process.refuse(flash + ["--heads", "2"], "--heads 2: tensors of --layout bhnd")
-    try process.refuse(flash + ["--layout", "bnd", "--heads", "0"], "--heads 0: must be at least 1")
+    try process.refuse(
+      flash + ["--layout", "bnd", "--heads", "0"], "--heads 0: must be at least 1")
     try process.refuse(
       flash + ["--layout", "bnd", "--heads", "5", "--kv-heads", "1"],
       "--q q.npy has shape [2, 5, 12]; its last axis must be a multiple of the 5 heads", code: 1)

@@ -12,7 +12,9 @@ struct RunMaskTests {
     var count: Int { shape.reduce(1, *) }
     /// About a third hidden, and all of the first row.
     func sees(_ element: Int) -> Bool { element >= 9 && element % 3 != 1 }
-    func number(_ element: Int) -> Double { element % 7 == 3 ? -.infinity : Double(element % 5) / 4 }
+    func number(_ element: Int) -> Double {
+      element % 7 == 3 ? -.infinity : Double(element % 5) / 4
+    }
   }
 
   /// Of [2, 4, 5, 9].

@@ -115,14 +115,44 @@ def mismatches(expected, found) -> list[str]:
     return wrong
 
 
+# Small ones that between them use every option; `swift test` runs them without Python.
+FIXTURES = (
+    "test_attention_3d_gqa_with_past_and_present",
+    "test_attention_4d_diff_heads_mask4d_padded_kv",
+    "test_attention_4d_softcap_neginf_mask_poison",
+    "test_attention_4d_with_qk_matmul_softcap",
+    "test_attention_4d_causal_nonpad_attn_mask_composition",
+    "test_attention_23_fullymasked_qk_matmul_output_mode3_zero",
+    "test_attention_bidirectional_window",
+    "test_attention_local_window_with_past",
+    "test_attention_local_window_gqa_rank4_mask",
+)
+
+
+def write_fixture(root: pathlib.Path, name, node, given, expected) -> None:
+    """A test's tensors, its command line without outputs and what must come out."""
+    directory = root / name.removeprefix("test_attention_")
+    directory.mkdir(parents=True, exist_ok=True)
+    run = command("attnbench", directory, "flash", node, given, expected)
+    (directory / "arguments").write_text("\n".join(run.arguments) + "\n")
+    for output, array in expected.items():
+        np.save(directory / f"expected{OUTPUTS[output]}.npy", array)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attnbench", default=default_executable())
     parser.add_argument("--only", default="", help="part of a test's name")
     parser.add_argument("--show", action="store_true", help="print the command lines")
+    parser.add_argument("--fixtures", type=pathlib.Path, help="write a few tests here instead")
     arguments = parser.parse_args()
     failed = total = 0
     for name, opset, node, given, expected in node_tests():
+        if arguments.fixtures:
+            if name in FIXTURES:
+                write_fixture(arguments.fixtures, name, node, given, expected)
+                total += 1
+            continue
         if arguments.only not in name:
             continue
         for strategy in ("exact", "flash"):
@@ -143,6 +173,9 @@ def main() -> int:
                 print(f"    {run.line}")
             if strategy == "window":
                 break
+    if arguments.fixtures:
+        print(f"wrote {total} of {len(FIXTURES)} tests")
+        return 0 if total == len(FIXTURES) else 1
     print(f"{total - failed} of {total} agree")
     return 1 if failed or not total else 0
 

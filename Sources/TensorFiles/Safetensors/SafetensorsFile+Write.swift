@@ -70,7 +70,8 @@ extension SafetensorsFile {
       let end = begin + tensor.content.shape.elementCount * tensor.byteWidth
       members.append(
         "\(try json(tensor.name)):{\"dtype\":\"\(tensor.content.elementType.safetensorsName)\","
-          + "\"shape\":\(try json(tensor.content.shape.dimensions)),\"data_offsets\":[\(begin),\(end)]}")
+          + "\"shape\":\(try json(tensor.content.shape.dimensions)),\"data_offsets\":[\(begin),\(end)]}"
+      )
       begin = end
     }
     var text = Array("{\(members.joined(separator: ","))}".utf8)

@@ -95,6 +95,7 @@ extension UsageError {
     "queryLengths": "--query-lengths", "keyLengths": "--kv-lengths",
     "prefixLengths": "--prefix-lengths", "mask": "--mask", "bias": "--bias",
     "alibiSlopes": "--alibi", "softcap": "--softcap", "sinkLogits": "--sink-logits",
+    "scores": "--scores",
   ]
 
   /// The library's error, with its argument named as the command line names it.

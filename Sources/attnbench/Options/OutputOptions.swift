@@ -22,7 +22,22 @@ struct OutputOptions: ParsableArguments {
 
   @Option(
     help: """
-      Element type of the output: f32, f16 or bf16 (.safetensors only); by default that of the \
+      Write the score matrix too: [b, h, nQ, nKV], so for few rows. It is computed for this \
+      alone; what hides pairs is the strategy's pattern.
+      """)
+  var scores: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: """
+      Which scores, as ONNX counts them: 0 scaled (default), 1 after the softcap, 2 after bias and \
+      mask, 3 the weights after the softmax.
+      """)
+  var scoresMode: Int?
+
+  @Option(
+    help: """
+      Element type of the output and the scores: f32, f16 or bf16 (.safetensors only); by default that of the \
       queries, as far as the file can hold it.
       """)
   var dtype: OutputType?
@@ -41,6 +56,7 @@ struct OutputOptions: ParsableArguments {
       lse.map { Request(option: "--lse", path: $0, name: "lse") },
       presentKey.map { Request(option: "--present-k", path: $0, name: "present_k") },
       presentValue.map { Request(option: "--present-v", path: $0, name: "present_v") },
+      scores.map { Request(option: "--scores", path: $0, name: "scores") },
     ].compactMap { $0 }
   }
 
@@ -53,6 +69,16 @@ struct OutputOptions: ParsableArguments {
   ///
   /// - Throws: `UsageError`, `TensorFileError`.
   func check() throws {
+    if let scoresMode {
+      guard scores != nil else {
+        throw UsageError("--scores-mode \(scoresMode): name the file with --scores")
+      }
+      guard ScoreStage.allCases.indices.contains(scoresMode) else {
+        throw UsageError(
+          "--scores-mode \(scoresMode): must be 0 (scaled), 1 (after the softcap), 2 (after bias and "
+            + "mask) or 3 (weights)")
+      }
+    }
     var taken: [String: String] = [:]
     for request in requests {
       let isNumpy = request.path.hasSuffix(".npy")
@@ -66,10 +92,13 @@ struct OutputOptions: ParsableArguments {
             + "file holds one tensor")
       }
     }
-    if output.hasSuffix(".npy"), dtype == .bf16 {
-      throw TensorFileError(path: output, .unwritableElementType(.bfloat16))
+    for path in [output, scores].compactMap({ $0 }) where dtype == .bf16 && path.hasSuffix(".npy") {
+      throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
   }
+
+  /// The scores asked for.
+  var scoreStage: ScoreStage? { scores.map { _ in ScoreStage.allCases[scoresMode ?? 0] } }
 
   /// As `check`, for what shows when the inputs have been read.
   ///
@@ -87,21 +116,30 @@ struct OutputOptions: ParsableArguments {
   ///
   /// What a .npy file cannot hold, bf16, and what is not computed, fp64, comes out as fp32.
   func elementType(queries: TensorElementType) -> TensorElementType {
+    elementType(queries, in: output)
+  }
+
+  private func elementType(_ queries: TensorElementType, in path: String) -> TensorElementType {
     if let dtype { return dtype.elementType }
-    let isHeld = queries != .bfloat16 || !output.hasSuffix(".npy")
+    let isHeld = queries != .bfloat16 || !path.hasSuffix(".npy")
     return isHeld && queries != .float64 ? queries : .float32
   }
 
   /// Writes all or nothing.
   ///
   /// - Throws: `TensorFileError`, or a failed allocation.
-  func write(_ result: AttentionRun, of file: FileProblem) throws {
-    let type = elementType(queries: file.queryType)
+  func write(_ result: AttentionRun, scores: StoredTensor?, of file: FileProblem) throws {
     var content: [String: [NamedTensor]] = [:]
     for request in requests {
       let tensor: NamedTensor? =
         switch request.name {
-        case "o": try Self.named("o", result.output, as: type)
+        case "o":
+          try Self.named(
+            "o", result.output, as: elementType(file.queryType, in: request.path))
+        case "scores":
+          try scores.map {
+            try Self.named("scores", $0, as: elementType(file.queryType, in: request.path))
+          }
         // Rounding a logarithm to fp16 would cost three digits of every weight: it stays fp32.
         case "lse": result.logSumExp.map { NamedTensor("lse", $0) }
         case "present_k": NamedTensor("present_k", file.present.key)
