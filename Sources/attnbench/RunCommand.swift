@@ -2,6 +2,7 @@ import ArgumentParser
 import Attention
 import AttentionBench
 import MachineTopology
+import TensorFiles
 
 /// `attnbench run`: attention on tensors from files, once.
 struct RunCommand: ParsableCommand {
