@@ -108,7 +108,8 @@ def mismatches(expected, found) -> list[str]:
         relative, absolute = TOLERANCES[reference.dtype]
         a, b = array.astype(np.float32), reference.astype(np.float32)
         with np.errstate(invalid="ignore"):
-            agrees = (a == b) | (np.abs(a - b) <= absolute + relative * np.abs(b))
+            near = np.isfinite(b) & (np.abs(a - b) <= absolute + relative * np.abs(b))
+        agrees = (a == b) | near
         if not agrees.all():
             worst = np.nanmax(np.abs(np.where(agrees, 0, a - b)))
             wrong.append(f"{name}: {(~agrees).sum()} of {a.size} differ, by up to {worst:.2g}")

@@ -243,7 +243,7 @@ class Case:
         scores = stages[self.stage].copy()
         if self.problem.query_lengths is not None:
             for batch, length in enumerate(self.problem.query_lengths):
-                scores[batch, :, length:] = 0
+                scores[batch, :, length:] = -np.inf if self.stage == 2 else 0
         return scores
 
     def compare(self, name, found, expected, dtype=None) -> list[str]:
@@ -253,9 +253,10 @@ class Case:
             return [f"{name} has shape {found.shape}, expected {expected.shape}"]
         with np.errstate(invalid="ignore", over="ignore"):
             bound = (1 if name != "lse" else 4) * ABSOLUTE + unit * np.abs(expected)
-            agrees = (found == expected) | (np.abs(found - expected) <= bound)
+            near = np.isfinite(expected) & (np.abs(found - expected) <= bound)
+        agrees = (found == expected) | near
         # Raw scores of keys that are not numbers are not numbers.
-        agrees |= np.isnan(found) & ~np.isfinite(expected) & np.isnan(expected)
+        agrees |= np.isnan(found) & np.isnan(expected)
         if agrees.all():
             return []
         first = tuple(int(i) for i in np.argwhere(~agrees)[0])

@@ -34,11 +34,11 @@ public struct AttentionRun: Sendable {
     }
     let plan = try strategy.plan(for: problem, on: team)
     // Rows beyond a query length are not written by anyone.
-    let isZeroed = problem.queryLengths != nil && !file.isPacked
+    let isPadded = problem.queryLengths != nil && !file.isPacked
     var logSumExp: StoredTensor?
     var duration = Duration.zero
     output = try file.makeTensor(
-      columns: problem.shape.valueDim, problem.elements.query, isZeroed: isZeroed
+      columns: problem.shape.valueDim, problem.elements.query, filler: isPadded ? 0 : nil
     ) { output in
       func compute(_ lse: MutableTensorView?) throws {
         duration = try file.withViews(as: problem.elements) { query, key, value in
@@ -51,7 +51,7 @@ public struct AttentionRun: Sendable {
         }
       }
       guard wantsLSE else { return try compute(nil) }
-      logSumExp = try file.makeTensor(columns: nil, .float32, isZeroed: isZeroed) {
+      logSumExp = try file.makeTensor(columns: nil, .float32, filler: isPadded ? -.infinity : nil) {
         try compute($0)
       }
     }

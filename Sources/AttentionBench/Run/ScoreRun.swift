@@ -5,7 +5,7 @@ import TensorFiles
 /// The score matrix of a problem on tensors from files.
 public enum ScoreRun {
   /// Computes it: `[b, h, nQ, nKV]` in fp32, or `[h, nQ, nKV]` where the query has rank 3 for want
-  /// of a batch axis. Rows of queries not in use are 0.
+  /// of a batch axis. Rows of queries not in use are 0, and -inf where masked scores are.
   ///
   /// - Parameters:
   ///   - stage: how far the scores have come.
@@ -42,7 +42,9 @@ public enum ScoreRun {
     return try StoredTensor(shape: file.scoreShape, elementType: .floating(.float32)) { bytes in
       // A checked shape has at least one element, so there is a first one.
       guard let base = bytes.bindMemory(to: Float.self).baseAddress else { return }
-      if problem.queryLengths != nil { base.update(repeating: 0, count: shape.count) }
+      if problem.queryLengths != nil {
+        base.update(repeating: stage == .masked ? -.infinity : 0, count: shape.count)
+      }
       try file.withViews { query, key, _ in
         try ScoreMatrix.compute(
           stage, of: problem, pattern: { strategy.pattern(for: $0) }, query: query, key: key,
