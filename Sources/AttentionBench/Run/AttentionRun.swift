@@ -33,7 +33,7 @@ public struct AttentionRun: Sendable {
           + "matrix")
     }
     let plan = try strategy.plan(for: problem, on: team)
-    // Rows beyond a query length are not written by anyone.
+    // Rows beyond a query length are not written by anyone: they come out as rows without keys.
     let isZeroed = problem.queryLengths != nil && !file.isPacked
     var logSumExp: StoredTensor?
     var duration = Duration.zero
@@ -51,8 +51,9 @@ public struct AttentionRun: Sendable {
         }
       }
       guard wantsLSE else { return try compute(nil) }
-      logSumExp = try file.makeTensor(columns: nil, .float32, isZeroed: isZeroed) {
-        try compute($0)
+      logSumExp = try file.makeTensor(columns: nil, .float32, isZeroed: false) { lse in
+        if isZeroed { lse.base.update(repeating: -.infinity, count: lse.reading.shape.count) }
+        try compute(lse)
       }
     }
     self.logSumExp = logSumExp
