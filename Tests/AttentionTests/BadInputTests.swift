@@ -129,7 +129,7 @@ import Testing
     ("window(-4)", ["window w = -4", "at least 1"]),
     ("window(8.5)", ["window w = 8.5", "whole number"]),
     ("window(sinks: -1)", ["window sinks = -1", "at least 0"]),
-    ("window(left: -1)", ["window left = -1", "at least 0"]),
+    ("window(left: -2)", ["window left = -2", "at least -1"]),
     ("strided(99999999999)", ["strided l = 99999999999", "at most"]),
     ("fixed(8, 9)", ["fixed c = 9", "at most l (8)"]),
     ("flash(0)", ["flash blockQ = 0", "at least 1"]),

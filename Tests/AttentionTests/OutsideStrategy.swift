@@ -43,6 +43,11 @@ struct BlockDiagonalPattern: KeyPattern {
     [KeySequence(0..<geometry.keyLength)]
   }
 
+  // As the protocol offers it: so that runs over a growing cache need no list of sequences.
+  func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence {
+    KeySequence(0..<geometry.keyLength)
+  }
+
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
     let first = (block(position) - pass) * size
     return (first..<first + size).clamped(to: geometry.visible(from: position))

@@ -204,11 +204,10 @@ public struct FileProblem: Sendable {
   ///
   /// - Parameters:
   ///   - columns: of a row; nil for a number instead of a row.
-  ///   - filler: what fp32 elements are before the run, for runs that do not write every row; those
-  ///     of another type become 0. Nil leaves them uninitialised.
+  ///   - isZeroed: whether to clear it first, for runs that do not write every row.
   /// - Throws: what `body`, which must write the elements, throws, or a failed allocation.
   func makeTensor(
-    columns: Int?, _ type: ElementType, filler: Float? = nil,
+    columns: Int?, _ type: ElementType, isZeroed: Bool = false,
     initializing body: (MutableTensorView) throws -> Void
   ) throws -> StoredTensor {
     try StoredTensor(
@@ -216,11 +215,7 @@ public struct FileProblem: Sendable {
     ) { bytes in
       // A checked shape has at least one element, so there is a first one.
       guard let base = bytes.baseAddress else { return }
-      if let filler, type == .float32 {
-        bytes.bindMemory(to: Float.self).update(repeating: filler)
-      } else if filler != nil {
-        _ = bytes.initializeMemory(as: UInt8.self, repeating: 0)
-      }
+      if isZeroed { _ = bytes.initializeMemory(as: UInt8.self, repeating: 0) }
       try body(query.mutableView(base, type, columns: columns ?? 1))
     }
   }

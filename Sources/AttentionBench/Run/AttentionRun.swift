@@ -33,12 +33,12 @@ public struct AttentionRun: Sendable {
           + "matrix")
     }
     let plan = try strategy.plan(for: problem, on: team)
-    // Rows beyond a query length are not written by anyone.
-    let isPadded = problem.queryLengths != nil && !file.isPacked
+    // Rows beyond a query length are not written by anyone: they come out as rows without keys.
+    let isZeroed = problem.queryLengths != nil && !file.isPacked
     var logSumExp: StoredTensor?
     var duration = Duration.zero
     output = try file.makeTensor(
-      columns: problem.shape.valueDim, problem.elements.query, filler: isPadded ? 0 : nil
+      columns: problem.shape.valueDim, problem.elements.query, isZeroed: isZeroed
     ) { output in
       func compute(_ lse: MutableTensorView?) throws {
         duration = try file.withViews(as: problem.elements) { query, key, value in
@@ -51,8 +51,9 @@ public struct AttentionRun: Sendable {
         }
       }
       guard wantsLSE else { return try compute(nil) }
-      logSumExp = try file.makeTensor(columns: nil, .float32, filler: isPadded ? -.infinity : nil) {
-        try compute($0)
+      logSumExp = try file.makeTensor(columns: nil, .float32, isZeroed: false) { lse in
+        if isZeroed { lse.base.update(repeating: -.infinity, count: lse.reading.shape.count) }
+        try compute(lse)
       }
     }
     self.logSumExp = logSumExp
