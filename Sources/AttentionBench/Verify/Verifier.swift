@@ -73,15 +73,24 @@ public struct Verifier: Sendable {
     let check = AccuracyCheck(problem.shape, limit: rowLimit, seed: seed)
     let found = check.rows.map(result.row)
     let own = strategy.oracle(for: problem)
-    let reference = references(own, check, tensors)
+    let definition = references(own, check, tensors)
     let moved = references(own, check, try tensors.perturbed(problem.shape, seed: seed))
+    let sensitivity = RowErrors(of: moved, against: definition)
+    // Rounded operands would hide so small a change of the inputs, or exaggerate it.
+    var (reference, weights) = (definition, RowErrors?.none)
+    if strategy.arithmetic != .float32 {
+      reference = references(strategy.arithmeticOracle(for: problem), check, tensors)
+      let values = try tensors.movingValues(
+        by: strategy.arithmetic.unitRoundoff / 2, problem.shape, seed: seed)
+      weights = RowErrors(of: references(own, check, values), against: definition)
+    }
     let errors = RowErrors(of: found, against: reference)
-    let sensitivity = RowErrors(of: moved, against: reference)
     let full =
       strategy.operatorClass == .exact
-      ? references(SoftmaxOracle(full: problem), check, tensors) : reference
+      ? references(strategy.fullOracle(for: problem), check, tensors) : reference
     let errorsToFull = RowErrors(of: found, against: full)
-    let bounds = ErrorBounds(problem, sensitivity: sensitivity)
+    let bounds = ErrorBounds(
+      problem, sensitivity: sensitivity, arithmetic: strategy.arithmetic, weights: weights)
     let worse = bounds.allow(errors) && !bounds.allow(errorsToFull) ? errorsToFull : errors
     let comparison = Verification.Comparison(
       errors: worse, bounds: bounds, rowsChecked: check.rows.count)

@@ -19,7 +19,7 @@ extension FaultyStrategy {
   func work(
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { DensePattern($0) }
+    try SoftmaxEngine().work(for: problem, threads: threads) { DensePattern($0) }
   }
 
   func plan(
