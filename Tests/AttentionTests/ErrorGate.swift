@@ -56,8 +56,8 @@ enum ErrorGate {
   /// The gate of bf16 products, against fp64 on operands that are rounded alike, so that the rounding
   /// of the weights is all that is left. It changes each of them by up to u = 2^-8 relative, and so an
   /// output by up to u sum p |v - o| <= u (sum p |v| + |o|), where sum p |v| is the oracle's output
-  /// for |v|. The errors of the weights are independent: the relative L2 error stays below u.
-  /// A log-sum-exp changes by up to u. The floor of fp32 comes on top.
+  /// for |v|. A log-sum-exp changes by up to u. The floor of fp32 comes on top.
+  /// A key left out shows as long as its weight is more than about u: up to a few hundred keys.
   static func checkBFloat16(
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ inputs: TestInputs,
     _ outputs: TestOutputs, _ comment: String, sourceLocation: SourceLocation = #_sourceLocation
@@ -92,8 +92,6 @@ enum ErrorGate {
       sourceLocation: sourceLocation)
     #expect(
       error.logSumExp <= unit + allowance, "\(comment): \(error)", sourceLocation: sourceLocation)
-    #expect(
-      error.relativeL2 <= unit + allowance, "\(comment): \(error)", sourceLocation: sourceLocation)
     #expect(
       outputs.hasIntactPadding, "\(comment): wrote outside its rows",
       sourceLocation: sourceLocation)

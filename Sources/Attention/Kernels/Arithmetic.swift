@@ -46,7 +46,7 @@ extension Arithmetic {
 
 extension KernelTable {
   /// The table's bf16 products; nil where the instruction set or the processor has none.
-  var bf16: UnsafePointer<attn_bf16_kernels>? {
+  package var bf16: UnsafePointer<attn_bf16_kernels>? {
     attn_bf16_supported(functions) != 0 ? functions.pointee.bf16 : nil
   }
 
