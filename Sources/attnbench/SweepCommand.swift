@@ -233,9 +233,13 @@ extension SweepCommand {
   private func preview(_ setup: Setup, _ executor: AttentionExecutor) throws {
     var forecast = SweepForecast()
     for placement in setup.plan.placements {
-      let bursts = try (0..<3).map { _ in try executor.flopRate(on: placement) }
-      if let rate = SampleSummary(bursts)?.median {
-        forecast.learn(flopRate: rate, threads: placement.threads)
+      for arithmetic in setup.plan.arithmetics {
+        let bursts = try (0..<3).map { _ in
+          try executor.flopRate(on: placement, in: arithmetic)
+        }
+        if let rate = SampleSummary(bursts)?.median {
+          forecast.learn(flopRate: rate, threads: placement.threads, arithmetic: arithmetic)
+        }
       }
     }
     let earlier = try resume ? output.map { try RunDirectory.readResults(in: $0).rows } : nil

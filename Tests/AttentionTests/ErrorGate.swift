@@ -53,6 +53,50 @@ enum ErrorGate {
     }
   }
 
+  /// The gate of bf16 products, against fp64 on operands that are rounded alike, so that the rounding
+  /// of the weights is all that is left. It changes each of them by up to u = 2^-8 relative, and so an
+  /// output by up to u sum p |v - o| <= u (sum p |v| + |o|), where sum p |v| is the oracle's output
+  /// for |v|. A log-sum-exp changes by up to u. The floor of fp32 comes on top.
+  /// A key left out shows as long as its weight is more than about u: up to a few hundred keys.
+  static func checkBFloat16(
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ inputs: TestInputs,
+    _ outputs: TestOutputs, _ comment: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    let oracle = strategy.arithmeticOracle(for: problem)
+    let truth = oracleRows(oracle, inputs)
+    let sizes = inputs.copy()
+    sizes.value.forEachRow { batch, head, row in
+      for column in 0..<sizes.value.shape.columns {
+        sizes.value[batch, head, row, column] = abs(inputs.value[batch, head, row, column])
+      }
+    }
+    let means = oracleRows(oracle, sizes)
+    let logit = truth.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
+    let allowance =
+      floor + 0x1p-24 * logit * (2 + Double(problem.shape.headDim).squareRoot())
+    let unit = 1.01 * Arithmetic.bfloat16.unitRoundoff
+    var (index, wrong, worst) = (0, 0, 0.0)
+    outputs.output.forEachRow { batch, head, row in
+      let (reference, mean) = (truth[index], means[index])
+      for (column, value) in outputs.output[batch, head, row].enumerated() {
+        let error = abs(Double(value) - reference.output[column])
+        let bound = unit * (mean.output[column] + abs(reference.output[column])) + allowance
+        worst = max(worst, error / bound)
+        if !(error <= bound) { wrong += 1 }
+      }
+      index += 1
+    }
+    let error = outputs.deviation(from: truth)
+    #expect(
+      wrong == 0, "\(comment): \(wrong) elements, the worst \(worst) times the bound; \(error)",
+      sourceLocation: sourceLocation)
+    #expect(
+      error.logSumExp <= unit + allowance, "\(comment): \(error)", sourceLocation: sourceLocation)
+    #expect(
+      outputs.hasIntactPadding, "\(comment): wrote outside its rows",
+      sourceLocation: sourceLocation)
+  }
+
   /// The gate of the softmax classes; `logits` are rows whose LSE tells their size.
   static func check(
     _ error: Deviation, naive: Deviation, logits: [OracleRow], _ problem: AttentionProblem,

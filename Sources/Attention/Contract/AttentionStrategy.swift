@@ -59,6 +59,8 @@ public protocol AttentionStrategy: Sendable {
   static var operatorClass: OperatorClass { get }
   /// What this one computes; the family's class, the default, unless the parameters change it.
   var operatorClass: OperatorClass { get }
+  /// What its products are taken in; fp32, the default, unless the parameters change it.
+  var arithmetic: Arithmetic { get }
   /// One line on what it does.
   static var summary: String { get }
   /// The paper it comes from.
@@ -110,6 +112,11 @@ public protocol AttentionStrategy: Sendable {
 
   /// The strategy's definition in fp64, row by row. By default softmax under `pattern`.
   func oracle(for problem: AttentionProblem) -> any AttentionOracle
+
+  /// The same definition on operands that are rounded as `arithmetic` rounds them: what is left
+  /// between it and a run is the rounding of intermediate results. By default `oracle`, which is
+  /// right for fp32.
+  func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle
 
   /// The ways to write the strategy that are worth a look when a user asks which attention to run:
   /// series of texts, in each of which every entry costs more than the one before and, as a rule,
@@ -185,7 +192,13 @@ extension AttentionStrategy {
     SoftmaxOracle(problem) { pattern(for: $0) }
   }
 
+  public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    oracle(for: problem)
+  }
+
   public var operatorClass: OperatorClass { Self.operatorClass }
+
+  public var arithmetic: Arithmetic { .float32 }
 
   public static func candidateSeries(
     for problem: AttentionProblem, density: SearchDensity

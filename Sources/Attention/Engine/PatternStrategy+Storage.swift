@@ -14,10 +14,20 @@ extension PatternStrategy {
   }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
+    oracle(for: problem, operands: .float32)
+  }
+
+  public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    oracle(for: problem, operands: arithmetic)
+  }
+
+  private func oracle(
+    for problem: AttentionProblem, operands: Arithmetic
+  ) -> any AttentionOracle {
     guard let storage = newStorage(for: problem) else {
-      return SoftmaxOracle(problem) { pattern(for: $0) }
+      return SoftmaxOracle(problem, operands: operands) { pattern(for: $0) }
     }
-    return QuantisedOracle(problem, storedAs: storage) { pattern(for: $0) }
+    return QuantisedOracle(problem, storedAs: storage, operands: operands) { pattern(for: $0) }
   }
 
   /// A decoder's cache stores rows so as they arrive: nothing is converted twice.

@@ -23,11 +23,14 @@ public struct SoftmaxEngine: Sendable {
 
   /// Counts the work of softmax attention under a pattern.
   ///
+  /// - Throws: `AttentionError` of kind `invalidArgument` when the processor cannot multiply so or
+  ///   the problem asks for more than the engine serves.
   /// - Complexity: O(nQ) pattern look-ups for each distinct offset of the batch; a mask or a bias
   ///   is read once.
   public func work(
     for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
-  ) -> WorkEstimate {
+  ) throws(AttentionError) -> WorkEstimate {
+    try refuseUnserved(problem)
     let layout = layout(problem, threads: threads, pattern: pattern)
     let shape = problem.shape
     let pairs =
@@ -55,14 +58,17 @@ public struct SoftmaxEngine: Sendable {
       return try DecodePlan(
         DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
     }
-    if arithmetic == .bfloat16 {
-      try problem.refuse(
-        [.mask, .bias, .alibi],
-        advice: "is not served with products of bf16 numbers; leave out arithmetic: bf16")
-    }
-    try arithmetic.refuseWhereMissing(in: .active)
+    try refuseUnserved(problem)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
+  }
+
+  private func refuseUnserved(_ problem: AttentionProblem) throws(AttentionError) {
+    if arithmetic == .float32 { return }
+    try problem.refuse(
+      [.mask, .bias, .alibi],
+      advice: "is not served with products of bf16 numbers; leave out arithmetic: bf16")
+    try arithmetic.refuseWhereMissing(in: .active)
   }
 
   /// Whether a problem has so few query rows that memory is the limit. Products that are asked for in
@@ -119,10 +125,10 @@ extension PatternStrategy {
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
     guard let storage = newStorage(for: problem) else {
-      return engine.work(for: problem, threads: threads) { pattern(for: $0) }
+      return try engine.work(for: problem, threads: threads) { pattern(for: $0) }
     }
     let inner = try QuantisedPlan.inner(problem, storage)
-    var work = engine.work(for: inner, threads: threads) { pattern(for: $0) }
+    var work = try engine.work(for: inner, threads: threads) { pattern(for: $0) }
     work.minimumBytes = problem.minimumBytes
     work.workspaceBytes += QuantisedPlan.workspaceBytes(problem, storage, threads: threads)
     return work

@@ -17,9 +17,36 @@ public enum Arithmetic: String, Sendable, Hashable, CaseIterable, Codable {
   }
 }
 
+extension Float {
+  /// The nearest bf16, ties to even; infinite where that is beyond the largest one.
+  package var roundedToBFloat16: Float {
+    if !isFinite { return self }
+    let half = 0x7FFF + (bitPattern >> 16 & 1)
+    return Float(bitPattern: (bitPattern + half) & 0xFFFF_0000)
+  }
+}
+
+extension Arithmetic {
+  /// Calls `body` with a row as it is multiplied: of fp32 the row itself, of bf16 its elements
+  /// rounded, and denormal ones as zeros, in `buffer`.
+  func withOperands<Result>(
+    _ row: UnsafePointer<Float>, _ count: Int, _ buffer: inout [Float],
+    _ body: (UnsafePointer<Float>) -> Result
+  ) -> Result {
+    if self == .float32 { return body(row) }
+    buffer.removeAll(keepingCapacity: true)
+    for index in 0..<count {
+      let rounded = row[index].roundedToBFloat16
+      buffer.append(rounded.isSubnormal ? 0 : rounded)
+    }
+    // A row has at least one element.
+    return buffer.withUnsafeBufferPointer { $0.baseAddress.map(body) ?? body(row) }
+  }
+}
+
 extension KernelTable {
   /// The table's bf16 products; nil where the instruction set or the processor has none.
-  var bf16: UnsafePointer<attn_bf16_kernels>? {
+  package var bf16: UnsafePointer<attn_bf16_kernels>? {
     attn_bf16_supported(functions) != 0 ? functions.pointee.bf16 : nil
   }
 

@@ -6,12 +6,28 @@ import MachineTopology
 /// One burst at a time, so that a harness can spread bursts over a run and see drift.
 public final class FMARate: TeamJob, @unchecked Sendable {
   private let kernels: KernelTable
+  private let arithmetic: Arithmetic
   /// Rounds a worker runs in one piece; written between pieces only.
   private var rounds: Int64 = 1 << 14
   private var isCalibrated = false
 
-  /// Bursts with the given micro-kernels, by default those in force.
-  public init(kernels: KernelTable = .active) { self.kernels = kernels }
+  /// Bursts with the given micro-kernels, by default those in force, of fused multiply-adds of fp32
+  /// or of dot products of pairs of bf16.
+  ///
+  /// - Throws: `AttentionError` when the processor cannot multiply so.
+  public init(
+    kernels: KernelTable = .active, arithmetic: Arithmetic
+  ) throws(AttentionError) {
+    try arithmetic.refuseWhereMissing(in: kernels)
+    self.kernels = kernels
+    self.arithmetic = arithmetic
+  }
+
+  /// Bursts of fused multiply-adds of fp32.
+  public init(kernels: KernelTable = .active) {
+    self.kernels = kernels
+    arithmetic = .float32
+  }
 
   /// Runs fused multiply-adds on registers on all workers at once, for about 20 ms in pieces of
   /// 2 ms.
@@ -35,11 +51,18 @@ public final class FMARate: TeamJob, @unchecked Sendable {
 
   private func piece(on team: WorkerTeam) -> (rate: Double, elapsed: Duration) {
     let elapsed = ContinuousClock().measure { team.run(self) }
-    let operations = Double(rounds * kernels.functions.pointee.fma_flops_per_round)
+    let perRound = bf16?.dot_flops_per_round ?? kernels.functions.pointee.fma_flops_per_round
+    let operations = Double(rounds * perRound)
     return (operations * Double(team.threadCount) / (elapsed / .seconds(1)), elapsed)
   }
 
-  public func work(worker: Int) { _ = kernels.functions.pointee.fma_rounds(rounds) }
+  private var bf16: attn_bf16_kernels? {
+    arithmetic == .bfloat16 ? kernels.bf16?.pointee : nil
+  }
+
+  public func work(worker: Int) {
+    _ = bf16?.dot_rounds(rounds) ?? kernels.functions.pointee.fma_rounds(rounds)
+  }
 }
 
 /// How fast all workers together read memory that is in no cache.

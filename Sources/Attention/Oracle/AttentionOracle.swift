@@ -29,10 +29,18 @@ public protocol AttentionOracle: Sendable {
 public struct SoftmaxOracle: AttentionOracle {
   private let problem: AttentionProblem
   private let patterns: [any KeyPattern]
+  private let operands: Arithmetic
 
   /// An oracle for softmax under a pattern, which may differ from batch entry to batch entry.
-  public init(_ problem: AttentionProblem, pattern: (MaskGeometry) -> any KeyPattern) {
+  ///
+  /// - Parameter operands: the arithmetic to whose operands query, key and value are rounded first;
+  ///   everything else is fp64 in either.
+  public init(
+    _ problem: AttentionProblem, operands: Arithmetic = .float32,
+    pattern: (MaskGeometry) -> any KeyPattern
+  ) {
     self.problem = problem
+    self.operands = operands
     patterns = (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) }
   }
 
@@ -49,11 +57,17 @@ public struct SoftmaxOracle: AttentionOracle {
     let pattern = patterns[batch]
     let position = row + pattern.geometry.offset
     let q = query.row(batch, head, row)
+    var buffers = (query: [Float](), other: [Float]())
     var scores: [(key: Int, score: Double)] = []
     var maximum = -Double.infinity
     for j in pattern.geometry.visible(from: position)
     where pattern.includes(position: position, key: j) && isVisible(j, batch, head, row) {
-      var score = Double(problem.scale) * dot(q, key.row(batch, kvHead, j), shape.headDim)
+      let product = operands.withOperands(q, shape.headDim, &buffers.query) { q in
+        operands.withOperands(key.row(batch, kvHead, j), shape.headDim, &buffers.other) {
+          dot(q, $0, shape.headDim)
+        }
+      }
+      var score = Double(problem.scale) * product
       if let softcap = problem.softcap.map(Double.init) {
         score = softcap * Double.tanh(score / softcap)
       }
@@ -72,8 +86,9 @@ public struct SoftmaxOracle: AttentionOracle {
     for (j, score) in scores {
       let weight = Double.exp(score - maximum)
       sum += weight
-      let v = value.row(batch, kvHead, j)
-      for c in output.indices { output[c] += weight * Double(v[c]) }
+      operands.withOperands(value.row(batch, kvHead, j), shape.valueDim, &buffers.other) { v in
+        for c in output.indices { output[c] += weight * Double(v[c]) }
+      }
     }
     for c in output.indices { output[c] /= sum }
     return OracleRow(output: output, logSumExp: maximum + Double.log(sum))

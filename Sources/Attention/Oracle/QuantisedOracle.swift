@@ -9,14 +9,15 @@ public struct QuantisedOracle: AttentionOracle {
   private let storage: ElementType
   private let softmax: SoftmaxOracle
 
-  /// An oracle for softmax under a pattern, over keys and values stored as `storage`.
+  /// An oracle for softmax under a pattern, over keys and values stored as `storage`, and then
+  /// rounded to the operands of an arithmetic.
   public init(
-    _ problem: AttentionProblem, storedAs storage: ElementType,
+    _ problem: AttentionProblem, storedAs storage: ElementType, operands: Arithmetic = .float32,
     pattern: (MaskGeometry) -> any KeyPattern
   ) {
     self.problem = problem
     self.storage = storage
-    softmax = SoftmaxOracle(problem, pattern: pattern)
+    softmax = SoftmaxOracle(problem, operands: operands, pattern: pattern)
   }
 
   /// - Complexity: O(nKV (d + dV)) a row, all keys of the head being stored for it.
@@ -56,7 +57,7 @@ public struct QuantisedOracle: AttentionOracle {
     switch storage {
     case .float32: break
     case .float16: for i in elements.indices { elements[i] = Float(Float16(elements[i])) }
-    case .bfloat16: for i in elements.indices { elements[i] = QuantisedOracle.brain(elements[i]) }
+    case .bfloat16: for i in elements.indices { elements[i] = elements[i].roundedToBFloat16 }
     case .int8PerToken:
       for row in 0..<used {
         let places = row * columns..<(row + 1) * columns
@@ -100,13 +101,5 @@ public struct QuantisedOracle: AttentionOracle {
 
   private static func integer(_ x: Float, _ scale: Float) -> Float {
     scale == 0 ? 0 : (x / scale).rounded(.toNearestOrEven)
-  }
-
-  /// The nearest bf16, ties to even.
-  private static func brain(_ x: Float) -> Float {
-    if !x.isFinite { return x }
-    let step = (x.magnitude.ulp) * 0x1p16
-    let rounded = (x / step).rounded(.toNearestOrEven) * step
-    return rounded
   }
 }

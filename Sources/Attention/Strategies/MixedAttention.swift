@@ -46,6 +46,11 @@ public struct MixedAttention: AttentionStrategy {
     return classes.contains(.restricted) ? .restricted : .exact
   }
 
+  /// The coarsest of the parts'.
+  public var arithmetic: Arithmetic {
+    strategies.contains { $0.arithmetic == .bfloat16 } ? .bfloat16 : .float32
+  }
+
   /// How many heads run what: `flash x3, window(512) x9`, in the order of the first heads.
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     groups(for: problem).map { "\($0.strategy.spec(for: problem)) x\($0.heads.count)" }
@@ -86,6 +91,11 @@ public struct MixedAttention: AttentionStrategy {
     MixedOracle(strategies.map { $0.oracle(for: problem) })
   }
 
+  /// Each head's own definition on operands as its arithmetic rounds them.
+  public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    MixedOracle(strategies.map { $0.arithmeticOracle(for: problem) })
+  }
+
   /// Heads with the same strategy, in the order of their first heads.
   private func groups(
     for problem: AttentionProblem
@@ -118,6 +128,17 @@ public struct MixedAttention: AttentionStrategy {
       HeadSlice.covering(group.heads, groupSize: shape.groupSize)
         .map { (group.strategy, $0) }
     }
+  }
+}
+
+extension AttentionStrategy {
+  /// Full softmax attention on operands as the strategy's arithmetic rounds them, those of each head
+  /// of a mix as its own does.
+  package func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    if let mix = self as? MixedAttention {
+      return MixedOracle(mix.strategies.map { $0.fullOracle(for: problem) })
+    }
+    return SoftmaxOracle(problem, operands: arithmetic) { DensePattern($0) }
   }
 }
 

@@ -76,7 +76,7 @@ public final class ChoiceEngine {
   private let emit: (SweepEvent) -> Void
   private let start: UInt64
   private var forecast = SweepForecast()
-  private(set) var flopRate: Double?
+  private var flopRates: [Arithmetic: Double] = [:]
   /// By the strategy with its parameters resolved.
   private(set) var assessments: [String: Assessment] = [:]
   /// In the order of the looks.
@@ -125,10 +125,17 @@ public final class ChoiceEngine {
     let executor = instruments.executor
     try executor.load(question.problem)
     defer { executor.unload() }
-    flopRate =
-      SampleSummary(try (0..<3).map { _ in try executor.flopRate(on: question.placement) })?
-      .median
-    if let flopRate { forecast.learn(flopRate: flopRate, threads: question.placement.threads) }
+    let strategies = question.series.joined()
+    for arithmetic in Arithmetic.allCases
+    where arithmetic == .float32 || strategies.contains(where: { $0.arithmetic == arithmetic }) {
+      let bursts = try (0..<3).map { _ in
+        try executor.flopRate(on: question.placement, in: arithmetic)
+      }
+      guard let rate = SampleSummary(bursts)?.median else { continue }
+      flopRates[arithmetic] = rate
+      forecast.learn(
+        flopRate: rate, threads: question.placement.threads, arithmetic: arithmetic)
+    }
     try executor.prepareReference(
       rows: question.errorRows, exact: referenceStrategy(), placement: question.placement,
       seed: question.seed)
@@ -285,7 +292,9 @@ extension ChoiceEngine {
       var row = labels.row(
         for: cell, status: .lowSamples, reason: "\(count) run\(count == 1 ? "" : "s") in the search"
       )
-      row.fill(measurement, flopRate: flopRate, workspaceBytes: prepared.workspaceBytes)
+      row.fill(
+        measurement, flopRate: flopRates[cell.strategy.arithmetic],
+        workspaceBytes: prepared.workspaceBytes)
       row.accuracy.relativeL2 = errors.whole.value
       row.accuracy.rowsChecked = errors.rowsChecked
       return Assessment(cell: cell, row: row, errors: errors)

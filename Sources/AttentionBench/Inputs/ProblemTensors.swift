@@ -64,4 +64,19 @@ public struct ProblemTensors: Sendable {
     }
     return copy
   }
+
+  /// The same elements, every value multiplied by 1 + `share` or 1 - `share`, at random.
+  ///
+  /// - Throws: `AttentionError` when the system refuses the memory.
+  func movingValues(
+    by share: Double, _ shape: AttentionShape, seed: UInt64
+  ) throws(AttentionError) -> ProblemTensors {
+    let moved = try Tensor(shape.value, layout: value.layout)
+    var generator = SeededGenerator(seed: seed)
+    let (up, down) = (Float(1 + share), Float(1 - share))
+    for (index, element) in value.elements.enumerated() {
+      moved.elements[index] = element * (generator.next() >> 63 == 0 ? up : down)
+    }
+    return ProblemTensors(query: query, key: key, value: moved)
+  }
 }

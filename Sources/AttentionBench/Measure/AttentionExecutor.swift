@@ -40,7 +40,7 @@ public final class AttentionExecutor: CellExecutor {
   private let seed: UInt64
   private let cacheBytes: Int
   private let placements: [SweepPlacement]
-  private let fma = FMARate()
+  private var rates: [Arithmetic: FMARate] = [:]
   private var teams: [WorkerTeam] = []
   private var loaded: Loaded?
   /// Whether tensors outlive `unload`: a choice comes back to the same problems several times.
@@ -120,9 +120,11 @@ public final class AttentionExecutor: CellExecutor {
     return try PreparedAttention(cell, tensors: loaded, team: team(of: cell.placement))
   }
 
-  /// About 20 ms of fused multiply-adds.
-  public func flopRate(on placement: SweepPlacement) throws -> Double {
-    try fma.burst(on: team(of: placement))
+  /// About 20 ms of fused multiply-adds, or of dot products of bf16.
+  public func flopRate(on placement: SweepPlacement, in arithmetic: Arithmetic) throws -> Double {
+    let rate = try rates[arithmetic] ?? FMARate(arithmetic: arithmetic)
+    rates[arithmetic] = rate
+    return try rate.burst(on: team(of: placement))
   }
 
   /// The median of five passes over several times the last-level cache.

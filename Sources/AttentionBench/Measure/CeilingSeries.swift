@@ -1,9 +1,13 @@
+import Attention
+
 /// The bursts by which the machine's ceilings of one placement were measured.
 struct CeilingSeries {
   /// Enough to see drift; a size needs no more.
   static let maximumCount = 15
 
   private var flopRates: [Double] = []
+  /// Bursts of bf16 products: as many, or none where no cell takes them.
+  private var bf16Rates: [Double] = []
   private var shares: [Double] = []
   private var clocks: [Double] = []
   /// Bytes a second; nil when it was not taken.
@@ -11,8 +15,13 @@ struct CeilingSeries {
 
   var count: Int { flopRates.count }
 
-  /// The median so far, in flop/s.
-  var flopRate: Double? { SampleSummary(flopRates)?.median }
+  /// The median so far of the products of an arithmetic, in flop/s.
+  func flopRate(_ arithmetic: Arithmetic) -> Double? {
+    SampleSummary(arithmetic == .bfloat16 ? bf16Rates : flopRates)?.median
+  }
+
+  /// Enters a burst of bf16 products.
+  mutating func add(bf16Rate: Double) { bf16Rates.append(bf16Rate) }
 
   /// Enters a burst.
   ///
@@ -52,6 +61,7 @@ struct CeilingSeries {
       n: n, threads: placement.threads, bind: "\(placement.binding)",
       fmaGflopPerSecond: summary.median / 1e9,
       fmaGflopRange: [summary.minimum / 1e9, summary.maximum / 1e9],
+      bf16GflopPerSecond: flopRate(.bfloat16).map { $0 / 1e9 },
       readGBPerSecond: readRate.map { $0 / 1e9 })
   }
 }

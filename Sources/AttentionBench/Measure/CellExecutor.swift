@@ -15,8 +15,9 @@ public protocol CellExecutor: AnyObject {
   ///
   /// - Throws: when the strategy cannot serve the problem or memory is refused.
   func prepare(_ cell: SweepCell) throws -> any PreparedCell
-  /// One short burst of fused multiply-adds on a placement's workers, in flop/s.
-  func flopRate(on placement: SweepPlacement) throws -> Double
+  /// One short burst of the fused multiply-adds, or dot products, of an arithmetic on a placement's
+  /// workers, in flop/s.
+  func flopRate(on placement: SweepPlacement, in arithmetic: Arithmetic) throws -> Double
   /// The rate at which a placement's workers read memory, in bytes/s; nil when there was none to
   /// read.
   func readRate(on placement: SweepPlacement) throws -> Double?

@@ -1,6 +1,7 @@
 /// Which of the machine's two ceilings bounds a cell, and how close it comes to it.
 ///
-/// A run takes at least its operations over the FMA peak, and at least its bytes over the read
+/// A run takes at least its operations over the peak of its arithmetic, fused multiply-adds of fp32 or
+/// dot products of bf16, and at least its bytes over the read
 /// bandwidth; the longer of the two times is the bound, and its share of the measured time says how
 /// close the run is. Operations and bytes are those of the definition: waste does not count, so that
 /// work done twice shows as distance from the ceiling.
@@ -13,7 +14,7 @@
 public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
   /// A limit of the machine.
   public enum Ceiling: String, Sendable {
-    /// Fused multiply-adds.
+    /// Fused multiply-adds, or the dot products of bf16.
     case arithmetic = "fma"
     /// Reading memory.
     case memory = "mem"
@@ -26,7 +27,7 @@ public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
 
   /// Holds a measured row against the ceilings of its run.
   ///
-  /// The FMA peak is the row's own, taken among the cells of its size. The bandwidth does not depend
+  /// The peak is the row's own, taken among the cells of its size. The bandwidth does not depend
   /// on the size, so the median over all sizes of the row's placement is used: one pass in a few
   /// finds its buffer in a cache that other machines share.
   ///

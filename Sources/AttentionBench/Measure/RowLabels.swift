@@ -44,7 +44,7 @@ public struct RowLabels: Sendable {
 extension ResultRow {
   /// Enters what was measured.
   ///
-  /// - Parameter flopRate: the FMA peak measured with the same placement, in flop/s.
+  /// - Parameter flopRate: the peak of the cell's arithmetic, measured with the same placement, in flop/s.
   mutating func fill(_ measurement: CellMeasurement, flopRate: Double?, workspaceBytes: Int) {
     work.workspaceBytes = workspaceBytes
     guard let summary = measurement.summary else { return }

@@ -1,3 +1,5 @@
+import Attention
+
 /// What a sweep measures of the machine beside its cells.
 extension SweepEngine {
   /// The ceilings of the size in work so far.
@@ -31,13 +33,16 @@ extension SweepEngine {
   ) throws {
     let (clock, probe) = (instruments.clock, instruments.probe)
     let (processor, began) = (probe.processorSeconds(), clock.now())
-    let rate = try instruments.executor.flopRate(on: placement)
+    let rate = try instruments.executor.flopRate(on: placement, in: .float32)
     let offered = Double(clock.now() - began) / 1e9 * Double(placement.threads)
     let used = probe.processorSeconds() - processor
     let hasOwnCPUs = placement.threads <= probe.cpuCount ?? placement.threads
     series.add(
       flopRate: rate, share: hasOwnCPUs && offered > 0 ? min(1, used / offered) : nil,
       clocks: probe.clockFrequencies())
+    if plan.arithmetics.contains(.bfloat16) {
+      series.add(bf16Rate: try instruments.executor.flopRate(on: placement, in: .bfloat16))
+    }
   }
 
   /// Warns, once in a sweep, that something else used the cores.
@@ -64,8 +69,10 @@ extension SweepEngine {
   }
 
   private func learnPeak(of placement: SweepPlacement) {
-    if let rate = ceilings[placement]?.flopRate {
-      forecast.learn(flopRate: rate, threads: placement.threads)
+    for arithmetic in plan.arithmetics {
+      if let rate = ceilings[placement]?.flopRate(arithmetic) {
+        forecast.learn(flopRate: rate, threads: placement.threads, arithmetic: arithmetic)
+      }
     }
   }
 }

@@ -159,7 +159,8 @@ extension SweepEngine {
     let cell = active.cell
     var row = labels.row(for: cell, status: status, reason: reason)
     row.fill(
-      active.measurement, flopRate: ceilings[cell.placement]?.flopRate,
+      active.measurement,
+      flopRate: ceilings[cell.placement]?.flopRate(cell.strategy.arithmetic),
       workspaceBytes: active.prepared.workspaceBytes)
     row.work.peakRSSDeltaBytes = active.peakRSSDelta
     row.accuracy = accuracy

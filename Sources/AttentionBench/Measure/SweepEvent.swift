@@ -46,19 +46,23 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
   public var fmaGflopPerSecond: Double
   /// The slowest and the fastest burst: drift shows here.
   public var fmaGflopRange: [Double]
+  /// The median over bursts of dot products of bf16, taken in turn with the others, in 10^9 flop/s;
+  /// nil where no cell takes such products.
+  public var bf16GflopPerSecond: Double?
   /// Read bandwidth beyond the caches in 10^9 bytes/s; nil when it was not taken.
   public var readGBPerSecond: Double?
 
   /// Ceilings as given.
   public init(
     n: Int, threads: Int, bind: String, fmaGflopPerSecond: Double, fmaGflopRange: [Double],
-    readGBPerSecond: Double?
+    bf16GflopPerSecond: Double? = nil, readGBPerSecond: Double?
   ) {
     self.n = n
     self.threads = threads
     self.bind = bind
     self.fmaGflopPerSecond = fmaGflopPerSecond
     self.fmaGflopRange = fmaGflopRange
+    self.bf16GflopPerSecond = bf16GflopPerSecond
     self.readGBPerSecond = readGBPerSecond
   }
 
@@ -68,6 +72,7 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
     case bind
     case fmaGflopPerSecond = "fma_gflop_per_s"
     case fmaGflopRange = "fma_gflop_per_s_range"
+    case bf16GflopPerSecond = "bf16_gflop_per_s"
     case readGBPerSecond = "read_gb_per_s"
   }
 }

@@ -11,7 +11,7 @@ public struct TimePrediction: Equatable, Sendable {
     /// The only measured size, by the ratio of the flops.
     case flops(seconds: Double, n: Int)
     /// The machine's peak in flop/s and the share of it that is assumed; 1 gives a lower bound.
-    case peak(share: Double, flopRate: Double)
+    case peak(share: Double, flopRate: Double, arithmetic: Arithmetic)
 
     /// `from 32.0 s at 28000, slope 2.01`.
     public var description: String {
@@ -21,8 +21,8 @@ public struct TimePrediction: Equatable, Sendable {
           + String(format: "%.2f", exponent)
       case .flops(let seconds, let n):
         return "from \(TimeSpan.rounded(seconds: seconds)) at \(n), by the ratio of flops"
-      case .peak(let share, let rate):
-        let peak = "FMA peak of \(SignificantDigits.three(rate / 1e9)) GFLOP/s"
+      case .peak(let share, let rate, let arithmetic):
+        let peak = "\(arithmetic == .float32 ? "FMA" : "bf16") peak of \(SignificantDigits.three(rate / 1e9)) GFLOP/s"
         return share == 1
           ? "at least, by the \(peak)"
           : "assuming \(Int((share * 100).rounded()))% of the \(peak)"
@@ -59,13 +59,17 @@ public struct SweepForecast: Sendable {
   private static let leastRatio = 1.25
 
   private var curves: [Int: [Point]] = [:]
-  private var flopRates: [Int: Double] = [:]
+  private var flopRates: [Arithmetic: [Int: Double]] = [:]
 
   /// Nothing measured yet.
   public init() {}
 
-  /// Learns the FMA peak of a thread count, in flop/s.
-  public mutating func learn(flopRate: Double, threads: Int) { flopRates[threads] = flopRate }
+  /// Learns the peak of an arithmetic with a thread count, in flop/s.
+  public mutating func learn(
+    flopRate: Double, threads: Int, arithmetic: Arithmetic = .float32
+  ) {
+    flopRates[arithmetic, default: [:]][threads] = flopRate
+  }
 
   /// Learns the median time of a measured cell.
   public mutating func learn(_ cell: SweepCell, seconds: Double) {
@@ -103,10 +107,12 @@ public struct SweepForecast: Sendable {
   }
 
   private func atPeak(_ cell: SweepCell, share: Double) -> TimePrediction? {
-    guard case .success(let work) = cell.work, let rate = flopRates[cell.placement.threads],
-      rate > 0
+    let arithmetic = cell.strategy.arithmetic
+    guard case .success(let work) = cell.work,
+      let rate = flopRates[arithmetic]?[cell.placement.threads], rate > 0
     else { return nil }
     return TimePrediction(
-      seconds: Double(work.flops) / (share * rate), basis: .peak(share: share, flopRate: rate))
+      seconds: Double(work.flops) / (share * rate),
+      basis: .peak(share: share, flopRate: rate, arithmetic: arithmetic))
   }
 }

@@ -40,6 +40,13 @@ public struct SweepPlan: Sendable {
     self.cells = cells
   }
 
+  /// What products are taken in: fp32, and what cells take beside it.
+  public var arithmetics: [Arithmetic] {
+    Arithmetic.allCases.filter { arithmetic in
+      arithmetic == .float32 || cells.contains { $0.strategy.arithmetic == arithmetic }
+    }
+  }
+
   /// The cells of one size.
   public func cells(n: Int) -> [SweepCell] { cells.filter { $0.n == n } }
 }

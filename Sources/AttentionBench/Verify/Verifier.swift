@@ -73,19 +73,45 @@ public struct Verifier: Sendable {
     let check = AccuracyCheck(problem.shape, limit: rowLimit, seed: seed)
     let found = check.rows.map(result.row)
     let own = strategy.oracle(for: problem)
-    let reference = references(own, check, tensors)
+    let definition = references(own, check, tensors)
     let moved = references(own, check, try tensors.perturbed(problem.shape, seed: seed))
+    let sensitivity = RowErrors(of: moved, against: definition)
+    // Rounded operands would hide so small a change of the inputs, or exaggerate it.
+    var (reference, weights) = (definition, RowErrors?.none)
+    if strategy.arithmetic != .float32 {
+      reference = references(strategy.arithmeticOracle(for: problem), check, tensors)
+      weights = try weightRounding(
+        strategy.arithmetic, definition, tensors, problem.shape
+      ) { references(own, check, $0) }
+    }
     let errors = RowErrors(of: found, against: reference)
-    let sensitivity = RowErrors(of: moved, against: reference)
     let full =
       strategy.operatorClass == .exact
-      ? references(SoftmaxOracle(full: problem), check, tensors) : reference
+      ? references(strategy.fullOracle(for: problem), check, tensors) : reference
     let errorsToFull = RowErrors(of: found, against: full)
-    let bounds = ErrorBounds(problem, sensitivity: sensitivity)
+    let bounds = ErrorBounds(
+      problem, sensitivity: sensitivity, arithmetic: strategy.arithmetic, weights: weights)
     let worse = bounds.allow(errors) && !bounds.allow(errorsToFull) ? errorsToFull : errors
     let comparison = Verification.Comparison(
       errors: worse, bounds: bounds, rowsChecked: check.rows.count)
     return bounds.allow(worse) ? .pass(comparison) : .fail(comparison)
+  }
+
+  /// What moving the values by half a rounding of the weights does. Four draws: where all rows have
+  /// about the same weights, one of them can cancel by chance.
+  private func weightRounding(
+    _ arithmetic: Arithmetic, _ definition: [OracleRow], _ tensors: ProblemTensors,
+    _ shape: AttentionShape, evaluate: (ProblemTensors) -> [OracleRow]
+  ) throws(AttentionError) -> RowErrors {
+    var errors = RowErrors()
+    for draw in 0..<4 {
+      let moved = try tensors.movingValues(
+        by: arithmetic.unitRoundoff / 2, shape, seed: seed &+ UInt64(draw))
+      for (row, reference) in zip(evaluate(moved), definition) {
+        errors.add(row, reference: reference)
+      }
+    }
+    return errors
   }
 
   private func references(

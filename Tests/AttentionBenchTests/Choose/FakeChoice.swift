@@ -22,8 +22,8 @@ final class FakeChoiceExecutor: ChoiceExecutor {
     return try inner.prepare(cell)
   }
 
-  func flopRate(on placement: SweepPlacement) throws -> Double {
-    try inner.flopRate(on: placement)
+  func flopRate(on placement: SweepPlacement, in arithmetic: Arithmetic) throws -> Double {
+    try inner.flopRate(on: placement, in: arithmetic)
   }
 
   func readRate(on placement: SweepPlacement) throws -> Double? {

@@ -97,11 +97,11 @@ final class FakeExecutor: CellExecutor {
     return try Prepared(cell, self)
   }
 
-  func flopRate(on placement: SweepPlacement) throws -> Double {
+  func flopRate(on placement: SweepPlacement, in arithmetic: Arithmetic) throws -> Double {
     if let burstFailure { throw burstFailure }
     clock.advance(burstSeconds)
     willBurst()
-    return rate * Double(placement.threads)
+    return rate * Double(placement.threads) * (arithmetic == .bfloat16 ? 2 : 1)
   }
 
   func readRate(on placement: SweepPlacement) throws -> Double? { 30e9 }

@@ -19,7 +19,7 @@ extension FaultyStrategy {
   func work(
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
-    SoftmaxEngine().work(for: problem, threads: threads) { DensePattern($0) }
+    try SoftmaxEngine().work(for: problem, threads: threads) { DensePattern($0) }
   }
 
   func plan(
@@ -133,6 +133,39 @@ struct OffByOne: AttentionStrategy {
   ) throws(AttentionError) -> any AttentionPlan { try window(1023).plan(for: problem, on: team) }
   func pattern(for geometry: MaskGeometry) -> any KeyPattern {
     (try? window(1024).pattern(for: geometry)) ?? DensePattern(geometry)
+  }
+}
+
+/// Flash with bf16 products that never sees the last key of a row: true to its arithmetic, not to its
+/// definition.
+struct CoarseOffByOne: AttentionStrategy {
+  static let name = "coarse-off-by-one"
+  static let operatorClass = OperatorClass.restricted
+  static let summary = "a window one key too narrow, in bf16"
+  static let source = "this test"
+  static let parameters: [StrategyParameter] = []
+  let arithmetic = Arithmetic.bfloat16
+  private let engine = SoftmaxEngine(arithmetic: .bfloat16)
+
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+
+  private static func window(_ width: Int, _ geometry: MaskGeometry) -> any KeyPattern {
+    let window = try? StrategyRegistry.standard.strategy("window(\(width))")
+    return window?.pattern(for: geometry) ?? DensePattern(geometry)
+  }
+
+  func resolvedParameters(for problem: AttentionProblem) -> String { "" }
+  func work(for problem: AttentionProblem, threads: Int) throws(AttentionError) -> WorkEstimate {
+    try engine.work(for: problem, threads: threads) { Self.window(1023, $0) }
+  }
+  func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    try engine.plan(for: problem, on: team) { Self.window(1023, $0) }
+  }
+  func pattern(for geometry: MaskGeometry) -> any KeyPattern { Self.window(1024, geometry) }
+  func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    SoftmaxOracle(problem, operands: .bfloat16) { pattern(for: $0) }
   }
 }
 

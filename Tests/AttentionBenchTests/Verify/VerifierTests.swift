@@ -67,6 +67,34 @@ struct VerifierTests {
     }
   }
 
+  @Test(
+    "bf16 products are within bounds of their own, and a key too few is not",
+    .enabled(if: KernelTable.active.runs(.bfloat16)))
+  func bfloat16Products() throws {
+    let verifier = Verifier(
+      team: try WorkerTeam(threads: 2), rowLimit: 40, seed: 3, memoryLimit: ByteCount(1 << 40))
+    let texts = ["flash(arithmetic: bf16)", "flash(arithmetic: bf16, kv: int8-token)"]
+    for problem in try VerificationProblem.randomShapes(count: 24, seed: 9) {
+      let tensors = try problem.tensors()
+      for text in texts {
+        let strategy = try StrategyRegistry.standard.strategy(text)
+        let result = verifier.verify(strategy, on: problem.problem) { tensors }
+        guard case .pass(let comparison) = result.outcome else {
+          Issue.record("\(text) on \(problem): \(result.outcome)")
+          continue
+        }
+        #expect(comparison.bounds.logSumExp < 3 * 0x1p-8, "\(problem)")
+      }
+    }
+    let found = try verify(CoarseOffByOne.self)
+    guard case .fail(let comparison) = found.outcome else {
+      Issue.record("\(found.outcome)")
+      return
+    }
+    #expect(comparison.errors.relativeL2 > 2 * comparison.bounds.relativeL2)
+    #expect(comparison.bounds.relativeL2 < 1.5 * 0x1p-8)
+  }
+
   @Test("a wrong log-sum-exp fails although every output is right")
   func logSumExpAlone() throws {
     guard case .fail(let comparison) = try verify(WrongBase.self).outcome else {

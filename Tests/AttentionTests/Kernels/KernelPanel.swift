@@ -84,8 +84,11 @@ struct KernelPanel {
     }
   }
 
-  /// Whether a lane holds the softmax over the given keys.
-  func holds(_ lane: Int, _ keys: RowTable, _ values: RowTable, seen: [Int]) -> Bool {
+  /// Whether a lane holds the softmax over the given keys, with weights that are each off by a
+  /// relative `rounding` at most.
+  func holds(
+    _ lane: Int, _ keys: RowTable, _ values: RowTable, seen: [Int], rounding: Double = 0
+  ) -> Bool {
     let scores = seen.map { key in
       let product = (0..<headDim).reduce(0.0) {
         $0 + Double(keys[key, $1]) * Double(queries[$1 * lanes + lane])
@@ -107,11 +110,15 @@ struct KernelPanel {
     }
     let tolerance =
       1e-5 + 0x1p-24 * Double(terms.max() ?? 0) * (2 + Double(headDim).squareRoot())
-    guard abs(lse - (top + Double.log2(sum))) < tolerance, Double(maxima[lane]) > top - 8.01
+    guard abs(lse - (top + Double.log2(sum))) < tolerance + 1.45 * rounding, Double(maxima[lane]) > top - 8.01
     else { return false }
     return (0..<valueDim).allSatisfy { column in
-      let mean = zip(seen, weights).reduce(0.0) { $0 + Double(values[$1.0, column]) * $1.1 } / sum
-      return isClose(output[column * lanes + lane] / sums[lane], mean, within: tolerance)
+      let terms = zip(seen, weights).map { Double(values[$0, column]) * $1 / sum }
+      let mean = terms.reduce(0, +)
+      // Each weight's share of it, and its share of the denominator.
+      let moved = rounding * (terms.reduce(0) { $0 + abs($1) } + abs(mean))
+      return isClose(
+        output[column * lanes + lane] / sums[lane], mean, within: tolerance + moved)
     }
   }
 

@@ -1,0 +1,213 @@
+import Attention
+import AttentionTestSupport
+import CAttentionKernels
+import Testing
+
+/// Online softmax with bf16 products over blocks, against a two-pass softmax in fp64.
+@Suite(.enabled(if: multipliesBFloat16, "the processor has no AVX512_BF16"))
+struct BFloat16AttendTests {
+  static let fixtures = KernelFixture.all.filter { $0.table.bf16 != nil }
+  static let sizes = [(1, 1), (2, 4), (5, 3), (8, 17), (33, 2), (32, 24)]
+
+  /// Numbers that bf16 holds.
+  private static func normal(_ generator: inout TestGenerator) -> Float {
+    Float(bitPattern: UInt32(StoredTensor.brain(generator.normal())) << 16)
+  }
+
+  /// Masked or unmasked pieces one after the other, lanes with their own bounds, scores that rise
+  /// within the block; keys nobody sees are NaN, and their values infinite.
+  @Test(arguments: fixtures, [Float(0), 0.5, 12])
+  func piecesSeeOnlyTheirOwn(_ kernel: KernelFixture, _ rise: Float) throws {
+    var generator = TestGenerator(seed: 5)
+    let lanes = kernel.lanes
+    for (headDim, valueDim) in Self.sizes {
+      for count in stride(from: 2, through: 4 * kernel.table.tileKeys + 2, by: 2) {
+        for vectors in kernel.vectorCounts {
+          let firstKey = Int32(1000)
+          let bounds = (0..<lanes).map { lane in
+            let start = firstKey + Int32(generator.pick(-3...count))
+            return start..<(lane % 7 == 3 ? start : start + Int32(generator.pick(0...count + 3)))
+          }
+          let pieces = Self.even(kernel.pieces(of: count / 2, vectors: vectors, &generator))
+          let seen = (0..<lanes).map { lane in
+            pieces.filter {
+              ($0.first_vector..<$0.first_vector + $0.vectors)
+                .contains(Int32(lane / kernel.vectorLanes))
+            }.flatMap { piece in
+              (piece.first..<piece.first + piece.count)
+                .filter { piece.masked == 0 || bounds[lane].contains(firstKey + $0) }.map(Int.init)
+            }
+          }
+          let somebody = Set(seen.joined())
+          let keys = RowTable(count: count, columns: headDim) { row, column in
+            if !somebody.contains(row) { return .nan }
+            // Queries are 1 in the first column.
+            return column == 0 ? (rise * Float(row)).rounded() : Self.normal(&generator)
+          }
+          let values = RowTable(count: count, columns: valueDim) { row, _ in
+            somebody.contains(row) ? Self.normal(&generator) : .infinity
+          }
+          var panel = KernelPanel(
+            lanes: lanes, headDim: headDim, valueDim: valueDim, &generator, size: 1)
+          for index in panel.queries.indices {
+            panel.queries[index] = index < lanes ? 1 : Self.normal(&generator)
+          }
+          try panel.meetBFloat16(
+            kernel, keys, values, pieces: pieces, vectors: vectors, key: firstKey, bounds: bounds)
+          let matches = (0..<lanes).allSatisfy {
+            panel.holds($0, keys, values, seen: seen[$0], rounding: 1.01 * 0x1p-8)
+          }
+          #expect(matches, "\(count) keys, d \(headDim), e \(valueDim), pieces \(pieces)")
+        }
+      }
+    }
+  }
+
+  private static func even(_ pieces: [attn_piece]) -> [attn_piece] {
+    pieces.map {
+      attn_piece(
+        first: 2 * $0.first, count: 2 * $0.count, first_vector: $0.first_vector,
+        vectors: $0.vectors, masked: $0.masked)
+    }
+  }
+
+  /// An infinite value reaches the lanes that see its key, and no other; it changes none of their
+  /// bits.
+  @Test(arguments: fixtures)
+  func infiniteValuesStayWithThoseWhoSeeThem(_ kernel: KernelFixture) throws {
+    let (lanes, count) = (kernel.lanes, 2 * kernel.table.tileKeys)
+    let piece = attn_piece(
+      first: 0, count: Int32(count), first_vector: 0,
+      vectors: Int32(kernel.vectorCounts.upperBound), masked: 1)
+    let bounds = (0..<lanes).map { lane in 0..<Int32(lane % (count + 1)) }
+    func meet(infinite: Int?) throws -> KernelPanel {
+      var generator = TestGenerator(seed: 6)
+      let keys = RowTable(count: count, columns: 4) { _, _ in Self.normal(&generator) }
+      let values = RowTable(count: count, columns: 9) { row, column in
+        let value = Self.normal(&generator)
+        return row == infinite && column == 8 ? .infinity : value
+      }
+      var panel = KernelPanel(lanes: lanes, headDim: 4, valueDim: 9, &generator, size: 1)
+      try panel.meetBFloat16(
+        kernel, keys, values, pieces: [piece], vectors: kernel.vectorCounts.upperBound,
+        bounds: bounds)
+      return panel
+    }
+    let clean = try meet(infinite: nil)
+    for infinite in 0..<count {
+      let panel = try meet(infinite: infinite)
+      #expect(panel.sums == clean.sums)
+      for index in panel.output.indices {
+        let sees = index / lanes == 8 && infinite < index % lanes % (count + 1)
+        let value = panel.output[index]
+        #expect(
+          sees ? !value.isFinite : value.bitPattern == clean.output[index].bitPattern,
+          "row \(infinite), place \(index)")
+      }
+    }
+  }
+
+  /// Rows are rounded to nearest, ties to even, and end at a whole word.
+  @Test(arguments: fixtures)
+  func roundsRows(_ kernel: KernelFixture) throws {
+    let functions = try #require(kernel.table.bf16).pointee
+    var generator = TestGenerator(seed: 8)
+    for columns in [1, 2, 15, 16, 17, 33] {
+      let rows = RowTable(count: 3, columns: columns) { row, column in
+        row == 0 ? 1 + Float(2 * column + 1) * 0x1p-8 : 100 * generator.normal()
+      }
+      let width = (columns + 1) / 2 * 2
+      var rounded = [UInt16](repeating: 0xFFFF, count: 3 * width)
+      rows.withReading { functions.round_rows($0, 3, Int32(columns), &rounded) }
+      for row in 0..<3 {
+        for column in 0..<width {
+          let expected = column < columns ? StoredTensor.brain(rows[row, column]) : 0
+          #expect(rounded[row * width + column] == expected, "\(columns): \(row), \(column)")
+        }
+      }
+    }
+  }
+}
+
+extension KernelPanel {
+  /// Lets a fresh panel meet a block in bf16: numbers that bf16 holds. Scores are in log2 units.
+  fileprivate mutating func meetBFloat16(
+    _ kernel: KernelFixture, _ keys: RowTable, _ values: RowTable, pieces: [attn_piece],
+    vectors: Int, key: Int32 = 0, bounds: [Range<Int32>]
+  ) throws {
+    let functions = try #require(kernel.table.bf16).pointee
+    let (words, count) = ((headDim + 1) / 2, keys.pointers.count)
+    let width = (valueDim + 3) / 4 * 4
+    let queryRows = RowTable(count: lanes, columns: headDim) { queries[$1 * lanes + $0] }
+    var roundedQueries = [UInt16](repeating: 0, count: lanes * 2 * words)
+    queryRows.withReading {
+      functions.round_rows($0, Int32(lanes), Int32(headDim), &roundedQueries)
+    }
+    var roundedKeys = [UInt16](repeating: 0, count: count * 2 * words)
+    keys.withReading { functions.round_rows($0, Int32(count), Int32(headDim), &roundedKeys) }
+    let valueWidth = (valueDim + 1) / 2 * 2
+    var roundedValues = [UInt16](repeating: 0, count: count * valueWidth)
+    values.withReading { functions.round_rows($0, Int32(count), Int32(valueDim), &roundedValues) }
+    var packed = [UInt32](repeating: .max, count: words * lanes)
+    roundedQueries.withRows(count: lanes, columns: 2 * words) {
+      functions.pack($0, Int32(lanes), Int32(headDim), 1, &packed)
+    }
+    var pairs = [UInt32](repeating: .max, count: count / 2 * width)
+    roundedValues.withRows(count: count, columns: valueWidth) {
+      functions.pair_values($0, Int32(count), Int32(valueDim), &pairs)
+    }
+    var scratch = [UInt32](repeating: .max, count: Int(ATTN_BLOCK_KEYS) / 2 * lanes)
+    var sums = sums, maxima = maxima
+    var wide = [Float](repeating: 0, count: width * lanes)
+    roundedKeys.withRows(count: count, columns: 2 * words) { keyRows in
+      pieces.withUnsafeBufferPointer { pieces in
+        bounds.map(\.lowerBound).withUnsafeBufferPointer { lower in
+          bounds.map(\.upperBound).withUnsafeBufferPointer { upper in
+            withUnsafeMutableState(&packed, &scratch, &pairs, &wide, &maxima, &sums) {
+              packed, scratch, pairs, wide, maxima, sums in
+              guard let piece = pieces.baseAddress, let lower = lower.baseAddress,
+                let upper = upper.baseAddress
+              else { return }
+              var panel = attn_bf16_panel(
+                queries: packed, weights: scratch, output: wide, maxima: maxima, sums: sums,
+                head_words: Int32(words), value_dim: Int32(valueDim), vectors: Int32(vectors),
+                factor: 1, softcap: 0)
+              var block = attn_bf16_block(
+                keys: keyRows, values: pairs, pieces: piece, piece_count: Int32(pieces.count),
+                first_key: key, lower: lower, upper: upper, ahead: nil)
+              functions.attend(&panel, &block)
+            }
+          }
+        }
+      }
+    }
+    (self.sums, self.maxima, output) = (sums, maxima, Array(wide.prefix(valueDim * lanes)))
+  }
+}
+
+/// The arguments' addresses, in their order.
+private func withUnsafeMutableState(
+  _ a: UnsafeMutablePointer<UInt32>, _ b: UnsafeMutablePointer<UInt32>,
+  _ c: UnsafeMutablePointer<UInt32>, _ d: UnsafeMutablePointer<Float>,
+  _ e: UnsafeMutablePointer<Float>, _ f: UnsafeMutablePointer<Float>,
+  _ body: (
+    UnsafeMutablePointer<UInt32>, UnsafeMutablePointer<UInt32>, UnsafeMutablePointer<UInt32>,
+    UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
+  ) -> Void
+) {
+  body(a, b, c, d, e, f)
+}
+
+extension [UInt16] {
+  /// Calls `body` with pointers to rows of `columns` numbers.
+  fileprivate func withRows(
+    count: Int, columns: Int, _ body: (UnsafePointer<UnsafePointer<UInt16>>) -> Void
+  ) {
+    withUnsafeBufferPointer { numbers in
+      guard let base = numbers.baseAddress else { return }
+      (0..<count).map { base + $0 * columns }.withUnsafeBufferPointer {
+        if let rows = $0.baseAddress { body(rows) }
+      }
+    }
+  }
+}
