@@ -275,7 +275,7 @@ public struct MutableTensorView: @unchecked Sendable {
 
   /// The first element of a row of an fp32 tensor.
   @inline(__always)
-  func row(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutablePointer<Float> {
+  package func row(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutablePointer<Float> {
     UnsafeMutablePointer(mutating: reading.row(batch, head, row))
   }
 

@@ -65,18 +65,34 @@ public struct ProblemTensors: Sendable {
     return copy
   }
 
-  /// The same elements, every value multiplied by 1 + `share` or 1 - `share`, at random.
+  /// For every key a relative change d, uniform with mean square `share`^2: the tensors with values
+  /// v (1 + d), and with values d.
   ///
   /// - Throws: `AttentionError` when the system refuses the memory.
-  func movingValues(
+  func movingWeights(
     by share: Double, _ shape: AttentionShape, seed: UInt64
-  ) throws(AttentionError) -> ProblemTensors {
+  ) throws(AttentionError) -> (moved: ProblemTensors, moves: ProblemTensors) {
     let moved = try Tensor(shape.value, layout: value.layout)
+    let moves = try Tensor(shape.value, layout: value.layout)
     var generator = SeededGenerator(seed: seed)
-    let (up, down) = (Float(1 + share), Float(1 - share))
-    for (index, element) in value.elements.enumerated() {
-      moved.elements[index] = element * (generator.next() >> 63 == 0 ? up : down)
+    let range = share * Double(3).squareRoot()
+    let (from, out, own) = (value.view, moved.mutableView, moves.mutableView)
+    for batch in 0..<shape.batch {
+      for head in 0..<shape.kvHeads {
+        for row in 0..<shape.keyLength {
+          let change = Float(Double.random(in: -range...range, using: &generator))
+          let elements = from.floats(batch, head, row)
+          let (scaled, changes) = (out.row(batch, head, row), own.row(batch, head, row))
+          for (column, element) in elements.enumerated() {
+            scaled[column] = element * (1 + change)
+            changes[column] = change
+          }
+        }
+      }
     }
-    return ProblemTensors(query: query, key: key, value: moved)
+    return (
+      ProblemTensors(query: query, key: key, value: moved),
+      ProblemTensors(query: query, key: key, value: moves)
+    )
   }
 }

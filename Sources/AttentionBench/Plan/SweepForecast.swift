@@ -22,7 +22,8 @@ public struct TimePrediction: Equatable, Sendable {
       case .flops(let seconds, let n):
         return "from \(TimeSpan.rounded(seconds: seconds)) at \(n), by the ratio of flops"
       case .peak(let share, let rate, let arithmetic):
-        let peak = "\(arithmetic == .float32 ? "FMA" : "bf16") peak of \(SignificantDigits.three(rate / 1e9)) GFLOP/s"
+        let peak =
+          "\(arithmetic == .float32 ? "FMA" : "bf16") peak of \(SignificantDigits.three(rate / 1e9)) GFLOP/s"
         return share == 1
           ? "at least, by the \(peak)"
           : "assuming \(Int((share * 100).rounded()))% of the \(peak)"

@@ -143,7 +143,9 @@ public struct QualityFigures: Sendable {
 
   /// The scores of all pairs and a few value columns, at the best rate that softmax was measured at.
   private func predictedFullSeconds() throws(AttentionError) -> Double {
-    let flash = try SoftmaxEngine().work(for: problem, threads: team.threadCount) { DensePattern($0) }
+    let flash = try SoftmaxEngine().work(for: problem, threads: team.threadCount) {
+      DensePattern($0)
+    }
     var rate = 0.0
     for candidate in measured where type(of: candidate.strategy).operatorClass != .different {
       let work = try candidate.strategy.work(for: problem, threads: team.threadCount)

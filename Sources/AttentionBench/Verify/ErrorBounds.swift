@@ -20,13 +20,12 @@ import RealModule
 ///
 /// Products of bf16 numbers are compared with the oracle on operands rounded to bf16, exactly as the
 /// kernels round them. What is left beside fp32 is the rounding of each softmax weight p_i to bf16, by
-/// a relative d_i of at most u' = 2^-8, and of u'/2 in the root mean square (0.43 u' for a mantissa
-/// that is distributed logarithmically). Output and denominator are sums of the same rounded weights,
-/// so that it changes the output by sum d_i p_i (v_i - o), in which the d_i are independent. Moving
-/// every value by u'/2, up or down at random, changes the oracle by as much but for the part of o,
-/// which is at most u'/2 |o|. This difference and u'/2 |o| are added to the relative L2 error, twice
-/// both to the largest error, and u', the most by which a sum of rounded weights can be off, to the
-/// log-sum-exp. A key too many or too few then shows up to about 60,000 keys.
+/// a relative d_i of at most u' = 2^-8, and of 0.43 u' in the root mean square for a mantissa that is
+/// distributed logarithmically. Output and denominator are sums of the same rounded weights, so that
+/// it changes the output by sum d_i p_i (v_i - o), in which the d_i are independent. Drawing d_i at
+/// random with a root mean square of u'/2 changes the oracle by as much. Three times this difference
+/// is added to each of the bounds; even two keys whose weights are off by u' in opposite directions
+/// are within that.
 ///
 /// An output that is not stored as fp32 is rounded once more: half a unit in the last place of its
 /// type, or half the distance of its subnormal numbers, comes on top. The oracle is evaluated on the
@@ -41,12 +40,8 @@ public struct ErrorBounds: Sendable, Hashable {
 
   /// Bounds from what moving the inputs by a rounding did to the reference.
   ///
-  /// - Parameter weights: what moving the values by half a rounding of the weights did, where those
-  ///   are rounded to the operands of `arithmetic`.
-  init(
-    _ problem: AttentionProblem, sensitivity: RowErrors, arithmetic: Arithmetic = .float32,
-    weights: RowErrors? = nil
-  ) {
+  /// - Parameter weights: what moving the weights by half a rounding did, where they are rounded.
+  init(_ problem: AttentionProblem, sensitivity: RowErrors, weights: RowErrors? = nil) {
     let shape = problem.shape
     let roundings =
       Double(shape.headDim).squareRoot() + Double(shape.keyLength).squareRoot() + 2
@@ -55,10 +50,9 @@ public struct ErrorBounds: Sendable, Hashable {
       relativeL2: roundings * (sensitivity.relativeL2 + unit),
       maximum: 2 * roundings * (sensitivity.maximum + unit * sensitivity.largestValue)
     )
-    let half = weights == nil ? 0 : arithmetic.unitRoundoff / 2
     if let weights {
-      own.relativeL2 += weights.relativeL2 + half
-      own.maximum += 2 * (weights.maximum + half * sensitivity.largestValue)
+      own.relativeL2 += 3 * weights.relativeL2
+      own.maximum += 3 * weights.maximum
     }
     let type = problem.elements.query
     if type == .float32 {
@@ -75,7 +69,7 @@ public struct ErrorBounds: Sendable, Hashable {
     // The logarithm of a sum near 1 is near 0, while its error is that of the sum.
     logSumExp =
       2 * roundings * (sensitivity.logSumExp + unit * max(sensitivity.largestLogarithm, 1))
-      + 2 * half
+      + 3 * (weights?.logSumExp ?? 0)
   }
 
   /// Whether errors are within the bounds. An error that is no number is not.

@@ -1,5 +1,6 @@
 import Attention
 import MachineTopology
+import RealModule
 
 /// Holds strategies to their definitions in fp64, on sampled query rows.
 ///
@@ -89,26 +90,30 @@ public struct Verifier: Sendable {
       strategy.operatorClass == .exact
       ? references(strategy.fullOracle(for: problem), check, tensors) : reference
     let errorsToFull = RowErrors(of: found, against: full)
-    let bounds = ErrorBounds(
-      problem, sensitivity: sensitivity, arithmetic: strategy.arithmetic, weights: weights)
+    let bounds = ErrorBounds(problem, sensitivity: sensitivity, weights: weights)
     let worse = bounds.allow(errors) && !bounds.allow(errorsToFull) ? errorsToFull : errors
     let comparison = Verification.Comparison(
       errors: worse, bounds: bounds, rowsChecked: check.rows.count)
     return bounds.allow(worse) ? .pass(comparison) : .fail(comparison)
   }
 
-  /// What moving the values by half a rounding of the weights does. Four draws: where all rows have
-  /// about the same weights, one of them can cancel by chance.
+  /// What moving every key's weight by half a rounding does, in the root mean square of eight draws.
+  ///
+  /// An oracle is linear in the values: with weights p (1 + d) it gives O(v (1 + d)) / (1 + O(d)).
   private func weightRounding(
     _ arithmetic: Arithmetic, _ definition: [OracleRow], _ tensors: ProblemTensors,
     _ shape: AttentionShape, evaluate: (ProblemTensors) -> [OracleRow]
   ) throws(AttentionError) -> RowErrors {
     var errors = RowErrors()
-    for draw in 0..<4 {
-      let moved = try tensors.movingValues(
+    for draw in 0..<8 {
+      let (moved, moves) = try tensors.movingWeights(
         by: arithmetic.unitRoundoff / 2, shape, seed: seed &+ UInt64(draw))
-      for (row, reference) in zip(evaluate(moved), definition) {
-        errors.add(row, reference: reference)
+      for ((row, move), reference) in zip(zip(evaluate(moved), evaluate(moves)), definition) {
+        let factor = 1 + (move.output.first ?? 0)
+        errors.add(
+          OracleRow(
+            output: row.output.map { $0 / factor },
+            logSumExp: reference.logSumExp + Double.log(factor)), reference: reference)
       }
     }
     return errors

@@ -156,14 +156,14 @@ struct CoarseOffByOne: AttentionStrategy {
 
   func resolvedParameters(for problem: AttentionProblem) -> String { "" }
   func work(for problem: AttentionProblem, threads: Int) throws(AttentionError) -> WorkEstimate {
-    try engine.work(for: problem, threads: threads) { Self.window(1023, $0) }
+    try engine.work(for: problem, threads: threads) { Self.window(255, $0) }
   }
   func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try engine.plan(for: problem, on: team) { Self.window(1023, $0) }
+    try engine.plan(for: problem, on: team) { Self.window(255, $0) }
   }
-  func pattern(for geometry: MaskGeometry) -> any KeyPattern { Self.window(1024, geometry) }
+  func pattern(for geometry: MaskGeometry) -> any KeyPattern { Self.window(256, geometry) }
   func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
     SoftmaxOracle(problem, operands: .bfloat16) { pattern(for: $0) }
   }

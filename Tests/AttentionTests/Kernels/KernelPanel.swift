@@ -110,7 +110,8 @@ struct KernelPanel {
     }
     let tolerance =
       1e-5 + 0x1p-24 * Double(terms.max() ?? 0) * (2 + Double(headDim).squareRoot())
-    guard abs(lse - (top + Double.log2(sum))) < tolerance + 1.45 * rounding, Double(maxima[lane]) > top - 8.01
+    guard abs(lse - (top + Double.log2(sum))) < tolerance + 1.45 * rounding,
+      Double(maxima[lane]) > top - 8.01
     else { return false }
     return (0..<valueDim).allSatisfy { column in
       let terms = zip(seen, weights).map { Double(values[$0, column]) * $1 / sum }
