@@ -16,53 +16,30 @@ import Testing
         let tensor = try Tensor(TensorShape(1, 1, 10, 10))
         #expect(allocation_counter_stop() == 2, "a tensor is an object and its elements")
         #expect(tensor.elements.allSatisfy { $0 == 0 })
-        // OpenBLAS takes its buffers when a thread first multiplies matrices that are not small: here
-        // every worker gets some to multiply.
-        let large = try AttentionProblem(
-          AttentionShape(heads: 4, queryLength: 1500, headDim: 64))
-        let exact = try Specimen(text: "exact", strategy: Specimen.registry.strategy("exact"))
-        _ = try exact.run(large, TestInputs(large, seed: 1), threads: 2)
         for specimen in Specimen.all {
           for number in [2, 3, 7, 10, 21, 40, 602, 604, 607, 611] {
             let isMasked = number > 600 && specimen.isSoftmax
             let test = try TestCase(number)
             let problem = isMasked ? try MaskTests.masked(number).problem : test.problem
-            let inputs = test.inputs()
-            let outputs = test.outputs()
-            let operands = outputs.operands(inputs)
-            let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
-            // OpenBLAS takes its buffers on a thread's first call.
-            for _ in 0..<3 { try plan.run(operands) }
-            allocation_counter_start()
-            try plan.run(operands)
-            let count = allocation_counter_stop()
+            let count = try AllocationCount.ofRun(
+              specimen.strategy, problem, test.inputs(), test.outputs())
             #expect(count == 0, "\(specimen.text): \(count) allocations in \(test)")
           }
           // A few query rows of a growing cache.
           let cache = try AttentionProblem(
             AttentionShape(heads: 4, kvHeads: 2, queryLength: 3, keyLength: 3000, headDim: 16),
             causal: true, sinkLogits: specimen.isSoftmax ? [0, 1, 2, 3] : nil)
-          let outputs = TestOutputs(cache)
-          var operands = outputs.operands(TestInputs(cache, seed: 1))
-          let plan = try specimen.strategy.plan(for: cache, on: Teams.of(2))
-          for _ in 0..<3 { try plan.run(operands) }
-          if plan.takesKeyLengths { operands.keyLengths = [2049] }
-          allocation_counter_start()
-          try plan.run(operands)
-          let count = allocation_counter_stop()
+          let takesKeyLengths = try specimen.strategy.plan(for: cache, on: Teams.of(2))
+            .takesKeyLengths
+          let count = try AllocationCount.ofRun(
+            specimen.strategy, cache, TestInputs(cache, seed: 1), TestOutputs(cache)
+          ) { operands in
+            if takesKeyLengths { operands.keyLengths = [2049] }
+          }
           #expect(count == 0, "\(specimen.text): \(count) allocations of a growing cache")
           for (number, elements) in StorageTests.choices.enumerated() {
-            let problem = try TestCase(number).problem.storing(elements)
-            let inputs = StoredInputs(TestInputs(problem, seed: number), elements)
-            let output = try Tensor(problem.shape.output, elementType: elements.query)
-            let operands = AttentionOperands(
-              query: inputs.query.view, key: inputs.key.view, value: inputs.value.view,
-              output: output.mutableView)
-            let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
-            for _ in 0..<3 { try plan.run(operands) }
-            allocation_counter_start()
-            try plan.run(operands)
-            let count = allocation_counter_stop()
+            let count = try AllocationCount.ofRun(
+              specimen.strategy, TestCase(number), storing: elements, seed: number)
             #expect(count == 0, "\(specimen.text): \(count) allocations, \(elements)")
           }
         }

@@ -1,6 +1,5 @@
 import Attention
 import AttentionTestSupport
-import CAllocationCounter
 import MachineTopology
 import Testing
 
@@ -231,17 +230,8 @@ struct BFloat16ArithmeticTests {
       await #expect(processExitsWith: .success) {
         let specimen = try BFloat16ArithmeticTests.specimen()
         for (number, elements) in BFloat16ArithmeticTests.elements.enumerated() {
-          let problem = try TestCase(7 * number + 3).problem.storing(elements)
-          let inputs = StoredInputs(TestInputs(problem, seed: number), elements)
-          let output = try Tensor(problem.shape.output, elementType: elements.query)
-          let operands = AttentionOperands(
-            query: inputs.query.view, key: inputs.key.view, value: inputs.value.view,
-            output: output.mutableView)
-          let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
-          for _ in 0..<3 { try plan.run(operands) }
-          allocation_counter_start()
-          try plan.run(operands)
-          let count = allocation_counter_stop()
+          let count = try AllocationCount.ofRun(
+            specimen.strategy, TestCase(7 * number + 3), storing: elements, seed: number)
           #expect(count == 0, "\(count) allocations, \(elements)")
         }
       }

@@ -1,6 +1,5 @@
 import Attention
 import AttentionTestSupport
-import CAllocationCounter
 import Testing
 
 /// A mix gives each head what its strategy gives, whatever runs beside it.
@@ -209,17 +208,11 @@ import Testing
       await #expect(processExitsWith: .success) {
         let problem = try AttentionProblem(
           AttentionShape(heads: 8, kvHeads: 4, queryLength: 130, headDim: 16), causal: true)
-        let inputs = TestInputs(problem, seed: 1)
-        let outputs = TestOutputs(problem)
-        let operands = outputs.operands(inputs)
         let texts = ["flash", "strided(5)", "linear", "exact", "blockdiagonal(13)"]
         let mix = try MixedAttention(
           (0..<8).map { try Specimen.registry.strategy(texts[$0 * 3 % 5]) })
-        let plan = try mix.plan(for: problem, on: Teams.of(2))
-        for _ in 0..<3 { try plan.run(operands) }
-        allocation_counter_start()
-        try plan.run(operands)
-        let count = allocation_counter_stop()
+        let count = try AllocationCount.ofRun(
+          mix, problem, TestInputs(problem, seed: 1), TestOutputs(problem))
         #expect(count == 0, "\(count) allocations")
       }
     }

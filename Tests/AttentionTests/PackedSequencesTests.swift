@@ -1,6 +1,5 @@
 import Attention
 import AttentionTestSupport
-import CAllocationCounter
 import Testing
 
 /// Sequences packed behind each other give what each gives alone.
@@ -331,13 +330,8 @@ import Testing
           query: tensors[0].view, key: tensors[1].view, value: tensors[2].view,
           output: tensors[3].mutableView)
         for specimen in Specimen.all {
-          let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
-          let count = try withExtendedLifetime(tensors) {
-            for _ in 0..<3 { try plan.run(operands) }
-            allocation_counter_start()
-            try plan.run(operands)
-            return allocation_counter_stop()
-          }
+          let count = try AllocationCount.ofRun(
+            specimen.strategy.plan(for: problem, on: Teams.of(2)), operands, owners: tensors)
           #expect(count == 0, "\(specimen.text): \(count) allocations")
         }
       }

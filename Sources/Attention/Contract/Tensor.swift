@@ -92,7 +92,7 @@ public final class Tensor: @unchecked Sendable {
       start: memory.base + elementFloats, count: memory.count - elementFloats)
   }
 
-  /// A read-only view.
+  /// A read-only view. It does not keep the tensor alive; see ``TensorView``.
   public var view: TensorView {
     TensorView(
       dense: memory.base, elementType, shape: shape, layout: layout,
@@ -100,6 +100,6 @@ public final class Tensor: @unchecked Sendable {
         ? UnsafePointer(memory.base + elementFloats) : nil)
   }
 
-  /// A writable view.
+  /// A writable view. It does not keep the tensor alive; see ``TensorView``.
   public var mutableView: MutableTensorView { MutableTensorView(reading: view) }
 }

@@ -24,7 +24,9 @@ public enum RowPlacement: @unchecked Sendable {
 /// element type says otherwise.
 ///
 /// Strides are in elements; a row is contiguous. The view does not own the memory: it must stay
-/// valid, and unchanged, while a plan runs on it.
+/// valid, and unchanged, while a plan runs on it. A ``Tensor`` behind a view must outlive the run: hold
+/// it in a variable that is used afterwards, or run inside `withExtendedLifetime`. (An owner in
+/// every view would be counted up and down by all workers for every row.)
 public struct TensorView: @unchecked Sendable {
   /// The first element's address.
   public let address: UnsafeRawPointer

@@ -4,7 +4,8 @@ import MachineTopology
 ///
 /// One head at a time, `S = Q K^T` by sgemm into an `nQ x nKV` matrix, softmax row by row, `O = P V`
 /// by sgemm. Truly quadratic memory: 4 nQ nKV bytes, 40 GB a head at n = 100,000. Under a causal
-/// mask each block of rows stops at the last key any of them sees.
+/// mask each block of rows stops at the last key any of them sees. The workspace counts what a plan
+/// holds; OpenBLAS keeps packing buffers of its own, and for small products takes one in each call.
 ///
 /// Vaswani 2017, arXiv 1706.03762.
 public struct ExactAttention: AttentionStrategy {
