@@ -110,6 +110,17 @@ extension HeadPlan {
       offset: isUsual ? .bottomRight : .fixed(problem.queryOffset))
   }
 
+  /// What to say where tensors are stored otherwise than those that the plan was measured on; nil
+  /// where they are not, and where the plan does not say.
+  ///
+  /// The results are right all the same. The errors and times of the plan are not theirs.
+  public func caution(on elements: ElementTypes, path: String) -> String? {
+    guard let planned = problem.elementType, elements != ElementTypes(planned) else { return nil }
+    return "\(path) was measured on \(ElementTypes(planned).label) tensors and ran on "
+      + "\(elements.label): its errors and times are not those of this run; "
+      + "attnbench recommend --per-head --dtype \(elements.query.rawValue) makes a plan for them"
+  }
+
   private static let remake =
     "make a plan for these tensors: attnbench recommend --per-head --inputs FILE --save PLAN"
 
