@@ -25,7 +25,7 @@ public enum PlotKind: String, CaseIterable, Sendable {
     rows: [ResultRow], machine: String = "", ceilings: [MachineCeiling] = []
   ) throws(PlotError) -> Figure {
     let rows = PlotRows(rows)
-    let figure =
+    let figure: Figure? =
       switch self {
       case .scaling: Figure.scaling(rows)
       case .speedup: Figure.speedup(rows)

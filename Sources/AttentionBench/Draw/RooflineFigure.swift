@@ -6,22 +6,13 @@ extension Figure {
   /// an implementation wastes. Only the highest thread count: each has ceilings of its own.
   ///
   /// Williams, Waterman and Patterson, CACM 52(4), 2009.
-  static func roofline(_ rows: PlotRows, _ ceilings: [MachineCeiling]) -> Figure? {
-    guard let threads = rows.threads.first else { return nil }
-    let series = rows.series.filter { $0.threads == threads }
-    let curves = series.map { series in
-      Curve(
-        label: [series.strategy, series.shape].filter { !$0.isEmpty }.joined(separator: ", "),
-        group: ClassHeading(series.classification).text,
-        style: CurveStyle(strategy: rows.style(series).strategy, variant: 0),
-        points: series.measured.compactMap(rooflinePoint), mark: .points)
-    }.filter { !$0.points.isEmpty }
-    let guides = ceilingGuides(series, ceilings)
-    let scope = rows.threads.count > 1 ? ", \(PlotRows.threadText(threads))" : ""
+  static func roofline(_ rows: PlotRows, _ ceilings: [MachineCeiling]) -> Figure {
+    let guides = ceilingGuides(rows.widestSeries, ceilings)
     return Figure(
-      name: "roofline", title: "Speed below the machine's ceilings" + scope, yLabel: "GFLOP/s",
+      name: "roofline", title: "Speed below the machine's ceilings" + rows.widestScope,
+      yLabel: "GFLOP/s",
       xLabel: "operations a byte that must move", xAxis: .intensity, yAxis: .gigaflops,
-      curves: curves, guides: guides,
+      curves: rows.pointCurves(rooflinePoint), guides: guides,
       notes: (guides.isEmpty
         ? [] : ["measured in the same run: " + guides.map(\.label).joined(separator: ", ")])
         + ["a cell above the rising line has its data in the caches"] + rows.missingNotes())
