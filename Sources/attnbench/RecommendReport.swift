@@ -50,7 +50,9 @@ struct RecommendReport {
     try Terminal.print(
       "error: relative L2 distance from full softmax attention in the run of the mix, on "
         + Self.rows(result.mix) + "; time alone: the strategy on one head with all workers")
-    if hasBounds { try Terminal.print(QualityColumns.boundLegend) }
+    if hasBounds {
+      try Terminal.print(QualityColumns.boundLegend(question.problem.elements))
+    }
     try Terminal.print("")
     for line in Self.duel(result) { try Terminal.print(line) }
   }
@@ -87,7 +89,9 @@ struct RecommendReport {
     try Terminal.print(
       "memory: tensors and workspace; *: no candidate is both faster and nearer; "
         + "~: a few runs in the search")
-    for line in QualityColumns.legend(of: result) { try Terminal.print(line) }
+    for line in QualityColumns.legend(of: result, question.problem.elements) {
+      try Terminal.print(line)
+    }
     let hidden = result.candidates.count - shown.count
     if hidden > 0 {
       try Terminal.print("\(hidden) more were looked at and are behind the front (--json has all)")
