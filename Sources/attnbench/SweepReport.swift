@@ -113,8 +113,8 @@ enum SweepReport {
     try Terminal.print((table.string(for: rows) ?? "").trimmingCharacters(in: .newlines))
     try Terminal.print("error: relative L2 distance from full softmax attention on sampled rows")
     try Terminal.print(
-      "bound: the nearer ceiling measured in this run, FMA peak or memory bandwidth, and how much of "
-        + "it was reached"
+      "bound: the nearer ceiling measured in this run, the peak of the cell's arithmetic (fma, bf16) or "
+        + "the memory bandwidth (mem), and how much of it was reached"
         + (rows.contains { (bound($0)?.share ?? 0) > 1 }
           ? "; above 100% the data came from the caches" : ""))
     if isDecoding {
