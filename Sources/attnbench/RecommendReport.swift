@@ -15,7 +15,7 @@ struct RecommendReport {
   /// - Throws: `CommandExit.failure` when nothing could be measured.
   func show(_ result: Recommendation) throws {
     if isJSON {
-      try encode(RecommendationDocument(question, inputs: inputs, result: result))
+      try Terminal.print(json: RecommendationDocument(question, inputs: inputs, result: result))
     } else {
       try table(of: result)
       try Terminal.print("")
@@ -27,7 +27,8 @@ struct RecommendReport {
   /// The choice of a strategy for each head.
   func show(_ result: PerHeadRecommendation) throws {
     if isJSON {
-      return try encode(RecommendationDocument(question, inputs: inputs, perHead: result))
+      return try Terminal.print(
+        json: RecommendationDocument(question, inputs: inputs, perHead: result))
     }
     let groupSize = question.problem.shape.groupSize
     let hasBounds = result.heads.contains { $0.certificate != nil }
@@ -162,12 +163,6 @@ struct RecommendReport {
           : "run \(result.plan.first ?? "") for all heads: the mix is \(factor) times as fast")
     }
     return lines
-  }
-
-  private func encode(_ document: RecommendationDocument) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try Terminal.print(String(decoding: try encoder.encode(document), as: UTF8.self))
   }
 }
 

@@ -47,11 +47,9 @@ extension HeadPlan {
   ///
   /// - Throws: `RecordError` when the file cannot be written.
   public func write(to path: String) throws(RecordError) {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let bytes: [UInt8]
     do {
-      bytes = Array(try encoder.encode(self)) + [UInt8(ascii: "\n")]
+      bytes = Array(try JSONEncoder.readable.encode(self)) + [UInt8(ascii: "\n")]
     } catch {
       throw .malformedFile(path: path, problem: "\(error)")
     }
