@@ -34,7 +34,7 @@ struct DecodeLayout: Sendable {
   /// and its merging cheap, short enough that workers end together.
   private static let splitElements = 1 << 18
   /// Bytes ahead of use in each of the two streams.
-  private static let aheadBytes = 4 << 10
+  private static let aheadBytes = 8 << 10
 
   init(
     _ problem: AttentionProblem, kernels: KernelTable, pattern: (MaskGeometry) -> any KeyPattern

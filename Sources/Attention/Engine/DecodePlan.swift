@@ -73,11 +73,11 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     guard let operands else { return }
     let scratch = scratch[worker]
     while let index = queue.next() {
-      let (batch, kvHead, task) = schedule.place(of: index)
-      if let task = schedule.task(task, batch: batch) {
+      let (batch, kvHead, number) = schedule.place(of: index)
+      if let task = schedule.task(number, batch: batch) {
         attend(
           operands, scratch, task, batch: batch, kvHead: kvHead,
-          slot: slot(batch, kvHead, index: schedule.place(of: index).task))
+          slot: slot(batch, kvHead, index: number))
       }
       let head = batch * problem.shape.kvHeads + kvHead
       let left = pending[head].wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue

@@ -110,9 +110,9 @@ typedef struct attn_block {
 } attn_block;
 
 /// Keys of a chunk of attn_decode at most.
-#define ATTN_DECODE_KEYS 64
+#define ATTN_DECODE_KEYS 256
 /// Floats of a row of scores: a chunk, and what the last tile of any instruction set writes beyond.
-#define ATTN_DECODE_SCORES 80
+#define ATTN_DECODE_SCORES 272
 
 /// A few query rows in the online softmax, each a row of floats. All of them read the same keys.
 typedef struct attn_decode {

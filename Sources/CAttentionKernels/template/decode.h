@@ -53,16 +53,16 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
   if (scaled)
     for (int32_t t = 0; t < chunk->count; t++)
       own[t] *= stored_scale(chunk->keys[t], all->head_dim);
-  if (all->softcap > 0) soften(scores, ATTN_DECODE_KEYS / ATTN_W, all->softcap);
+  const int32_t end = chunk->first + chunk->count;
+  if (all->softcap > 0) soften(scores, (end + ATTN_W - 1) / ATTN_W, all->softcap);
   if (chunk->numbers) adjust_scores(all, chunk, row, own);
 
   const int32_t low = chunk->lower[row] - chunk->base, high = chunk->upper[row] - chunk->base;
-  const int32_t end = chunk->first + chunk->count;
   const int32_t from = low > chunk->first ? low : chunk->first, to = high < end ? high : end;
   vi place;
   for (int i = 0; i < ATTN_W; i++) place[i] = i;
   vf peak = splat(-INFINITY);
-  for (int32_t t = 0; t < ATTN_DECODE_KEYS; t += ATTN_W) {
+  for (int32_t t = 0; t < end; t += ATTN_W) {
     const vi seen = (place + t >= splat_int(from)) & (place + t < splat_int(to));
     const vf x = seen ? load(scores + t) : splat(-INFINITY);
     store(scores + t, x);
@@ -78,7 +78,7 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
   const vf reference = splat(maximum == -INFINITY ? 0 : maximum);
   vf sum = splat(0);
   int32_t visible = 0;
-  for (int32_t t = 0; t < ATTN_DECODE_KEYS; t += ATTN_W) {
+  for (int32_t t = 0; t < end; t += ATTN_W) {
     const vf x = load(scores + t);
     const vi hidden = x == splat(-INFINITY);
     const vf p = exp2_vector(x - reference);

@@ -98,41 +98,48 @@ ATTN_INLINE vf fold(vf x[ATTN_W]) {
   return ATTN_FOLD_1(x[0], x[1]);
 }
 
-/// One step along the columns of score_rows, with the line of each key's successor asked for.
-ATTN_INLINE void score_step(const vf *key, const float *query, ptrdiff_t stride, vf acc[ATTN_W],
-                            const int rows) {
+/// One step along the columns of score_rows.
+ATTN_INLINE void score_step(const vf *key, const float *query, ptrdiff_t stride, vf *acc,
+                            const int rows, const int keys) {
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++) {
     const vf q = load(query + r * stride);
 #pragma clang loop unroll(full)
-    for (int k = 0; k < ATTN_W / rows; k++)
+    for (int k = 0; k < keys; k++)
       acc[r * (ATTN_W / rows) + k] = key[k] * q + acc[r * (ATTN_W / rows) + k];
   }
 }
 
 /// scores[r][k] = keys[k] . queries[r] for `rows` rows and W / rows keys, of which the last may be
-/// repeated. With `next`, rows that will be needed soon are asked for.
+/// repeated.
+///
+/// With `asks` the keys come from memory: they are read one after the other, in the order in which
+/// they lie there, and with each of its lines the same line of next[k], needed soon, is asked for.
+/// Otherwise they are cached, and some at a time take fewer loads of queries.
 ATTN_INLINE void score_rows(const attn_decode *all, const char *const *keys,
                             const char *const *next, const float *queries, float *scores,
-                            const attn_storage storage, const int rows) {
+                            const attn_storage storage, const int rows, const int asks) {
   const ptrdiff_t size = stored_size(storage), d = all->head_dim, stride = all->query_stride;
-  const int count = ATTN_W / rows;
+  const int count = ATTN_W / rows, together = asks ? 1 : count < 4 ? count : 4;
   vf acc[ATTN_W], key[ATTN_W];
 #pragma clang loop unroll(full)
   for (int i = 0; i < ATTN_W; i++) acc[i] = splat(0);
-  ptrdiff_t t = 0;
-  for (; t + ATTN_W <= d; t += ATTN_W) {
-    if (next && (t * size & (ATTN_LINE_BYTES - 1)) == 0)
 #pragma clang loop unroll(full)
-      for (int k = 0; k < count; k++) __builtin_prefetch(next[k] + t * size, 0, 2);
+  for (int first = 0; first < count; first += together) {
+    ptrdiff_t t = 0;
+    for (; t + ATTN_W <= d; t += ATTN_W) {
+      if (asks && (t * size & (ATTN_LINE_BYTES - 1)) == 0)
+        __builtin_prefetch(next[first] + t * size, 0, 3);
 #pragma clang loop unroll(full)
-    for (int k = 0; k < count; k++) key[k] = load_stored(keys[k] + t * size, storage);
-    score_step(key, queries + t, stride, acc, rows);
-  }
-  if (t < d) {
+      for (int k = 0; k < together; k++)
+        key[k] = load_stored(keys[first + k] + t * size, storage);
+      score_step(key, queries + t, stride, acc + first, rows, together);
+    }
+    if (t < d) {
 #pragma clang loop unroll(full)
-    for (int k = 0; k < count; k++) key[k] = load_tail(keys[k], d, d - t, storage);
-    score_step(key, queries + t, stride, acc, rows);
+      for (int k = 0; k < together; k++) key[k] = load_tail(keys[first + k], d, d - t, storage);
+      score_step(key, queries + t, stride, acc + first, rows, together);
+    }
   }
   const vf sums = fold(acc);
 #pragma clang loop unroll(full)
@@ -142,13 +149,16 @@ ATTN_INLINE void score_rows(const attn_decode *all, const char *const *keys,
       scores[r * (ptrdiff_t)ATTN_DECODE_SCORES + k] = sums[r * count + k];
 }
 
-/// score_rows for W keys.
+/// score_rows for W keys; the first rows of a chunk ask for memory.
 ATTN_INLINE void score_tile_rows(const attn_decode *all, const char *const *keys,
                                  const char *const *next, ptrdiff_t row, float *scores,
                                  const attn_storage storage, const int rows) {
   const float *queries = all->queries + row * all->query_stride;
   for (int k = 0; k < ATTN_W; k += ATTN_W / rows)
-    score_rows(all, keys + k, next ? next + k : NULL, queries, scores + k, storage, rows);
+    if (row == 0)
+      score_rows(all, keys + k, next + k, queries, scores + k, storage, rows, 1);
+    else
+      score_rows(all, keys + k, next + k, queries, scores + k, storage, rows, 0);
 }
 
 /// Scores of all rows with the keys of a chunk.
@@ -163,20 +173,14 @@ ATTN_INLINE void score_chunk(const attn_decode *all, const attn_decode_chunk *ch
       keys[k] = rows[place];
       next[k] = rows[later < chunk->available ? later : chunk->available - 1];
     }
+    float *scores = all->scores + chunk->first + t;
     int32_t row = 0;
-    const char *const *asked = next;
-    for (; row + 4 <= all->rows; row += 4, asked = NULL) {
-      float *scores = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES + chunk->first + t;
-      score_tile_rows(all, keys, asked, row, scores, storage, 4);
-    }
-    for (; row + 2 <= all->rows; row += 2, asked = NULL) {
-      float *scores = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES + chunk->first + t;
-      score_tile_rows(all, keys, asked, row, scores, storage, 2);
-    }
-    if (row < all->rows) {
-      float *scores = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES + chunk->first + t;
-      score_tile_rows(all, keys, asked, row, scores, storage, 1);
-    }
+    for (; row + 4 <= all->rows; row += 4)
+      score_tile_rows(all, keys, next, row, scores + row * (ptrdiff_t)ATTN_DECODE_SCORES, storage, 4);
+    for (; row + 2 <= all->rows; row += 2)
+      score_tile_rows(all, keys, next, row, scores + row * (ptrdiff_t)ATTN_DECODE_SCORES, storage, 2);
+    if (row < all->rows)
+      score_tile_rows(all, keys, next, row, scores + row * (ptrdiff_t)ATTN_DECODE_SCORES, storage, 1);
   }
 }
 
@@ -209,7 +213,7 @@ ATTN_INLINE void add_value_tile(const attn_decode *all, const attn_decode_chunk 
       const char *next = values[t + ahead < last ? t + ahead : last];
 #pragma clang loop unroll(full)
       for (ptrdiff_t line = 0; line < vectors * ATTN_W * size; line += ATTN_LINE_BYTES)
-        __builtin_prefetch(next + column * size + line, 0, 2);
+        __builtin_prefetch(next + column * size + line, 0, 3);
     }
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++)
