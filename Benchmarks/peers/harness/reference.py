@@ -49,9 +49,9 @@ class Bounds:
 #: By the element type of the work. In fp32, rounding to bf16 or tf32 anywhere gives more, and so
 #: does one key too many in a window. In bf16, for averages of a thousand values and more: each
 #: rounding of output, weights, logits or scaled queries gives a relative l2 of about 0.002, and all
-#: four together less than 0.005; that of a large logit moves an output by a hundredth of itself.
+#: four together about 0.005; that of a large logit moves an output by a hundredth of itself.
 #: One key in a thousand left out, a scale that is 1 % off, or 8-bit keys and values give more.
-BOUNDS = {"fp32": Bounds(5e-5, 2e-4), "bf16": Bounds(5e-3, 6e-3)}
+BOUNDS = {"fp32": Bounds(5e-5, 2e-4), "bf16": Bounds(5e-3, 7e-3)}
 
 
 def sampled_rows(problem: Problem, seed: int, count: int = 64) -> list[tuple[int, int]]:
