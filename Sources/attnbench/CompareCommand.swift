@@ -60,11 +60,9 @@ struct CompareCommand: ParsableCommand {
           + "problem and threads; sweep both with the same options")
     }
     if json {
-      let encoder = JSONEncoder()
+      let encoder = JSONEncoder.readable
       encoder.keyEncodingStrategy = .convertToSnakeCase
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      let document = ComparisonDocument(comparison, before, after)
-      try Terminal.print(String(decoding: try encoder.encode(document), as: UTF8.self))
+      try Terminal.print(json: ComparisonDocument(comparison, before, after), by: encoder)
     } else {
       try print(comparison, before, after)
     }

@@ -15,10 +15,7 @@ struct ListCommand: ParsableCommand {
   mutating func run() throws {
     let strategies = StrategyRegistry.standard.families.map(ListedStrategy.init)
     if json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      try Terminal.print(String(decoding: try encoder.encode(strategies), as: UTF8.self))
-      return
+      return try Terminal.print(json: strategies)
     }
     let table = TextTable<ListedStrategy> {
       [

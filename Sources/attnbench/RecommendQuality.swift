@@ -91,15 +91,20 @@ enum QualityColumns {
     return columns
   }
 
-  /// What a bound is.
-  static let boundLegend =
-    "bound: the error over all rows is at most this, for certain; none: nothing can be said"
+  /// What a bound is, of tensors stored as `elements`.
+  static func boundLegend(_ elements: ElementTypes) -> String {
+    let stored =
+      elements.query == .float32
+      ? "" : " (before the output is rounded to \(elements.query.rawValue))"
+    return "bound: the error over all rows is at most this, for certain\(stored); "
+      + "none: nothing can be said"
+  }
 
   /// What they mean, a line each.
-  static func legend(of result: Recommendation) -> [String] {
+  static func legend(of result: Recommendation, _ elements: ElementTypes) -> [String] {
     var lines: [String] = []
     if hasBounds(result) {
-      lines.append(boundLegend)
+      lines.append(boundLegend(elements))
     }
     if hasNeedles(result) {
       lines.append(

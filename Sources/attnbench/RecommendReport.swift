@@ -15,7 +15,7 @@ struct RecommendReport {
   /// - Throws: `CommandExit.failure` when nothing could be measured.
   func show(_ result: Recommendation) throws {
     if isJSON {
-      try encode(RecommendationDocument(question, inputs: inputs, result: result))
+      try Terminal.print(json: RecommendationDocument(question, inputs: inputs, result: result))
     } else {
       try table(of: result)
       try Terminal.print("")
@@ -27,7 +27,8 @@ struct RecommendReport {
   /// The choice of a strategy for each head.
   func show(_ result: PerHeadRecommendation) throws {
     if isJSON {
-      return try encode(RecommendationDocument(question, inputs: inputs, perHead: result))
+      return try Terminal.print(
+        json: RecommendationDocument(question, inputs: inputs, perHead: result))
     }
     let groupSize = question.problem.shape.groupSize
     let hasBounds = result.heads.contains { $0.certificate != nil }
@@ -50,7 +51,9 @@ struct RecommendReport {
     try Terminal.print(
       "error: relative L2 distance from full softmax attention in the run of the mix, on "
         + Self.rows(result.mix) + "; time alone: the strategy on one head with all workers")
-    if hasBounds { try Terminal.print(QualityColumns.boundLegend) }
+    if hasBounds {
+      try Terminal.print(QualityColumns.boundLegend(question.problem.elements))
+    }
     try Terminal.print("")
     for line in Self.duel(result) { try Terminal.print(line) }
   }
@@ -87,7 +90,9 @@ struct RecommendReport {
     try Terminal.print(
       "memory: tensors and workspace; *: no candidate is both faster and nearer; "
         + "~: a few runs in the search")
-    for line in QualityColumns.legend(of: result) { try Terminal.print(line) }
+    for line in QualityColumns.legend(of: result, question.problem.elements) {
+      try Terminal.print(line)
+    }
     let hidden = result.candidates.count - shown.count
     if hidden > 0 {
       try Terminal.print("\(hidden) more were looked at and are behind the front (--json has all)")
@@ -158,12 +163,6 @@ struct RecommendReport {
           : "run \(result.plan.first ?? "") for all heads: the mix is \(factor) times as fast")
     }
     return lines
-  }
-
-  private func encode(_ document: RecommendationDocument) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try Terminal.print(String(decoding: try encoder.encode(document), as: UTF8.self))
   }
 }
 

@@ -6,6 +6,14 @@ enum RunChoice {
   case strategy(any AttentionStrategy)
   case plan(HeadPlan, path: String)
 
+  /// What to know of the result beside it: how the tensors were stored, once that has been settled.
+  func caution(on elements: ElementTypes) -> String? {
+    switch self {
+    case .strategy: nil
+    case .plan(let plan, let path): plan.caution(on: elements, path: path)
+    }
+  }
+
   /// The strategy and the settings for tensors. A plan brings its own scale and mask; options may
   /// repeat them, not change them.
   ///

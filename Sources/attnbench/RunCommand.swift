@@ -48,6 +48,7 @@ struct RunCommand: ParsableCommand {
     let scores = try scores(strategy, settings, file, team)
     try outputs.write(result, scores: scores, of: file)
 
+    if let caution = choice.caution(on: problem.elements) { Terminal.say("warning: \(caution)") }
     let workers = team.threadCount == 1 ? "1 thread" : "\(team.threadCount) threads"
     Terminal.say(
       "\(strategy.explainedSpec(for: problem)) on \(problem.summary), \(workers): "

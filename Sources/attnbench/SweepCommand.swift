@@ -241,6 +241,9 @@ extension SweepCommand {
           forecast.learn(flopRate: rate, threads: placement.threads, arithmetic: arithmetic)
         }
       }
+      if let rate = try executor.readRate(on: placement) {
+        forecast.learn(byteRate: rate, threads: placement.threads)
+      }
     }
     let earlier = try resume ? output.map { try RunDirectory.readResults(in: $0).rows } : nil
     try SweepReport.print(

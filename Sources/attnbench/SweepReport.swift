@@ -113,8 +113,8 @@ enum SweepReport {
     try Terminal.print((table.string(for: rows) ?? "").trimmingCharacters(in: .newlines))
     try Terminal.print("error: relative L2 distance from full softmax attention on sampled rows")
     try Terminal.print(
-      "bound: the nearer ceiling measured in this run, FMA peak or memory bandwidth, and how much of "
-        + "it was reached"
+      "bound: the nearer ceiling measured in this run, the peak of the cell's arithmetic (fma, bf16) or "
+        + "the memory bandwidth (mem), and how much of it was reached"
         + (rows.contains { (bound($0)?.share ?? 0) > 1 }
           ? "; above 100% the data came from the caches" : ""))
     if isDecoding {
@@ -186,10 +186,12 @@ enum SweepReport {
       ]
     }
     try Terminal.print((table.string(for: preview.lines) ?? "").trimmingCharacters(in: .newlines))
-    let share = Int((SweepForecast.assumedShare * 100).rounded())
+    func percent(_ share: Double) -> String { "\(Int((share * 100).rounded()))%" }
     try Terminal.print(
-      "predicted, not measured: every strategy is assumed to reach \(share)% of the FMA peak that "
-        + "was measured just now; a sweep predicts from its own smaller sizes instead")
+      "predicted, not measured: every strategy is assumed to compute at "
+        + "\(percent(SweepForecast.assumedShare)) of the peak and to read at "
+        + "\(percent(SweepForecast.assumedReadShare)) of the bandwidth that were measured just now, "
+        + "whichever takes longer; a sweep predicts from its own smaller sizes instead")
     let running = preview.lines.count { $0.status == .ok && !$0.isKept }
     try Terminal.print(
       "\(running) of \(preview.lines.count) cells would run, about "

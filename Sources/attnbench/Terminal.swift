@@ -1,3 +1,4 @@
+import AttentionBench
 import Foundation
 
 /// The two output streams: data goes to standard output, everything said about it to standard
@@ -22,6 +23,13 @@ enum Terminal {
     } catch {
       throw CommandFailure("cannot write to standard output: \(String(cString: strerror(errno)))")
     }
+  }
+
+  /// Writes a value to standard output as JSON.
+  ///
+  /// - Throws: as `print`, and what the encoder throws.
+  static func print(json value: some Encodable, by encoder: JSONEncoder = .readable) throws {
+    try print(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 
   /// Whether standard error is a terminal that moves its cursor: progress may overwrite itself.

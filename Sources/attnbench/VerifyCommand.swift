@@ -12,8 +12,12 @@ struct VerifyCommand: ParsableCommand {
     abstract: "Compare strategies with their definitions in fp64.",
     discussion: """
       Without --n and --inputs: random shapes, the real tensors of the repository where they are \
-      found, and two larger sizes. One line a strategy and problem; exit code 1 on any FAIL. \
-      Errors are held to the error that rounding the inputs makes, times the roundings of a sum.
+      found, and two larger sizes. One line a strategy and problem; exit code 1 on any FAIL.
+      A bound follows from the problem: what one more rounding of the inputs to fp32 does to the \
+      fp64 result, times sqrt(d) + sqrt(keys) + 2 for the roundings of the sums, and twice that for \
+      the largest error and the LSE. Storing the output as f16 or bf16 (--dtype) adds its rounding. \
+      A strategy with arithmetic: bf16 is compared with its definition on operands rounded to bf16, \
+      and three times what rounding the weights to bf16 does is added.
       Example: attnbench verify --n 1000,100k --strategy flash,linear --causal
       """)
 

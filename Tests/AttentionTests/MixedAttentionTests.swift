@@ -142,6 +142,27 @@ import Testing
     }
   }
 
+  /// A run that says itself how many keys are in use says so to every part.
+  @Test func aRunsOwnKeyLengthsReachTheParts() throws {
+    let shape = try AttentionShape(
+      batch: 2, heads: 6, kvHeads: 3, queryLength: 2, keyLength: 700, headDim: 16)
+    let mix = try Self.mix([0, 1, 1, 0, 2, 6])
+    let problem = try AttentionProblem(shape, causal: true)
+    let inputs = TestInputs(problem, seed: 4)
+    let plan = try mix.plan(for: problem, on: Teams.of(2))
+    try #require(plan.takesKeyLengths)
+    for lengths in [[700, 700], [2, 65], [300, 0]] {
+      let outputs = TestOutputs(problem)
+      var operands = outputs.operands(inputs)
+      operands.keyLengths = lengths
+      try plan.run(operands)
+      let fixed = try AttentionProblem(shape, causal: true, keyLengths: lengths)
+      let expected = TestOutputs(problem)
+      try mix.plan(for: fixed, on: Teams.of(2)).run(expected.operands(inputs))
+      #expect(outputs.bits == expected.bits, "\(lengths)")
+    }
+  }
+
   @Test func theOracleIsEachHeadsOwn() throws {
     let problem = try AttentionProblem(
       AttentionShape(heads: 4, kvHeads: 2, queryLength: 30, headDim: 8), causal: true)

@@ -32,6 +32,16 @@ struct DecodeCommandTests {
       result.error.contains("3, 40, 64 keys, read by \(queries == 1 ? "1 query" : "4 queries")"))
   }
 
+  @Test("what reading takes is predicted before anything has run")
+  func dryRun() throws {
+    let result = try AttnbenchProcess.run(
+      ["sweep", "--decode", "--n", "100k", "--strategy", "flash", "--threads", "1", "--dry-run"]
+        + ["--cell-timeout", "1us"])
+    #expect(result.code == 0, "\(result.error)")
+    #expect(result.output.contains("assuming 80% of the read bandwidth of "))
+    #expect(result.output.contains("whichever takes longer"))
+  }
+
   @Test("with a fixed number of keys the queries are the sizes")
   func queriesAreSwept() throws {
     let (result, rows) = try sweep(["--n", "8,16", "--n-kv", "50"])

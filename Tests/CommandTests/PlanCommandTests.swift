@@ -92,6 +92,7 @@ struct PlanCommandTests {
     let ran = try run(["--plan", "plan.json", "-o", "o.npy"], directory)
     #expect(ran.code == 0, "\(ran.error)")
     #expect(try NpyFile.read(directory.path("o.npy")).shape == [2, 150, 8])
+    #expect(!ran.error.contains("warning"), "\(ran.error)")
 
     let json = try AttnbenchProcess.run(arguments + ["--json"], in: directory.root)
     let object = try #require(
@@ -101,6 +102,25 @@ struct PlanCommandTests {
     let heads = try #require(perHead["heads"] as? [[String: Any]])
     #expect(heads.count == 2)
     #expect(heads.allSatisfy { ($0["rel_l2_error"] as? Double ?? 1) <= 0.3 })
+  }
+
+  @Test("a plan measured on other storage runs, and a warning says so")
+  func storage() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try TestTensors(heads: 2, n: 20, dimension: 8).write(to: directory)
+    let plan = Self.plan(["flash", "flash"], n: 20, dimension: 8)
+    let options = ["--plan", "plan.json", "-o", "o.npy"]
+    try write(plan, to: directory)
+    let silent = try run(options, directory)
+    #expect(silent.code == 0 && !silent.error.contains("warning"), "\(silent.error)")
+    try write(
+      plan.replacingOccurrences(of: #""scale""#, with: #""dtype": "bf16", "scale""#),
+      to: directory)
+    let warned = try run(options, directory)
+    #expect(warned.code == 0, "\(warned.error)")
+    #expect(warned.error.contains("warning: plan.json was measured on bf16 tensors"))
+    #expect(warned.error.contains("recommend --per-head --dtype f32"))
   }
 
   @Test("recommend searches parameters and says on which rows errors were measured")

@@ -49,6 +49,8 @@ public struct HeadPlan: Codable, Equatable, Sendable {
     public var causal: Bool
     /// Query i stands at position i + this.
     public var queryOffset: Int
+    /// How the tensors were stored that it was measured on; nil in a plan that does not say.
+    public var elementType: ElementType?
 
     /// The problem as a plan states it.
     public init(_ problem: AttentionProblem) {
@@ -63,6 +65,7 @@ public struct HeadPlan: Codable, Equatable, Sendable {
       scale = problem.scale
       causal = problem.causal
       queryOffset = problem.geometry(batch: 0).offset
+      elementType = problem.elements.query
     }
 
     enum CodingKeys: String, CodingKey {
@@ -76,6 +79,7 @@ public struct HeadPlan: Codable, Equatable, Sendable {
       case scale
       case causal
       case queryOffset = "query_offset"
+      case elementType = "dtype"
     }
   }
 

@@ -47,11 +47,9 @@ extension HeadPlan {
   ///
   /// - Throws: `RecordError` when the file cannot be written.
   public func write(to path: String) throws(RecordError) {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let bytes: [UInt8]
     do {
-      bytes = Array(try encoder.encode(self)) + [UInt8(ascii: "\n")]
+      bytes = Array(try JSONEncoder.readable.encode(self)) + [UInt8(ascii: "\n")]
     } catch {
       throw .malformedFile(path: path, problem: "\(error)")
     }
@@ -108,6 +106,17 @@ extension HeadPlan {
     return try AttentionProblem(
       shape, scale: problem.scale, causal: problem.causal,
       offset: isUsual ? .bottomRight : .fixed(problem.queryOffset))
+  }
+
+  /// What to say where tensors are stored otherwise than those that the plan was measured on; nil
+  /// where they are not, and where the plan does not say.
+  ///
+  /// The results are right all the same. The errors and times of the plan are not theirs.
+  public func caution(on elements: ElementTypes, path: String) -> String? {
+    guard let planned = problem.elementType, elements != ElementTypes(planned) else { return nil }
+    return "\(path) was measured on \(ElementTypes(planned).label) tensors and ran on "
+      + "\(elements.label): its errors and times are not those of this run; "
+      + "attnbench recommend --per-head --dtype \(elements.query.rawValue) makes a plan for them"
   }
 
   private static let remake =

@@ -25,7 +25,8 @@ extension Figure {
         + rows.missingNotes() + rows.careNotes() + rows.intervalNotes)
   }
 
-  /// Percent of the FMA peak that was measured in the same run, with the peak as the top.
+  /// Percent of the peak of the cell's arithmetic that was measured in the same run, with the peak as
+  /// the top.
   static func efficiency(_ rows: PlotRows) -> Figure? {
     let curves = rows.series.map { series in
       Curve(
@@ -39,11 +40,20 @@ extension Figure {
             high: row.time.intervalLower.map { percent * median / $0 })
         })
     }
+    let arithmetics = Set(rows.series.flatMap(\.measured).map(\.arithmetic))
+    let peak: String
+    var notes = ["useful work only: masked-out pairs do not count"]
+    switch (arithmetics.contains(.float32), arithmetics.contains(.bfloat16)) {
+    case (_, false): peak = "the FMA peak"
+    case (false, true): peak = "the peak of bf16 products"
+    case (true, true):
+      peak = "the peak"
+      notes.append("the peak: that of bf16 products for arithmetic: bf16, else the FMA peak")
+    }
     return Figure(
       name: "efficiency", title: "Share of the machine's peak",
-      yLabel: "percent of the FMA peak of the same run", yAxis: .percent,
+      yLabel: "percent of \(peak) of the same run", yAxis: .percent,
       curves: curves.filter { !$0.points.isEmpty },
-      notes: ["useful work only: masked-out pairs do not count"] + rows.missingNotes()
-        + rows.careNotes() + rows.intervalNotes)
+      notes: notes + rows.missingNotes() + rows.careNotes() + rows.intervalNotes)
   }
 }

@@ -1,20 +1,9 @@
 extension Figure {
   /// Error against time, both logarithmic: a point a cell, and for every size a line through the
   /// cells that no other beats in both.
-  ///
-  /// Only the highest thread count: the order of strategies hardly depends on it, and twice as many
-  /// points are not readable.
-  static func pareto(_ rows: PlotRows) -> Figure? {
-    guard let threads = rows.threads.first else { return nil }
-    let series = rows.series.filter { $0.threads == threads }
-    let points = series.map { series in
-      Curve(
-        label: [series.strategy, series.shape].filter { !$0.isEmpty }.joined(separator: ", "),
-        group: ClassHeading(series.classification).text,
-        style: CurveStyle(strategy: rows.style(series).strategy, variant: 0),
-        points: series.measured.compactMap(paretoPoint), mark: .points)
-    }.filter { !$0.points.isEmpty }
-    let cells = series.flatMap { series in
+  static func pareto(_ rows: PlotRows) -> Figure {
+    let points = rows.pointCurves(paretoPoint)
+    let cells = rows.widestSeries.flatMap { series in
       series.measured.compactMap { row in paretoPoint(row).map { (series.shape, $0) } }
     }
     var fronts: [Curve] = []
@@ -30,9 +19,8 @@ extension Figure {
             points: front, mark: .line, startLabel: SizeText.short(n)))
       }
     }
-    let scope = rows.threads.count > 1 ? ", \(PlotRows.threadText(threads))" : ""
     return Figure(
-      name: "pareto", title: "Error against time" + scope,
+      name: "pareto", title: "Error against time" + rows.widestScope,
       yLabel: "relative L2 distance from full attention", xLabel: "time (median)",
       xAxis: .seconds, yAxis: .error, curves: points + fronts,
       notes: [

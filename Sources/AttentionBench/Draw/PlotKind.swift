@@ -8,7 +8,8 @@ public enum PlotKind: String, CaseIterable, Sendable {
   case speedup
   /// Workspace and resident memory against n.
   case memory
-  /// Percent of the machine's measured peak against n; of its read bandwidth where a sweep decodes.
+  /// Percent of the measured peak of each cell's arithmetic against n; of the read bandwidth where a
+  /// sweep decodes.
   case efficiency
   /// Speed against operations a byte, below the ceilings of the machine.
   case roofline
@@ -25,7 +26,7 @@ public enum PlotKind: String, CaseIterable, Sendable {
     rows: [ResultRow], machine: String = "", ceilings: [MachineCeiling] = []
   ) throws(PlotError) -> Figure {
     let rows = PlotRows(rows)
-    let figure =
+    let figure: Figure? =
       switch self {
       case .scaling: Figure.scaling(rows)
       case .speedup: Figure.speedup(rows)

@@ -1,27 +1,21 @@
+import Attention
+
 extension Figure {
-  /// Speed against operations a byte, both logarithmic, a point a cell, below the two ceilings that
-  /// were measured in the same run: the FMA peak, level, and the read bandwidth, rising.
+  /// Speed against operations a byte, both logarithmic, a point a cell, below the ceilings that
+  /// were measured in the same run: the peak of each arithmetic, level, and the read bandwidth,
+  /// rising.
   ///
   /// Operations and bytes are those of the definition, so that the distance to the ceiling is what
   /// an implementation wastes. Only the highest thread count: each has ceilings of its own.
   ///
   /// Williams, Waterman and Patterson, CACM 52(4), 2009.
-  static func roofline(_ rows: PlotRows, _ ceilings: [MachineCeiling]) -> Figure? {
-    guard let threads = rows.threads.first else { return nil }
-    let series = rows.series.filter { $0.threads == threads }
-    let curves = series.map { series in
-      Curve(
-        label: [series.strategy, series.shape].filter { !$0.isEmpty }.joined(separator: ", "),
-        group: ClassHeading(series.classification).text,
-        style: CurveStyle(strategy: rows.style(series).strategy, variant: 0),
-        points: series.measured.compactMap(rooflinePoint), mark: .points)
-    }.filter { !$0.points.isEmpty }
-    let guides = ceilingGuides(series, ceilings)
-    let scope = rows.threads.count > 1 ? ", \(PlotRows.threadText(threads))" : ""
+  static func roofline(_ rows: PlotRows, _ ceilings: [MachineCeiling]) -> Figure {
+    let guides = ceilingGuides(rows.widestSeries, ceilings)
     return Figure(
-      name: "roofline", title: "Speed below the machine's ceilings" + scope, yLabel: "GFLOP/s",
+      name: "roofline", title: "Speed below the machine's ceilings" + rows.widestScope,
+      yLabel: "GFLOP/s",
       xLabel: "operations a byte that must move", xAxis: .intensity, yAxis: .gigaflops,
-      curves: curves, guides: guides,
+      curves: rows.pointCurves(rooflinePoint), guides: guides,
       notes: (guides.isEmpty
         ? [] : ["measured in the same run: " + guides.map(\.label).joined(separator: ", ")])
         + ["a cell above the rising line has its data in the caches"] + rows.missingNotes())
@@ -36,30 +30,38 @@ extension Figure {
     return point
   }
 
-  /// The FMA peak, as the rows were held against it, and the read bandwidth.
+  /// The peaks, as the rows were held against them, and the read bandwidth up to the highest of them.
   private static func ceilingGuides(
     _ series: [PlotRows.Series], _ ceilings: [MachineCeiling]
   ) -> [Guide] {
     let rows = series.flatMap(\.measured)
+    let bandwidth = rows.first.flatMap { ResultRow.bandwidth(of: $0.placement, ceilings) }
+    let peaks = Arithmetic.allCases.compactMap { arithmetic in
+      peak(of: rows.filter { $0.arithmetic == arithmetic }).map { (arithmetic, $0) }
+    }
+    // Below a ridge the rising line is the ceiling, beyond it the level one.
+    let level = peaks.map { arithmetic, peak in
+      Guide(
+        power: 0, factor: peak,
+        label: "\(SignificantDigits.three(peak)) GFLOP/s"
+          + (arithmetic == .bfloat16 ? " in bf16" : ""),
+        extent: bandwidth.map { peak / $0...Double.infinity })
+    }
+    let rising = bandwidth.map { rate in
+      Guide(
+        power: 1, factor: rate, label: "\(SignificantDigits.three(rate)) GB/s",
+        extent: peaks.map(\.1).max().map { 0...$0 / rate })
+    }
+    return level + [rising].compactMap { $0 }
+  }
+
+  /// In 10^9 operations a second: what is 100% of the rows' percentages.
+  private static func peak(of rows: [ResultRow]) -> Double? {
     let peaks = rows.compactMap { row -> Double? in
       guard let rate = row.work.gflopPerSecond, let percent = row.work.percentOfPeak, percent > 0
       else { return nil }
       return 100 * rate / percent
     }
-    let bandwidth = rows.first.flatMap { ResultRow.bandwidth(of: $0.placement, ceilings) }
-    let peak = SampleSummary(peaks)?.median
-    // Below the ridge the rising line is the ceiling, beyond it the level one.
-    let ridge = peak.flatMap { peak in bandwidth.map { peak / $0 } }
-    let level = peak.map { peak in
-      Guide(
-        power: 0, factor: peak, label: "\(SignificantDigits.three(peak)) GFLOP/s",
-        extent: ridge.map { $0...Double.infinity })
-    }
-    let rising = bandwidth.map { rate in
-      Guide(
-        power: 1, factor: rate, label: "\(SignificantDigits.three(rate)) GB/s",
-        extent: ridge.map { 0...$0 })
-    }
-    return [level, rising].compactMap { $0 }
+    return SampleSummary(peaks)?.median
   }
 }

@@ -1,10 +1,10 @@
 /// Which of the machine's two ceilings bounds a cell, and how close it comes to it.
 ///
-/// A run takes at least its operations over the peak of its arithmetic, fused multiply-adds of fp32 or
-/// dot products of bf16, and at least its bytes over the read
-/// bandwidth; the longer of the two times is the bound, and its share of the measured time says how
-/// close the run is. Operations and bytes are those of the definition: waste does not count, so that
-/// work done twice shows as distance from the ceiling.
+/// A run takes at least its operations over the peak of its arithmetic, fused multiply-adds of fp32
+/// or dot products of bf16, and at least its bytes over the read bandwidth; the longer of the two
+/// times is the bound, and its share of the measured time says how close the run is. Operations and
+/// bytes are those of the definition: waste does not count, so that work done twice shows as distance
+/// from the ceiling.
 ///
 /// The bandwidth is that of memory. Where inputs and output fit into the caches the share of the
 /// memory bound can pass 100%.
@@ -14,8 +14,10 @@
 public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
   /// A limit of the machine.
   public enum Ceiling: String, Sendable {
-    /// Fused multiply-adds, or the dot products of bf16.
+    /// Fused multiply-adds of fp32.
     case arithmetic = "fma"
+    /// Dot products of bf16.
+    case bfloat16 = "bf16"
     /// Reading memory.
     case memory = "mem"
   }
@@ -35,12 +37,13 @@ public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
   /// - Returns: nil for rows without a time, or without ceilings.
   public init?(_ row: ResultRow, ceilings: [MachineCeiling]) {
     guard row.status.isMeasured, (row.time.median ?? 0) > 0 else { return nil }
+    let peak = row.arithmetic == .bfloat16 ? Ceiling.bfloat16 : .arithmetic
     let arithmetic = row.work.percentOfPeak.map { $0 / 100 }
     let memory = row.readShare(ceilings: ceilings)
     switch (arithmetic, memory) {
     case (let arithmetic?, let memory?) where memory > arithmetic:
       (ceiling, share) = (.memory, memory)
-    case (let arithmetic?, _): (ceiling, share) = (.arithmetic, arithmetic)
+    case (let arithmetic?, _): (ceiling, share) = (peak, arithmetic)
     case (nil, let memory?): (ceiling, share) = (.memory, memory)
     case (nil, nil): return nil
     }

@@ -42,6 +42,14 @@ public struct RowLabels: Sendable {
 }
 
 extension ResultRow {
+  /// What the cell's products were multiplied in, which says whose peak `percentOfPeak` is of: bf16
+  /// where its parameters say so, or those of a part of a mix. A row stands for itself, also on a
+  /// machine that has no such products.
+  public var arithmetic: Arithmetic {
+    strategy.parameters.contains("arithmetic: \(Arithmetic.bfloat16.rawValue)")
+      ? .bfloat16 : .float32
+  }
+
   /// Enters what was measured.
   ///
   /// - Parameter flopRate: the peak of the cell's arithmetic, measured with the same placement, in flop/s.

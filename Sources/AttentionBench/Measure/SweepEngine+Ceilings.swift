@@ -14,6 +14,7 @@ extension SweepEngine {
     series.readRate = try instruments.executor.readRate(on: placement)
     ceilings[placement] = series
     learnPeak(of: placement)
+    if let rate = series.readRate { forecast.learn(byteRate: rate, threads: placement.threads) }
   }
 
   /// One more burst on every placement that still has cells to run.

@@ -12,6 +12,8 @@ public struct TimePrediction: Equatable, Sendable {
     case flops(seconds: Double, n: Int)
     /// The machine's peak in flop/s and the share of it that is assumed; 1 gives a lower bound.
     case peak(share: Double, flopRate: Double, arithmetic: Arithmetic)
+    /// The machine's read bandwidth in bytes/s and the share of it that is assumed.
+    case reading(share: Double, byteRate: Double)
 
     /// `from 32.0 s at 28000, slope 2.01`.
     public var description: String {
@@ -27,6 +29,9 @@ public struct TimePrediction: Equatable, Sendable {
         return share == 1
           ? "at least, by the \(peak)"
           : "assuming \(Int((share * 100).rounded()))% of the \(peak)"
+      case .reading(let share, let rate):
+        return "assuming \(Int((share * 100).rounded()))% of the read bandwidth of "
+          + "\(SignificantDigits.three(rate / 1e9)) GB/s"
       }
     }
   }
@@ -56,11 +61,14 @@ public struct SweepForecast: Sendable {
 
   /// The share of the FMA peak assumed of a strategy nothing is known of.
   public static let assumedShare = 0.35
+  /// The share of the read bandwidth assumed of it: what decoding reaches here on two threads.
+  public static let assumedReadShare = 0.8
   /// Two sizes closer than this give noise for an exponent.
   private static let leastRatio = 1.25
 
   private var curves: [Int: [Point]] = [:]
   private var flopRates: [Arithmetic: [Int: Double]] = [:]
+  private var byteRates: [Int: Double] = [:]
 
   /// Nothing measured yet.
   public init() {}
@@ -71,6 +79,9 @@ public struct SweepForecast: Sendable {
   ) {
     flopRates[arithmetic, default: [:]][threads] = flopRate
   }
+
+  /// Learns the rate at which a thread count reads memory, in bytes/s.
+  public mutating func learn(byteRate: Double, threads: Int) { byteRates[threads] = byteRate }
 
   /// Learns the median time of a measured cell.
   public mutating func learn(_ cell: SweepCell, seconds: Double) {
@@ -99,12 +110,16 @@ public struct SweepForecast: Sendable {
       basis: .flops(seconds: last.seconds, n: last.n))
   }
 
-  /// The time one run takes at least, at the machine's peak; nil while that is unknown.
+  /// The time one run takes at least, at the machine's peak; nil while that is unknown. Reading
+  /// bounds nothing for certain: the data may lie in the caches.
   public func lowerBound(of cell: SweepCell) -> TimePrediction? { atPeak(cell, share: 1) }
 
-  /// The best guess: from measured sizes, or from the peak and the assumed share of it.
+  /// The best guess: from measured sizes, or the longer of the times that the operations take at
+  /// the assumed share of the peak and the bytes at that of the read bandwidth.
   public func estimate(of cell: SweepCell) -> TimePrediction? {
-    extrapolation(to: cell) ?? atPeak(cell, share: Self.assumedShare)
+    if let measured = extrapolation(to: cell) { return measured }
+    return [atPeak(cell, share: Self.assumedShare), reading(cell, share: Self.assumedReadShare)]
+      .compactMap { $0 }.max { $0.seconds < $1.seconds }
   }
 
   private func atPeak(_ cell: SweepCell, share: Double) -> TimePrediction? {
@@ -115,5 +130,14 @@ public struct SweepForecast: Sendable {
     return TimePrediction(
       seconds: Double(work.flops) / (share * rate),
       basis: .peak(share: share, flopRate: rate, arithmetic: arithmetic))
+  }
+
+  private func reading(_ cell: SweepCell, share: Double) -> TimePrediction? {
+    guard case .success(let work) = cell.work, let rate = byteRates[cell.placement.threads],
+      rate > 0
+    else { return nil }
+    return TimePrediction(
+      seconds: Double(work.minimumBytes) / (share * rate),
+      basis: .reading(share: share, byteRate: rate))
   }
 }

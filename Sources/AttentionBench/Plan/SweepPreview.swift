@@ -26,7 +26,8 @@ public struct SweepPreview: Sendable {
   /// Previews a plan.
   ///
   /// - Parameters:
-  ///   - forecast: knows at least the FMA peaks; without them there are no times.
+  ///   - forecast: knows at least the peaks, and the read bandwidth where cells are bound by it; without
+  ///     them there are no times.
   ///   - earlierRows: what an earlier sitting has kept, when it is to be resumed.
   public init(
     plan: SweepPlan, limits: SweepLimits, forecast: SweepForecast, earlierRows: [ResultRow] = []

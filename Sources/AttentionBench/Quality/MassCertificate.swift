@@ -1,7 +1,8 @@
 /// What is certain about a restricted strategy's error on one problem, over every query row.
 public struct MassCertificate: Codable, Equatable, Sendable {
-  /// An upper bound on the relative L2 error over all rows: what `rel_l2_error` samples. Nil where
-  /// nothing can be said, as where a visible input is not finite.
+  /// An upper bound on the relative L2 error over all rows of an output in fp32: what `rel_l2_error`
+  /// samples, but for the rounding of an output that is stored in fewer bits. Nil where nothing can
+  /// be said, as where a visible input is not finite.
   public let relativeL2Bound: Double?
   /// The largest bound of a row, on the L2 distance of its output from full attention's; nil where
   /// a row has none, which takes inputs that are not finite.

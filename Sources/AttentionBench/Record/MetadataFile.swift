@@ -20,9 +20,8 @@ enum MetadataFile {
   }
 
   private static func encode(_ metadata: RunMetadata, path: String) throws(RecordError) -> [UInt8] {
-    let encoder = JSONEncoder()
+    let encoder = JSONEncoder.readable
     encoder.dateEncodingStrategy = .iso8601
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     do {
       return Array(try encoder.encode(metadata)) + [UInt8(ascii: "\n")]
     } catch {

@@ -19,7 +19,9 @@ extension ReportPage {
       table(columns, body),
       paragraph(
         "error: relative L2 distance from full softmax attention in fp64, on sampled rows, at the "
-          + "size that was timed. % of peak: useful pairs only, of the FMA peak of the same run.",
+          + "size that was timed. % of peak: useful pairs only, of the FMA peak of the same run"
+          + (folder.rows.contains { $0.arithmetic == .bfloat16 }
+            ? "; where it says bf16, of the peak of bf16 products." : "."),
         "small"),
     ]
   }
@@ -35,7 +37,7 @@ extension ReportPage {
       [.element("th", ["scope": "row", "class": "pinned"], row.strategy.text)]
         + [
           number(CellText.time(row)), number(CellText.interval(row)),
-          number(CellText.decimal(row.work.percentOfPeak)),
+          number(Self.percentOfPeak(row)),
           number(CellText.error(row.accuracy.relativeL2)), .element("td", [:], [status]),
           number(CellText.decimal(row.work.gflopPerSecond)),
           number(CellText.bytes(row.work.workspaceBytes)),
@@ -47,6 +49,11 @@ extension ReportPage {
       figures,
       .element("tr", [:], [.element("td", ["colspan": "\(columnCount)"], [reason])]),
     ]
+  }
+
+  private static func percentOfPeak(_ row: ResultRow) -> String {
+    let text = CellText.decimal(row.work.percentOfPeak)
+    return text.isEmpty || row.arithmetic == .float32 ? text : "bf16 \(text)"
   }
 
   private static func setting(_ row: ResultRow) -> String {

@@ -44,6 +44,7 @@ extension ReportPage {
 
   private func ceilings(_ ceilings: [MachineCeiling]) -> [Markup] {
     guard !ceilings.isEmpty else { return [] }
+    let hasBF16 = ceilings.contains { $0.bf16GflopPerSecond != nil }
     let body = ceilings.map { ceiling -> Markup in
       func number(_ value: Double?) -> Markup {
         .element("td", ["class": "num"], value.map(SignificantDigits.three) ?? "")
@@ -53,16 +54,17 @@ extension ReportPage {
         [
           .element("th", ["scope": "row", "class": "num"], SizeText.short(max(1, ceiling.n))),
           .element("td", ["class": "num"], "\(ceiling.threads)"), .element("td", ceiling.bind),
-          number(ceiling.fmaGflopPerSecond), number(ceiling.readGBPerSecond),
-        ])
+          number(ceiling.fmaGflopPerSecond),
+        ] + (hasBF16 ? [number(ceiling.bf16GflopPerSecond)] : [])
+          + [number(ceiling.readGBPerSecond)])
     }
     return [
       .element("h3", "What the machine can do, measured among the cells"),
       table(
         [
           (title: "n", isNumber: true), ("threads", true), ("bound to", false),
-          ("FMA peak, GFLOP/s", true), ("reading, GB/s", true),
-        ], body),
+          ("FMA peak, GFLOP/s", true),
+        ] + (hasBF16 ? [("bf16 peak, GFLOP/s", true)] : []) + [("reading, GB/s", true)], body),
     ]
   }
 

@@ -134,9 +134,10 @@ public struct ReportPage: Sendable {
   private func charts(_ rows: [ResultRow]) -> [Markup] {
     var charts: [Markup] = []
     var missing: [Markup] = []
+    let ceilings = folder.metadata?.ceilings ?? []
     for kind in PlotKind.allCases {
       do throws(PlotError) {
-        charts.append(Chart(try kind.figure(rows: rows)).markup)
+        charts.append(Chart(try kind.figure(rows: rows, ceilings: ceilings)).markup)
       } catch {
         missing.append(.element("li", "\(error)"))
       }

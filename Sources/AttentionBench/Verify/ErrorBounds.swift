@@ -15,8 +15,8 @@ import RealModule
 ///     bound = (sqrt(d) + sqrt(nKV) + 2) (sensitivity + u |reference|)
 ///
 /// for the relative L2 error over all checked rows, and twice that for the largest single error,
-/// with largest values in place of norms. A key too many or too few changes the result by about
-/// 1/sqrt(nKV), which is above the bound up to some million keys.
+/// with largest values in place of norms. By estimate, a key too many or too few changes the result
+/// by about 1/sqrt(nKV) where weights are even, which is above the bound up to some million keys.
 ///
 /// Products of bf16 numbers are compared with the oracle on operands rounded to bf16, exactly as the
 /// kernels round them. What is left beside fp32 is the rounding of each softmax weight p_i to bf16, by

@@ -37,10 +37,10 @@ struct OutputOptions: ParsableArguments {
 
   @Option(
     help: """
-      Element type of the output and the scores: f32, f16 or bf16 (.safetensors only); by default that of the \
-      queries, as far as the file can hold it.
+      Element type of the output and the scores: f32, f16 or bf16 (.safetensors only); by default \
+      that of the queries, as far as the file can hold it.
       """)
-  var dtype: OutputType?
+  var dtype: FloatingType?
 
   /// A file asked for.
   private struct Request {
@@ -120,7 +120,7 @@ struct OutputOptions: ParsableArguments {
   }
 
   private func elementType(_ queries: TensorElementType, in path: String) -> TensorElementType {
-    if let dtype { return dtype.elementType }
+    if let dtype { return dtype.fileType }
     let isHeld = queries != .bfloat16 || !path.hasSuffix(".npy")
     return isHeld && queries != .float64 ? queries : .float32
   }
@@ -171,20 +171,5 @@ struct OutputOptions: ParsableArguments {
       return NamedTensor(name, tensor)
     }
     return NamedTensor(name, floats, as: type)
-  }
-}
-
-/// The values of `--dtype`.
-enum OutputType: String, CaseIterable, ExpressibleByArgument {
-  case f32
-  case f16
-  case bf16
-
-  var elementType: TensorElementType {
-    switch self {
-    case .f32: .float32
-    case .f16: .float16
-    case .bf16: .bfloat16
-    }
   }
 }

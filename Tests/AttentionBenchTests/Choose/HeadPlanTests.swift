@@ -74,6 +74,7 @@ import Testing
     }
     #expect(plan.toolVersion == AttnbenchVersion.current)
     #expect(plan.problem.scale == problem.scale)
+    #expect(plan.problem.elementType == .float32)
     #expect(plan.measured?.singleStrategy == result.single.choice)
   }
 
@@ -87,6 +88,7 @@ import Testing
     ("\"n_q\": 64,", "", "problem.n_q: is missing"),
     ("\"scale\": 0.25", "\"scale\": \"x\"", "problem.scale: must be a number"),
     ("\"causal\": true", "\"causal\": 1", "problem.causal: must be true or false"),
+    ("\"scale\"", "\"dtype\": \"f8\", \"scale\"", "problem.dtype: holds a value out of range"),
     (
       "\"strategy\": \"linear\"", "\"strategy\": null", "heads[3].strategy: must be a text"
     ),
@@ -101,6 +103,22 @@ import Testing
     let message = error?.description ?? ""
     #expect(message.contains("plan.json: ") && message.contains(damage.field), "\(message)")
     #expect(message.contains("; "), "\(message)")
+  }
+
+  @Test func tensorsStoredOtherwiseAreMentioned() throws {
+    let older = try read(Self.text)
+    #expect(older.caution(on: ElementTypes(.bfloat16), path: "plan.json") == nil)
+    let plan = try read(
+      Self.text.replacingOccurrences(of: "\"scale\"", with: "\"dtype\": \"f32\", \"scale\""))
+    #expect(plan.caution(on: ElementTypes(), path: "plan.json") == nil)
+    for (elements, found, fix) in [
+      (ElementTypes(.bfloat16), "ran on bf16:", "--dtype bf16"),
+      (ElementTypes(.float32, keyValue: .float16), "ran on fp32 on fp16:", "--dtype f32"),
+    ] {
+      let text = try #require(plan.caution(on: elements, path: "plan.json"))
+      #expect(text.hasPrefix("plan.json was measured on fp32 tensors"))
+      #expect(text.contains(found) && text.contains(fix), "\(text)")
+    }
   }
 
   /// However a file is cut short, it is an error and no crash.

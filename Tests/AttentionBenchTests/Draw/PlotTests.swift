@@ -194,6 +194,41 @@ struct FigureTests {
     #expect(without.guides.map(\.power) == [0], "no bandwidth was measured")
   }
 
+  /// A cell at 71.5% of the FMA peak and one as fast at half of that share of a peak twice as high.
+  private static var bothArithmetics: [ResultRow] {
+    var products = ResultRow.measured("window")
+    products.strategy.parameters = "arithmetic: bf16"
+    products.work.percentOfPeak = 71.5 / 2
+    return [.measured(), products]
+  }
+
+  @Test("Each arithmetic has a ceiling of its own, and the rising line ends at the highest")
+  func rooflineOfBothArithmetics() throws {
+    let rows = Self.bothArithmetics
+    let figure = try PlotKind.roofline.figure(rows: rows, ceilings: Self.ceilings)
+    #expect(figure.guides.map(\.power) == [0, 0, 1])
+    #expect(figure.guides[1].factor == 2 * figure.guides[0].factor)
+    #expect(figure.guides.map { $0.label.hasSuffix(" in bf16") } == [false, true, false])
+    #expect(figure.guides[2].extent?.upperBound == figure.guides[1].extent?.lowerBound)
+    let alone = try PlotKind.roofline.figure(rows: [rows[1]], ceilings: Self.ceilings)
+    #expect(alone.guides.map(\.factor) == [figure.guides[1].factor, figure.guides[2].factor])
+  }
+
+  @Test("Efficiency says which peak it is of")
+  func efficiencyOfBothArithmetics() throws {
+    let rows = Self.bothArithmetics
+    for (rows, label) in [
+      ([rows[0]], "percent of the FMA peak of the same run"),
+      ([rows[1]], "percent of the peak of bf16 products of the same run"),
+      (rows, "percent of the peak of the same run"),
+    ] {
+      let figure = try PlotKind.efficiency.figure(rows: rows)
+      #expect(figure.yLabel == label)
+      let isExplained = figure.notes.contains { $0.hasPrefix("the peak: that of bf16 products") }
+      #expect(isExplained == (rows.count == 2))
+    }
+  }
+
   @Test("A sweep over keys is drawn against them, and held against the read bandwidth")
   func decoding() throws {
     let rows = [1000, 2000].map { n in

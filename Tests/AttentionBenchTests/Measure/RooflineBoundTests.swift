@@ -22,6 +22,18 @@ import Testing
     #expect(memory?.description == "mem 82%")
   }
 
+  @Test func theBoundSaysWhosePeakItIs() {
+    for parameters in ["arithmetic: bf16", "flash(arithmetic: bf16) x3, linear(elu) x1"] {
+      var row = Self.row
+      row.strategy.parameters = parameters
+      let bound = RooflineBound(row, ceilings: [Self.ceiling(read: 40)])
+      #expect(bound?.description == "bf16 72%")
+    }
+    var stored = Self.row
+    stored.strategy.parameters = "kv: bf16"
+    #expect(RooflineBound(stored, ceilings: [])?.description == "fma 72%")
+  }
+
   @Test func theBandwidthIsTheMedianOfThePlacement() {
     let ceilings = [
       Self.ceiling(read: 0.02), Self.ceiling(n: 2000, read: 0.02), Self.ceiling(n: 4000, read: 90),

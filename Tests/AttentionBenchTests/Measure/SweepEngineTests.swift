@@ -101,6 +101,22 @@ import Testing
     #expect(outcome.ceilings[0].readGBPerSecond == 30)
   }
 
+  /// A run of 1.024e9 operations takes 10 ms; the peaks are 200 and 400 GFLOP/s.
+  @Test(.enabled(if: KernelTable.active.runs(.bfloat16)))
+  func cellsAreHeldAgainstThePeakOfTheirArithmetic() throws {
+    var sweep = FakeSweep()
+    sweep.strategies = "flash,flash(arithmetic: bf16)"
+    let outcome = try sweep.run()
+    #expect(outcome.ceilings.map(\.fmaGflopPerSecond) == [200])
+    #expect(outcome.ceilings.map(\.bf16GflopPerSecond) == [400])
+    for row in outcome.rows {
+      #expect(row.arithmetic == (row.strategy.parameters.isEmpty ? .float32 : .bfloat16))
+      let percent = try #require(row.work.percentOfPeak)
+      #expect(abs(percent - (row.arithmetic == .float32 ? 51.2 : 25.6)) < 1e-9)
+    }
+    #expect(Set(outcome.rows.map(\.arithmetic)).count == 2)
+  }
+
   @Test func aMovingPeakIsWarnedOf() throws {
     let sweep = FakeSweep()
     var warnings: [String] = []

@@ -102,6 +102,31 @@ import Testing
     #expect(abs(estimate.seconds - 1 / SweepForecast.assumedShare) < 1e-12)
     #expect("\(estimate.basis)" == "assuming 35% of the FMA peak of 1.02 GFLOP/s")
   }
+
+  /// One query against n keys: 256 operations a pair, and 512 bytes a key and value.
+  @Test func whatTakesLongerIsPredictedAndOnlyOperationsRefuse() throws {
+    let plan = try SweepPlan(
+      sizes: [10_000], strategies: StrategyRegistry.standard.strategies("flash"),
+      placements: [SweepPlacement(threads: 2, binding: .none)], seed: 1
+    ) { n in
+      try AttentionProblem(AttentionShape(heads: 4, queryLength: 1, keyLength: n, headDim: 64))
+    }
+    let cell = plan.cells[0]
+    let work = try cell.work.get()
+    #expect(work.flops == 4 * 10_000 * 256 && work.minimumBytes == 4 * 512 * 10_001)
+    var forecast = SweepForecast()
+    forecast.learn(byteRate: 1e9, threads: 2)
+    #expect(forecast.lowerBound(of: cell) == nil)
+    forecast.learn(flopRate: 100e9, threads: 2)
+    let estimate = try #require(forecast.estimate(of: cell))
+    let expected = Double(work.minimumBytes) / (SweepForecast.assumedReadShare * 1e9)
+    #expect(abs(estimate.seconds - expected) < 1e-12)
+    #expect("\(estimate.basis)" == "assuming 80% of the read bandwidth of 1.00 GB/s")
+    #expect(forecast.lowerBound(of: cell)?.seconds == Double(work.flops) / 100e9)
+    forecast.learn(byteRate: 1e12, threads: 2)
+    let computed = Double(work.flops) / (SweepForecast.assumedShare * 100e9)
+    #expect(abs(try #require(forecast.estimate(of: cell)).seconds - computed) < 1e-12)
+  }
 }
 
 @Suite struct SweepLimitsTests {

@@ -110,6 +110,38 @@ struct ReportPageTests {
     #expect(page.all("li").contains { $0.text == "8 cells" })
   }
 
+  @Test("A page says which peak a cell is held against, and draws the ceilings of the run")
+  func peaks() throws {
+    var products = ResultRow.measured("flash")
+    products.strategy.parameters = "arithmetic: bf16"
+    products.work.percentOfPeak = 71.5 / 2
+    func page(_ rows: [ResultRow], bf16: Double?) throws -> PageReader.Node {
+      var metadata = RunMetadata.made()
+      metadata.ceilings = [
+        MachineCeiling(
+          n: 1000, threads: 2, bind: "core:0-1", fmaGflopPerSecond: 500, fmaGflopRange: [490, 510],
+          bf16GflopPerSecond: bf16, readGBPerSecond: 0.032768)
+      ]
+      return try self.page(rows, metadata: metadata)
+    }
+    let both = try page([.measured("exact"), products], bf16: 987)
+    let cells = try both.section("cells")
+    let shares = cells.all("tr").compactMap { line in
+      line.all("td").map(\.text).first { $0 == "71.5" || $0 == "bf16 35.8" }
+    }
+    #expect(shares.sorted() == ["71.5", "bf16 35.8"])
+    #expect(cells.text.contains("where it says bf16, of the peak of bf16 products"))
+    let machine = try both.section("machine")
+    #expect(machine.all("th").contains { $0.text == "bf16 peak, GFLOP/s" })
+    #expect(machine.all("td").contains { $0.text == "987" })
+    let lines = try both.section("curves").all("text").map(\.text)
+    #expect(lines.contains { $0.hasSuffix(" in bf16") })
+    #expect(lines.contains { $0.hasSuffix(" GB/s") })
+
+    let plain = try page([.measured("exact")], bf16: nil)
+    #expect(!plain.text.contains("bf16"))
+  }
+
   @Test("The choice is the fastest exact strategy, and the fastest within each limit")
   func choice() throws {
     func cell(_ name: String, _ seconds: Double, _ error: Double, _ kind: String) -> ResultRow {
