@@ -53,7 +53,8 @@ class Entrant:
     process: Implementation
     #: Columns of results.csv.
     row: dict[str, Any]
-    #: What it multiplies, which decides on its peak: `f32` or `bf16`.
+    #: What it is known to multiply, whose peak `pct_of_peak` is of: `f32` or `bf16`. Of peers it is
+    #: not known.
     arithmetic: str = "f32"
 
     @property
@@ -139,8 +140,6 @@ class Comparison:
     def _others(self, work: str, problem: Problem, own: list[Entrant]) -> list[Entrant]:
         """The peers that have such a function, prepared."""
         entrants = []
-        # What a library multiplies in is its own affair: the fastest there is for such tensors.
-        arithmetic = own[-1].arithmetic
         counts = {key: own[0].row[key] for key in COUNTS}
         for peer, process in self._peers.items():
             if not peer.serves(problem):
@@ -148,7 +147,7 @@ class Comparison:
             row = self._row(work, problem, peer.name, peer.name, str(problem.window or ""))
             row |= counts | {"dtype": peer.dtype(problem)}
             row |= self._prepare(peer, process, problem)
-            entrants.append(Entrant(peer.name, process, row, arithmetic))
+            entrants.append(Entrant(peer.name, process, row))
         return entrants
 
     def _measured(self, problem: Problem, entrants: list[Entrant]) -> Iterator[dict[str, Any]]:

@@ -192,7 +192,7 @@ class RatioTests(unittest.TestCase):
         rows = [
             self.row("flash"),
             self.row("flash", params=params, time_median_s=5e-4, arithmetic="bf16"),
-            self.row("a", time_median_s=1e-3, arithmetic="bf16"),
+            self.row("a", time_median_s=1e-3),
         ]
         lines = ratio_table(rows, ["a"]).splitlines()[2:]
         self.assertEqual(lines, [
