@@ -105,7 +105,7 @@ clean:
 	rm -rf .build
 
 # Comparison with other libraries and micro-benchmarks: see Benchmarks/README.md. WORK=full-*,short-*
-# and SECONDS=20 choose what is compared and for how long.
+# (WORK='*bf16*' is all work in bf16) and SECONDS=20 choose what is compared and for how long.
 .PHONY: peers microbench
 VENV := Benchmarks/peers/.venv
 PEER_REQUIREMENTS := Benchmarks/peers/requirements$(if $(filter all,$(PEERS)),-all).txt

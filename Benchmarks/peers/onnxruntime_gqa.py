@@ -15,6 +15,8 @@ class OnnxGroupQueryAttention(Peer):
 
     The operator writes key and value into its cache outputs. In a step these are the memory of the
     past itself, as in a decoder that keeps its cache, so that only the new row is written.
+
+    Work in bf16 is done in fp16, the 2-byte type that the CPU kernel has.
     """
 
     name = "onnxruntime.gqa"
@@ -25,13 +27,19 @@ class OnnxGroupQueryAttention(Peer):
         return (problem.causal or problem.is_decoding) and not problem.linear
 
     @classmethod
+    def dtype(cls, problem: Problem) -> str:
+        return "fp16" if problem.dtype == "bf16" else problem.dtype
+
+    @classmethod
     def scratch_bytes(cls, problem: Problem) -> int:
         return problem.score_bytes
 
     def __init__(self, problem: Problem, query: Array, key: Array, value: Array, threads: int):
         self._heads = problem.heads
+        dtype = np.float16 if self.dtype(problem) == "fp16" else np.float32
+        query, key, value = (array.astype(dtype, copy=False) for array in (query, key, value))
         cache = (1, problem.kv_heads, problem.n_kv, problem.head_dim)
-        past = [np.zeros((1, problem.kv_heads, 0, problem.head_dim), np.float32)] * 2
+        past = [np.zeros((1, problem.kv_heads, 0, problem.head_dim), dtype)] * 2
         shared = {}
         if problem.is_decoding:
             # A cache as long as it will be; its last row is written in the step.

@@ -8,14 +8,20 @@ from harness.problem import Problem
 
 
 class OnnxMultiHeadAttention(Peer):
-    """Inputs [1, n, h * d], as projections produce them."""
+    """Inputs [1, n, h * d], as projections produce them.
+
+    The CPU kernel is for fp32 alone: a model in bf16 is refused (NOT_IMPLEMENTED), and one in fp16
+    gets the fp32 kernel between casts, which is no kernel of its own.
+    """
 
     name = "onnxruntime.mha"
     distribution = "onnxruntime"
 
     @classmethod
     def serves(cls, problem: Problem) -> bool:
-        return problem.is_plain_softmax and not problem.causal and problem.heads == problem.kv_heads
+        same_heads = problem.heads == problem.kv_heads
+        is_served = problem.is_plain_softmax and not problem.causal
+        return is_served and same_heads and problem.dtype == "fp32"
 
     def __init__(self, problem: Problem, query: Array, key: Array, value: Array, threads: int):
         self._heads = problem.heads

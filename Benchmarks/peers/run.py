@@ -25,7 +25,7 @@ from harness.comparison import Comparison, Limits, Place
 from harness.peer import Peer
 from harness.problem import Problem
 from harness.process import Implementation, ImplementationError
-from harness.ratios import HEADING, ratio_table, seconds_text, share_text
+from harness.ratios import HEADING, ratio_table, seconds_text, share_text, spec
 from harness.record import Record, now
 from registry import PEERS
 from workloads import QUICK, WORKLOADS
@@ -90,6 +90,7 @@ def worker_places(worker: Implementation, where: Place, folder: Path) -> list[li
         "prepare",
         strategy="flash",
         causal=False,
+        dtype="fp32",
         threads=where.threads,
         binding=where.binding,
         **files,
@@ -118,7 +119,10 @@ def compare(
             running.callback(process.close)
             return process
 
-        worker = start("attnbench", [str(options.worker)])
+        # A process a strategy. Unneeded ones are never asked, and so never started.
+        needed = max(len(problem.strategies) for problem in work.values())
+        workers = [start("attnbench", [str(options.worker)]) for _ in range(needed)]
+        worker = workers[0]
         described = worker.ask(
             "describe",
             argv=sys.argv,
@@ -135,16 +139,16 @@ def compare(
             places = worker_places(worker, where, folder)
             processes = {peer: start(peer.name, peer_command(peer, places)) for peer in versions}
             comparison = Comparison(
-                where, worker, processes, record, limits, options.seed, folder, began
+                where, workers, processes, record, limits, options.seed, folder, began
             )
             for name, problem in work.items():
-                first = True
+                rows = []
                 for row in comparison.run(name, problem):
-                    if first:
-                        ceilings.append(ceiling(problem.n_kv, where, row))
-                        first = False
-                    table_rows.append(row | {"work": name})
+                    rows.append(row | {"work": name})
                     print(progress(name, threads, row), file=sys.stderr, flush=True)
+                table_rows += rows
+                at = {"n": problem.n_kv, "threads": where.threads, "bind": where.binding}
+                ceilings.append(at | rows[0]["ceilings"].as_dict())
             for process in processes.values():
                 process.close()
 
@@ -159,16 +163,6 @@ def compare(
 
 def peer_command(peer: type[Peer], places: list[list[int]]) -> list[str]:
     return [sys.executable, str(HERE / "serve_peer.py"), peer.name, json.dumps(places)]
-
-
-def ceiling(n: int, where: Place, row: dict) -> dict:
-    return {
-        "n": n,
-        "threads": where.threads,
-        "bind": where.binding,
-        "fma_gflop_per_s": row["peak"] / 1e9,
-        "fma_gflop_per_s_range": [rate / 1e9 for rate in row["peak_range"]],
-    }
 
 
 def write_curves(record: Record, rows: list[dict]) -> None:
@@ -189,7 +183,7 @@ def progress(work: str, threads: int, row: dict) -> str:
         outcome = f"{row['status']}: {row['reason']}"
     else:
         outcome = f"{seconds_text(row['time_median_s'])}, {share_text(row)}"
-    return f"{work}, {threads} threads, {row['strategy']}: {outcome}"
+    return f"{work}, {threads} threads, {spec(row)}: {outcome}"
 
 
 def main() -> int:

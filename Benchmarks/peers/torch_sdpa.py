@@ -31,7 +31,8 @@ class TorchSDPA(Peer):
         torch.backends.cuda.enable_flash_sdp(self.backend == "flash")
         torch.backends.cuda.enable_math_sdp(self.backend == "math")
         torch.backends.cuda.enable_mem_efficient_sdp(False)
-        q, k, v = (torch.from_numpy(array).unsqueeze(0) for array in (query, key, value))
+        element = torch.bfloat16 if problem.dtype == "bf16" else torch.float32
+        q, k, v = (torch.from_numpy(x).unsqueeze(0).to(element) for x in (query, key, value))
         grouped = problem.heads != problem.kv_heads
         self._attend = lambda: scaled_dot_product_attention(
             q, k, v, is_causal=problem.causal, enable_gqa=grouped
@@ -44,7 +45,7 @@ class TorchSDPA(Peer):
     def output(self) -> Array:
         if self._output is None:
             raise RuntimeError("nothing has run yet")
-        return np.ascontiguousarray(self._output[0].numpy())
+        return np.ascontiguousarray(self._output[0].float().numpy())
 
 
 class TorchFlash(TorchSDPA):

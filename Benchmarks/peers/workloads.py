@@ -1,4 +1,4 @@
-"""The work that is compared: fp32, batch 1, inputs independent unit normals.
+"""The work that is compared: batch 1, inputs independent unit normals, in fp32 unless it says bf16.
 
 `decode` is a step of decoding: one query reads n keys.
 """
@@ -26,6 +26,12 @@ WORKLOADS: dict[str, Problem] = {
     "decode-n8192-d128": Problem(1, 128, heads=32, kv_heads=32, keys=8192),
     "decode-n32768-d128": Problem(1, 128, heads=32, kv_heads=32, keys=32768),
     "decode-gqa-n8192-d128": Problem(1, 128, heads=32, kv_heads=8, keys=8192),
+    "full-bf16-n4096-d64": Problem(4096, 64, dtype="bf16"),
+    "full-bf16-n4096-d128": Problem(4096, 128, dtype="bf16"),
+    "decode-bf16-n8192-d128": Problem(1, 128, heads=32, kv_heads=32, keys=8192, dtype="bf16"),
+    "decode-bf16-n32768-d128": Problem(1, 128, heads=32, kv_heads=32, keys=32768, dtype="bf16"),
+    "decode-gqa-bf16-n8192-d128": Problem(1, 128, heads=32, kv_heads=8, keys=8192, dtype="bf16"),
+    "decode-gqa-bf16-n32768-d128": Problem(1, 128, heads=32, kv_heads=8, keys=32768, dtype="bf16"),
     "linear-n16384-d64": Problem(16384, 64, linear=True),
     "linear-causal-n16384-d64": Problem(16384, 64, causal=True, linear=True),
 }
@@ -40,6 +46,9 @@ QUICK: dict[str, Problem] = {
     "window512-n2000-d64": Problem(2000, 64, causal=True, window=512),
     "decode-n2000-d64": Problem(1, 64, keys=2000),
     "decode-gqa-n2000-d64": Problem(1, 64, kv_heads=2, keys=2000),
+    "full-bf16-n2000-d64": Problem(2000, 64, dtype="bf16"),
+    "decode-bf16-n2000-d64": Problem(1, 64, keys=2000, dtype="bf16"),
+    "decode-gqa-bf16-n2000-d64": Problem(1, 64, kv_heads=2, keys=2000, dtype="bf16"),
     "linear-n2000-d64": Problem(2000, 64, linear=True),
     "linear-causal-n2000-d64": Problem(2000, 64, causal=True, linear=True),
 }

@@ -31,7 +31,9 @@ enum AttentionWorker {
     case .save:
       return try worker.save(try decoder.decode(Request.Save.self, from: line))
     case .peak:
-      return try worker.peak()
+      return try worker.peak(try decoder.decode(Request.Peak.self, from: line))
+    case .bandwidth:
+      return try worker.bandwidth()
     }
   }
 

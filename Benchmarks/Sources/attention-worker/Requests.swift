@@ -1,10 +1,12 @@
+import Attention
+import AttentionBench
 import Foundation
 
 /// What a driver asks for: one JSON object a line on standard input.
 struct Request: Decodable {
   /// The requests there are, by the word in `command`.
   enum Command: String, Decodable, CaseIterable {
-    case describe, prepare, run, save, peak
+    case describe, prepare, run, save, peak, bandwidth
   }
 
   let command: Command
@@ -16,15 +18,27 @@ struct Request: Decodable {
     let seed: UInt64
   }
 
-  /// `prepare`: the work. Arrays are `.npy` files of shape `[h, n, d]` or `[b, h, n, d]`.
+  /// `prepare`: the work. Arrays are `.npy` files of shape `[h, n, d]` or `[b, h, n, d]`, which hold
+  /// fp32 whatever the element type is.
   struct Prepare: Decodable {
     let query: String
     let key: String
     let value: String
     let strategy: String
     let causal: Bool
+    /// How tensors are stored, as results name it: `fp32`, `bf16`.
+    let dtype: String
     let threads: Int
     let binding: String
+
+    var elements: ElementTypes {
+      get throws {
+        let types = ElementType.allCases.filter(\.isFloatingPoint).map { ElementTypes($0) }
+        if let type = types.first(where: { $0.label == dtype }) { return type }
+        let known = types.map(\.label).joined(separator: ", ")
+        throw RequestError(description: "dtype \(dtype): must be one of \(known)")
+      }
+    }
   }
 
   /// `run`: calls in a row, the first `warm` of them not timed.
@@ -33,7 +47,12 @@ struct Request: Decodable {
     let repeats: Int
   }
 
-  /// `save`: where the output of the last call goes.
+  /// `peak`: what is multiplied.
+  struct Peak: Decodable {
+    let arithmetic: Arithmetic
+  }
+
+  /// `save`: where the output of the last call goes, in fp32.
   struct Save: Decodable {
     let path: String
   }
@@ -43,20 +62,19 @@ struct Request: Decodable {
 struct Prepared: Encodable {
   let strategy: String
   let parameters: String
-  let classification: String
+  /// What its products are taken in.
+  let arithmetic: Arithmetic
   let pairs: Int
   let flops: Int
   let minimumBytes: Int
   let workspaceBytes: Int
-  let binding: String
   /// The processing units each worker read back after it had bound itself.
   let cpus: [[Int]]
   let isa: String
   let blasCore: String
 
   private enum CodingKeys: String, CodingKey {
-    case strategy, parameters, pairs, flops, binding, cpus, isa
-    case classification = "class"
+    case strategy, parameters, arithmetic, pairs, flops, cpus, isa
     case minimumBytes = "bytes_min"
     case workspaceBytes = "workspace_bytes"
     case blasCore = "blas_core"
@@ -74,12 +92,12 @@ struct Timed: Encodable {
   }
 }
 
-/// What `peak` answers.
-struct Peak: Encodable {
-  let gflopPerSecond: Double
+/// What `peak` answers in operations, and `bandwidth` in bytes.
+struct Rate: Encodable {
+  let perSecond: Double
 
   private enum CodingKeys: String, CodingKey {
-    case gflopPerSecond = "gflop_per_s"
+    case perSecond = "per_second"
   }
 }
 

@@ -11,6 +11,8 @@ struct Worker {
     let team: WorkerTeam
     let threads: Int
     let binding: ThreadBinding
+    /// Made when it is first asked for.
+    var bandwidth: ReadBandwidth?
   }
 
   private struct Work {
@@ -22,7 +24,7 @@ struct Worker {
   }
 
   private let topology: MachineTopology
-  private let fma = FMARate()
+  private var peaks: [Arithmetic: FMARate] = [:]
   private var crew: Crew?
   private var work: Work?
 
@@ -44,14 +46,15 @@ struct Worker {
     let team = try staff(request)
     let file = try FileProblem(
       query: source(request.query), key: source(request.key), value: source(request.value))
-    let problem = try AttentionProblem(file.shape, causal: request.causal)
+    let problem = try AttentionProblem(
+      file.shape, causal: request.causal, elements: request.elements)
     let strategy = try StrategyRegistry.standard.strategy(request.strategy)
     let estimate = try strategy.work(for: problem, threads: team.threadCount)
     let plan = try strategy.plan(for: problem, on: team)
-    let tensors = try file.tensors()
-    let output = try Tensor(file.shape.output)
-    // Resident before the first call.
-    output.elements.update(repeating: .nan)
+    let tensors = try file.tensors().stored(as: problem.elements)
+    let output = try Tensor(file.shape.output, elementType: problem.elements.query)
+    // Resident before the first call, and NaN until then.
+    output.bytes.initializeMemory(as: UInt8.self, repeating: 0xFF)
     work = Work(
       plan: plan, tensors: tensors, output: output,
       operands: AttentionOperands(
@@ -60,9 +63,9 @@ struct Worker {
       rank: file.rank)
     return Prepared(
       strategy: type(of: strategy).name, parameters: strategy.resolvedParameters(for: problem),
-      classification: type(of: strategy).operatorClass.rawValue, pairs: estimate.pairs,
+      arithmetic: strategy.arithmetic, pairs: estimate.pairs,
       flops: estimate.flops, minimumBytes: estimate.minimumBytes,
-      workspaceBytes: plan.workspaceBytes, binding: request.binding,
+      workspaceBytes: plan.workspaceBytes,
       cpus: team.bindings.map { ($0 ?? topology.allowed).indices },
       isa: KernelTable.active.name, blasCore: BLASLibrary.core)
   }
@@ -86,26 +89,44 @@ struct Worker {
   /// Writes the output of the last call.
   func save(_ request: Request.Save) throws -> Done {
     let work = try prepared()
-    let shape = work.output.shape
+    let output = try Tensor(copying: work.output.view)
+    let shape = output.shape
     let sizes = [shape.batch, shape.heads, shape.rows, shape.columns].suffix(work.rank)
     let tensor = try HostTensor(shape: Array(sizes)) { elements in
-      _ = elements.update(from: work.output.elements)
+      _ = elements.update(from: output.elements)
     }
     try NpyFile.write(tensor, to: request.path)
     return Done()
   }
 
-  /// One burst of fused multiply-adds on the team of the last `prepare`.
-  func peak() throws -> Peak {
-    guard let crew else { throw RequestError(description: "peak: prepare has not been asked yet") }
-    return Peak(gflopPerSecond: fma.burst(on: crew.team) / 1e9)
+  /// One burst of products on the team of the last `prepare`.
+  mutating func peak(_ request: Request.Peak) throws -> Rate {
+    let team = try staffed().team
+    let peak = try peaks[request.arithmetic] ?? FMARate(arithmetic: request.arithmetic)
+    peaks[request.arithmetic] = peak
+    return Rate(perSecond: peak.burst(on: team))
   }
 
-  private func prepared() throws -> Work {
-    guard let work else {
+  /// How fast the team of the last `prepare` reads memory beyond the caches.
+  mutating func bandwidth() throws -> Rate {
+    let staffed = try staffed()
+    let bandwidth =
+      try staffed.bandwidth
+      ?? ReadBandwidth(
+        byteCount: ReadBandwidth.byteCount(beyondCachesOf: topology), workers: staffed.threads)
+    crew?.bandwidth = bandwidth
+    return Rate(perSecond: bandwidth.rate(on: staffed.team))
+  }
+
+  private func staffed() throws -> Crew { try asked(crew) }
+
+  private func prepared() throws -> Work { try asked(work) }
+
+  private func asked<Value>(_ value: Value?) throws -> Value {
+    guard let value else {
       throw RequestError(description: "nothing is prepared; ask prepare first")
     }
-    return work
+    return value
   }
 
   private mutating func staff(_ request: Request.Prepare) throws -> WorkerTeam {

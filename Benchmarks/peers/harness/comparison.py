@@ -10,15 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from .ceilings import CeilingSeries
+from .check import Check
+from .inputs import normal_inputs
 from .peer import Array, Peer
 from .problem import Problem
 from .process import Implementation, ImplementationError
-from .record import Record
-from .reference import Difference, full_softmax, reference_rows, sampled_rows
+from .record import Record, slug
 from .rounds import WARM_BELOW_SECONDS, Contestant, sample_count, schedule
 from .summary import Summary
 
-OURS = "attnbench"
+#: What attnbench counts of the definition, the same for everyone.
+COUNTS = ("pairs", "flops", "bytes_min")
+#: What is known of attnbench beside that.
+FACTS = (*COUNTS, "workspace_bytes", "isa", "blas_core")
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,37 @@ class Place:
     binding: str
 
 
+@dataclass
+class Entrant:
+    """An implementation of one piece of work, prepared or not."""
+
+    #: The strategy as it is written, or the peer's name.
+    name: str
+    process: Implementation
+    #: Columns of results.csv.
+    row: dict[str, Any]
+    #: What it is known to multiply, whose peak `pct_of_peak` is of: `f32` or `bf16`. Of peers it is
+    #: not known.
+    arithmetic: str = "f32"
+
+    @property
+    def is_well(self) -> bool:
+        return self.row["status"] == "ok"
+
+    def fail(self, reason: str) -> None:
+        self.row |= {"status": "error", "reason": reason}
+
+
 class Comparison:
-    """Compares one thread count's processes on one piece of work after the other."""
+    """Compares one thread count's processes on one piece of work after the other.
+
+    `workers` are attnbench's, at least as many as a piece of work has strategies.
+    """
 
     def __init__(
         self,
         place: Place,
-        worker: Implementation,
+        workers: list[Implementation],
         peers: dict[type[Peer], Implementation],
         record: Record,
         limits: Limits,
@@ -54,7 +83,7 @@ class Comparison:
         began: float,
     ):
         self._place = place
-        self._worker = worker
+        self._workers = workers
         self._peers = peers
         self._record = record
         self._limits = limits
@@ -63,77 +92,102 @@ class Comparison:
         self._began = began
 
     def run(self, work: str, problem: Problem) -> Iterator[dict[str, Any]]:
-        """Writes and yields a row for attnbench and each peer that has such a function."""
-        inputs = self._inputs(problem)
-        facts = self._worker.ask(
-            "prepare",
-            strategy=problem.strategy,
-            causal=problem.causal,
-            threads=self._place.threads,
-            binding=self._place.binding,
-            **self._paths("query", "key", "value"),
-        )
-        rows = {OURS: self._row(work, problem, facts, facts["strategy"], facts["parameters"])}
-        rows[OURS] |= {key: facts[key] for key in ("workspace_bytes", "isa", "blas_core")}
-        contestants = []
-        check = Check(problem, inputs, self._seed)
-        output = self._output(self._worker)
-        rows[OURS] |= check.accuracy(output)
-        reason = check.failure(output, None)
-        if reason:
-            rows[OURS] |= {"status": "error", "reason": reason}
-        else:
-            contestants.append(self._contestant(OURS, self._worker))
+        """Writes and yields a row for each strategy of attnbench's and each peer that has such a
+        function. Beside the columns a row has the `ceilings` of the work and its `arithmetic`."""
+        check = Check(problem, self._inputs(problem), self._seed)
+        entrants = self._own(work, problem)
+        entrants += self._others(work, problem, entrants)
+        ours: Array | None = None
+        for entrant in entrants:
+            if not entrant.is_well:
+                continue
+            output = self._output(entrant.process)
+            entrant.row |= check.accuracy(output)
+            reason = check.failure(output, ours)
+            if reason:
+                entrant.fail(reason)
+            # The first one's, right or wrong.
+            ours = output if ours is None else ours
+        yield from self._measured(problem, entrants)
+
+    def _own(self, work: str, problem: Problem) -> list[Entrant]:
+        """attnbench's strategies, prepared."""
+        entrants: list[Entrant] = []
+        for strategy, worker in zip(problem.strategies, self._workers, strict=False):
+            family, _, params = strategy.rstrip(")").partition("(")
+            row = self._row(work, problem, strategy, family, params)
+            entrant = Entrant(strategy, worker, row)
+            try:
+                facts = worker.ask(
+                    "prepare",
+                    strategy=strategy,
+                    causal=problem.causal,
+                    dtype=problem.dtype,
+                    threads=self._place.threads,
+                    binding=self._place.binding,
+                    **self._paths("query", "key", "value"),
+                )
+                row |= {"params": facts["parameters"]} | {key: facts[key] for key in FACTS}
+                entrant.arithmetic = facts["arithmetic"]
+            except ImplementationError as error:
+                # Only the first is sure to run on every processor.
+                if not entrants:
+                    raise
+                entrant.fail(str(error))
+            entrants.append(entrant)
+        return entrants
+
+    def _others(self, work: str, problem: Problem, own: list[Entrant]) -> list[Entrant]:
+        """The peers that have such a function, prepared."""
+        entrants = []
+        counts = {key: own[0].row[key] for key in COUNTS}
         for peer, process in self._peers.items():
             if not peer.serves(problem):
                 continue
-            params = str(problem.window or "")
-            rows[peer.name] = row = self._row(work, problem, facts, peer.name, params)
+            row = self._row(work, problem, peer.name, peer.name, str(problem.window or ""))
+            row |= counts | {"dtype": peer.dtype(problem)}
             row |= self._prepare(peer, process, problem)
-            if row["status"] == "ok":
-                found = self._output(process)
-                row |= check.accuracy(found)
-                reason = check.failure(found, output)
-                if reason:
-                    row |= {"status": "error", "reason": reason}
-                else:
-                    contestants.append(self._contestant(peer.name, process))
-        yield from self._measured(rows, contestants)
+            entrants.append(Entrant(peer.name, process, row))
+        return entrants
 
-    def _measured(
-        self, rows: dict[str, dict[str, Any]], contestants: list[Contestant]
-    ) -> Iterator[dict[str, Any]]:
+    def _measured(self, problem: Problem, entrants: list[Entrant]) -> Iterator[dict[str, Any]]:
         limits = self._limits
+        running = [entrant for entrant in entrants if entrant.is_well]
+        contestants = [self._contestant(entrant.name, entrant.process) for entrant in running]
         counts = [
             sample_count(
                 c.turn_seconds, limits.seconds, limits.minimum_samples, limits.maximum_samples
             )
             for c in contestants
         ]
-        rates = [self._peak()]
+        series = CeilingSeries(
+            self._workers[0], {entrant.arithmetic for entrant in entrants}, problem.is_decoding
+        )
+        series.take()
         for index, order in enumerate(schedule(counts, self._seed)):
             for number in order:
-                contestant = contestants[number]
-                if rows[contestant.name]["status"] != "ok":
+                contestant, entrant = contestants[number], running[number]
+                if not entrant.is_well:
                     continue
                 contestant.started.append(time.monotonic() - self._began)
                 try:
                     wall, processor = contestant.take(contestant.warm, contestant.repeats)
                 except ImplementationError as error:
-                    rows[contestant.name] |= {"status": "error", "reason": str(error)}
+                    entrant.fail(str(error))
                     continue
                 contestant.samples.append(float(np.median(wall)))
                 contestant.processor.append(float(np.median(processor)))
                 contestant.rounds.append(index)
-            rates.append(self._peak())
-        peak = float(np.median(rates))
-        by_name = {contestant.name: contestant for contestant in contestants}
-        for name, row in rows.items():
+            series.take()
+        ceilings = series.ceilings()
+        measured = {contestant.name: contestant for contestant in contestants}
+        for entrant in entrants:
             samples = []
-            if row["status"] == "ok":
-                samples = self._fill(row, by_name[name], peak)
-            self._record.add(row, samples)
-            yield row | {"peak": peak, "peak_range": [min(rates), max(rates)]}
+            if entrant.is_well:
+                peak = ceilings.peaks[entrant.arithmetic]
+                samples = self._fill(entrant.row, measured[entrant.name], peak)
+            self._record.add(entrant.row, samples)
+            yield entrant.row | {"arithmetic": entrant.arithmetic, "ceilings": ceilings}
 
     def _fill(self, row: dict[str, Any], of: Contestant, peak: float) -> list[dict[str, Any]]:
         summary = Summary.of(of.samples)
@@ -192,38 +246,29 @@ class Comparison:
             estimate = min(take(0, 3)[0])
         return Contestant(name, take, estimate)
 
-    def _peak(self) -> float:
-        return 1e9 * float(self._worker.ask("peak")["gflop_per_s"])
-
     def _output(self, process: Implementation) -> Array:
         path = self._paths("output")["output"]
-        if process is self._worker:
+        if process in self._workers:
             process.ask("run", warm=0, repeats=1)
         process.ask("save", path=path)
         return np.load(path)
 
     def _inputs(self, problem: Problem) -> tuple[Array, Array, Array]:
         """Written once, read by all."""
-        arrays = []
-        for role, heads in enumerate((problem.heads, problem.kv_heads, problem.kv_heads)):
-            generator = np.random.default_rng([self._seed, role])
-            rows = problem.n if role == 0 else problem.n_kv
-            shape = (heads, rows, problem.head_dim)
-            arrays.append(generator.standard_normal(shape, dtype=np.float32))
+        arrays = normal_inputs(problem, self._seed)
         paths = self._paths("query", "key", "value").values()
         for path, array in zip(paths, arrays, strict=True):
             np.save(path, array, allow_pickle=False)
-        query, key, value = arrays
-        return query, key, value
+        return arrays
 
     def _paths(self, *roles: str) -> dict[str, str]:
         return {role: str(self._folder / f"{role}.npy") for role in roles}
 
     def _row(
-        self, work: str, problem: Problem, facts: dict[str, Any], strategy: str, params: str
+        self, work: str, problem: Problem, name: str, strategy: str, params: str
     ) -> dict[str, Any]:
         return {
-            "cell_id": f"{strategy}-{work}-t{self._place.threads}",
+            "cell_id": f"{slug(name)}-{work}-t{self._place.threads}",
             "strategy": strategy,
             "params": params,
             "class": problem.operator_class,
@@ -235,57 +280,14 @@ class Comparison:
             "n_kv": problem.n_kv,
             "head_dim": problem.head_dim,
             "value_dim": problem.head_dim,
-            "dtype": "fp32",
+            "dtype": problem.dtype,
             "causal": problem.causal,
             "threads": self._place.threads,
             "bind": self._place.binding,
             "status": "ok",
             "reason": "",
             "samples": 0,
-            # Of the definition, the same for everyone.
-            "pairs": facts["pairs"],
-            "flops": facts["flops"],
-            "bytes_min": facts["bytes_min"],
         }
-
-
-class Check:
-    """Is it the same function? Sampled rows against fp64, and every element against attnbench."""
-
-    def __init__(self, problem: Problem, inputs: tuple[Array, Array, Array], seed: int):
-        self._rows = sampled_rows(problem, seed)
-        self._definition = reference_rows(problem, *inputs, self._rows)
-        self._full = reference_rows(full_softmax(problem), *inputs, self._rows)
-        self._shape = inputs[0].shape
-
-    def accuracy(self, output: Array) -> dict[str, Any]:
-        """Columns of the row; none for an output of another shape."""
-        if output.shape != self._shape:
-            return {}
-        quality = Difference.between(self._sample(output), self._full)
-        correctness = Difference.between(self._sample(output), self._definition)
-        return {
-            "rel_l2_error": quality.relative_l2,
-            "max_abs_error": quality.maximum,
-            "error_rows_checked": len(self._rows),
-            "oracle_rel_l2_error": correctness.relative_l2,
-        }
-
-    def failure(self, output: Array, ours: Array | None) -> str | None:
-        """Why no time may be reported for this output; None when it is right."""
-        if output.shape != self._shape:
-            return f"output has shape {output.shape} instead of {self._shape}"
-        reference = Difference.between(self._sample(output), self._definition)
-        if not reference.is_rounding:
-            return f"differs from the fp64 definition: {reference}"
-        if ours is not None:
-            difference = Difference.between(output, ours)
-            if not difference.is_rounding:
-                return f"differs from attnbench: {difference}"
-        return None
-
-    def _sample(self, output: Array) -> Array:
-        return np.stack([output[head, row] for head, row in self._rows])
 
 
 def available_bytes() -> int:

@@ -34,12 +34,20 @@ class BoundModel:
         threads: int,
         shared: dict[str, str] | None = None,
     ):
-        """`shared`: outputs that are written into the memory of an input."""
+        """`shared`: outputs that are written into the memory of an input.
+
+        Outputs have the element type of the first input.
+        """
         import onnx
         import onnxruntime
         from onnx import TensorProto, helper
 
-        types = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
+        types = {
+            "float32": TensorProto.FLOAT,
+            "float16": TensorProto.FLOAT16,
+            "int32": TensorProto.INT32,
+        }
+        dtype = next(iter(inputs.values())).dtype
         graph = helper.make_graph(
             [
                 helper.make_node(
@@ -52,7 +60,7 @@ class BoundModel:
                 for name, array in inputs.items()
             ],
             [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+                helper.make_tensor_value_info(name, types[str(dtype)], shape)
                 for name, shape in outputs.items()
             ],
         )
@@ -73,9 +81,7 @@ class BoundModel:
         self._inputs = {name: value(array) for name, array in inputs.items()}
         shared = shared or {}
         self._outputs = {
-            name: self._inputs[shared[name]]
-            if name in shared
-            else value(np.zeros(shape, np.float32))
+            name: self._inputs[shared[name]] if name in shared else value(np.zeros(shape, dtype))
             for name, shape in outputs.items()
         }
         self._binding = self._session.io_binding()
@@ -88,4 +94,5 @@ class BoundModel:
         self._session.run_with_iobinding(self._binding)
 
     def output(self, name: str) -> Array:
-        return self._outputs[name].numpy()
+        """In fp32."""
+        return self._outputs[name].numpy().astype(np.float32)

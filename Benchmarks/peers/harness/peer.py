@@ -31,13 +31,21 @@ class Peer(ABC):
         """Whether the library's function computes this at all."""
 
     @classmethod
+    def dtype(cls, problem: Problem) -> str:
+        """How its tensors are stored, in the words of results.csv."""
+        return problem.dtype
+
+    @classmethod
     def scratch_bytes(cls, problem: Problem) -> int:
         """Memory it takes beyond inputs and output, where that grows with n squared."""
         return 0
 
     @abstractmethod
     def __init__(self, problem: Problem, query: Array, key: Array, value: Array, threads: int):
-        """Everything that is not timed: model, session, layout, compilation."""
+        """Everything that is not timed: model, session, layout, element type, compilation.
+
+        Arrays are fp32, of numbers that the problem's element type has.
+        """
 
     @abstractmethod
     def run(self) -> None:
@@ -45,4 +53,4 @@ class Peer(ABC):
 
     @abstractmethod
     def output(self) -> Array:
-        """The result of the last run as [h, n, d]."""
+        """The result of the last run as [h, n, d] in fp32."""

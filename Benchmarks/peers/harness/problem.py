@@ -8,11 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Problem:
-    """Attention of one sequence: query [h, n, d], key and value [kv_heads, n_kv, d], fp32.
+    """Attention of one sequence: query [h, n, d], key and value [kv_heads, n_kv, d].
 
     `keys` is n_kv where it is not n: a step of decoding, whose queries see all keys.
     `window` is the number of keys a causal query sees, its own included. `linear` asks for
     phi(q)^T S / (phi(q)^T z + 1e-6) with phi = elu + 1 instead of softmax.
+    `dtype` is how inputs and output are stored, in the words of results.csv.
     """
 
     n: int
@@ -23,6 +24,7 @@ class Problem:
     window: int | None = None
     linear: bool = False
     keys: int | None = None
+    dtype: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.keys is not None and (self.causal or self.linear):
@@ -31,6 +33,10 @@ class Problem:
             raise ValueError(f"{self.heads} heads on {self.kv_heads}: must be a multiple")
         if self.window is not None and (not self.causal or self.linear):
             raise ValueError("a window goes with causal softmax attention")
+        if self.dtype not in ("fp32", "bf16"):
+            raise ValueError(f"dtype {self.dtype}: must be fp32 or bf16")
+        if self.dtype != "fp32" and not self.is_plain_softmax:
+            raise ValueError("windows and linear attention are compared in fp32")
 
     @property
     def n_kv(self) -> int:
@@ -43,11 +49,15 @@ class Problem:
         return self.keys is not None
 
     @property
-    def strategy(self) -> str:
-        """What attnbench calls it."""
+    def strategies(self) -> tuple[str, ...]:
+        """What attnbench calls it; the first is what the others' outputs are held against."""
         if self.linear:
-            return "linear"
-        return "flash" if self.window is None else f"window({self.window})"
+            return ("linear",)
+        if self.window is not None:
+            return (f"window({self.window})",)
+        if self.dtype == "bf16" and not self.is_decoding:
+            return ("flash", "flash(arithmetic: bf16)")
+        return ("flash",)
 
     @property
     def operator_class(self) -> str:

@@ -9,9 +9,11 @@ HEADING = """\
 # attnbench beside its peers
 
 Median times of interleaved rounds on the same cores. A peer's cell is its time as a multiple of
-attnbench's, and its percent of the FMA peak measured in the same rounds, useful work only; of a
-decoding step GB/s, every byte that must be read or written counted once. `~` marks a median known
-no better than to 2 %, or from few samples; a dash, that the library has no such function.
+attnbench's. Percent are of the line's ceiling, measured in the same rounds, useful work only: the
+peak of fp32 fused multiply-adds, or where attnbench multiplies in bf16, that of bf16 dot products.
+A decoding step is told in GB/s, every byte that must be read or written counted once; its ceiling
+is the read bandwidth of memory, which caches can pass. `~` marks a median known no better than to
+2 %, or from few samples; a dash, that the library has no such function, or none for such tensors.
 """
 
 MEASURED = {"ok", "low_samples", "noisy"}
@@ -27,34 +29,55 @@ def seconds_text(seconds: float) -> str:
 def ratio_table(rows: Iterable[Mapping[str, Any]], peers: list[str]) -> str:
     """A Markdown table with a line for each work and thread count.
 
-    `rows` are those of results.csv, each with `work` and `peak` beside the columns.
+    `rows` are those of results.csv, each with `work`, `arithmetic` and `ceilings` beside the
+    columns. Work on which attnbench has several strategies has a line for each.
     """
     rows = list(rows)
     lines = [
-        "| work | threads | FMA peak | attnbench | " + " | ".join(peers) + " |",
+        "| work | threads | ceiling | attnbench | " + " | ".join(peers) + " |",
         "|---|--:|--:|--:|" + "--:|" * len(peers),
     ]
     keys = dict.fromkeys((row["work"], row["threads"]) for row in rows)
     for work, threads in keys:
-        group = {
-            row["strategy"]: row for row in rows if (row["work"], row["threads"]) == (work, threads)
-        }
-        ours = next(row for name, row in group.items() if name not in peers)
-        cells = [_own_cell(ours)] + [_peer_cell(group.get(peer), ours) for peer in peers]
-        peak = f"{ours['peak'] / 1e9:.0f} GFLOP/s" if ours["peak"] else ""
-        lines.append(f"| {work} | {threads} | {peak} | " + " | ".join(cells) + " |")
+        group = [row for row in rows if (row["work"], row["threads"]) == (work, threads)]
+        others = {row["strategy"]: row for row in group if row["strategy"] in peers}
+        own = [row for row in group if row["strategy"] not in peers]
+        for ours in own:
+            name = work if len(own) == 1 else f"{work}, {spec(ours)}"
+            cells = [_own_cell(ours)] + [_peer_cell(others.get(peer), ours) for peer in peers]
+            lines.append(f"| {name} | {threads} | {_ceiling(ours)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n" + _failures(rows)
+
+
+def spec(row: Mapping[str, Any]) -> str:
+    """A strategy or peer with its parameters: `window(512)`."""
+    return f"{row['strategy']}({row['params']})" if row["params"] else str(row["strategy"])
+
+
+def _is_decoding(row: Mapping[str, Any]) -> bool:
+    """Whether it reads for few operations."""
+    return row["n_q"] != row["n_kv"]
+
+
+def _ceiling(row: Mapping[str, Any]) -> str:
+    ceilings = row["ceilings"]
+    if _is_decoding(row):
+        return f"{ceilings.read / 1e9:.1f} GB/s"
+    return f"{ceilings.peaks[row['arithmetic']] / 1e9:.0f} GFLOP/s"
 
 
 def _mark(row: Mapping[str, Any]) -> str:
     return "" if row["status"] == "ok" else "~"
 
 
-def share_text(row: Mapping[str, Any]) -> str:
-    """Of the FMA peak; of a decoding step, which reads for few operations, the GB/s instead."""
-    if row.get("n_q") != row.get("n_kv") and row.get("bytes_min"):
-        return f"{row['bytes_min'] / row['time_median_s'] / 1e9:.1f} GB/s"
-    return f"{row['pct_of_peak']:.1f} %" if row["pct_of_peak"] is not None else "? %"
+def share_text(row: Mapping[str, Any], of: Mapping[str, Any] | None = None) -> str:
+    """Percent of the ceiling of the row `of`, by default its own; of a decoding step GB/s too."""
+    of = of or row
+    seconds, ceilings = row["time_median_s"], of["ceilings"]
+    if _is_decoding(row):
+        rate = row["bytes_min"] / seconds
+        return f"{rate / 1e9:.1f} GB/s, {100 * rate / ceilings.read:.1f} %"
+    return f"{100 * row['flops'] / seconds / ceilings.peaks[of['arithmetic']]:.1f} %"
 
 
 def _own_cell(row: Mapping[str, Any]) -> str:
@@ -69,9 +92,9 @@ def _peer_cell(row: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> str:
     if row["status"] not in MEASURED:
         return str(row["status"])
     if ours["status"] not in MEASURED:
-        return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {share_text(row)}"
+        return f"{_mark(row)}{seconds_text(row['time_median_s'])}, {share_text(row, ours)}"
     ratio = row["time_median_s"] / ours["time_median_s"]
-    return f"{_mark(row)}{ratio:.2f}x, {share_text(row)}"
+    return f"{_mark(row)}{ratio:.2f}x, {share_text(row, ours)}"
 
 
 def _failures(rows: list[Mapping[str, Any]]) -> str:
@@ -79,7 +102,7 @@ def _failures(rows: list[Mapping[str, Any]]) -> str:
     if not failed:
         return ""
     return "\nNot measured:\n\n" + "".join(
-        f"- {row['work']}, {row['threads']} threads, {row['strategy']}: "
+        f"- {row['work']}, {row['threads']} threads, {spec(row)}: "
         f"{' '.join(str(row['reason']).split())}\n"
         for row in failed
     )

@@ -135,6 +135,11 @@ def _write(file: TextIO, row: Mapping[str, Any], columns: list[str]) -> None:
     file.flush()
 
 
+def slug(spec: str) -> str:
+    """`window(512, sinks: 4)` as `window_512_sinks4`, as in attnbench's own ids."""
+    return spec.translate(str.maketrans({" ": "", ")": "", ":": "", "(": "_", ",": "_"}))
+
+
 def now() -> str:
     """As meta.json has it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

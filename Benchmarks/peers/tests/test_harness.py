@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.bfloat16 import rounded
+from harness.ceilings import Ceilings
 from harness.problem import Problem
 from harness.process import Implementation, ImplementationError
 from harness.ratios import ratio_table, seconds_text
-from harness.record import RESULT_COLUMNS, Record, cell_text
-from harness.reference import Difference, reference_rows, sampled_rows
+from harness.record import RESULT_COLUMNS, Record, cell_text, slug
+from harness.reference import BOUNDS, Difference, reference_rows, sampled_rows
 from harness.rounds import Contestant, sample_count, schedule
 from harness.serve import busiest
 from harness.summary import Summary, interval_rank, quantile
@@ -117,15 +119,22 @@ class ReferenceTests(unittest.TestCase):
             )  # fmt: skip
             for window in (4, 3)
         )
-        self.assertFalse(Difference.between(found, expected).is_rounding)
-        self.assertTrue(Difference.between(found.astype(np.float32), found).is_rounding)
+        bounds = BOUNDS["fp32"]
+        self.assertFalse(bounds.allow(Difference.between(found, expected)))
+        self.assertTrue(bounds.allow(Difference.between(found.astype(np.float32), found)))
+        self.assertFalse(bounds.allow(Difference.between(rounded(found.astype("f4")), found)))
 
     def test_nan_is_no_rounding(self) -> None:
         found = np.array([1.0, np.nan])
-        self.assertFalse(Difference.between(found, np.ones(2)).is_rounding)
+        for bounds in BOUNDS.values():
+            self.assertFalse(bounds.allow(Difference.between(found, np.ones(2))))
 
 
 class RecordTests(unittest.TestCase):
+    def test_ids_are_as_in_sweeps(self) -> None:
+        self.assertEqual(slug("window(512, sinks: 4)"), "window_512_sinks4")
+        self.assertEqual(slug("torch.sdpa.flash"), "torch.sdpa.flash")
+
     def test_columns_are_those_of_attnbench(self) -> None:
         table = ROOT / "Sources/AttentionBench/Record/ResultColumn.swift"
         self.assertEqual(re.findall(r'ResultColumn\("(\w+)"', table.read_text()), RESULT_COLUMNS)
@@ -151,21 +160,25 @@ class RecordTests(unittest.TestCase):
 class RatioTests(unittest.TestCase):
     def row(self, strategy: str, **columns: object) -> dict:
         return {
-            "work": "full", "threads": 1, "strategy": strategy, "status": "ok", "reason": "",
-            "time_median_s": 1e-3, "pct_of_peak": 80.0, "peak": 1e11, **columns,
+            "work": "full", "threads": 1, "strategy": strategy, "params": "", "status": "ok",
+            "reason": "", "n_q": 9, "n_kv": 9, "time_median_s": 1e-3, "flops": 80_000_000,
+            "arithmetic": "f32", "ceilings": Ceilings({"f32": 1e11, "bf16": 2e11}, (9e10, 1e11)),
+            **columns,
         }  # fmt: skip
 
-    def test_decoding_is_told_in_bytes_a_second(self) -> None:
-        step = {"n_q": 1, "n_kv": 9, "bytes_min": 20_000_000}
+    def test_decoding_is_told_in_bytes_and_of_the_bandwidth(self) -> None:
+        ceilings = Ceilings({"f32": 1e11}, (1e11, 1e11), read=25e9)
+        step = {"n_q": 1, "bytes_min": 20_000_000, "ceilings": ceilings}
         rows = [self.row("flash", **step), self.row("torch.sdpa.flash", **step)]
-        table = ratio_table(rows, ["torch.sdpa.flash"])
-        self.assertIn("1 ms, 20.0 GB/s", table)
-        self.assertIn("1.00x, 20.0 GB/s", table)
+        self.assertIn(
+            "| full | 1 | 25.0 GB/s | 1 ms, 20.0 GB/s, 80.0 % | 1.00x, 20.0 GB/s, 80.0 % |",
+            ratio_table(rows, ["torch.sdpa.flash"]),
+        )
 
     def test_ratios_and_what_could_not_be_measured(self) -> None:
         rows = [
             self.row("flash"),
-            self.row("a", time_median_s=2e-3, pct_of_peak=40.0, status="noisy"),
+            self.row("a", time_median_s=2e-3, status="noisy"),
             self.row("b", status="error", reason="differs", time_median_s=None),
         ]
         table = ratio_table(rows, ["a", "b", "c"])
@@ -173,6 +186,19 @@ class RatioTests(unittest.TestCase):
             "| full | 1 | 100 GFLOP/s | 1 ms, 80.0 % | ~2.00x, 40.0 % | error | - |", table
         )
         self.assertIn("- full, 1 threads, b: differs", table)
+
+    def test_each_strategy_of_ours_has_a_line_and_the_ceiling_of_its_products(self) -> None:
+        params = "arithmetic: bf16"
+        rows = [
+            self.row("flash"),
+            self.row("flash", params=params, time_median_s=5e-4, arithmetic="bf16"),
+            self.row("a", time_median_s=1e-3),
+        ]
+        lines = ratio_table(rows, ["a"]).splitlines()[2:]
+        self.assertEqual(lines, [
+            "| full, flash | 1 | 100 GFLOP/s | 1 ms, 80.0 % | 1.00x, 80.0 % |",
+            f"| full, flash({params}) | 1 | 200 GFLOP/s | 500 us, 80.0 % | 2.00x, 40.0 % |",
+        ])  # fmt: skip
 
     def test_times(self) -> None:
         self.assertEqual(
@@ -236,6 +262,11 @@ class RegistryTests(unittest.TestCase):
         for name, problem in {**WORKLOADS, **QUICK}.items():
             self.assertTrue(any(peer.serves(problem) for peer in PEERS), name)
         self.assertEqual(len({peer.name for peer in PEERS}), len(PEERS))
+
+    def test_names_of_bf16_work_say_so(self) -> None:
+        """`--work *bf16*` selects it."""
+        for name, problem in {**WORKLOADS, **QUICK}.items():
+            self.assertEqual("bf16" in name, problem.dtype == "bf16", name)
 
 
 if __name__ == "__main__":

@@ -116,13 +116,9 @@ final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
     _ operands: AttentionOperands, _ scratch: LinearScratch, entry: Int, kvHead: Int, count: Int
   ) {
     let state = state(entry, kvHead)
-    for first in stride(from: 0, to: count, by: LinearScratch.chunk) {
-      let chunk = first..<min(first + LinearScratch.chunk, count)
-      scratch.load(
-        keys: chunk, key: operands.key, value: operands.value, batch: entry, kvHead: kvHead,
-        limit: count)
-      scratch.accumulate(count: chunk.count, into: state)
-    }
+    scratch.take(
+      0..<count, key: operands.key, value: operands.value, batch: entry, kvHead: kvHead,
+      limit: count, into: state)
     let geometry = MaskGeometry(queryLength: count, keyLength: count, offset: 0, causal: false)
     for panel in 0..<panels(count) {
       scratch.attend(

@@ -100,16 +100,13 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
       into: state)
   }
 
-  /// Adds keys to a state, a chunk at a time.
   private func take(
     _ keys: Range<Int>, _ operands: AttentionOperands, _ scratch: LinearScratch,
     _ task: LinearLayout.Task, into state: UnsafeMutablePointer<Float>
   ) {
-    for first in stride(from: keys.lowerBound, to: keys.upperBound, by: LinearScratch.chunk) {
-      let chunk = first..<min(first + LinearScratch.chunk, keys.upperBound)
-      load(chunk, operands, scratch, task)
-      scratch.accumulate(count: chunk.count, into: state)
-    }
+    scratch.take(
+      keys, key: operands.key, value: operands.value, batch: task.batch, kvHead: task.kvHead,
+      limit: layout.entries[task.batch].geometry.keyLength, into: state)
   }
 
   private func load(

@@ -173,6 +173,18 @@ final class LinearScratch: @unchecked Sendable {
       tensor.channelScales(batch, head), out)
   }
 
+  /// Adds keys to a state, a chunk at a time.
+  func take(
+    _ keys: Range<Int>, key: TensorView, value: TensorView, batch: Int, kvHead: Int, limit: Int,
+    into state: UnsafeMutablePointer<Float>
+  ) {
+    for first in Swift.stride(from: keys.lowerBound, to: keys.upperBound, by: LinearScratch.chunk) {
+      let chunk = first..<min(first + LinearScratch.chunk, keys.upperBound)
+      load(keys: chunk, key: key, value: value, batch: batch, kvHead: kvHead, limit: limit)
+      accumulate(count: chunk.count, into: state)
+    }
+  }
+
   /// Adds the first `count` loaded keys to a state.
   func accumulate(count: Int, into state: UnsafeMutablePointer<Float>) {
     if count == 0 { return }

@@ -38,7 +38,7 @@ public final class AttentionExecutor: CellExecutor {
 
   private let inputs: SweepInputs
   private let seed: UInt64
-  private let cacheBytes: Int
+  private let readBytes: Int
   private let placements: [SweepPlacement]
   private var rates: [Arithmetic: FMARate] = [:]
   private var teams: [WorkerTeam] = []
@@ -61,9 +61,7 @@ public final class AttentionExecutor: CellExecutor {
     self.keepsTensors = keepsTensors
     self.seed = seed
     self.placements = placements
-    let caches = topology.caches.filter { !$0.cpuSet.intersection(topology.allowed).isEmpty }
-    let lastLevel = caches.map(\.level).max() ?? 0
-    cacheBytes = caches.filter { $0.level == lastLevel }.reduce(0) { $0 + $1.byteCount }
+    readBytes = ReadBandwidth.byteCount(beyondCachesOf: topology)
     for placement in placements {
       teams.append(
         try WorkerTeam(
@@ -129,12 +127,9 @@ public final class AttentionExecutor: CellExecutor {
 
   /// The median of five passes over several times the last-level cache.
   public func readRate(on placement: SweepPlacement) throws -> Double? {
-    // Four times the last-level cache leaves at most a quarter of a pass in it.
-    let bytes = max(4 * cacheBytes, 64 << 20)
-    guard bytes < (MachineMemory.current()?.availableBytes ?? .max) / 8 else { return nil }
+    guard readBytes < (MachineMemory.current()?.availableBytes ?? .max) / 8 else { return nil }
     let team = try team(of: placement)
-    let probe = try ReadBandwidth(byteCount: bytes, workers: team.threadCount)
-    return SampleSummary((0..<5).map { _ in probe.pass(on: team) })?.median
+    return try ReadBandwidth(byteCount: readBytes, workers: team.threadCount).rate(on: team)
   }
 
   func loadedTensors() throws(ExecutorError) -> Loaded {
