@@ -4,6 +4,10 @@ import Attention
 struct CeilingSeries {
   /// Enough to see drift; a size needs no more.
   static let maximumCount = 15
+  /// Bursts before the first cell at most.
+  static let mostAtFirst = 9
+  /// A drift that says that the peak did not hold still.
+  static let notableDrift = 0.1
 
   private var flopRates: [Double] = []
   /// Bursts of bf16 products: as many, or none where no cell takes them.

@@ -7,10 +7,15 @@ extension SweepEngine {
     plan.placements.compactMap { ceilings[$0]?.ceiling(n: n, placement: $0) }
   }
 
-  /// Bursts before the first cell; more follow between the rounds.
+  /// Bursts before the first cell; more follow between the rounds. Where they disagree, something
+  /// passing had the cores during some of them: their median needs more of them to be right.
   func measureCeilings(of placement: SweepPlacement) throws {
     var series = CeilingSeries()
-    for _ in 0..<3 { try burst(on: placement, into: &series) }
+    while series.count < 3
+      || series.drift > CeilingSeries.notableDrift && series.count < CeilingSeries.mostAtFirst
+    {
+      try burst(on: placement, into: &series)
+    }
     series.readRate = try instruments.executor.readRate(on: placement)
     ceilings[placement] = series
     learnPeak(of: placement)
@@ -62,7 +67,9 @@ extension SweepEngine {
 
   /// Says so when the peak itself did not hold still: the figures of the size did not either.
   func warnOfDrift(of placement: SweepPlacement, n: Int) {
-    guard let series = ceilings[placement], series.drift > 0.1 else { return }
+    guard let series = ceilings[placement], series.drift > CeilingSeries.notableDrift else {
+      return
+    }
     warn(
       "n = \(n), \(placement.threads) threads: the FMA peak moved by "
         + "\(SignificantDigits.three(100 * series.drift))% between bursts; "

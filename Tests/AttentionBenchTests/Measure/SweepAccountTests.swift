@@ -120,6 +120,25 @@ import Testing
     #expect(row.work.percentOfPeak == nil && row.work.gflopPerSecond != nil)
   }
 
+  @Test(arguments: [0, 1, 2, 3, 4]) func burstsThatDisagreeAreOutvoted(disturbed: Int) throws {
+    var sweep = FakeSweep()
+    sweep.strategies = "flash"
+    let executor = sweep.executor
+    var bursts = 0
+    executor.willBurst = {
+      bursts += 1
+      executor.rate = bursts <= disturbed ? 50e9 : 100e9
+    }
+    var atFirst: Int?
+    executor.willRun = { _ in if atFirst == nil { atFirst = bursts } }
+    try sweep.run { _ in }
+    #expect(atFirst == (disturbed == 0 ? 3 : 9))
+    let work = try #require(sweep.row("flash-n1000-t2")).work
+    let rate = try #require(work.gflopPerSecond)
+    let percent = try #require(work.percentOfPeak)
+    #expect(abs(percent - 100 * rate / 200) < 1e-9 * percent)
+  }
+
   @Test func aResumedRunEqualsAnUninterruptedOne() throws {
     func sweep() -> FakeSweep {
       var sweep = FakeSweep()
