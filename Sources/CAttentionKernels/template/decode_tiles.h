@@ -166,12 +166,20 @@ ATTN_INLINE void score_chunk(const attn_decode *all, const attn_decode_chunk *ch
                              const attn_storage storage) {
   const char *const *rows = (const char *const *)chunk->keys;
   for (int32_t t = 0; t < chunk->count; t += ATTN_W) {
-    const char *keys[ATTN_W], *next[ATTN_W];
-    for (int32_t k = 0; k < ATTN_W; k++) {
-      const int32_t place = t + k < chunk->count ? t + k : chunk->count - 1;
-      const int32_t later = t + k + chunk->ahead;
-      keys[k] = rows[place];
-      next[k] = rows[later < chunk->available ? later : chunk->available - 1];
+    const char *const *keys, *const *next, *own[ATTN_W], *later[ATTN_W];
+    // Copied only at the edges: between a tile's products and the next one's little may come, or
+    // memory waits to be asked.
+    if (t + ATTN_W <= chunk->count && t + ATTN_W + chunk->ahead <= chunk->available) {
+      keys = rows + t;
+      next = keys + chunk->ahead;
+    } else {
+      for (int32_t k = 0; k < ATTN_W; k++) {
+        const int32_t place = t + k, after = place + chunk->ahead;
+        own[k] = rows[place < chunk->count ? place : chunk->count - 1];
+        later[k] = rows[after < chunk->available ? after : chunk->available - 1];
+      }
+      keys = own;
+      next = later;
     }
     float *scores = all->scores + chunk->first + t;
     int32_t row = 0;
@@ -192,11 +200,11 @@ ATTN_INLINE vf add_weighted(const float *weight, vf x, vf acc, const int bounded
 
 /// output[r][column...] += sum over t of weights[r][t] * values[t][column...] for `rows` rows and
 /// `vectors` vectors of columns, summed from zero and then added. `tail`: the last columns, fewer
-/// than a vector.
+/// than a vector. The first rows of a chunk ask for memory.
 ATTN_INLINE void add_value_tile(const attn_decode *all, const attn_decode_chunk *chunk,
-                                ptrdiff_t row, ptrdiff_t column, const int asks,
-                                const attn_storage storage, const int rows, const int vectors,
-                                const int tail, const int bounded) {
+                                ptrdiff_t row, ptrdiff_t column, const attn_storage storage,
+                                const int rows, const int vectors, const int tail,
+                                const int bounded) {
   const ptrdiff_t size = stored_size(storage), e = all->value_dim;
   const char *const *values = (const char *const *)chunk->values;
   const float *weights = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES + chunk->first;
@@ -209,7 +217,7 @@ ATTN_INLINE void add_value_tile(const attn_decode *all, const attn_decode_chunk 
   for (ptrdiff_t t = 0; t < count; t++) {
     const char *value = values[t];
     vf x[ATTN_DECODE_VECTORS];
-    if (asks) {
+    if (row == 0 && !tail) {
       const char *next = values[t + ahead < last ? t + ahead : last];
 #pragma clang loop unroll(full)
       for (ptrdiff_t line = 0; line < vectors * ATTN_W * size; line += ATTN_LINE_BYTES)
@@ -244,30 +252,27 @@ ATTN_INLINE void add_value_tile(const attn_decode *all, const attn_decode_chunk 
 
 /// add_value_tile over all columns.
 ATTN_INLINE void add_value_rows(const attn_decode *all, const attn_decode_chunk *chunk,
-                                ptrdiff_t row, const int asks, const attn_storage storage,
-                                const int rows, const int bounded) {
+                                ptrdiff_t row, const attn_storage storage, const int rows,
+                                const int bounded) {
   const int widest = rows == 4 ? ATTN_DECODE_VECTORS / 2 : ATTN_DECODE_VECTORS;
   const ptrdiff_t e = all->value_dim;
   ptrdiff_t c = 0;
   for (; c + widest * ATTN_W <= e; c += widest * ATTN_W)
-    add_value_tile(all, chunk, row, c, asks, storage, rows, widest, 0, bounded);
+    add_value_tile(all, chunk, row, c, storage, rows, widest, 0, bounded);
   for (; c + 2 * ATTN_W <= e; c += 2 * ATTN_W)
-    add_value_tile(all, chunk, row, c, asks, storage, rows, 2, 0, bounded);
+    add_value_tile(all, chunk, row, c, storage, rows, 2, 0, bounded);
   for (; c + ATTN_W <= e; c += ATTN_W)
-    add_value_tile(all, chunk, row, c, asks, storage, rows, 1, 0, bounded);
-  if (c < e) add_value_tile(all, chunk, row, c, 0, storage, rows, 1, 1, bounded);
+    add_value_tile(all, chunk, row, c, storage, rows, 1, 0, bounded);
+  if (c < e) add_value_tile(all, chunk, row, c, storage, rows, 1, 1, bounded);
 }
 
 /// Adds the chunk's values, weighted, to the output of all rows.
 ATTN_INLINE void add_chunk_values(const attn_decode *all, const attn_decode_chunk *chunk,
                                   const attn_storage storage, const int bounded) {
   int32_t row = 0;
-  int asks = 1;
-  for (; row + 4 <= all->rows; row += 4, asks = 0)
-    add_value_rows(all, chunk, row, asks, storage, 4, bounded);
-  for (; row + 2 <= all->rows; row += 2, asks = 0)
-    add_value_rows(all, chunk, row, asks, storage, 2, bounded);
-  if (row < all->rows) add_value_rows(all, chunk, row, asks, storage, 1, bounded);
+  for (; row + 4 <= all->rows; row += 4) add_value_rows(all, chunk, row, storage, 4, bounded);
+  for (; row + 2 <= all->rows; row += 2) add_value_rows(all, chunk, row, storage, 2, bounded);
+  if (row < all->rows) add_value_rows(all, chunk, row, storage, 1, bounded);
 }
 
 /// Whether the chunk's values hold no infinity and no NaN.
