@@ -37,6 +37,9 @@ struct ChooseCheck: ParsableCommand {
   @Option(help: "Seed of the made-up tensors and of the rows.")
   var seed: UInt64 = 20
 
+  @Option(help: "Only the problems whose names contain this.")
+  var only = ""
+
   @Flag(help: "Two made-up problems and one real one.")
   var quick = false
 
@@ -54,7 +57,7 @@ struct ChooseCheck: ParsableCommand {
     let placement = try SweepPlacement(
       threads: threads ?? max(topology.allowedCores.count, 1), binding: nil, topology: topology)
     var verdicts: [Verdict] = []
-    for work in try works() {
+    for work in try works() where only.isEmpty || work.name.contains(only) {
       say(work.name)
       verdicts += try Check(
         work: work, placement: placement, topology: topology,

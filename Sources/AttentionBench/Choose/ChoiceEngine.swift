@@ -303,6 +303,12 @@ extension ChoiceEngine {
     }
   }
 
+  /// Runs of a candidate that take so long together, in seconds, tell it from another: what else
+  /// happens on a machine mostly disturbs shorter.
+  private static let lookTime = 0.03
+  /// Runs of a look, at least and at most, where one takes less than a tenth of a second.
+  private static let lookRuns = 3...50
+
   /// Some runs: one that takes seconds is its own warm-up, short ones are repeated.
   private func run(_ prepared: any PreparedCell, threads: Int) throws -> CellMeasurement {
     var measurement = CellMeasurement(threads: threads, cpus: nil)
@@ -314,7 +320,8 @@ extension ChoiceEngine {
       return Double(clock.now() - began) / 1e9
     }
     let first = try once()
-    let repeats = first > 1 ? 0 : first > 0.1 ? 1 : 3
+    let fitting = Int(min(Self.lookTime / max(first, 1e-9), Double(Self.lookRuns.upperBound)))
+    let repeats = first > 1 ? 0 : first > 0.1 ? 1 : max(fitting, Self.lookRuns.lowerBound)
     for index in 0..<max(repeats, 1) {
       let seconds = repeats == 0 ? first : try once()
       measurement.add(

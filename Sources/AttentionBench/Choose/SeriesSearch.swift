@@ -72,8 +72,10 @@ package struct SeriesSearch {
     guard let good = known.first(where: { look($0)?.meets[goal] == true }),
       let bad = known.last(where: { $0 < good }), good - bad > 1
     else { return nil }
-    // All between cost at least as much as the one that loses too much.
-    if let best, let seconds = look(bad)?.seconds, seconds >= Self.tolerance * best { return nil }
+    // All between cost at least as much as the one that loses too much. What that costs, a dearer
+    // one that ran faster also shows: a disturbed look must not end the search.
+    let leastTime = known.filter { $0 >= bad }.compactMap { look($0)?.seconds }.min()
+    if let best, let leastTime, leastTime >= Self.tolerance * best { return nil }
     return Place(series: series, index: (bad + good) / 2)
   }
 }

@@ -75,6 +75,19 @@ import Testing
     #expect(search.looks.filter { $0.key.series == 1 }.count == SeriesSearch.spread)
   }
 
+  /// One look that took ten times as long as it should, wherever it falls.
+  @Test func oneDisturbedLookDoesNotEndTheSearch() {
+    for disturbed in 0..<20 {
+      let search = run(
+        [37, 37],
+        seconds: { series, index in
+          Double(index + 1) * (series == 0 ? 1 : 1.2) * (series == 0 && index == disturbed ? 10 : 1)
+        }
+      ) { _, index, _ in index >= 20 }
+      #expect(cheapest(search) == 20, "disturbed: \(disturbed)")
+    }
+  }
+
   @Test func entriesThatCannotRunAreNoAnswer() {
     var search = SeriesSearch(counts: [9], goals: 1)
     for place in search.first {
