@@ -112,8 +112,7 @@ struct Worker {
     let staffed = try staffed()
     let bandwidth =
       try staffed.bandwidth
-      ?? ReadBandwidth(
-        byteCount: ReadBandwidth.byteCount(beyondCachesOf: topology), workers: staffed.threads)
+      ?? ReadBandwidth(byteCount: ReadBandwidth.byteCount(beyondCachesOf: topology))
     crew?.bandwidth = bandwidth
     return Rate(perSecond: bandwidth.rate(on: staffed.team))
   }

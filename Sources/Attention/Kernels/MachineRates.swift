@@ -69,18 +69,16 @@ public final class FMARate: TeamJob, @unchecked Sendable {
 public final class ReadBandwidth: TeamJob, @unchecked Sendable {
   private let kernels: KernelTable
   private let buffer: AlignedFloats
-  private let workers: Int
+  /// Workers of the pass under way; written between passes only.
+  private var workers = 1
 
   /// Allocates and writes a buffer; give it several times the last-level cache.
   ///
   /// - Throws: `AttentionError` when the system refuses the memory.
-  public init(
-    byteCount: Int, workers: Int, kernels: KernelTable = .active
-  ) throws(AttentionError) {
+  public init(byteCount: Int, kernels: KernelTable = .active) throws(AttentionError) {
     self.kernels = kernels
-    self.workers = workers
     buffer = try AlignedFloats(
-      count: max(byteCount / MemoryLayout<Float>.size, workers), for: "bandwidth buffer")
+      count: max(byteCount / MemoryLayout<Float>.size, 1), for: "bandwidth buffer")
     // Pages that were never written are all the same page of zeros, which sits in the cache.
     buffer.base.update(repeating: 1, count: buffer.count)
   }
@@ -89,7 +87,7 @@ public final class ReadBandwidth: TeamJob, @unchecked Sendable {
   ///
   /// - Returns: bytes a second, all workers together.
   public func pass(on team: WorkerTeam) -> Double {
-    precondition(team.threadCount == workers, "the buffer was cut for \(workers) workers")
+    workers = team.threadCount
     let elapsed = ContinuousClock().measure { team.run(self) }
     return Double(buffer.count * MemoryLayout<Float>.size) / (elapsed / .seconds(1))
   }

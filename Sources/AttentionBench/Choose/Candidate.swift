@@ -29,6 +29,8 @@ public struct Candidate: Codable, Equatable, Sendable {
   public let memoryBytes: Int?
   /// The part of it that the strategy allocates.
   public let workspaceBytes: Int?
+  /// (query, key) pairs scored, over all heads and batches.
+  public let pairs: Int?
   /// Percent of the FMA peak.
   public let percentOfPeak: Double?
   /// What is certain about the error over all rows; nil where it was not worked out.
@@ -60,6 +62,7 @@ public struct Candidate: Codable, Equatable, Sendable {
     rowsChecked = errors?.rowsChecked ?? row.accuracy.rowsChecked
     rows = errors?.rows
     workspaceBytes = row.work.workspaceBytes
+    pairs = row.work.pairs
     percentOfPeak = row.work.percentOfPeak
     if let tensors = row.work.minimumBytes, let workspace = row.work.workspaceBytes {
       let (sum, overflow) = tensors.addingReportingOverflow(workspace)
@@ -84,6 +87,7 @@ public struct Candidate: Codable, Equatable, Sendable {
     case rows = "rows"
     case memoryBytes = "memory_bytes"
     case workspaceBytes = "workspace_bytes"
+    case pairs
     case percentOfPeak = "pct_of_peak"
     case certificate
     case foundShare = "retrieval_found_share"

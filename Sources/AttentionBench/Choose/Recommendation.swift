@@ -18,7 +18,8 @@ public struct Recommendation: Codable, Equatable, Sendable {
   public let requirements: Requirements
   /// How firm the choice is.
   public let verdict: Verdict
-  /// The candidate to run; nil when none was measured.
+  /// The candidate to run: the fastest that is admissible, or one of its family whose time cannot be
+  /// told from it and that has fewer pairs to score. Nil when none was measured.
   public let choice: String?
   /// What the choice does not meet; empty when it is admissible.
   public let misses: [Requirements.Miss]
@@ -56,10 +57,16 @@ public struct Recommendation: Codable, Equatable, Sendable {
 
     let admissible = measured.filter { requirements.misses(of: $0).isEmpty }
     if let fastest = admissible.first {
+      // The first of several equal medians is the luckiest; of one family, the less work is known.
+      let equal = admissible.dropFirst().filter {
+        $0.overlaps(fastest) && $0.family == fastest.family
+      }
+      let chosen = ([fastest] + equal).min { $0.work < $1.work } ?? fastest
       verdict = .admissible
-      choice = fastest.strategy
+      choice = chosen.strategy
       misses = []
-      equallyFast = admissible.dropFirst().filter { $0.overlaps(fastest) }.map(\.strategy)
+      equallyFast = admissible.filter { $0.strategy != chosen.strategy && $0.overlaps(chosen) }
+        .map(\.strategy)
       return
     }
     // The nearest is the one whose worst miss is least; of equals the fastest.
@@ -80,6 +87,10 @@ extension Candidate {
   fileprivate var error: Double {
     relativeError.map { max($0, Recommendation.roundingError) } ?? .infinity
   }
+
+  fileprivate var work: Int { pairs ?? .max }
+
+  fileprivate var family: Substring { strategy.prefix { $0 != "(" } }
 
   fileprivate func overlaps(_ other: Candidate) -> Bool {
     guard let mine = secondsInterval, let theirs = other.secondsInterval else { return false }

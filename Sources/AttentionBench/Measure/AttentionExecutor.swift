@@ -38,9 +38,11 @@ public final class AttentionExecutor: CellExecutor {
 
   private let inputs: SweepInputs
   private let seed: UInt64
-  private let readBytes: Int
+  public let readByteCount: Int
   private let placements: [SweepPlacement]
   private var rates: [Arithmetic: FMARate] = [:]
+  /// Kept from one reading to the next, until other memory is asked for or all is given back.
+  private var bandwidth: ReadBandwidth?
   private var teams: [WorkerTeam] = []
   private var loaded: Loaded?
   /// Whether tensors outlive `unload`: a choice comes back to the same problems several times.
@@ -61,7 +63,7 @@ public final class AttentionExecutor: CellExecutor {
     self.keepsTensors = keepsTensors
     self.seed = seed
     self.placements = placements
-    readBytes = ReadBandwidth.byteCount(beyondCachesOf: topology)
+    readByteCount = ReadBandwidth.byteCount(beyondCachesOf: topology)
     for placement in placements {
       teams.append(
         try WorkerTeam(
@@ -90,6 +92,7 @@ public final class AttentionExecutor: CellExecutor {
 
   /// Allocates and fills query, key and value, and makes the output resident.
   public func load(_ problem: AttentionProblem) throws {
+    bandwidth = nil
     loaded = kept[problem]
     if loaded != nil { return }
     let tensors = try ProblemTensors(problem.shape)
@@ -110,7 +113,10 @@ public final class AttentionExecutor: CellExecutor {
   }
 
   /// Frees the tensors.
-  public func unload() { loaded = nil }
+  public func unload() {
+    loaded = nil
+    bandwidth = nil
+  }
 
   /// Plans the cell on the team of its placement.
   public func prepare(_ cell: SweepCell) throws -> any PreparedCell {
@@ -127,9 +133,13 @@ public final class AttentionExecutor: CellExecutor {
 
   /// The median of five passes over several times the last-level cache.
   public func readRate(on placement: SweepPlacement) throws -> Double? {
-    guard readBytes < (MachineMemory.current()?.availableBytes ?? .max) / 8 else { return nil }
-    let team = try team(of: placement)
-    return try ReadBandwidth(byteCount: readBytes, workers: team.threadCount).rate(on: team)
+    if bandwidth == nil {
+      guard readByteCount < (MachineMemory.current()?.availableBytes ?? .max) / 8 else {
+        return nil
+      }
+      bandwidth = try ReadBandwidth(byteCount: readByteCount)
+    }
+    return try bandwidth?.rate(on: team(of: placement))
   }
 
   func loadedTensors() throws(ExecutorError) -> Loaded {

@@ -14,8 +14,8 @@ struct CeilingSeries {
   private var bf16Rates: [Double] = []
   private var shares: [Double] = []
   private var clocks: [Double] = []
-  /// Bytes a second; nil when it was not taken.
-  var readRate: Double?
+  /// Bytes a second of each reading of memory.
+  private var readRates: [Double] = []
 
   var count: Int { flopRates.count }
 
@@ -23,6 +23,15 @@ struct CeilingSeries {
   func flopRate(_ arithmetic: Arithmetic) -> Double? {
     SampleSummary(arithmetic == .bfloat16 ? bf16Rates : flopRates)?.median
   }
+
+  /// How often memory was read.
+  var readCount: Int { readRates.count }
+
+  /// The median so far of the rates at which memory was read, in bytes/s; nil without any.
+  var readRate: Double? { SampleSummary(readRates)?.median }
+
+  /// Enters a reading of memory.
+  mutating func add(readRate: Double) { readRates.append(readRate) }
 
   /// Enters a burst of bf16 products.
   mutating func add(bf16Rate: Double) { bf16Rates.append(bf16Rate) }
@@ -66,6 +75,8 @@ struct CeilingSeries {
       fmaGflopPerSecond: summary.median / 1e9,
       fmaGflopRange: [summary.minimum / 1e9, summary.maximum / 1e9],
       bf16GflopPerSecond: flopRate(.bfloat16).map { $0 / 1e9 },
-      readGBPerSecond: readRate.map { $0 / 1e9 })
+      readGBPerSecond: readRate.map { $0 / 1e9 },
+      readGBRange: readCount > 1
+        ? SampleSummary(readRates).map { [$0.minimum / 1e9, $0.maximum / 1e9] } : nil)
   }
 }

@@ -29,9 +29,10 @@ public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
 
   /// Holds a measured row against the ceilings of its run.
   ///
-  /// The peak is the row's own, taken among the cells of its size. The bandwidth does not depend
-  /// on the size, so the median over all sizes of the row's placement is used: one pass in a few
-  /// finds its buffer in a cache that other machines share.
+  /// The peak is the row's own, taken among the cells of its size, and so is the bandwidth where
+  /// memory was read between their rounds. Elsewhere it is the median over all sizes of the row's
+  /// placement, since it does not depend on the size: one reading in a few finds its buffer in a cache
+  /// that other machines share.
   ///
   /// - Parameter ceilings: `RunMetadata.ceilings`.
   /// - Returns: nil for rows without a time, or without ceilings.
@@ -65,16 +66,21 @@ extension ResultRow {
   /// The same over the read bandwidth that was measured with the row's threads, 0 to 1 and above
   /// where the data came from caches; nil where either is not known.
   public func readShare(ceilings: [MachineCeiling]) -> Double? {
-    guard let rate = gigabytesPerSecond, let ceiling = Self.bandwidth(of: placement, ceilings)
+    guard let rate = gigabytesPerSecond, let ceiling = Self.bandwidth(of: placement, n: n, ceilings)
     else { return nil }
     return rate / ceiling
   }
 
-  /// The read bandwidth of a placement in GB/s: the median over all sizes, on which it does not
-  /// depend.
-  static func bandwidth(of placement: Placement, _ ceilings: [MachineCeiling]) -> Double? {
+  /// The read bandwidth of a placement in GB/s: of a size, where it was read between the rounds of
+  /// that size, else the median over all sizes.
+  static func bandwidth(
+    of placement: Placement, n: Int? = nil, _ ceilings: [MachineCeiling]
+  ) -> Double? {
     let placed = ceilings.filter {
       $0.threads == placement.threads && $0.bind == placement.bind
+    }
+    if let own = placed.first(where: { $0.n == n && $0.readGBRange != nil }) {
+      return own.readGBPerSecond
     }
     return SampleSummary(placed.compactMap(\.readGBPerSecond))?.median
   }

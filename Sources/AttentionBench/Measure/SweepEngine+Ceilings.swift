@@ -16,21 +16,37 @@ extension SweepEngine {
     {
       try burst(on: placement, into: &series)
     }
-    series.readRate = try instruments.executor.readRate(on: placement)
+    if let rate = try instruments.executor.readRate(on: placement) { series.add(readRate: rate) }
     ceilings[placement] = series
     learnPeak(of: placement)
-    if let rate = series.readRate { forecast.learn(byteRate: rate, threads: placement.threads) }
+    learnBandwidth(of: placement)
   }
 
-  /// One more burst on every placement that still has cells to run.
+  /// One more burst on every placement that still has cells to run, and one more reading of memory
+  /// where cells wait for that: other guests of a host change its rate from one second to the next.
   func measureDrift(for cells: [SweepCell]) {
     for placement in Set(cells.map(\.placement)) {
       guard var series = ceilings[placement], series.count < CeilingSeries.maximumCount,
         (try? burst(on: placement, into: &series)) != nil
       else { continue }
+      if series.readCount < CeilingSeries.maximumCount,
+        cells.contains(where: { $0.placement == placement && isBoundByMemory($0) }),
+        let rate = try? instruments.executor.readRate(on: placement)
+      {
+        series.add(readRate: rate)
+      }
       ceilings[placement] = series
       learnPeak(of: placement)
+      learnBandwidth(of: placement)
     }
+  }
+
+  /// Whether a cell has to wait for memory rather than for arithmetic. Of less data than that, caches
+  /// keep a part from run to run, which a reading of memory between them would push out.
+  private func isBoundByMemory(_ cell: SweepCell) -> Bool {
+    guard case .success(let work) = cell.work else { return false }
+    return work.minimumBytes >= instruments.executor.readByteCount / 2
+      && forecast.isBoundByMemory(cell)
   }
 
   /// One burst, with the share of their cores that its threads got.
@@ -74,6 +90,12 @@ extension SweepEngine {
       "n = \(n), \(placement.threads) threads: the FMA peak moved by "
         + "\(SignificantDigits.three(100 * series.drift))% between bursts; "
         + (series.clockText ?? "the machine is busy or its clock changes"))
+  }
+
+  private func learnBandwidth(of placement: SweepPlacement) {
+    if let rate = ceilings[placement]?.readRate {
+      forecast.learn(byteRate: rate, threads: placement.threads)
+    }
   }
 
   private func learnPeak(of placement: SweepPlacement) {

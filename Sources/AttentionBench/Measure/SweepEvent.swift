@@ -49,13 +49,18 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
   /// The median over bursts of dot products of bf16, taken in turn with the others, in 10^9 flop/s;
   /// nil where no cell takes such products.
   public var bf16GflopPerSecond: Double?
-  /// Read bandwidth beyond the caches in 10^9 bytes/s; nil when it was not taken.
+  /// Read bandwidth beyond the caches in 10^9 bytes/s, the median of all readings; nil when it was
+  /// not taken.
   public var readGBPerSecond: Double?
+  /// The slowest and the fastest reading, where memory was read again between the rounds of cells that
+  /// it bounds; otherwise nil.
+  public var readGBRange: [Double]?
 
   /// Ceilings as given.
   public init(
     n: Int, threads: Int, bind: String, fmaGflopPerSecond: Double, fmaGflopRange: [Double],
-    bf16GflopPerSecond: Double? = nil, readGBPerSecond: Double?
+    bf16GflopPerSecond: Double? = nil, readGBPerSecond: Double?,
+    readGBRange: [Double]? = nil
   ) {
     self.n = n
     self.threads = threads
@@ -64,6 +69,7 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
     self.fmaGflopRange = fmaGflopRange
     self.bf16GflopPerSecond = bf16GflopPerSecond
     self.readGBPerSecond = readGBPerSecond
+    self.readGBRange = readGBRange
   }
 
   private enum CodingKeys: String, CodingKey {
@@ -74,5 +80,6 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
     case fmaGflopRange = "fma_gflop_per_s_range"
     case bf16GflopPerSecond = "bf16_gflop_per_s"
     case readGBPerSecond = "read_gb_per_s"
+    case readGBRange = "read_gb_per_s_range"
   }
 }

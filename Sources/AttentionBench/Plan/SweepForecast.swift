@@ -61,7 +61,8 @@ public struct SweepForecast: Sendable {
 
   /// The share of the FMA peak assumed of a strategy nothing is known of.
   public static let assumedShare = 0.35
-  /// The share of the read bandwidth assumed of it: what decoding reaches here on two threads.
+  /// The share of the read bandwidth assumed of it: what decoding reaches on
+  /// the machines it was measured on.
   public static let assumedReadShare = 0.8
   /// Two sizes closer than this give noise for an exponent.
   private static let leastRatio = 1.25
@@ -120,6 +121,14 @@ public struct SweepForecast: Sendable {
     if let measured = extrapolation(to: cell) { return measured }
     return [atPeak(cell, share: Self.assumedShare), reading(cell, share: Self.assumedReadShare)]
       .compactMap { $0 }.max { $0.seconds < $1.seconds }
+  }
+
+  /// Whether reading a cell's bytes takes longer than its operations do, at the machine's rates.
+  public func isBoundByMemory(_ cell: SweepCell) -> Bool {
+    guard let reading = reading(cell, share: 1), let arithmetic = atPeak(cell, share: 1) else {
+      return false
+    }
+    return reading.seconds > arithmetic.seconds
   }
 
   private func atPeak(_ cell: SweepCell, share: Double) -> TimePrediction? {

@@ -26,6 +26,8 @@ final class FakeChoiceExecutor: ChoiceExecutor {
     try inner.flopRate(on: placement, in: arithmetic)
   }
 
+  var readByteCount: Int { inner.readByteCount }
+
   func readRate(on placement: SweepPlacement) throws -> Double? {
     try inner.readRate(on: placement)
   }

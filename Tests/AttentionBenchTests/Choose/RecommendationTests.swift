@@ -73,6 +73,27 @@ import Testing
     #expect(other.misses.map(\.requirement) == ["error", "time"])
   }
 
+  @Test func ofOneFamilyAndAsFastTheOneWithLessWorkIsChosen() {
+    func row(_ parameters: String, _ seconds: Double, pairs: Int, family: String = "window")
+      -> ResultRow
+    {
+      var row = Self.row(family, seconds: seconds, error: 0, spread: 0.03)
+      row.strategy.parameters = parameters
+      row.work.pairs = pairs
+      return row
+    }
+    let rows = [
+      row("347", 1, pairs: 347), row("332", 1.02, pairs: 332), row("300", 1.2, pairs: 300),
+      row("16", 1.01, pairs: 16, family: "strided"),
+    ]
+    let result = Self.choose(rows)
+    #expect(result.choice == "window(332)")
+    #expect(result.equallyFast == ["window(347)", "strided(16)"])
+    #expect(result.verdict == .admissible)
+    // What is slower for certain is not chosen for its work, nor is another family.
+    #expect(Self.choose(Array(rows.dropFirst(2))).choice == "strided(16)")
+  }
+
   @Test func equallyFastCandidatesAreNamed() {
     let rows = [
       Self.row("a", seconds: 1, error: 0, spread: 0.05),

@@ -67,6 +67,9 @@ final class FakeExecutor: CellExecutor {
   var willRun: (SweepCell) -> Void = { _ in }
   var willBurst: () -> Void = {}
   var rate = 100e9
+  var readRate = 30e9
+  var readByteCount = 1 << 30
+  private(set) var readings = 0
   /// Seconds that a burst takes.
   var burstSeconds = 0.0
   /// What a plan holds, given what its strategy foresees.
@@ -104,7 +107,10 @@ final class FakeExecutor: CellExecutor {
     return rate * Double(placement.threads) * (arithmetic == .bfloat16 ? 2 : 1)
   }
 
-  func readRate(on placement: SweepPlacement) throws -> Double? { 30e9 }
+  func readRate(on placement: SweepPlacement) throws -> Double? {
+    readings += 1
+    return readRate
+  }
 
   /// The cells in the order they ran.
   var runs: [String] { log.filter { $0.hasPrefix("run ") }.map { String($0.dropFirst(4)) } }

@@ -42,6 +42,15 @@ import Testing
     #expect(RooflineBound(Self.row, ceilings: ceilings)?.description == "mem 82%")
   }
 
+  @Test func theBandwidthIsThatOfTheSizeWhereItWasReadBetweenTheRounds() {
+    var own = Self.ceiling(n: Self.row.n, read: 0.02)
+    own.readGBRange = [0.01, 0.03]
+    let others = [Self.ceiling(n: 2000, read: 90), Self.ceiling(n: 4000, read: 90)]
+    #expect(RooflineBound(Self.row, ceilings: others + [own])?.description == "mem 82%")
+    own.n = 8000
+    #expect(RooflineBound(Self.row, ceilings: others + [own])?.description == "fma 72%")
+  }
+
   @Test func whatWasNotMeasuredBoundsNothing() {
     #expect(RooflineBound(Self.row, ceilings: [])?.description == "fma 72%")
     #expect(

@@ -117,6 +117,33 @@ import Testing
     #expect(Set(outcome.rows.map(\.arithmetic)).count == 2)
   }
 
+  /// Memory whose rate falls by a tenth from one round to the next.
+  @Test func memoryIsReadBetweenTheRoundsOfCellsThatItBounds() throws {
+    let sweep = FakeSweep()
+    sweep.executor.rate = 1e16
+    sweep.executor.readByteCount = 1000
+    sweep.executor.willRun = { _ in sweep.executor.readRate *= 0.9 }
+    let outcome = try sweep.run()
+    let ceiling = try #require(outcome.ceilings.first)
+    let range = try #require(ceiling.readGBRange)
+    #expect(range[1] == 30 && range[0] < 20)
+    let median = try #require(ceiling.readGBPerSecond)
+    #expect(range[0] < median && median < range[1])
+    let row = try #require(outcome.rows.first)
+    let rate = try #require(row.gigabytesPerSecond)
+    #expect(row.readShare(ceilings: outcome.ceilings) == rate / median)
+  }
+
+  @Test(arguments: [(100e9, 1000), (1e16, 1 << 40)])
+  func memoryIsReadOnceWhereArithmeticOrCachesBound(rate: Double, bytes: Int) throws {
+    let sweep = FakeSweep()
+    sweep.executor.rate = rate
+    sweep.executor.readByteCount = bytes
+    let outcome = try sweep.run()
+    #expect(sweep.executor.readings == 1)
+    #expect(outcome.ceilings.first?.readGBRange == nil)
+  }
+
   @Test func aMovingPeakIsWarnedOf() throws {
     let sweep = FakeSweep()
     var warnings: [String] = []
