@@ -65,6 +65,8 @@ public final class ChoiceEngine {
   /// A candidate this much slower than the best one, by the few runs of the search, is not timed
   /// any further.
   static let contenderFactor = 1.3
+  /// One that much slower is not looked at again either.
+  static let doubtFactor = 3.0
   /// The share of the budget that the search may take.
   static let searchShare = 0.6
 
@@ -152,6 +154,28 @@ public final class ChoiceEngine {
       }
       places = search.next
     }
+    for goal in goals { try lookAgain(for: goal) }
+  }
+
+  /// Runs those once more that would be left out for their time: what disturbed a whole look is over by
+  /// now, or else the other candidates have suffered from it as well.
+  private func lookAgain(for goal: ChoiceGoal) throws {
+    let meeting = assessments.values.filter { meets($0, goal) }
+    guard let best = meeting.compactMap(\.seconds).min() else { return }
+    let doubtful = meeting.filter {
+      let factor = ($0.seconds ?? .infinity) / best
+      return factor > Self.contenderFactor && factor <= Self.doubtFactor
+    }
+    for one in doubtful.sorted(by: { $0.cell.spec < $1.cell.spec }) where !stop.isRaised {
+      let prepared = try instruments.executor.prepare(one.cell)
+      let measurement = try run(prepared, threads: one.cell.placement.threads)
+      guard let median = measurement.summary?.median, median < one.seconds ?? .infinity else {
+        continue
+      }
+      assessments[one.cell.spec]?.row.fill(
+        measurement, flopRate: flopRates[one.cell.strategy.arithmetic],
+        workspaceBytes: prepared.workspaceBytes)
+    }
   }
 
   /// Whether a candidate keeps to what can be said of it alone: its error, and its memory.
@@ -216,6 +240,7 @@ public final class ChoiceEngine {
       limits.minimumSamples = max(limits.minimumSamples, 11)
       limits.relativeInterval = min(limits.relativeInterval, 0.02)
     }
+    limits.endsTogether = true
     limits.budget = limits.budget.map { max(SweepLimits.leastAllowance, $0 - elapsed) }
     let store = ResultCollector()
     let outcome = try SweepEngine(

@@ -34,9 +34,10 @@ extension SweepEngine {
     var round = 1
     while !waiting.isEmpty, !stop.isRaised {
       measureDrift(for: waiting.map(\.cell))
+      let mayEnd = !limits.endsTogether || waiting.allSatisfy { end(of: $0) != nil }
       for index in order(waiting.count, n: cells[0].n, round: round) {
         if stop.isRaised { break }
-        try sample(waiting[index], round: round, among: waiting)
+        try sample(waiting[index], round: round, among: waiting, mayEnd: mayEnd)
       }
       waiting.removeAll { finished.contains($0.cell.id) }
       round += 1
@@ -93,12 +94,15 @@ extension SweepEngine {
   }
 
   /// Takes one sample and ends the cell if that was the last.
-  private func sample(_ active: Active, round: Int, among group: [Active]) throws(RecordError) {
+  ///
+  /// - Parameter mayEnd: whether being known well enough is reason to end.
+  private func sample(
+    _ active: Active, round: Int, among group: [Active], mayEnd: Bool
+  ) throws(RecordError) {
     guard let taken = try run(active, round: round) else { return }
     active.measurement.add(taken.sample, from: taken.before, to: taken.after)
-    if try !endIfDone(active) {
-      report(active.cell, active.measurement.summary) { secondsLeft(with: group) }
-    }
+    if mayEnd || end(of: active) != .reached, try endIfDone(active) { return }
+    report(active.cell, active.measurement.summary) { secondsLeft(with: group) }
   }
 
   /// Runs a cell once. A cell that fails ends as an error, and there is no sample.
@@ -126,11 +130,13 @@ extension SweepEngine {
     return (sample, before, probe.interference())
   }
 
+  /// Why a cell could end now; nil while it could not.
+  private func end(of active: Active) -> CellMeasurement.End? {
+    active.measurement.end(limits, allowance: active.allowance, budgetLeft: budgetLeft)
+  }
+
   private func endIfDone(_ active: Active) throws(RecordError) -> Bool {
-    guard
-      let reached = active.measurement.end(
-        limits, allowance: active.allowance, budgetLeft: budgetLeft)
-    else { return false }
+    guard let reached = end(of: active) else { return false }
     // Now, while the output is this cell's.
     let accuracy: ResultRow.Accuracy
     do {

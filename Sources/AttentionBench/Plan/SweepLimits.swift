@@ -21,6 +21,9 @@ public struct SweepLimits: Sendable {
   /// The order of the cells in a round.
   public var order = Order.random
 
+  /// Whether cells that are measured together go on until the last of them is known well enough: for
+  /// small differences between them, which a machine whose speed changes would otherwise add to.
+  public var endsTogether = false
   /// How `--cell-timeout`, `--budget`, `--max-memory` and `--rel-ci` were written, for messages.
   public var wording = Wording()
 

@@ -56,6 +56,18 @@ import Testing
     #expect(chosen.rowsChecked == 10 && chosen.rows == 10)
   }
 
+  /// Something had the cores for as long as the right candidate was looked at.
+  @Test func oneDisturbedLookDoesNotDecide() throws {
+    let choice = choice(heads: 1)
+    let executor = choice.executor.inner
+    executor.seconds = { cell, _ in
+      let looks = executor.log.filter { $0 == "prepare \(cell.id)" }.count
+      let isDisturbed = cell.strategy.firstNumber(cell.problem) == 103 && looks == 1
+      return Self.cost(cell.strategy, cell.problem) * (isDisturbed ? 2.5 : 1)
+    }
+    #expect(try choice.engine().run()?.choice == "window(103)")
+  }
+
   @Test func eachCandidateIsLookedAtOnce() throws {
     let choice = choice()
     _ = try choice.engine().run()

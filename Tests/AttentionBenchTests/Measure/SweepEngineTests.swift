@@ -117,6 +117,20 @@ import Testing
     #expect(Set(outcome.rows.map(\.arithmetic)).count == 2)
   }
 
+  /// One cell is steady from the start, the other one after ten runs.
+  @Test(arguments: [false, true])
+  func cellsEndTogetherWhereDifferencesMatter(together: Bool) throws {
+    var sweep = FakeSweep()
+    sweep.strategies = "exact,flash"
+    sweep.limits.endsTogether = together
+    sweep.executor.seconds = { cell, count in
+      cell.id.hasPrefix("flash") && count < 10 ? 0.01 * Double(1 + count % 3) : 0.01
+    }
+    let samples = try sweep.run().rows.map(\.time.samples)
+    #expect(samples.count == 2 && samples.allSatisfy { $0 >= 5 })
+    #expect((samples[0] == samples[1]) == together)
+  }
+
   /// Memory whose rate falls by a tenth from one round to the next.
   @Test func memoryIsReadBetweenTheRoundsOfCellsThatItBounds() throws {
     let sweep = FakeSweep()
