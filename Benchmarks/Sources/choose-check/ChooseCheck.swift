@@ -57,7 +57,9 @@ struct ChooseCheck: ParsableCommand {
     let placement = try SweepPlacement(
       threads: threads ?? max(topology.allowedCores.count, 1), binding: nil, topology: topology)
     var verdicts: [Verdict] = []
-    for work in try works() where only.isEmpty || work.name.contains(only) {
+    let works = try works().filter { only.isEmpty || $0.name.contains(only) }
+    if works.isEmpty { throw ValidationError("--only \(only): is in the name of no problem") }
+    for work in works {
       say(work.name)
       verdicts += try Check(
         work: work, placement: placement, topology: topology,

@@ -47,23 +47,20 @@ struct TaskList {
     // Longer sequences of a batch first.
     let order = total.indices.filter { total[$0] > 0 }
       .sorted { (total[$1], $0) < (total[$0], $1) }
+    let evenly = costs.map { TaskList.divideEvenly($0, limit: panels, threads: threads) }
     stages = TaskList.groups(order, costs, limit: panels, threads: threads).flatMap { group in
       passes.map { pass in
-        let evenly = TaskList.divideEvenly(costs[pass], limit: panels, threads: threads)
         var tasks: [PanelTask] = []
         var left = group.reduce(0) { $0 + costs[pass][$1].total }
         for head in group {
           tasks += costs[pass][head].tasks(
             batch: head / shape.kvHeads, kvHead: head % shape.kvHeads, panels: panels,
-            share: evenly ? 1 : TaskList.share(threads), left: &left)
+            share: evenly[pass] ? 1 : threads, left: &left)
         }
         return Stage(pass: pass, tasks: tasks)
       }
     }
   }
-
-  /// A task takes at most one of so many parts of what is left.
-  private static func share(_ threads: Int) -> Int { threads }
 
   /// Whether whole heads are tasks that give every worker as much as the others.
   private static func divideEvenly(_ heads: [HeadCosts], limit: Int, threads: Int) -> Bool {

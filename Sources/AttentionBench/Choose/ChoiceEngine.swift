@@ -154,19 +154,25 @@ public final class ChoiceEngine {
       }
       places = search.next
     }
-    for goal in goals { try lookAgain(for: goal) }
+    try lookAgain(for: goals)
   }
 
   /// Runs those once more that would be left out for their time: what disturbed a whole look is over by
   /// now, or else the other candidates have suffered from it as well.
-  private func lookAgain(for goal: ChoiceGoal) throws {
-    let meeting = assessments.values.filter { meets($0, goal) }
-    guard let best = meeting.compactMap(\.seconds).min() else { return }
-    let doubtful = meeting.filter {
-      let factor = ($0.seconds ?? .infinity) / best
-      return factor > Self.contenderFactor && factor <= Self.doubtFactor
+  private func lookAgain(for goals: [ChoiceGoal]) throws {
+    var doubtful: Set<String> = []
+    for goal in goals {
+      let meeting = assessments.values.filter { meets($0, goal) }
+      let best = meeting.compactMap(\.seconds).min() ?? 0
+      for one in meeting {
+        let seconds = one.seconds ?? .infinity
+        if seconds > Self.contenderFactor * best, seconds <= Self.doubtFactor * best {
+          doubtful.insert(one.cell.spec)
+        }
+      }
     }
-    for one in doubtful.sorted(by: { $0.cell.spec < $1.cell.spec }) where !stop.isRaised {
+    for one in order.filter(doubtful.contains).compactMap({ assessments[$0] }) {
+      if stop.isRaised || (searchTimeLeft ?? .infinity) < 0 { return }
       let prepared = try instruments.executor.prepare(one.cell)
       let measurement = try run(prepared, threads: one.cell.placement.threads)
       guard let median = measurement.summary?.median, median < one.seconds ?? .infinity else {

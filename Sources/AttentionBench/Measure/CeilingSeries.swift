@@ -24,9 +24,6 @@ struct CeilingSeries {
     SampleSummary(arithmetic == .bfloat16 ? bf16Rates : flopRates)?.median
   }
 
-  /// How often memory was read.
-  var readCount: Int { readRates.count }
-
   /// The median so far of the rates at which memory was read, in bytes/s; nil without any.
   var readRate: Double? { SampleSummary(readRates)?.median }
 
@@ -76,7 +73,7 @@ struct CeilingSeries {
       fmaGflopRange: [summary.minimum / 1e9, summary.maximum / 1e9],
       bf16GflopPerSecond: flopRate(.bfloat16).map { $0 / 1e9 },
       readGBPerSecond: readRate.map { $0 / 1e9 },
-      readGBRange: readCount > 1
+      readGBRange: readRates.count > 1
         ? SampleSummary(readRates).map { [$0.minimum / 1e9, $0.maximum / 1e9] } : nil)
   }
 }

@@ -29,8 +29,7 @@ extension SweepEngine {
       guard var series = ceilings[placement], series.count < CeilingSeries.maximumCount,
         (try? burst(on: placement, into: &series)) != nil
       else { continue }
-      if series.readCount < CeilingSeries.maximumCount,
-        cells.contains(where: { $0.placement == placement && isBoundByMemory($0) }),
+      if cells.contains(where: { $0.placement == placement && isBoundByMemory($0) }),
         let rate = try? instruments.executor.readRate(on: placement)
       {
         series.add(readRate: rate)

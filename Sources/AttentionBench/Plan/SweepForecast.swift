@@ -61,8 +61,8 @@ public struct SweepForecast: Sendable {
 
   /// The share of the FMA peak assumed of a strategy nothing is known of.
   public static let assumedShare = 0.35
-  /// The share of the read bandwidth assumed of it: what decoding reaches on
-  /// the machines it was measured on.
+  /// The share of the read bandwidth assumed of it: what decoding reached at least where
+  /// it was measured, on two threads.
   public static let assumedReadShare = 0.8
   /// Two sizes closer than this give noise for an exponent.
   private static let leastRatio = 1.25

@@ -20,7 +20,6 @@ public struct SweepLimits: Sendable {
   public var memoryBytes = Int.max
   /// The order of the cells in a round.
   public var order = Order.random
-
   /// Whether cells that are measured together go on until the last of them is known well enough: for
   /// small differences between them, which a machine whose speed changes would otherwise add to.
   public var endsTogether = false

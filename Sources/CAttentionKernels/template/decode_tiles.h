@@ -154,6 +154,7 @@ ATTN_INLINE void score_tile_rows(const attn_decode *all, const char *const *keys
                                  const char *const *next, ptrdiff_t row, float *scores,
                                  const attn_storage storage, const int rows) {
   const float *queries = all->queries + row * all->query_stride;
+  scores += row * ATTN_DECODE_SCORES;
   for (int k = 0; k < ATTN_W; k += ATTN_W / rows)
     if (row == 0)
       score_rows(all, keys + k, next + k, queries, scores + k, storage, rows, 1);
@@ -184,11 +185,11 @@ ATTN_INLINE void score_chunk(const attn_decode *all, const attn_decode_chunk *ch
     float *scores = all->scores + chunk->first + t;
     int32_t row = 0;
     for (; row + 4 <= all->rows; row += 4)
-      score_tile_rows(all, keys, next, row, scores + row * (ptrdiff_t)ATTN_DECODE_SCORES, storage, 4);
+      score_tile_rows(all, keys, next, row, scores, storage, 4);
     for (; row + 2 <= all->rows; row += 2)
-      score_tile_rows(all, keys, next, row, scores + row * (ptrdiff_t)ATTN_DECODE_SCORES, storage, 2);
+      score_tile_rows(all, keys, next, row, scores, storage, 2);
     if (row < all->rows)
-      score_tile_rows(all, keys, next, row, scores + row * (ptrdiff_t)ATTN_DECODE_SCORES, storage, 1);
+      score_tile_rows(all, keys, next, row, scores, storage, 1);
   }
 }
 
