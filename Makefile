@@ -128,7 +128,8 @@ microbench: setup
 	$(SWIFT) build -c release --package-path Benchmarks --product kernel-times
 	Benchmarks/.build/release/kernel-times $(ARGS)
 
-# ARGS='--inputs FILE.safetensors:PREFIX' adds tensors; the CSV goes to results/choose-check.
+# ARGS='--inputs FILE.safetensors:PREFIX' adds tensors; the CSV goes to results/choose-check,
+# to .build with QUICK=1.
 .PHONY: choose-check
 choose-check: setup
 	$(SWIFT) build -c release --package-path Benchmarks --product choose-check

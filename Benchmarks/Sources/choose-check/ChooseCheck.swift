@@ -43,8 +43,10 @@ struct ChooseCheck: ParsableCommand {
   @Flag(help: "Two made-up problems and one real one.")
   var quick = false
 
-  @Option(name: [.customShort("o"), .customLong("output")], help: "Folder of the CSV.")
-  var output = "results/choose-check"
+  @Option(
+    name: [.customShort("o"), .customLong("output")],
+    help: "Folder of the CSV (default: results/choose-check; .build for a part of the problems).")
+  var output: String?
 
   func run() throws {
     let limits = try limits.split(separator: ",").map { text in
@@ -112,6 +114,8 @@ struct ChooseCheck: ParsableCommand {
   }
 
   private func write(_ verdicts: [Verdict]) throws {
+    // A part does not take the place of the whole.
+    let output = output ?? (quick || !only.isEmpty ? ".build" : "results/choose-check")
     try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
     var lines = [
       "problem,max_rel_l2_error,choice,choice_time_s,choice_claimed_error,choice_fresh_error,"
