@@ -112,7 +112,7 @@ struct Worker {
     let staffed = try staffed()
     let bandwidth =
       try staffed.bandwidth
-      ?? ReadBandwidth(byteCount: ReadBandwidth.byteCount(beyondCachesOf: topology))
+      ?? ReadBandwidth(beyondCachesOf: topology)
     crew?.bandwidth = bandwidth
     return Rate(perSecond: bandwidth.rate(on: staffed.team))
   }

@@ -69,32 +69,39 @@ public final class FMARate: TeamJob, @unchecked Sendable {
 public final class ReadBandwidth: TeamJob, @unchecked Sendable {
   private let kernels: KernelTable
   private let buffer: AlignedFloats
-  /// Workers of the pass under way; written between passes only.
+  // Of the pass under way; changed between passes only.
   private var workers = 1
+  private var isWritten = false
 
-  /// Allocates and writes a buffer; give it several times the last-level cache.
+  /// Allocates a buffer; give it many times the last-level cache.
   ///
   /// - Throws: `AttentionError` when the system refuses the memory.
   public init(byteCount: Int, kernels: KernelTable = .active) throws(AttentionError) {
     self.kernels = kernels
     buffer = try AlignedFloats(
       count: max(byteCount / MemoryLayout<Float>.size, 1), for: "bandwidth buffer")
-    // Pages that were never written are all the same page of zeros, which sits in the cache.
-    buffer.base.update(repeating: 1, count: buffer.count)
   }
 
-  /// Reads the buffer once.
+  /// Reads the buffer once. Before the first pass its workers write it, each its own share: memory
+  /// lies near the core that writes it first, and pages that were never written are all the same
+  /// page of zeros, which sits in the cache.
   ///
   /// - Returns: bytes a second, all workers together.
   public func pass(on team: WorkerTeam) -> Double {
     workers = team.threadCount
+    if !isWritten { team.run(self) }
+    isWritten = true
     let elapsed = ContinuousClock().measure { team.run(self) }
     return Double(buffer.count * MemoryLayout<Float>.size) / (elapsed / .seconds(1))
   }
 
   public func work(worker: Int) {
     let first = buffer.count * worker / workers
-    let end = buffer.count * (worker + 1) / workers
-    _ = kernels.functions.pointee.read_floats(buffer.base + first, Int64(end - first))
+    let count = buffer.count * (worker + 1) / workers - first
+    if isWritten {
+      _ = kernels.functions.pointee.read_floats(buffer.base + first, Int64(count))
+    } else {
+      (buffer.base + first).update(repeating: 1, count: count)
+    }
   }
 }

@@ -38,7 +38,7 @@ public final class AttentionExecutor: CellExecutor {
 
   private let inputs: SweepInputs
   private let seed: UInt64
-  public let readByteCount: Int
+  public let cacheByteCount: Int
   private let placements: [SweepPlacement]
   private var rates: [Arithmetic: FMARate] = [:]
   /// Kept from one reading to the next, until other memory is asked for or all is given back.
@@ -63,7 +63,7 @@ public final class AttentionExecutor: CellExecutor {
     self.keepsTensors = keepsTensors
     self.seed = seed
     self.placements = placements
-    readByteCount = ReadBandwidth.byteCount(beyondCachesOf: topology)
+    cacheByteCount = ReadBandwidth.cacheByteCount(of: topology)
     for placement in placements {
       teams.append(
         try WorkerTeam(
@@ -131,13 +131,14 @@ public final class AttentionExecutor: CellExecutor {
     return try rate.burst(on: team(of: placement))
   }
 
-  /// The median of five passes over several times the last-level cache.
+  /// The median of three passes over many times the last-level cache.
   public func readRate(on placement: SweepPlacement) throws -> Double? {
     if bandwidth == nil {
-      guard readByteCount < (MachineMemory.current()?.availableBytes ?? .max) / 8 else {
-        return nil
-      }
-      bandwidth = try ReadBandwidth(byteCount: readByteCount)
+      let available = MachineMemory.current()?.availableBytes
+      let byteCount = ReadBandwidth.byteCount(
+        beyondCachesOf: cacheByteCount, availableBytes: available)
+      guard byteCount < (available ?? .max) / 8 else { return nil }
+      bandwidth = try ReadBandwidth(byteCount: byteCount)
     }
     return try bandwidth?.rate(on: team(of: placement))
   }

@@ -18,8 +18,8 @@ public protocol CellExecutor: AnyObject {
   /// One short burst of the fused multiply-adds, or dot products, of an arithmetic on a placement's
   /// workers, in flop/s.
   func flopRate(on placement: SweepPlacement, in arithmetic: Arithmetic) throws -> Double
-  /// Bytes that `readRate` goes over: several times what the caches hold.
-  var readByteCount: Int { get }
+  /// Bytes that the last-level caches hold: of data of that size they keep much from run to run.
+  var cacheByteCount: Int { get }
   /// The rate at which a placement's workers read memory, in bytes/s; nil when there was none to
   /// read.
   func readRate(on placement: SweepPlacement) throws -> Double?

@@ -44,7 +44,7 @@ extension SweepEngine {
   /// keep a part from run to run, which a reading of memory between them would push out.
   private func isBoundByMemory(_ cell: SweepCell) -> Bool {
     guard case .success(let work) = cell.work else { return false }
-    return work.minimumBytes >= instruments.executor.readByteCount / 2
+    return work.minimumBytes >= 2 * instruments.executor.cacheByteCount
       && forecast.isBoundByMemory(cell)
   }
 

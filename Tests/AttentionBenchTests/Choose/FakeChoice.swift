@@ -26,7 +26,7 @@ final class FakeChoiceExecutor: ChoiceExecutor {
     try inner.flopRate(on: placement, in: arithmetic)
   }
 
-  var readByteCount: Int { inner.readByteCount }
+  var cacheByteCount: Int { inner.cacheByteCount }
 
   func readRate(on placement: SweepPlacement) throws -> Double? {
     try inner.readRate(on: placement)

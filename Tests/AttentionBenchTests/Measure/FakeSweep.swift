@@ -68,7 +68,7 @@ final class FakeExecutor: CellExecutor {
   var willBurst: () -> Void = {}
   var rate = 100e9
   var readRate = 30e9
-  var readByteCount = 1 << 30
+  var cacheByteCount = 1 << 29
   private(set) var readings = 0
   /// Seconds that a burst takes.
   var burstSeconds = 0.0

@@ -135,7 +135,7 @@ import Testing
   @Test func memoryIsReadBetweenTheRoundsOfCellsThatItBounds() throws {
     let sweep = FakeSweep()
     sweep.executor.rate = 1e16
-    sweep.executor.readByteCount = 1000
+    sweep.executor.cacheByteCount = 500
     sweep.executor.willRun = { _ in sweep.executor.readRate *= 0.9 }
     let outcome = try sweep.run()
     let ceiling = try #require(outcome.ceilings.first)
@@ -148,11 +148,11 @@ import Testing
     #expect(row.readShare(ceilings: outcome.ceilings) == rate / median)
   }
 
-  @Test(arguments: [(100e9, 1000), (1e16, 1 << 40)])
+  @Test(arguments: [(100e9, 500), (1e16, 1 << 39)])
   func memoryIsReadOnceWhereArithmeticOrCachesBound(rate: Double, bytes: Int) throws {
     let sweep = FakeSweep()
     sweep.executor.rate = rate
-    sweep.executor.readByteCount = bytes
+    sweep.executor.cacheByteCount = bytes
     let outcome = try sweep.run()
     #expect(sweep.executor.readings == 1)
     #expect(outcome.ceilings.first?.readGBRange == nil)
