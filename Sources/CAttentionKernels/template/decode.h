@@ -37,22 +37,23 @@ static void adjust_scores(const attn_decode *all, const attn_decode_chunk *chunk
   }
 }
 
-/// The scale that follows a row of integers.
-ATTN_INLINE float stored_scale(const void *row, int32_t columns) {
-  float scale;
-  __builtin_memcpy(&scale, (const char *)row + ((columns + 3) & ~3), sizeof scale);
-  return scale;
+/// The scales that follow rows of integers, and 0 up to the next multiple of W.
+static void read_scales(const void *const *rows, int32_t count, int32_t columns, float *scales) {
+  for (int32_t t = 0; t < count; t++)
+    __builtin_memcpy(scales + t, (const char *)rows[t] + ((columns + 3) & ~3), sizeof *scales);
+  for (int32_t t = count; t % ATTN_W; t++) scales[t] = 0;
 }
 
 /// Turns a row's scores into weights 2^(score - maximum), -0 for hidden keys, and brings what has
-/// been summed to the new maximum. Returns whether any of the chunk's keys is hidden.
+/// been summed to the new maximum. Scales of keys and values, or NULL, are those of the chunk.
+/// Returns whether any of the chunk's keys is hidden.
 ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
-                          const int scaled) {
+                          const float *key_scales, const float *value_scales) {
   float *scores = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES;
   float *own = scores + chunk->first;
-  if (scaled)
-    for (int32_t t = 0; t < chunk->count; t++)
-      own[t] *= stored_scale(chunk->keys[t], all->head_dim);
+  if (key_scales)
+    for (int32_t t = 0; t < chunk->count; t += ATTN_W)
+      store(own + t, load(own + t) * load(key_scales + t));
   const int32_t end = chunk->first + chunk->count;
   if (all->softcap > 0) soften(scores, (end + ATTN_W - 1) / ATTN_W, all->softcap);
   if (chunk->numbers) adjust_scores(all, chunk, row, own);
@@ -87,9 +88,12 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
     visible += ATTN_W + __builtin_reduce_add(hidden);
   }
   all->sums[row] += sum_lanes(sum);
-  if (scaled)
-    for (int32_t t = 0; t < chunk->count; t++)
-      if (!__builtin_signbit(own[t])) own[t] *= stored_scale(chunk->values[t], all->value_dim);
+  if (value_scales)
+    for (int32_t t = 0; t < chunk->count; t += ATTN_W) {
+      const vf weight = load(own + t);
+      // A hidden key's scale may be a NaN.
+      store(own + t, (vi)weight < 0 ? weight : weight * load(value_scales + t));
+    }
   return visible < chunk->count;
 }
 
@@ -108,9 +112,15 @@ ATTN_INLINE void decode_stored(const attn_decode *all, const attn_decode_chunk *
                                const attn_storage storage) {
   const int integers = storage == ATTN_INT8_PER_TOKEN || storage == ATTN_INT8_PER_CHANNEL;
   score_chunk(all, chunk, storage);
+  float key_scales[ATTN_DECODE_KEYS], value_scales[ATTN_DECODE_KEYS];
+  const int scaled = all->storage == ATTN_INT8_PER_TOKEN;
+  if (scaled) {
+    read_scales(chunk->keys, chunk->count, all->head_dim, key_scales);
+    read_scales(chunk->values, chunk->count, all->value_dim, value_scales);
+  }
   int hides = 0;
   for (int32_t row = 0; row < all->rows; row++)
-    hides |= weigh_row(all, chunk, row, all->storage == ATTN_INT8_PER_TOKEN);
+    hides |= weigh_row(all, chunk, row, scaled ? key_scales : 0, scaled ? value_scales : 0);
   if (!integers && hides && !stored_values_finite(all, chunk, storage))
     add_hidden_values(all, chunk);
   else

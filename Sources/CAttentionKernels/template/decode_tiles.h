@@ -114,13 +114,15 @@ ATTN_INLINE void score_step(const vf *key, const float *query, ptrdiff_t stride,
 /// repeated.
 ///
 /// With `asks` the keys come from memory: they are read one after the other, in the order in which
-/// they lie there, and with each of its lines the same line of next[k], needed soon, is asked for.
-/// Otherwise they are cached, and some at a time take fewer loads of queries.
+/// they lie there, and with each of its lines the same line of next[k], needed soon, is asked for;
+/// narrow keys for four query rows two at a time, since loads of queries then are the limit.
+/// Otherwise they are cached, and some at a time take fewer of these loads.
 ATTN_INLINE void score_rows(const attn_decode *all, const char *const *keys,
                             const char *const *next, const float *queries, float *scores,
                             const attn_storage storage, const int rows, const int asks) {
   const ptrdiff_t size = stored_size(storage), d = all->head_dim, stride = all->query_stride;
-  const int count = ATTN_W / rows, together = asks ? 1 : count < 4 ? count : 4;
+  const int count = ATTN_W / rows, asked = rows == 4 && storage != ATTN_FLOAT32 ? 2 : 1;
+  const int most = asks ? asked : 4, together = count < most ? count : most;
   vf acc[ATTN_W], key[ATTN_W];
 #pragma clang loop unroll(full)
   for (int i = 0; i < ATTN_W; i++) acc[i] = splat(0);
@@ -129,7 +131,8 @@ ATTN_INLINE void score_rows(const attn_decode *all, const char *const *keys,
     ptrdiff_t t = 0;
     for (; t + ATTN_W <= d; t += ATTN_W) {
       if (asks && (t * size & (ATTN_LINE_BYTES - 1)) == 0)
-        __builtin_prefetch(next[first] + t * size, 0, 3);
+#pragma clang loop unroll(full)
+        for (int k = 0; k < together; k++) __builtin_prefetch(next[first + k] + t * size, 0, 3);
 #pragma clang loop unroll(full)
       for (int k = 0; k < together; k++)
         key[k] = load_stored(keys[first + k] + t * size, storage);
