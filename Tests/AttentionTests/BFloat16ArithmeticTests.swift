@@ -195,29 +195,6 @@ struct BFloat16ArithmeticTests {
     for row in 0..<3 { #expect(Array(outputs.output[0, 0, row]) == [0, .infinity, 1]) }
   }
 
-  @Test func masksAndBiasesAreRefused() throws {
-    let shape = try AttentionShape(heads: 2, queryLength: 8, headDim: 4)
-    let all = try TensorShape(1, 1, 8, 8)
-    let plain = try AttentionProblem(shape, causal: true)
-    let problems = [
-      try plain.with(mask: TestMask.random.mask(all, seed: 1)),
-      try plain.with(bias: TestMask.random.bias(all, deviation: 1, seed: 1)),
-      try plain.with(alibiSlopes: [0.5, 0.25]),
-    ]
-    let strategy = try Self.specimen().strategy
-    for problem in problems {
-      let ofWork = #expect(throws: AttentionError.self) {
-        try strategy.work(for: problem, threads: 1)
-      }
-      let ofPlan = #expect(throws: AttentionError.self) {
-        try strategy.plan(for: problem, on: Teams.of(1))
-      }
-      #expect(ofWork?.description == ofPlan?.description)
-      #expect(ofWork?.description.contains("leave out arithmetic: bf16") == true)
-    }
-    _ = try strategy.work(for: plain, threads: 1)
-  }
-
   @Test func aMixIsAsCoarseAsItsCoarsestPart() throws {
     let strategies = [try Specimen.registry.strategy("flash"), try Self.specimen().strategy]
     #expect(strategies.map(\.arithmetic) == [.float32, .bfloat16])

@@ -25,6 +25,10 @@ enum ErrorGate {
     _ outputs: TestOutputs, _ comment: String, roundedTo type: ElementType = .float32,
     sourceLocation: SourceLocation = #_sourceLocation
   ) {
+    if specimen.strategy.arithmetic == .bfloat16 {
+      return checkBFloat16(
+        specimen.strategy, problem, inputs, outputs, comment, sourceLocation: sourceLocation)
+    }
     let truth = oracleRows(specimen.strategy.oracle(for: problem), inputs)
     let largest = truth.lazy.flatMap(\.output).map(abs).max() ?? 0
     // Of what is stored in a narrower type, half a unit in its last place.

@@ -28,7 +28,7 @@ import Testing
     )
   }
 
-  @Test(arguments: Specimen.softmax)
+  @Test(arguments: Specimen.softmaxInAnyArithmetic)
   func agreesWithTheOracle(_ specimen: Specimen) throws {
     for number in 600..<760 {
       let (problem, test) = try MaskTests.masked(number)
@@ -39,7 +39,7 @@ import Testing
   }
 
   /// Every kind at lengths around tiles of keys, of the map and of panels.
-  @Test(arguments: Specimen.softmax, TestMask.allCases)
+  @Test(arguments: Specimen.softmaxInAnyArithmetic, TestMask.allCases)
   func agreesAtTileEdges(_ specimen: Specimen, _ kind: TestMask) throws {
     for (number, length) in (TileEdges.lengths + [1023, 1025]).enumerated() {
       let problem = try AttentionProblem(
@@ -55,7 +55,7 @@ import Testing
   }
 
   /// A mask that hides nothing changes no bit, and neither does a bias of zeros.
-  @Test(arguments: Specimen.softmax, [false, true])
+  @Test(arguments: Specimen.softmaxInAnyArithmetic, [false, true])
   func whatHidesNothingChangesNothing(_ specimen: Specimen, _ causal: Bool) throws {
     let problem = try AttentionProblem(
       AttentionShape(batch: 2, heads: 4, kvHeads: 2, queryLength: 150, keyLength: 170, headDim: 9),
@@ -74,7 +74,7 @@ import Testing
   }
 
   /// The boolean mask and the additive mask of -inf are the same mask.
-  @Test(arguments: Specimen.softmax, TestMask.allCases)
+  @Test(arguments: Specimen.softmaxInAnyArithmetic, TestMask.allCases)
   func booleanAndAdditiveMasksAgree(_ specimen: Specimen, _ kind: TestMask) throws {
     let problem = try AttentionProblem(
       AttentionShape(batch: 2, heads: 4, kvHeads: 2, queryLength: 100, keyLength: 230, headDim: 9))
@@ -87,7 +87,7 @@ import Testing
   }
 
   /// Rows without a visible key: 0 and -inf; nothing is left of what lies at the keys.
-  @Test(arguments: Specimen.softmax)
+  @Test(arguments: Specimen.softmaxInAnyArithmetic)
   func hiddenRowsAreZero(_ specimen: Specimen) throws {
     let problem = try AttentionProblem(
       AttentionShape(heads: 2, queryLength: 90, keyLength: 60, headDim: 5, valueDim: 3),
@@ -108,7 +108,7 @@ import Testing
 
   /// NaN and infinity at a key change no bit of the rows from which mask or bias hides it, with and
   /// without a softcap; the others say NaN.
-  @Test(arguments: Specimen.softmax, [nil, Float(4)])
+  @Test(arguments: Specimen.softmaxInAnyArithmetic, [nil, Float(4)])
   func poisonStaysWhereItIsSeen(_ specimen: Specimen, _ softcap: Float?) throws {
     for (number, kind) in TestMask.allCases.enumerated() {
       let plain = try AttentionProblem(
@@ -218,7 +218,7 @@ import Testing
     }
   }
 
-  @Test(arguments: Specimen.softmax)
+  @Test(arguments: Specimen.softmaxInAnyArithmetic)
   func threadCountDoesNotChangeABit(_ specimen: Specimen) throws {
     for number in 600..<624 {
       let (problem, test) = try MaskTests.masked(number)
@@ -232,7 +232,7 @@ import Testing
   }
 
   /// The pairs of a work estimate are those that pattern, mask and bias leave, one by one.
-  @Test(arguments: Specimen.softmax)
+  @Test(arguments: Specimen.softmaxInAnyArithmetic)
   func pairsAreExact(_ specimen: Specimen) throws {
     for number in 600..<640 {
       let (problem, test) = try MaskTests.masked(number)
@@ -286,7 +286,7 @@ import Testing
   }
 
   /// Stored elements and masks know nothing of each other.
-  @Test(arguments: Specimen.softmax)
+  @Test(arguments: Specimen.softmaxInAnyArithmetic)
   func masksServeStoredElements(_ specimen: Specimen) throws {
     let elements = ElementTypes(.bfloat16, keyValue: .float16)
     for number in 640..<656 {

@@ -30,6 +30,19 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   /// Those that are softmax over some keys.
   static let softmax = all.filter { type(of: $0.strategy).operatorClass != .different }
 
+  /// The same, and where the processor has such products those of bf16 numbers.
+  static let softmaxInAnyArithmetic: [Specimen] = {
+    if !multipliesBFloat16 { return softmax }
+    do {
+      return try softmax
+        + ["flash(arithmetic: bf16)", "flash(16, 8, arithmetic: bf16)"].map {
+          Specimen(text: $0, strategy: try registry.strategy($0))
+        }
+    } catch {
+      fatalError("a strategy under test does not parse: \(error)")
+    }
+  }()
+
   /// Those that are softmax over all visible keys.
   static let exact = all.filter { type(of: $0.strategy).operatorClass == .exact }
 

@@ -8,23 +8,28 @@ extension PanelMask {
   ///   - places: at most a block of them.
   ///   - vectors: vectors of lanes in use.
   ///   - tile: keys the kernel scores together.
+  ///   - grain: what pieces begin and end at multiples of, as `places` must.
   ///   - block: the place that pieces count from.
   /// - Returns: how many pieces there are; 0 when the panel sees none of the places.
   func cut(
     _ slot: Int, _ places: Range<Int>, of keys: KeySequence, bounds: PanelBounds, vectors: Int,
-    tile: Int, block: Int, into pieces: UnsafeMutablePointer<attn_piece>
+    tile: Int, grain: Int, block: Int, into pieces: UnsafeMutablePointer<attn_piece>
   ) -> Int {
-    guard map != nil, keys.isConsecutive else {
-      let count = bounds.cut(places, vectors: vectors, tile: tile, block: block, into: pieces)
+    // Tiles are cut at numbers of keys, pieces at places.
+    guard map != nil, keys.isConsecutive, keys.start % grain == 0 else {
+      let count = bounds.cut(
+        places, vectors: vectors, tile: tile, grain: grain, block: block, into: pieces)
       if count == 0 { return 0 }
-      if map != nil { gather(slot, places, of: keys, block: block, vectors: vectors) }
+      if map != nil, !keys.isConsecutive {
+        gather(slot, places, of: keys, block: block, vectors: vectors)
+      }
       for index in 0..<count {
         pieces[index].masked |= ATTN_BY_BIAS
         fill(slot, pieces[index], of: keys, block: block)
       }
       return count
     }
-    guard let hull = bounds.hull(vectors: vectors, within: places) else { return 0 }
+    guard let hull = bounds.hull(vectors: vectors, grain: grain, within: places) else { return 0 }
     let window = Window(hull, of: keys)
     var seen: UInt32 = 0
     var plain = ~UInt32(0)
@@ -38,7 +43,8 @@ extension PanelMask {
     }
     if seen == 0 { return 0 }
     if plain == UInt32((1 << UInt64(window.count)) - 1) {
-      return bounds.cut(places, vectors: vectors, tile: tile, block: block, into: pieces)
+      return bounds.cut(
+        places, vectors: vectors, tile: tile, grain: grain, block: block, into: pieces)
     }
     var count = 0
     for index in 0..<window.count {
@@ -144,12 +150,13 @@ extension PanelMask {
 }
 
 extension PanelBounds {
-  /// The places, of those given, between the first and the last that some row sees; nil for none.
-  fileprivate func hull(vectors: Int, within places: Range<Int>) -> Range<Int>? {
+  /// The places, of those given, between the first and the last that some row sees, in whole grains;
+  /// nil for none.
+  fileprivate func hull(vectors: Int, grain: Int, within places: Range<Int>) -> Range<Int>? {
     var (start, stop) = (Int.max, 0)
     for vector in 0..<vectors {
-      start = min(start, first(vector))
-      stop = max(stop, end(vector))
+      start = min(start, first(vector) / grain * grain)
+      stop = max(stop, (end(vector) + grain - 1) / grain * grain)
     }
     start = max(start, places.lowerBound)
     stop = min(stop, places.upperBound)

@@ -65,7 +65,8 @@ extension PanelTaskRun {
     var keys = attn_bf16_block(
       keys: scratch.keyRows.bf16, values: products.valuePairs, pieces: scratch.pieces,
       piece_count: Int32(pieces), first_key: Int32(block), lower: bounds.lower,
-      upper: bounds.upper, ahead: scratch.ahead.pending)
+      upper: bounds.upper, ahead: scratch.ahead.pending,
+      bias: scratch.mask.map { UnsafePointer($0.bias) })
     products.functions.pointee.attend(&panel, &keys)
   }
 }

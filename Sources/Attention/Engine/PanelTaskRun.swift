@@ -260,8 +260,8 @@ struct PanelTaskRun {
     let tile = plan.kernels.tileKeys
     let count =
       scratch.mask?.cut(
-        slot, places, of: sequence, bounds: bounds, vectors: vectors, tile: tile, block: block,
-        into: scratch.pieces)
+        slot, places, of: sequence, bounds: bounds, vectors: vectors, tile: tile,
+        grain: scratch.grain, block: block, into: scratch.pieces)
       ?? bounds.cut(
         places, vectors: vectors, tile: tile, grain: scratch.grain, block: block,
         into: scratch.pieces)

@@ -23,14 +23,13 @@ public struct SoftmaxEngine: Sendable {
 
   /// Counts the work of softmax attention under a pattern.
   ///
-  /// - Throws: `AttentionError` of kind `invalidArgument` when the processor cannot multiply so or
-  ///   the problem asks for more than the engine serves.
+  /// - Throws: `AttentionError` of kind `invalidArgument` when the processor cannot multiply so.
   /// - Complexity: O(nQ) pattern look-ups for each distinct offset of the batch; a mask or a bias
   ///   is read once.
   public func work(
     for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> WorkEstimate {
-    try refuseUnserved(problem)
+    try arithmetic.refuseWhereMissing(in: .active)
     let layout = layout(problem, threads: threads, pattern: pattern)
     let shape = problem.shape
     let pairs =
@@ -48,8 +47,7 @@ public struct SoftmaxEngine: Sendable {
   /// memory instead of arithmetic.
   ///
   /// - Throws: `AttentionError` of kind `outOfMemory` when the workspace is refused, of kind
-  ///   `invalidArgument` when the processor cannot multiply so or the problem asks for more than
-  ///   the engine serves.
+  ///   `invalidArgument` when the processor cannot multiply so.
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
@@ -58,17 +56,9 @@ public struct SoftmaxEngine: Sendable {
       return try DecodePlan(
         DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
     }
-    try refuseUnserved(problem)
+    try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
       problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
-  }
-
-  private func refuseUnserved(_ problem: AttentionProblem) throws(AttentionError) {
-    if arithmetic == .float32 { return }
-    try problem.refuse(
-      [.mask, .bias, .alibi],
-      advice: "is not served with products of bf16 numbers; leave out arithmetic: bf16")
-    try arithmetic.refuseWhereMissing(in: .active)
   }
 
   /// Whether a problem has so few query rows that memory is the limit. Products that are asked for in

@@ -201,6 +201,8 @@ typedef struct attn_bf16_block {
   const int32_t *_Nonnull lower;
   const int32_t *_Nonnull upper;
   attn_ahead *_Nullable ahead;
+  /// As in attn_block.
+  const float *_Nullable bias;
 } attn_bf16_block;
 
 /// Functions that multiply in bf16 and add in fp32. Denormal numbers count as zeros there, in

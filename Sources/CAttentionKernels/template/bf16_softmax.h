@@ -35,6 +35,8 @@ typedef struct bf16_state {
   const attn_bf16_block *block;
   ptrdiff_t lane;
   lane_bounds bounds;
+  const float *bias;
+  int adjusts;
   vf reference[ATTN_VECTORS];
   /// [2 TILE][L] scores of the tile before.
   float *scores;
@@ -107,8 +109,10 @@ ATTN_INLINE void bf16_score_tile(bf16_state *state, int32_t done, int32_t pendin
   for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) acc[r][v] *= factor;
-  if (__builtin_expect(panel->softcap > 0, 0))
-    adjust_tile(panel->softcap, NULL, acc, rows, vectors);
+  if (__builtin_expect(state->adjusts, 0)) {
+    const float *bias = state->bias ? state->bias + (ptrdiff_t)done * ATTN_L : NULL;
+    adjust_tile(panel->softcap, bias, acc, rows, vectors);
+  }
 
   vi grew = splat_int(0);
   vf peak[ATTN_VECTORS];
@@ -145,11 +149,14 @@ ATTN_INLINE void bf16_weigh_piece(const attn_bf16_panel *panel, const attn_bf16_
                                   const attn_piece *piece, const int masked,
                                   const int vectors) {
   const ptrdiff_t lane = (ptrdiff_t)piece->first_vector * ATTN_W;
+  const float *bias = piece->masked & ATTN_BY_BIAS ? block->bias + lane : NULL;
   float scores[2 * ATTN_TILE * ATTN_L];
   bf16_state state = {panel,
                       block,
                       lane,
                       {block->lower + lane, block->upper + lane, block->first_key},
+                      bias,
+                      bias || panel->softcap > 0,
                       {},
                       scores};
   bf16_read_references(&state, vectors);
@@ -164,14 +171,24 @@ ATTN_INLINE void bf16_weigh_piece(const attn_bf16_panel *panel, const attn_bf16_
     bf16_weigh_pair(&state, r, done - pending + r, vectors);
 }
 
-/// acc + v[t] p[t] + v[t + 1] p[t + 1], with bounds only the products of the keys that a lane sees,
+/// Whether the lanes of a vector see the key at a place of a masked piece.
+ATTN_INLINE vi bf16_sees(const attn_bf16_block *block, const attn_piece *piece, int vector,
+                         int32_t place) {
+  const lane_bounds bounds = {block->lower, block->upper, block->first_key};
+  const vi seen = sees(&bounds, vector, place);
+  if (!(piece->masked & ATTN_BY_BIAS)) return seen;
+  return seen & (load(block->bias + (ptrdiff_t)place * ATTN_L + vector * ATTN_W) !=
+                 splat(-INFINITY));
+}
+
+/// acc + v[t] p[t] + v[t + 1] p[t + 1], if bounded only the products of the keys that a lane sees,
 /// to the same bits: the weight of the others is 0, but 0 times infinity is not.
 ATTN_INLINE vf bf16_add_pair(const attn_bf16_block *block, const attn_piece *piece, int32_t place,
                              int vector, vi x, vi p, vf acc, const int bounded) {
   if (!bounded || !piece->masked) return ATTN_BF16_DOT(acc, x, p);
-  const lane_bounds bounds = {block->lower, block->upper, block->first_key};
-  const vi seen = (sees(&bounds, vector, place) & splat_int(0xffff)) |
-                  (sees(&bounds, vector, place + 1) & splat_int((int32_t)0xffff0000));
+  const vi seen =
+      (bf16_sees(block, piece, vector, place) & splat_int(0xffff)) |
+      (bf16_sees(block, piece, vector, place + 1) & splat_int((int32_t)0xffff0000));
   const vf next = ATTN_BF16_DOT(acc, x & seen, p);
   return seen != splat_int(0) ? next : acc;
 }
@@ -280,13 +297,14 @@ static void bf16_attend(const attn_bf16_panel *panel, const attn_bf16_block *blo
   int finite = 1;
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
-    if (piece->masked) {
+    if (piece->masked & ATTN_BY_BOUNDS) {
       ATTN_FOR_VECTORS(piece->vectors, bf16_weigh_piece, panel, block, piece, 1)
-      finite = finite && bf16_all_finite(block->values + piece->first / 2 * width,
-                                         piece->count / 2 * width);
     } else {
       ATTN_FOR_VECTORS(piece->vectors, bf16_weigh_piece, panel, block, piece, 0)
     }
+    if (piece->masked)
+      finite = finite && bf16_all_finite(block->values + piece->first / 2 * width,
+                                         piece->count / 2 * width);
   }
   if (finite) {
     ATTN_FOR_VECTORS(panel->vectors, bf16_value_columns, panel, block, 0)

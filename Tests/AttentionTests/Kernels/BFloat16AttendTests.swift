@@ -174,7 +174,7 @@ extension KernelPanel {
                 factor: 1, softcap: 0)
               var block = attn_bf16_block(
                 keys: keyRows, values: pairs, pieces: piece, piece_count: Int32(pieces.count),
-                first_key: key, lower: lower, upper: upper, ahead: nil)
+                first_key: key, lower: lower, upper: upper, ahead: nil, bias: nil)
               functions.attend(&panel, &block)
             }
           }
