@@ -112,7 +112,7 @@ struct Worker {
     let staffed = try staffed()
     let bandwidth =
       try staffed.bandwidth
-      ?? ReadBandwidth(beyondCachesOf: topology)
+      ?? ReadBandwidth(beyondCachesOf: topology, writtenBy: staffed.team)
     crew?.bandwidth = bandwidth
     return Rate(perSecond: bandwidth.rate(on: staffed.team))
   }

@@ -36,7 +36,7 @@ struct KernelTimes: ParsableCommand {
     guard (1...100_000).contains(pieces) else {
       throw ValidationError("--pieces \(pieces): must be in 1...100000")
     }
-    let bandwidth = try ReadBandwidth(beyondCachesOf: MachineTopology())
+    let bandwidth = try ReadBandwidth(beyondCachesOf: MachineTopology(), writtenBy: team)
     let readRates = (0..<5).map { _ in bandwidth.pass(on: team) }
     for table in tables {
       let timer = try PieceTimer(table, pieces: pieces, team: team, readRate: readRates.max() ?? 0)

@@ -70,27 +70,33 @@ public final class ReadBandwidth: TeamJob, @unchecked Sendable {
   private let kernels: KernelTable
   private let buffer: AlignedFloats
   // Of the pass under way; changed between passes only.
-  private var workers = 1
+  private var workers: Int
   private var isWritten = false
 
-  /// Allocates a buffer; give it many times the last-level cache.
+  /// Allocates a buffer and has a team write it, each worker its share: memory lies near the core
+  /// that writes it first, and pages that were never written are all the same page of zeros, which
+  /// sits in the cache.
   ///
+  /// - Parameters:
+  ///   - byteCount: many times the last-level cache.
+  ///   - team: the widest that will read.
   /// - Throws: `AttentionError` when the system refuses the memory.
-  public init(byteCount: Int, kernels: KernelTable = .active) throws(AttentionError) {
+  public init(
+    byteCount: Int, writtenBy team: WorkerTeam, kernels: KernelTable = .active
+  ) throws(AttentionError) {
     self.kernels = kernels
+    workers = team.threadCount
     buffer = try AlignedFloats(
       count: max(byteCount / MemoryLayout<Float>.size, 1), for: "bandwidth buffer")
+    team.run(self)
+    isWritten = true
   }
 
-  /// Reads the buffer once. Before the first pass its workers write it, each its own share: memory
-  /// lies near the core that writes it first, and pages that were never written are all the same
-  /// page of zeros, which sits in the cache.
+  /// Reads the buffer once.
   ///
   /// - Returns: bytes a second, all workers together.
   public func pass(on team: WorkerTeam) -> Double {
     workers = team.threadCount
-    if !isWritten { team.run(self) }
-    isWritten = true
     let elapsed = ContinuousClock().measure { team.run(self) }
     return Double(buffer.count * MemoryLayout<Float>.size) / (elapsed / .seconds(1))
   }

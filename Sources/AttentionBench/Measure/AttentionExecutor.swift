@@ -138,7 +138,7 @@ public final class AttentionExecutor: CellExecutor {
       let byteCount = ReadBandwidth.byteCount(
         beyondCachesOf: cacheByteCount, availableBytes: available)
       guard byteCount < (available ?? .max) / 8 else { return nil }
-      bandwidth = try ReadBandwidth(byteCount: byteCount)
+      bandwidth = try ReadBandwidth(byteCount: byteCount, writtenBy: widestTeam())
     }
     return try bandwidth?.rate(on: team(of: placement))
   }

@@ -22,11 +22,13 @@ extension ReadBandwidth {
   }
 
   /// A buffer for a machine as it is now.
-  public convenience init(beyondCachesOf topology: MachineTopology) throws(AttentionError) {
+  public convenience init(
+    beyondCachesOf topology: MachineTopology, writtenBy team: WorkerTeam
+  ) throws(AttentionError) {
     try self.init(
       byteCount: ReadBandwidth.byteCount(
         beyondCachesOf: ReadBandwidth.cacheByteCount(of: topology),
-        availableBytes: MachineMemory.current()?.availableBytes))
+        availableBytes: MachineMemory.current()?.availableBytes), writtenBy: team)
   }
 
   /// The median of three passes, in bytes a second.

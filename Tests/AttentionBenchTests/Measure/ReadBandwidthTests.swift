@@ -29,7 +29,7 @@ import Testing
   func readsBuffersOfAnySize(threads: Int) throws {
     let team = try WorkerTeam(threads: threads, binding: .none)
     for byteCount in [0, 4, 4096 + 4] {
-      let bandwidth = try ReadBandwidth(byteCount: byteCount)
+      let bandwidth = try ReadBandwidth(byteCount: byteCount, writtenBy: team)
       #expect(bandwidth.pass(on: team) > 0)
       #expect(bandwidth.rate(on: team) > 0)
     }
