@@ -175,10 +175,11 @@ ATTN_INLINE void bf16_weigh_piece(const attn_bf16_panel *panel, const attn_bf16_
 ATTN_INLINE vi bf16_sees(const attn_bf16_block *block, const attn_piece *piece, int vector,
                          int32_t place) {
   const lane_bounds bounds = {block->lower, block->upper, block->first_key};
-  const vi seen = sees(&bounds, vector, place);
-  if (!(piece->masked & ATTN_BY_BIAS)) return seen;
-  return seen & (load(block->bias + (ptrdiff_t)place * ATTN_L + vector * ATTN_W) !=
-                 splat(-INFINITY));
+  vi seen = splat_int(-1);
+  if (piece->masked & ATTN_BY_BOUNDS) seen = sees(&bounds, vector, place);
+  if (piece->masked & ATTN_BY_BIAS)
+    seen &= load(block->bias + (ptrdiff_t)place * ATTN_L + vector * ATTN_W) != splat(-INFINITY);
+  return seen;
 }
 
 /// acc + v[t] p[t] + v[t + 1] p[t + 1], if bounded only the products of the keys that a lane sees,

@@ -14,8 +14,8 @@ struct BFloat16AttendTests {
     Float(bitPattern: UInt32(StoredTensor.brain(generator.normal())) << 16)
   }
 
-  /// Masked or unmasked pieces one after the other, lanes with their own bounds, scores that rise
-  /// within the block; keys nobody sees are NaN, and their values infinite.
+  /// Masked, biased or plain pieces one after the other, lanes with their own bounds, scores that
+  /// rise within the block; keys nobody sees are NaN, and their values infinite.
   @Test(arguments: fixtures, [Float(0), 0.5, 12])
   func piecesSeeOnlyTheirOwn(_ kernel: KernelFixture, _ rise: Float) throws {
     var generator = TestGenerator(seed: 5)
@@ -28,15 +28,21 @@ struct BFloat16AttendTests {
             let start = firstKey + Int32(generator.pick(-3...count))
             return start..<(lane % 7 == 3 ? start : start + Int32(generator.pick(0...count + 3)))
           }
-          let pieces = Self.even(kernel.pieces(of: count / 2, vectors: vectors, &generator))
-          let seen = (0..<lanes).map { lane in
-            pieces.filter {
-              ($0.first_vector..<$0.first_vector + $0.vectors)
-                .contains(Int32(lane / kernel.vectorLanes))
-            }.flatMap { piece in
-              (piece.first..<piece.first + piece.count)
-                .filter { piece.masked == 0 || bounds[lane].contains(firstKey + $0) }.map(Int.init)
+          let pieces = Self.even(
+            kernel.pieces(of: count / 2, vectors: vectors, &generator), &generator)
+          let bias = Self.bias(pieces, count: count, lanes: lanes, &generator)
+          let seen: [[Int]] = (0..<lanes).map { lane in
+            let vector = Int32(lane / kernel.vectorLanes)
+            var keys: [Int] = []
+            for piece in pieces
+            where (piece.first_vector..<piece.first_vector + piece.vectors).contains(vector) {
+              let isBounded = piece.masked & ATTN_BY_BOUNDS != 0
+              for place in piece.first..<piece.first + piece.count
+              where !isBounded || bounds[lane].contains(firstKey + place) {
+                if bias[Int(place) * lanes + lane] != -.infinity { keys.append(Int(place)) }
+              }
             }
+            return keys
           }
           let somebody = Set(seen.joined())
           let keys = RowTable(count: count, columns: headDim) { row, column in
@@ -52,6 +58,7 @@ struct BFloat16AttendTests {
           for index in panel.queries.indices {
             panel.queries[index] = index < lanes ? 1 : Self.normal(&generator)
           }
+          panel.bias = bias
           try panel.meetBFloat16(
             kernel, keys, values, pieces: pieces, vectors: vectors, key: firstKey, bounds: bounds)
           let matches = (0..<lanes).allSatisfy {
@@ -63,12 +70,28 @@ struct BFloat16AttendTests {
     }
   }
 
-  private static func even(_ pieces: [attn_piece]) -> [attn_piece] {
+  /// The pieces of twice as many keys, every other one or so with a bias.
+  private static func even(
+    _ pieces: [attn_piece], _ generator: inout TestGenerator
+  ) -> [attn_piece] {
     pieces.map {
       attn_piece(
         first: 2 * $0.first, count: 2 * $0.count, first_vector: $0.first_vector,
-        vectors: $0.vectors, masked: $0.masked)
+        vectors: $0.vectors, masked: $0.masked | generator.pick([0, ATTN_BY_BIAS]))
     }
+  }
+
+  /// `[count][lanes]`: something in biased pieces, -inf for a quarter of it.
+  private static func bias(
+    _ pieces: [attn_piece], count: Int, lanes: Int, _ generator: inout TestGenerator
+  ) -> [Float] {
+    var bias = [Float](repeating: 0, count: count * lanes)
+    for piece in pieces where piece.masked & ATTN_BY_BIAS != 0 {
+      for index in Int(piece.first) * lanes..<Int(piece.first + piece.count) * lanes {
+        bias[index] = generator.pick(0...3) == 0 ? -.infinity : generator.normal()
+      }
+    }
+    return bias
   }
 
   /// An infinite value reaches the lanes that see its key, and no other; it changes none of their
@@ -158,6 +181,7 @@ extension KernelPanel {
     }
     var scratch = [UInt32](repeating: .max, count: Int(ATTN_BLOCK_KEYS) / 2 * lanes)
     var sums = sums, maxima = maxima
+    let bias = bias
     var wide = [Float](repeating: 0, count: width * lanes)
     roundedKeys.withRows(count: count, columns: 2 * words) { keyRows in
       pieces.withUnsafeBufferPointer { pieces in
@@ -172,10 +196,12 @@ extension KernelPanel {
                 queries: packed, weights: scratch, output: wide, maxima: maxima, sums: sums,
                 head_words: Int32(words), value_dim: Int32(valueDim), vectors: Int32(vectors),
                 factor: 1, softcap: 0)
-              var block = attn_bf16_block(
-                keys: keyRows, values: pairs, pieces: piece, piece_count: Int32(pieces.count),
-                first_key: key, lower: lower, upper: upper, ahead: nil, bias: nil)
-              functions.attend(&panel, &block)
+              bias.withUnsafeBufferPointer { bias in
+                var block = attn_bf16_block(
+                  keys: keyRows, values: pairs, pieces: piece, piece_count: Int32(pieces.count),
+                  first_key: key, lower: lower, upper: upper, ahead: nil, bias: bias.baseAddress)
+                functions.attend(&panel, &block)
+              }
             }
           }
         }
