@@ -17,31 +17,24 @@ struct Specimen: Sendable, CustomTestStringConvertible {
     "fixed(7, 7)", "flash(48, 8)", "flash(500, 128)", "blockdiagonal(13)",
   ]
 
-  static let all: [Specimen] = {
+  private static func parsed(_ texts: [String]) -> [Specimen] {
     do {
-      return try (registry.families.map { $0.name } + variants).map {
-        Specimen(text: $0, strategy: try registry.strategy($0))
-      }
+      return try texts.map { Specimen(text: $0, strategy: try registry.strategy($0)) }
     } catch {
       fatalError("a strategy under test does not parse: \(error)")
     }
-  }()
+  }
+
+  static let all = parsed(registry.families.map { $0.name } + variants)
 
   /// Those that are softmax over some keys.
   static let softmax = all.filter { type(of: $0.strategy).operatorClass != .different }
 
   /// The same, and where the processor has such products those of bf16 numbers.
-  static let softmaxInAnyArithmetic: [Specimen] = {
-    if !multipliesBFloat16 { return softmax }
-    do {
-      return try softmax
-        + ["flash(arithmetic: bf16)", "flash(16, 8, arithmetic: bf16)"].map {
-          Specimen(text: $0, strategy: try registry.strategy($0))
-        }
-    } catch {
-      fatalError("a strategy under test does not parse: \(error)")
-    }
-  }()
+  static let softmaxInAnyArithmetic =
+    softmax
+    + parsed(
+      multipliesBFloat16 ? ["flash(arithmetic: bf16)", "flash(16, 8, arithmetic: bf16)"] : [])
 
   /// Those that are softmax over all visible keys.
   static let exact = all.filter { type(of: $0.strategy).operatorClass == .exact }

@@ -60,6 +60,12 @@ struct PanelBounds {
   @inline(__always) func allUntil(_ vector: Int) -> Int { Int(extremes[4 * vector + 2]) }
   /// First place no row of `vector` sees any more.
   @inline(__always) func end(_ vector: Int) -> Int { Int(extremes[4 * vector + 3]) }
+  /// `first`, rounded down to a whole grain.
+  @inline(__always) func first(_ vector: Int, grain: Int) -> Int { first(vector) / grain * grain }
+  /// `end`, rounded up to a whole grain.
+  @inline(__always) func end(_ vector: Int, grain: Int) -> Int {
+    (end(vector) + grain - 1) / grain * grain
+  }
 }
 
 extension PanelBounds {
@@ -83,10 +89,10 @@ extension PanelBounds {
     var allUntil = Int.max
     var end = 0
     for vector in 0..<vectors {
-      first = min(first, self.first(vector) / grain * grain)
+      first = min(first, self.first(vector, grain: grain))
       allFrom = max(allFrom, self.allFrom(vector))
       allUntil = min(allUntil, self.allUntil(vector))
-      end = max(end, (self.end(vector) + grain - 1) / grain * grain)
+      end = max(end, self.end(vector, grain: grain))
     }
     let start = max(places.lowerBound, first)
     let stop = min(places.upperBound, end)
@@ -120,8 +126,8 @@ extension PanelBounds {
       var firstVector = vectors
       var lastVector = -1
       for vector in 0..<vectors {
-        let first = self.first(vector) / grain * grain
-        let end = (self.end(vector) + grain - 1) / grain * grain
+        let first = self.first(vector, grain: grain)
+        let end = self.end(vector, grain: grain)
         if first > start { stop = min(stop, first) }
         if end > start { stop = min(stop, end) }
         if first <= start, start < end {

@@ -20,9 +20,7 @@ extension PanelMask {
       let count = bounds.cut(
         places, vectors: vectors, tile: tile, grain: grain, block: block, into: pieces)
       if count == 0 { return 0 }
-      if map != nil, !keys.isConsecutive {
-        gather(slot, places, of: keys, block: block, vectors: vectors)
-      }
+      if gathers(keys) { gather(slot, places, of: keys, block: block, vectors: vectors) }
       for index in 0..<count {
         pieces[index].masked |= ATTN_BY_BIAS
         fill(slot, pieces[index], of: keys, block: block)
@@ -98,7 +96,7 @@ extension PanelMask {
   private func fill(_ slot: Int, _ piece: attn_piece, of keys: KeySequence, block: Int) {
     let place = block + Int(piece.first)
     let key = keys.key(place)
-    let isGathered = map != nil && !keys.isConsecutive
+    let isGathered = gathers(keys)
     var source = attn_bias()
     if let mask = problem.mask {
       source.mask = UnsafePointer(isGathered ? gatheredMaskRows : maskRows + slot * lanes)
@@ -123,6 +121,9 @@ extension PanelMask {
       &source, Int64(isGathered ? Int(piece.first) : key), piece.count, Int32(first),
       Int32(count), bias + Int(piece.first) * lanes)
   }
+
+  /// Whether what mask and bias say of a sequence has to be gathered first.
+  private func gathers(_ keys: KeySequence) -> Bool { map != nil && !keys.isConsecutive }
 
   /// Copies what mask and bias say of keys that are not consecutive next to each other.
   private func gather(
@@ -155,8 +156,8 @@ extension PanelBounds {
   fileprivate func hull(vectors: Int, grain: Int, within places: Range<Int>) -> Range<Int>? {
     var (start, stop) = (Int.max, 0)
     for vector in 0..<vectors {
-      start = min(start, first(vector) / grain * grain)
-      stop = max(stop, (end(vector) + grain - 1) / grain * grain)
+      start = min(start, first(vector, grain: grain))
+      stop = max(stop, end(vector, grain: grain))
     }
     start = max(start, places.lowerBound)
     stop = min(stop, places.upperBound)
