@@ -48,7 +48,7 @@ private struct ListedStrategy: Encodable {
   let source: String
   let parameters: [Parameter]
 
-  init(_ family: any AttentionStrategy.Type) {
+  init(_ family: StrategyFamily) {
     name = family.name
     `class` = family.operatorClass.rawValue
     summary = family.summary

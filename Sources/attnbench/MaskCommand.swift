@@ -71,7 +71,7 @@ struct MaskCommand: ParsableCommand {
     try Terminal.print(grid.text)
     try Terminal.print("\(title): \(grid.summary)")
     try Terminal.print(grid.legend)
-    if type(of: strategy).operatorClass == .different {
+    if strategy.operatorClass == .different {
       try Terminal.print("no softmax: the operator weighs every visible key in its own way")
     }
     if let output {

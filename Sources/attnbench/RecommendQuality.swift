@@ -54,7 +54,7 @@ extension RecommendCommand {
       topology: setting.topology, bestEffort: threadOptions.bestEffortBind)
     // Bounds are about what the strategies compute, in fp32, from the numbers as stored.
     return try QualityFigures(
-      setting.problem.storing(ElementTypes()), candidates: candidates, team: team,
+      setting.problem.storing(Storage()), candidates: candidates, team: team,
       memoryLimit: ByteCount(setting.limits.memoryBytes), stop: setting.stop)
   }
 
@@ -92,7 +92,7 @@ enum QualityColumns {
   }
 
   /// What a bound is, of tensors stored as `elements`.
-  static func boundLegend(_ elements: ElementTypes) -> String {
+  static func boundLegend(_ elements: Storage) -> String {
     let stored =
       elements.query == .float32
       ? "" : " (before the output is rounded to \(elements.query.rawValue))"
@@ -101,7 +101,7 @@ enum QualityColumns {
   }
 
   /// What they mean, a line each.
-  static func legend(of result: Recommendation, _ elements: ElementTypes) -> [String] {
+  static func legend(of result: Recommendation, _ elements: Storage) -> [String] {
     var lines: [String] = []
     if hasBounds(result) {
       lines.append(boundLegend(elements))

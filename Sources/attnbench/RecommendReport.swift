@@ -52,7 +52,7 @@ struct RecommendReport {
       "error: relative L2 distance from full softmax attention in the run of the mix, on "
         + Self.rows(result.mix) + "; time alone: the strategy on one head with all workers")
     if hasBounds {
-      try Terminal.print(QualityColumns.boundLegend(question.problem.elements))
+      try Terminal.print(QualityColumns.boundLegend(question.problem.storage))
     }
     try Terminal.print("")
     for line in Self.duel(result) { try Terminal.print(line) }
@@ -90,7 +90,7 @@ struct RecommendReport {
     try Terminal.print(
       "memory: tensors and workspace; *: no candidate is both faster and nearer; "
         + "~: a few runs in the search")
-    for line in QualityColumns.legend(of: result, question.problem.elements) {
+    for line in QualityColumns.legend(of: result, question.problem.storage) {
       try Terminal.print(line)
     }
     let hidden = result.candidates.count - shown.count

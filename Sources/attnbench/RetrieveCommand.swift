@@ -82,7 +82,8 @@ struct RetrieveCommand: ParsableCommand {
     let shape = try shape.shape(queryLength: size)
     let problem: AttentionProblem
     do throws(AttentionError) {
-      problem = try AttentionProblem(shape, causal: positions.causal, offset: offset)
+      problem = try AttentionProblem(
+        shape, visibility: Visibility(causal: positions.causal, offset: offset))
     } catch {
       throw UsageError(naming: error)
     }

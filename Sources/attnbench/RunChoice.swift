@@ -7,7 +7,7 @@ enum RunChoice {
   case plan(HeadPlan, path: String)
 
   /// What to know of the result beside it: how the tensors were stored, once that has been settled.
-  func caution(on elements: ElementTypes) -> String? {
+  func caution(on elements: Storage) -> String? {
     switch self {
     case .strategy: nil
     case .plan(let plan, let path): plan.caution(on: elements, path: path)
@@ -34,22 +34,23 @@ enum RunChoice {
         throw contradiction(option, "attention without it")
       }
       if file.isPacked { throw contradiction("--cu-seqlens", "sequences of one length") }
-      if settings.causal, !plan.problem.causal {
+      if settings.visibility.causal, !plan.problem.causal {
         throw contradiction("--causal", "attention without a causal mask")
       }
-      if let scale = settings.scale, scale != plan.problem.scale {
+      if let scale = settings.scoring.scale, scale != plan.problem.scale {
         throw contradiction("--scale \(scale)", "the scale \(plan.problem.scale)")
       }
       let planned = try plan.problem(on: file.shape)
       var own = ProblemSettings()
-      (own.scale, own.causal, own.offset) = (planned.scale, planned.causal, planned.offset)
-      if settings.offset != .bottomRight {
+      (own.scoring, own.visibility) = (planned.scoring, planned.visibility)
+      if settings.visibility.offset != .bottomRight {
         let asked = try settings.problem(on: file.shape)
         for batch in 0..<file.shape.batch {
           let offset = asked.geometry(batch: batch).offset
           guard offset != plan.problem.queryOffset else { continue }
           throw contradiction(
-            settings.offset == .topLeft ? "--align top-left" : "a query offset of \(offset)",
+            settings.visibility.offset == .topLeft
+              ? "--align top-left" : "a query offset of \(offset)",
             "the query offset \(plan.problem.queryOffset)")
         }
       }

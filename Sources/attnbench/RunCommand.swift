@@ -48,7 +48,7 @@ struct RunCommand: ParsableCommand {
     let scores = try scores(strategy, settings, file, team)
     try outputs.write(result, scores: scores, of: file)
 
-    if let caution = choice.caution(on: problem.elements) { Terminal.say("warning: \(caution)") }
+    if let caution = choice.caution(on: problem.storage) { Terminal.say("warning: \(caution)") }
     let workers = team.threadCount == 1 ? "1 thread" : "\(team.threadCount) threads"
     Terminal.say(
       "\(strategy.explainedSpec(for: problem)) on \(problem.summary), \(workers): "
@@ -91,14 +91,16 @@ struct RunCommand: ParsableCommand {
   private func settings(for file: FileProblem) throws -> ProblemSettings {
     var settings = try mask.settings()
     // Queries come behind the past, whatever follows them.
-    if let past = file.pastLength, !mask.positions.isAligned { settings.offset = .fixed(past) }
+    if let past = file.pastLength, !mask.positions.isAligned {
+      settings.visibility.offset = .fixed(past)
+    }
     try keys.apply(to: &settings, file.shape)
     try logits.apply(to: &settings, file.shape)
     if let lengths = file.sequenceLengths {
       if let given = keys.givenLengths {
         throw UsageError("\(given): the lengths follow from --cu-seqlens; leave it out")
       }
-      (settings.queryLengths, settings.keyLengths) = lengths
+      (settings.visibility.queryLengths, settings.visibility.keyLengths) = lengths
     }
     if file.pastLength != nil, let lengths = keys.keyLengths {
       throw UsageError("--kv-lengths \(lengths): the past has no padding; leave it out")
@@ -117,9 +119,9 @@ struct RunCommand: ParsableCommand {
     _ strategy: any AttentionStrategy, _ settings: ProblemSettings, _ file: FileProblem,
     _ team: WorkerTeam
   ) throws -> (AttentionRun, AttentionProblem) {
-    func run(as elements: ElementTypes) throws -> (AttentionRun, AttentionProblem) {
+    func run(as elements: Storage) throws -> (AttentionRun, AttentionProblem) {
       var settings = settings
-      settings.elements = elements
+      settings.storage = elements
       let problem = try settings.problem(on: file.shape)
       let result = try AttentionRun(
         strategy, on: problem, of: file, team: team, wantsLSE: outputs.lse != nil)
@@ -132,7 +134,7 @@ struct RunCommand: ParsableCommand {
       do {
         return try run(as: stored)
       } catch let error as AttentionError where error.argument == "elements" {
-        return try run(as: ElementTypes())
+        return try run(as: Storage())
       }
     } catch let error as AttentionError {
       throw UsageError.named(error)

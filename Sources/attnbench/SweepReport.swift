@@ -26,8 +26,8 @@ enum SweepReport {
       let shape = problem.shape
       lines.append(
         "problem: batch \(shape.batch), \(shape.heads) heads on \(shape.kvHeads), "
-          + "d = \(shape.headDim), dV = \(shape.valueDim), \(problem.elements.label), "
-          + (problem.causal ? "causal" : "not causal"))
+          + "d = \(shape.headDim), dV = \(shape.valueDim), \(problem.storage.label), "
+          + (problem.visibility.causal ? "causal" : "not causal"))
     }
     for placement in setup.plan.placements {
       let places = executor.bindings(of: placement).map { $0.map { "PU \($0)" } ?? "unbound" }

@@ -120,7 +120,8 @@ struct VerifyCommand: ParsableCommand {
       let file = try InputFiles.problem(inputs: argument, layout: .bhnd)
       return try [false, true].map { causal in
         VerificationProblem(
-          try AttentionProblem(file.shape, causal: causal), source: .file(file),
+          try AttentionProblem(file.shape, visibility: Visibility(causal: causal)),
+          source: .file(file),
           name: Self.shortName(argument))
       }
     }

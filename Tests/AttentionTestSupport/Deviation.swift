@@ -49,7 +49,8 @@ public func oracleRows(_ oracle: any AttentionOracle, _ inputs: TestInputs) -> [
   inputs.query.forEachRow { batch, head, row in
     rows.append(
       oracle.row(
-        query: inputs.query.view, key: inputs.key.view, value: inputs.value.view, batch: batch,
+        InputViews(query: inputs.query.view, key: inputs.key.view, value: inputs.value.view),
+        batch: batch,
         head: head, row: row))
   }
   return rows

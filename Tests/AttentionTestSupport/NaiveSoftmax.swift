@@ -31,14 +31,16 @@ public struct NaiveSoftmax: Sendable {
       var score: Float = 0
       for t in 0..<shape.headDim { score += q[t] * k[t] }
       score *= problem.scale
-      score = problem.softcap.map { $0 * Float.tanh(score / $0) } ?? score
-      if let bias = problem.bias { score += bias.row(batch, head, row)[key] }
-      if let slopes = problem.alibiSlopes { score -= slopes[head] * Float(abs(position - key)) }
+      score = problem.scoring.softcap.map { $0 * Float.tanh(score / $0) } ?? score
+      if let bias = problem.visibility.bias { score += bias.row(batch, head, row)[key] }
+      if let slopes = problem.visibility.alibiSlopes {
+        score -= slopes[head] * Float(abs(position - key))
+      }
       return score
     }
     var maximum = weights.reduce(-Float.infinity) { $1 > $0 ? $1 : $0 }
     if maximum == -.infinity, !weights.contains(where: \.isNaN) { return (output, -.infinity) }
-    let sink = problem.sinkLogits.map { $0[head] } ?? -.infinity
+    let sink = problem.scoring.sinkLogits.map { $0[head] } ?? -.infinity
     maximum = max(maximum, sink)
     var sum = Float.exp(sink - maximum)
     for index in weights.indices {
@@ -54,10 +56,12 @@ public struct NaiveSoftmax: Sendable {
   }
 
   private func isVisible(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
-    if let mask = problem.mask, key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0 {
+    if let mask = problem.visibility.mask,
+      key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
+    {
       return false
     }
-    if let bias = problem.bias {
+    if let bias = problem.visibility.bias {
       return key < bias.shape.columns && bias.row(batch, head, row)[key] != -.infinity
     }
     return true

@@ -57,8 +57,8 @@ public struct TestCase: Sendable, CustomStringConvertible {
       AttentionShape(
         batch: batch, heads: heads, kvHeads: kvHeads, queryLength: queryLength,
         keyLength: keyLength, headDim: headDim, valueDim: valueDim),
-      scale: number % 7 == 2 ? 0.3 : nil, causal: number % 11 % 2 == 0, offset: offset,
-      keyLengths: keyLengths)
+      scoring: Scoring(scale: number % 7 == 2 ? 0.3 : nil),
+      visibility: Visibility(causal: number % 11 % 2 == 0, offset: offset, keyLengths: keyLengths))
     fill = TestFill.allCases[(number / 2) % TestFill.allCases.count]
     inputLayout = TestLayout.allCases[number % 4]
     outputLayout = TestLayout.allCases[(number / 4) % 4]
@@ -87,8 +87,8 @@ public struct TestCase: Sendable, CustomStringConvertible {
     let shape = problem.shape
     return "case \(number): b \(shape.batch), heads \(shape.heads) on \(shape.kvHeads), "
       + "n \(shape.queryLength) on \(shape.keyLength), d \(shape.headDim), dV \(shape.valueDim), "
-      + (problem.causal ? "causal, " : "") + "\(problem.offset), "
-      + (problem.keyLengths.map { "key lengths \($0), " } ?? "") + "\(fill.rawValue), "
+      + (problem.visibility.causal ? "causal, " : "") + "\(problem.visibility.offset), "
+      + (problem.visibility.keyLengths.map { "key lengths \($0), " } ?? "") + "\(fill.rawValue), "
       + "\(inputLayout.rawValue) to \(outputLayout.rawValue), \(threads) threads"
   }
 }

@@ -82,15 +82,19 @@ extension AttentionProblem {
       number & 4 != 0 ? 1 : shape.queryLength, max(shape.keyLength - short, 1))
   }
 
-  /// The same problem with other options.
+  /// The same problem with other options; what is not given stays.
   public func with(
     prefixLengths: [Int]? = nil, mask: BroadcastTensor<UInt8>? = nil,
     bias: BroadcastTensor<Float>? = nil, alibiSlopes: [Float]? = nil, softcap: Float? = nil,
     sinkLogits: [Float]? = nil
   ) throws(AttentionError) -> AttentionProblem {
-    try AttentionProblem(
-      shape, scale: scale, causal: causal, offset: offset, keyLengths: keyLengths,
-      prefixLengths: prefixLengths, mask: mask, bias: bias, alibiSlopes: alibiSlopes,
-      softcap: softcap, sinkLogits: sinkLogits)
+    try with { _, scoring, visibility, _ in
+      scoring.softcap = softcap ?? scoring.softcap
+      scoring.sinkLogits = sinkLogits ?? scoring.sinkLogits
+      visibility.prefixLengths = prefixLengths ?? visibility.prefixLengths
+      visibility.mask = mask ?? visibility.mask
+      visibility.bias = bias ?? visibility.bias
+      visibility.alibiSlopes = alibiSlopes ?? visibility.alibiSlopes
+    }
   }
 }

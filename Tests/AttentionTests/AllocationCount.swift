@@ -39,7 +39,7 @@ import CAllocationCounter
 
     /// Allocations of a run on two threads over tensors of the given types.
     static func ofRun(
-      _ strategy: any AttentionStrategy, _ test: TestCase, storing elements: ElementTypes,
+      _ strategy: any AttentionStrategy, _ test: TestCase, storing elements: Storage,
       seed: Int
     ) throws -> Int {
       let problem = try test.problem.storing(elements)

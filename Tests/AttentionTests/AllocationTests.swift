@@ -28,7 +28,8 @@ import Testing
           // A few query rows of a growing cache.
           let cache = try AttentionProblem(
             AttentionShape(heads: 4, kvHeads: 2, queryLength: 3, keyLength: 3000, headDim: 16),
-            causal: true, sinkLogits: specimen.isSoftmax ? [0, 1, 2, 3] : nil)
+            scoring: Scoring(sinkLogits: specimen.isSoftmax ? [0, 1, 2, 3] : nil),
+            visibility: Visibility(causal: true))
           let takesKeyLengths = try specimen.strategy.plan(for: cache, on: Teams.of(2))
             .takesKeyLengths
           let count = try AllocationCount.ofRun(
@@ -51,7 +52,7 @@ import Testing
       await #expect(processExitsWith: .success) {
         let whole = try AttentionProblem(
           AttentionShape(batch: 2, heads: 4, kvHeads: 2, queryLength: 40, headDim: 16),
-          causal: true)
+          visibility: Visibility(causal: true))
         let inputs = TestInputs(whole, seed: 1)
         let (key, value) = (inputs.key.view, inputs.value.view)
         for kind in CacheKind.allCases {

@@ -15,10 +15,10 @@ let multipliesBFloat16 = KernelTable.active.runs(.bfloat16)
 struct BFloat16ArithmeticTests {
   static let lengths = [1, 2, 47, 48, 49, 95, 96, 97, 129, 200]
   static let dimensions = [1, 7, 32, 33, 64, 80]
-  static let elements: [ElementTypes] = [
-    ElementTypes(), ElementTypes(.float16), ElementTypes(.bfloat16),
-    ElementTypes(.float32, keyValue: .int8PerToken),
-    ElementTypes(.bfloat16, keyValue: .int8PerChannel),
+  static let elements: [Storage] = [
+    Storage(), Storage(.float16), Storage(.bfloat16),
+    Storage(.float32, keyValue: .int8PerToken),
+    Storage(.bfloat16, keyValue: .int8PerChannel),
   ]
 
   static func specimen(_ parameters: String = "") throws -> Specimen {
@@ -46,7 +46,7 @@ struct BFloat16ArithmeticTests {
           let problem = try AttentionProblem(
             AttentionShape(
               heads: 2, kvHeads: number % 2 + 1, queryLength: n, keyLength: keyLength,
-              headDim: headDim, valueDim: valueDim), causal: causal)
+              headDim: headDim, valueDim: valueDim), visibility: Visibility(causal: causal))
           try check(
             problem, TestInputs(problem, seed: number + n),
             "n \(n) on \(keyLength), d \(headDim), dV \(valueDim), causal \(causal)")
@@ -71,18 +71,44 @@ struct BFloat16ArithmeticTests {
     let shape = try AttentionShape(
       batch: 2, heads: 4, kvHeads: 2, queryLength: 129, keyLength: 97, headDim: 33, valueDim: 7)
     let problems: [(String, AttentionProblem)] = [
-      ("softcap", try AttentionProblem(shape, causal: true, softcap: 5)),
-      ("sinks", try AttentionProblem(shape, causal: true, sinkLogits: [0, -3, 2, 30])),
-      ("key lengths", try AttentionProblem(shape, causal: false, keyLengths: [0, 51])),
-      ("prefix", try AttentionProblem(shape, causal: true, prefixLengths: [13, 60])),
-      ("no scale", try AttentionProblem(shape, scale: 0, causal: true)),
-      ("negative scale", try AttentionProblem(shape, scale: -0.2, causal: true)),
-      ("empty rows", try AttentionProblem(shape, causal: true, offset: .perBatch([-77, -200]))),
+      (
+        "softcap",
+        try AttentionProblem(
+          shape, scoring: Scoring(softcap: 5), visibility: Visibility(causal: true))
+      ),
+      (
+        "sinks",
+        try AttentionProblem(
+          shape, scoring: Scoring(sinkLogits: [0, -3, 2, 30]), visibility: Visibility(causal: true))
+      ),
+      (
+        "key lengths",
+        try AttentionProblem(shape, visibility: Visibility(causal: false, keyLengths: [0, 51]))
+      ),
+      (
+        "prefix",
+        try AttentionProblem(shape, visibility: Visibility(causal: true, prefixLengths: [13, 60]))
+      ),
+      (
+        "no scale",
+        try AttentionProblem(
+          shape, scoring: Scoring(scale: 0), visibility: Visibility(causal: true))
+      ),
+      (
+        "negative scale",
+        try AttentionProblem(
+          shape, scoring: Scoring(scale: -0.2), visibility: Visibility(causal: true))
+      ),
+      (
+        "empty rows",
+        try AttentionProblem(
+          shape, visibility: Visibility(causal: true, offset: .perBatch([-77, -200])))
+      ),
       (
         "all",
         try AttentionProblem(
-          shape, scale: -0.1, causal: true, offset: .fixed(-5), keyLengths: [97, 40], softcap: 3,
-          sinkLogits: [1, 2, 3, -1])
+          shape, scoring: Scoring(scale: -0.1, softcap: 3, sinkLogits: [1, 2, 3, -1]),
+          visibility: Visibility(causal: true, offset: .fixed(-5), keyLengths: [97, 40]))
       ),
     ]
     for (name, problem) in problems {
@@ -92,7 +118,7 @@ struct BFloat16ArithmeticTests {
 
   /// Products of stored elements are those of what they stand for.
   @Test(arguments: elements)
-  func storageRoundsOnce(_ elements: ElementTypes) throws {
+  func storageRoundsOnce(_ elements: Storage) throws {
     for number in stride(from: 0, to: 100, by: 3) {
       try StorageTests.check(Self.specimen(), TestCase(number), elements)
     }
@@ -149,7 +175,8 @@ struct BFloat16ArithmeticTests {
 
   @Test func rowsThatSeeNothingAreZero() throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 1, queryLength: 100, keyLength: 60, headDim: 5), causal: true)
+      AttentionShape(heads: 1, queryLength: 100, keyLength: 60, headDim: 5),
+      visibility: Visibility(causal: true))
     let inputs = TestInputs(problem, seed: 1)
     let outputs = try Self.specimen().run(problem, inputs)
     let lse = try #require(outputs.logSumExp)
@@ -165,7 +192,7 @@ struct BFloat16ArithmeticTests {
       let problem = try AttentionProblem(
         AttentionShape(
           batch: 2, heads: 6, kvHeads: 2, queryLength: 211, keyLength: 300, headDim: 33,
-          valueDim: 17), causal: causal)
+          valueDim: 17), visibility: Visibility(causal: causal))
       let inputs = TestInputs(problem, fill: .wideLogits, seed: 2)
       let once = try Self.specimen().run(problem, inputs)
       for threads in [1, 2, 5] {
@@ -174,7 +201,7 @@ struct BFloat16ArithmeticTests {
           #expect(again.bits == once.bits, "\(threads) threads, causal \(causal)")
         }
       }
-      let blocks = try AttentionProblem(problem.shape, causal: causal)
+      let blocks = try AttentionProblem(problem.shape, visibility: Visibility(causal: causal))
       let small = try Self.specimen("16, 128, ").run(blocks, inputs)
       let large = try Self.specimen("500, 128, ").run(blocks, inputs, threads: 2)
       #expect(small.bits == large.bits, "causal \(causal)")
@@ -184,7 +211,8 @@ struct BFloat16ArithmeticTests {
   /// Denormal numbers count as zeros, and what passes the largest bf16 becomes an infinity.
   @Test func theEndsOfTheRange() throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 1, queryLength: 3, headDim: 2, valueDim: 3), causal: false)
+      AttentionShape(heads: 1, queryLength: 3, headDim: 2, valueDim: 3),
+      visibility: Visibility(causal: false))
     let inputs = TestInputs(problem, fill: .equalKeys, seed: 1)
     for row in 0..<3 {
       inputs.value[0, 0, row, 0] = 0x1p-130

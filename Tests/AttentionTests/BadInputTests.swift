@@ -86,18 +86,18 @@ import Testing
     let shape = try AttentionShape(batch: 2, heads: 1, queryLength: 4, headDim: 4)
     for scale in [Float.nan, .infinity, -.infinity] {
       expectError(.invalidArgument, ["scale = \(scale)", "finite", "leave it out"]) {
-        _ = try AttentionProblem(shape, scale: scale)
+        _ = try AttentionProblem(shape, scoring: Scoring(scale: scale))
       }
     }
     expectError(.invalidArgument, ["offset = 3 values", "batch is 2"]) {
-      _ = try AttentionProblem(shape, offset: .perBatch([1, 2, 3]))
+      _ = try AttentionProblem(shape, visibility: Visibility(offset: .perBatch([1, 2, 3])))
     }
     for offset in [Int.max, Int.min, AttentionShape.maximumLength + 1] {
       expectError(.tooLarge, ["offset = \(offset)", "within"]) {
-        _ = try AttentionProblem(shape, offset: .fixed(offset))
+        _ = try AttentionProblem(shape, visibility: Visibility(offset: .fixed(offset)))
       }
       expectError(.tooLarge, ["offset = \(offset)", "within"]) {
-        _ = try AttentionProblem(shape, offset: .perBatch([0, offset]))
+        _ = try AttentionProblem(shape, visibility: Visibility(offset: .perBatch([0, offset])))
       }
     }
   }
@@ -175,7 +175,8 @@ import Testing
       let strategy = try StrategyRegistry.standard.strategy(text)
       for offset in [QueryOffset.bottomRight, .fixed(2_000_000_000), .fixed(-2_000_000_000)] {
         let problem = try AttentionProblem(
-          AttentionShape(heads: 1, queryLength: 5, keyLength: 9, headDim: 4), offset: offset)
+          AttentionShape(heads: 1, queryLength: 5, keyLength: 9, headDim: 4),
+          visibility: Visibility(offset: offset))
         let work = try strategy.work(for: problem, threads: 1)
         #expect(work.workspaceBytes < 10_000_000, "\(text) at \(offset)")
         let inputs = TestInputs(problem, seed: 1)
@@ -243,7 +244,7 @@ import Testing
   @Test(arguments: Specimen.all)
   func theStrideOfASingleRowIsFree(_ specimen: Specimen) throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 1, queryLength: 1, headDim: 4), causal: true)
+      AttentionShape(heads: 1, queryLength: 1, headDim: 4), visibility: Visibility(causal: true))
     let inputs = TestInputs(problem, seed: 1)
     let outputs = try specimen.run(problem, inputs)
     for stride in [0, -7, 1 << 40] {

@@ -26,9 +26,10 @@ import Testing
           AttentionShape(
             heads: heads, kvHeads: kvHeads, queryLength: queries,
             keyLength: length, headDim: headDim, valueDim: valueDim),
-          causal: (number + queries) % 2 == 0,
-          softcap: number % 3 == 0 ? 4 : nil,
-          sinkLogits: number % 4 == 1 ? (0..<heads).map { Float($0) } : nil)
+          scoring: Scoring(
+            softcap: number % 3 == 0 ? 4 : nil,
+            sinkLogits: number % 4 == 1 ? (0..<heads).map { Float($0) } : nil),
+          visibility: Visibility(causal: (number + queries) % 2 == 0))
         let inputs = TestInputs(
           problem, fill: TestFill.allCases[(number + queries) % TestFill.allCases.count],
           seed: 100 * number + queries)
@@ -44,7 +45,7 @@ import Testing
       let problem = try AttentionProblem(
         AttentionShape(
           heads: 4, kvHeads: 2, queryLength: queries, keyLength: 9000, headDim: 32),
-        causal: true)
+        visibility: Visibility(causal: true))
       let inputs = TestInputs(problem, seed: queries)
       let bits = try [1, 2, 3, 5].map { try specimen.run(problem, inputs, threads: $0).bits }
       #expect(bits.allSatisfy { $0 == bits[0] })
@@ -59,7 +60,7 @@ import Testing
       try AttentionProblem(
         AttentionShape(
           heads: heads, kvHeads: 1, queryLength: rows, keyLength: keys, headDim: 24,
-          valueDim: 40), causal: true, offset: .fixed(offset))
+          valueDim: 40), visibility: Visibility(causal: true, offset: .fixed(offset)))
     }
     let together = try problem(3, queries, offset: keys - queries)
     let inputs = TestInputs(together, seed: 7)
@@ -85,7 +86,7 @@ import Testing
     let problem = try AttentionProblem(
       AttentionShape(
         heads: 4, kvHeads: 2, queryLength: 6, keyLength: 400, headDim: 19, valueDim: 21),
-      causal: true)
+      visibility: Visibility(causal: true))
     let clean = TestInputs(problem, seed: 3)
     let expected = try specimen.run(problem, clean, threads: 2)
     let pattern = specimen.strategy.pattern(for: problem.geometry(batch: 0))
@@ -116,7 +117,7 @@ import Testing
     let shape = try AttentionShape(
       batch: 2, heads: 4, kvHeads: 2, queryLength: 2, keyLength: 2500, headDim: 16)
     for causal in [false, true] {
-      let problem = try AttentionProblem(shape, causal: causal)
+      let problem = try AttentionProblem(shape, visibility: Visibility(causal: causal))
       let inputs = TestInputs(problem, seed: 4)
       let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
       try #require(plan.takesKeyLengths)
@@ -125,7 +126,8 @@ import Testing
         var operands = outputs.operands(inputs)
         operands.keyLengths = lengths
         try plan.run(operands)
-        let fixed = try AttentionProblem(shape, causal: causal, keyLengths: lengths)
+        let fixed = try AttentionProblem(
+          shape, visibility: Visibility(causal: causal, keyLengths: lengths))
         ErrorGate.check(specimen, fixed, inputs, outputs, "\(lengths), causal \(causal)")
         #expect(try specimen.run(fixed, inputs, threads: 3).bits == outputs.bits)
       }
@@ -157,9 +159,11 @@ import Testing
       }
     }
     let problem = try AttentionProblem(
-      shape, causal: number % 2 == 0, mask: number & 1 == 0 ? mask : nil,
-      bias: number & 2 == 0 ? bias : nil,
-      alibiSlopes: number & 4 == 0 ? [0.02, 0.01, -0.01, 0] : nil, softcap: number == 3 ? 5 : nil)
+      shape, scoring: Scoring(softcap: number == 3 ? 5 : nil),
+      visibility: Visibility(
+        causal: number % 2 == 0, mask: number & 1 == 0 ? mask : nil,
+        bias: number & 2 == 0 ? bias : nil,
+        alibiSlopes: number & 4 == 0 ? [0.02, 0.01, -0.01, 0] : nil))
     let inputs = TestInputs(problem, seed: number)
     let outputs = try specimen.run(problem, inputs, threads: 2)
     let truth = oracleRows(specimen.strategy.oracle(for: problem), inputs)

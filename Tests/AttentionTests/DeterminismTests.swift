@@ -29,7 +29,7 @@ import Testing
       for threads in [2, 3, 5] {
         let several = try specimen.run(test.problem, inputs, threads: threads)
         // Causal linear attention cuts heads into segments where heads are too few: documented.
-        if !specimen.isSoftmax, test.problem.causal {
+        if !specimen.isSoftmax, test.problem.visibility.causal {
           ErrorGate.check(specimen, test.problem, inputs, several, "\(test)")
         } else {
           #expect(single.bits == several.bits, "\(threads) threads: \(test)")
@@ -43,7 +43,7 @@ import Testing
   func longSequencesAgreeAcrossThreadCounts(_ specimen: Specimen, _ causal: Bool) throws {
     let problem = try AttentionProblem(
       AttentionShape(heads: 3, kvHeads: 1, queryLength: 1500, headDim: 8, valueDim: 4),
-      causal: causal)
+      visibility: Visibility(causal: causal))
     let inputs = TestInputs(problem, seed: 3)
     let single = try specimen.run(problem, inputs)
     let several = try specimen.run(problem, inputs, threads: 5)
@@ -58,7 +58,7 @@ import Testing
   func queryBlockingDoesNotChangeABit(_ causal: Bool) throws {
     let problem = try AttentionProblem(
       AttentionShape(heads: 6, kvHeads: 2, queryLength: 300, keyLength: 333, headDim: 24),
-      causal: causal)
+      visibility: Visibility(causal: causal))
     let inputs = TestInputs(problem, fill: .wideLogits, seed: 2)
     let bits = try [1, 48, 97, 500, 5000].map { rows in
       let text = "flash(\(rows), 64)"
@@ -76,8 +76,8 @@ import Testing
     let together = try AttentionShape(
       batch: 3, heads: 8, kvHeads: 4, queryLength: 130, keyLength: 140, headDim: 20, valueDim: 17)
     for causal in [false, true] {
-      let problem = try AttentionProblem(together, causal: causal)
-      let single = try AttentionProblem(alone, causal: causal)
+      let problem = try AttentionProblem(together, visibility: Visibility(causal: causal))
+      let single = try AttentionProblem(alone, visibility: Visibility(causal: causal))
       let inputs = TestInputs(problem, seed: 12)
       let outputs = try specimen.run(problem, inputs, threads: 2)
       for (batch, kvHead) in [(0, 0), (1, 2), (2, 3)] {
@@ -104,7 +104,7 @@ import Testing
     let problem = try AttentionProblem(
       AttentionShape(
         batch: 2, heads: 4, kvHeads: 2, queryLength: 70, keyLength: 90, headDim: 17, valueDim: 16),
-      causal: true)
+      visibility: Visibility(causal: true))
     let bits = try TestLayout.allCases.map { layout in
       let inputs = TestInputs(problem, seed: 9, layout: layout)
       return try specimen.run(problem, inputs, threads: 2, layout: layout).bits

@@ -10,7 +10,7 @@ import Testing
     let problem = try AttentionProblem(
       AttentionShape(
         batch: 2, heads: 2, kvHeads: 1, queryLength: 130, keyLength: 50, headDim: 20, valueDim: 9),
-      causal: true, offset: offset)
+      visibility: Visibility(causal: true, offset: offset))
     let inputs = TestInputs(problem, seed: 5)
     let outputs = try specimen.run(problem, inputs, threads: 2, layout: .padded)
     try expectEmptyRows(specimen, problem, outputs)
@@ -21,8 +21,8 @@ import Testing
   func rowsBeyondThePatternsReachAreEmpty(_ specimen: Specimen) throws {
     for offset in [-400, 400] {
       let problem = try AttentionProblem(
-        AttentionShape(heads: 1, queryLength: 33, keyLength: 70, headDim: 8), causal: false,
-        offset: .fixed(offset))
+        AttentionShape(heads: 1, queryLength: 33, keyLength: 70, headDim: 8),
+        visibility: Visibility(causal: false, offset: .fixed(offset)))
       let inputs = TestInputs(problem, seed: 6)
       let outputs = try specimen.run(problem, inputs)
       try expectEmptyRows(specimen, problem, outputs)

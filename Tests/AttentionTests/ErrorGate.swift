@@ -40,12 +40,11 @@ enum ErrorGate {
     if specimen.isSoftmax {
       let naive = NaiveSoftmax(problem) { specimen.strategy.pattern(for: $0) }
         .deviation(from: truth, inputs)
-      let uncapped = try? AttentionProblem(
-        problem.shape, scale: problem.scale, causal: problem.causal, offset: problem.offset,
-        keyLengths: problem.keyLengths, prefixLengths: problem.prefixLengths,
-        mask: problem.mask, bias: problem.bias, alibiSlopes: problem.alibiSlopes)
+      let uncapped = try? problem.with { _, scoring, _, _ in scoring.softcap = nil }
       let logits =
-        uncapped.flatMap { problem.softcap == nil ? nil : specimen.strategy.oracle(for: $0) }
+        uncapped.flatMap {
+          problem.scoring.softcap == nil ? nil : specimen.strategy.oracle(for: $0)
+        }
         .map { oracleRows($0, inputs) } ?? truth
       check(
         error, naive: naive, logits: logits, problem, comment, rounding: rounding,

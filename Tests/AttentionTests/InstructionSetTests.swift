@@ -31,7 +31,8 @@ import Testing
             try StorageTests.check(specimen, TestCase(360 + number), elements)
           }
           let problem = try AttentionProblem(
-            AttentionShape(heads: 1, queryLength: 300, headDim: 8, valueDim: 11), causal: true)
+            AttentionShape(heads: 1, queryLength: 300, headDim: 8, valueDim: 11),
+            visibility: Visibility(causal: true))
           let inputs = TestInputs(problem, fill: .wideLogits, seed: 1)
           let clean = try specimen.run(problem, inputs)
           for column in 0..<8 { inputs.key[0, 0, 299, column] = .nan }

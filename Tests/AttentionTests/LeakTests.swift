@@ -23,11 +23,12 @@ import Testing
       batch: 2, heads: 4, kvHeads: 2, queryLength: 150, keyLength: 170, headDim: 19, valueDim: 21)
     let square = try AttentionShape(heads: 1, queryLength: 300, headDim: 8, valueDim: 16)
     return [
-      try AttentionProblem(shape, causal: true),
-      try AttentionProblem(shape, causal: true, offset: .perBatch([-20, 3])),
-      try AttentionProblem(shape, causal: false, offset: .fixed(40)),
-      try AttentionProblem(square, causal: true),
-      try AttentionProblem(square, causal: false),
+      try AttentionProblem(shape, visibility: Visibility(causal: true)),
+      try AttentionProblem(
+        shape, visibility: Visibility(causal: true, offset: .perBatch([-20, 3]))),
+      try AttentionProblem(shape, visibility: Visibility(causal: false, offset: .fixed(40))),
+      try AttentionProblem(square, visibility: Visibility(causal: true)),
+      try AttentionProblem(square, visibility: Visibility(causal: false)),
     ]
   }
 
@@ -89,7 +90,8 @@ import Testing
   ) throws {
     for causal in [false, true] {
       let problem = try AttentionProblem(
-        AttentionShape(heads: 1, queryLength: 100, headDim: 5, valueDim: 3), causal: causal)
+        AttentionShape(heads: 1, queryLength: 100, headDim: 5, valueDim: 3),
+        visibility: Visibility(causal: causal))
       let inputs = TestInputs(problem, seed: 8)
       // Every query element is positive, so that an infinite key element decides the logit.
       inputs.query.fill { _, _, row, column in 0.5 + 0.1 * Float((row + column) % 5) }

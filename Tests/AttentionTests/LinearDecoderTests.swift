@@ -8,7 +8,7 @@ import Testing
     let length = 70
     let shape = try AttentionShape(
       heads: queryHeads, kvHeads: 1, queryLength: length, headDim: headDim, valueDim: valueDim)
-    let problem = try AttentionProblem(shape, causal: true)
+    let problem = try AttentionProblem(shape, visibility: Visibility(causal: true))
     let oracle = LinearOracle(problem)
     var generator = TestGenerator(seed: 11)
     let (query, key, value) = try (
@@ -41,7 +41,8 @@ import Testing
         }
         for head in 0..<queryHeads {
           let truth = oracle.row(
-            query: query.view, key: key.view, value: value.view, batch: 0, head: head, row: token)
+            InputViews(query: query.view, key: key.view, value: value.view), batch: 0, head: head,
+            row: token)
           for c in 0..<valueDim {
             #expect(abs(Double(output[head * valueDim + c]) - truth.output[c]) < 1e-5)
           }

@@ -15,7 +15,7 @@ import Testing
     let kind = kinds[number % kinds.count]
     let size = [16, 8, 48, 64, 5][number % 5]
     let slopes = (0..<problem.shape.heads).map { Float.exp2(-Float($0 + 1)) }
-    let prefix = problem.causal && number % 9 < 3 ? problem.shape.keyLength / 2 : 0
+    let prefix = problem.visibility.causal && number % 9 < 3 ? problem.shape.keyLength / 2 : 0
     return (
       try problem.with(
         prefixLengths: prefix > 0 ? .init(repeating: prefix, count: problem.shape.batch) : nil,
@@ -45,7 +45,7 @@ import Testing
       let problem = try AttentionProblem(
         AttentionShape(
           heads: 2, kvHeads: 1, queryLength: min(length, 130), keyLength: length, headDim: 4,
-          valueDim: 3), causal: number % 2 == 0)
+          valueDim: 3), visibility: Visibility(causal: number % 2 == 0))
       let masked = try problem.with(
         mask: kind.mask(problem.maskShape(number % 4), size: 32, seed: number))
       let inputs = TestInputs(problem, seed: number)
@@ -59,7 +59,7 @@ import Testing
   func whatHidesNothingChangesNothing(_ specimen: Specimen, _ causal: Bool) throws {
     let problem = try AttentionProblem(
       AttentionShape(batch: 2, heads: 4, kvHeads: 2, queryLength: 150, keyLength: 170, headDim: 9),
-      causal: causal)
+      visibility: Visibility(causal: causal))
     let inputs = TestInputs(problem, seed: 4)
     let plain = try specimen.run(problem, inputs)
     let shape = try problem.maskShape(3)
@@ -91,7 +91,7 @@ import Testing
   func hiddenRowsAreZero(_ specimen: Specimen) throws {
     let problem = try AttentionProblem(
       AttentionShape(heads: 2, queryLength: 90, keyLength: 60, headDim: 5, valueDim: 3),
-      sinkLogits: [0, 2])
+      scoring: Scoring(sinkLogits: [0, 2]))
     let inputs = TestInputs(problem, seed: 6)
     inputs.key.fill { _, _, _, _ in .nan }
     inputs.value.fill { _, _, _, _ in .infinity }
@@ -114,7 +114,7 @@ import Testing
       let plain = try AttentionProblem(
         AttentionShape(
           batch: 2, heads: 4, kvHeads: 2, queryLength: 110, keyLength: 140, headDim: 7),
-        causal: number % 2 == 0)
+        visibility: Visibility(causal: number % 2 == 0))
       let shape = try plain.maskShape(number % 4)
       let mask = kind.mask(shape, seed: number)
       let problem =
@@ -244,12 +244,12 @@ import Testing
           for row in 0..<shape.queryLength {
             for key in 0..<shape.keyLength
             where pattern.includes(position: row + pattern.geometry.offset, key: key) {
-              if let mask = problem.mask,
+              if let mask = problem.visibility.mask,
                 key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
               {
                 continue
               }
-              if let bias = problem.bias,
+              if let bias = problem.visibility.bias,
                 key >= bias.shape.columns || bias.row(batch, head, row)[key] == -.infinity
               {
                 continue
@@ -270,7 +270,7 @@ import Testing
   @Test func mixesPassMasksOn() throws {
     let problem = try AttentionProblem(
       AttentionShape(batch: 2, heads: 6, kvHeads: 3, queryLength: 90, keyLength: 120, headDim: 8),
-      causal: true)
+      visibility: Visibility(causal: true))
     let masked = try problem.with(
       mask: TestMask.random.mask(problem.maskShape(0), seed: 3),
       bias: TestMask.dense.bias(problem.maskShape(5), deviation: 1, seed: 4),
@@ -288,7 +288,7 @@ import Testing
   /// Stored elements and masks know nothing of each other.
   @Test(arguments: Specimen.softmaxInAnyArithmetic)
   func masksServeStoredElements(_ specimen: Specimen) throws {
-    let elements = ElementTypes(.bfloat16, keyValue: .float16)
+    let elements = Storage(.bfloat16, keyValue: .float16)
     for number in 640..<656 {
       let (problem, test) = try MaskTests.masked(number)
       try StorageTests.check(

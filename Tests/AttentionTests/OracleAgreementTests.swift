@@ -23,8 +23,7 @@ import Testing
         AttentionShape(
           heads: 1, queryLength: length,
           keyLength: number % 3 == 0 ? TileEdges.lengths.reversed()[number] : length,
-          headDim: 4, valueDim: 5),
-        causal: number % 2 == 0)
+          headDim: 4, valueDim: 5), visibility: Visibility(causal: number % 2 == 0))
       let inputs = TestInputs(problem, seed: 1000 + number)
       let outputs = try specimen.run(problem, inputs, threads: 2)
       ErrorGate.check(specimen, problem, inputs, outputs, "\(problem.shape)")
@@ -38,7 +37,7 @@ import Testing
       let problem = try AttentionProblem(
         AttentionShape(
           heads: 2, kvHeads: 1, queryLength: lengths.queries, keyLength: lengths.keys, headDim: 6,
-          valueDim: 3), causal: causal)
+          valueDim: 3), visibility: Visibility(causal: causal))
       let inputs = TestInputs(problem, seed: 21)
       let outputs = try specimen.run(problem, inputs, threads: 3)
       ErrorGate.check(specimen, problem, inputs, outputs, "\(lengths), causal \(causal)")
@@ -48,7 +47,8 @@ import Testing
   @Test(arguments: Specimen.all, TestFill.allCases)
   func agreesOnHardScores(_ specimen: Specimen, _ fill: TestFill) throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 200, headDim: 24, valueDim: 9), causal: fill != .normal)
+      AttentionShape(heads: 2, queryLength: 200, headDim: 24, valueDim: 9),
+      visibility: Visibility(causal: fill != .normal))
     let inputs = TestInputs(problem, fill: fill, seed: 77)
     let outputs = try specimen.run(problem, inputs, threads: 2)
     ErrorGate.check(specimen, problem, inputs, outputs, fill.rawValue)
@@ -64,7 +64,8 @@ import Testing
     for head in [2, 8] {
       for causal in [false, true] {
         let problem = try AttentionProblem(
-          AttentionShape(heads: 1, queryLength: 512, headDim: 32), causal: causal)
+          AttentionShape(heads: 1, queryLength: 512, headDim: 32),
+          visibility: Visibility(causal: causal))
         let inputs = TestInputs(
           query: cut(tensors.query, head: head), key: cut(tensors.key, head: head),
           value: cut(tensors.value, head: head))

@@ -3,11 +3,11 @@ import Attention
 /// A strategy as somebody outside the package would add it: a key pattern handed to the softmax
 /// engine, nothing else. A query sees its own block of `size` keys and the block before it.
 struct BlockDiagonalAttention: PatternStrategy {
-  static let name = "blockdiagonal"
-  static let operatorClass = OperatorClass.restricted
-  static let summary = "the own block of keys and the one before"
-  static let source = "defined by a test"
-  static let parameters = [StrategyParameter("size", "keys in a block (default 8)")]
+  static let family = StrategyFamily(
+    "blockdiagonal", operatorClass: .restricted,
+    summary: "the own block of keys and the one before", source: "defined by a test",
+    parameters: [StrategyParameter("size", "keys in a block (default 8)")]
+  ) { arguments throws(AttentionError) in try BlockDiagonalAttention(arguments) }
 
   private let size: Int
 

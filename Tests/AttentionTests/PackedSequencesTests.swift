@@ -58,7 +58,7 @@ import Testing
           AttentionShape(
             heads: heads, kvHeads: kvHeads, queryLength: length.queries,
             keyLength: max(length.keys, 1), headDim: headDim, valueDim: valueDim),
-          causal: causal, offset: offset, keyLengths: [length.keys])
+          visibility: Visibility(causal: causal, offset: offset, keyLengths: [length.keys]))
         let own = TestInputs(problem, seed: index)
         let (queryStart, keyStart) = (packed.queryOffsets[index], packed.keyOffsets[index])
         own.query.forEachRow { _, head, row in
@@ -175,7 +175,9 @@ import Testing
     let shape = try AttentionShape(
       batch: 4, heads: 4, kvHeads: 2, queryLength: 150, keyLength: 160, headDim: 16, valueDim: 9)
     let problem = try AttentionProblem(
-      shape, causal: causal, queryLengths: [150, 0, 1, 49], keyLengths: [160, 30, 0, 77])
+      shape,
+      visibility: Visibility(
+        causal: causal, queryLengths: [150, 0, 1, 49], keyLengths: [160, 30, 0, 77]))
     let specimen = try resolved(specimen, problem)
     let inputs = TestInputs(problem, seed: 3)
     func poison(_ tensor: TestTensor, past lengths: [Int]) {
@@ -183,8 +185,8 @@ import Testing
         if row >= lengths[batch] { tensor[batch, head, row].update(repeating: .nan) }
       }
     }
-    let queryLengths = try #require(problem.queryLengths)
-    let keyLengths = try #require(problem.keyLengths)
+    let queryLengths = try #require(problem.visibility.queryLengths)
+    let keyLengths = try #require(problem.visibility.keyLengths)
     poison(inputs.query, past: queryLengths)
     poison(inputs.key, past: keyLengths)
     poison(inputs.value, past: keyLengths)
@@ -200,7 +202,8 @@ import Testing
         return
       }
       let truth = oracle.row(
-        query: inputs.query.view, key: inputs.key.view, value: inputs.value.view, batch: batch,
+        InputViews(query: inputs.query.view, key: inputs.key.view, value: inputs.value.view),
+        batch: batch,
         head: head, row: row)
       let error = zip(output, truth.output).map { abs(Double($0) - $1) }.max() ?? .infinity
       #expect(error < 1e-5, "batch \(batch), head \(head), row \(row)")
@@ -229,7 +232,7 @@ import Testing
   func storedElementsCanBePacked(_ text: String, _ type: ElementType) throws {
     let offsets = [0, 70, 71, 71, 190]
     let packed = try PackedSequences(queryOffsets: offsets)
-    let elements = ElementTypes(type)
+    let elements = Storage(type)
     let problem = try packed.problem(heads: 2, headDim: 16, causal: true, elements: elements)
     let strategy = try Specimen.registry.strategy(text)
     var generator = TestGenerator(seed: 2)
@@ -265,8 +268,8 @@ import Testing
     let together = try run(problem, 0..<190, packed: packed)
     for (start, end) in zip(offsets, offsets.dropFirst()) where start < end {
       let own = try AttentionProblem(
-        AttentionShape(heads: 2, queryLength: end - start, headDim: 16), causal: true,
-        elements: elements)
+        AttentionShape(heads: 2, queryLength: end - start, headDim: 16),
+        visibility: Visibility(causal: true), storage: elements)
       let alone = try run(own, start..<end, packed: nil)
       for head in 0..<2 {
         let rows = together[head * 190 + start..<head * 190 + end]

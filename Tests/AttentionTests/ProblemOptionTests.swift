@@ -11,11 +11,14 @@ import Testing
       let test = try TestCase(number)
       let shape = test.problem.shape
       let problem = try AttentionProblem(
-        shape, scale: test.problem.scale, causal: test.problem.causal,
-        offset: test.problem.offset, keyLengths: test.problem.keyLengths,
-        softcap: [nil, 2, 30][number % 3],
-        sinkLogits: number % 2 == 0
-          ? nil : (0..<shape.heads).map { logits[($0 + number / 2) % logits.count] })
+        shape,
+        scoring: Scoring(
+          scale: test.problem.scale, softcap: [nil, 2, 30][number % 3],
+          sinkLogits: number % 2 == 0
+            ? nil : (0..<shape.heads).map { logits[($0 + number / 2) % logits.count] }),
+        visibility: Visibility(
+          causal: test.problem.visibility.causal, offset: test.problem.visibility.offset,
+          keyLengths: test.problem.visibility.keyLengths))
       let inputs = test.inputs()
       let outputs = try specimen.run(problem, inputs, threads: test.threads)
       ErrorGate.check(specimen, problem, inputs, outputs, test.description)
@@ -29,8 +32,8 @@ import Testing
     let shape = try AttentionShape(heads: 1, queryLength: 60, headDim: 16, valueDim: 3)
     let inputs = TestInputs(try AttentionProblem(shape), fill: .wideLogits, seed: 3)
     let plain = try specimen.run(try AttentionProblem(shape), inputs)
-    let high = try specimen.run(try AttentionProblem(shape, softcap: 1e6), inputs)
-    let low = try specimen.run(try AttentionProblem(shape, softcap: 1e-3), inputs)
+    let high = try specimen.run(try AttentionProblem(shape, scoring: Scoring(softcap: 1e6)), inputs)
+    let low = try specimen.run(try AttentionProblem(shape, scoring: Scoring(softcap: 1e-3)), inputs)
     for row in 0..<60 {
       for column in 0..<3 {
         let mean = (0..<60).reduce(Float(0)) { $0 + inputs.value[0, 0, $1, column] } / 60
@@ -44,8 +47,9 @@ import Testing
   @Test(arguments: Specimen.softmax)
   func aSinkIsNoKey(_ specimen: Specimen) throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 70, keyLength: 40, headDim: 8), causal: true,
-      offset: .fixed(-30), sinkLogits: [3, 100])
+      AttentionShape(heads: 2, queryLength: 70, keyLength: 40, headDim: 8),
+      scoring: Scoring(sinkLogits: [3, 100]),
+      visibility: Visibility(causal: true, offset: .fixed(-30)))
     let outputs = try specimen.run(problem, TestInputs(problem, seed: 9), threads: 2)
     let lse = try #require(outputs.logSumExp)
     for head in 0..<2 {
@@ -62,7 +66,8 @@ import Testing
     let shape = try AttentionShape(
       batch: 4, heads: 4, kvHeads: 2, queryLength: 100, keyLength: 170, headDim: 12, valueDim: 7)
     let lengths = [170, 0, 1, 133]
-    let problem = try AttentionProblem(shape, causal: causal, keyLengths: lengths)
+    let problem = try AttentionProblem(
+      shape, visibility: Visibility(causal: causal, keyLengths: lengths))
     let inputs = TestInputs(problem, seed: 11)
     let clean = try specimen.run(problem, inputs, threads: 2)
     ErrorGate.check(specimen, problem, inputs, clean, "key lengths \(lengths)")
@@ -90,7 +95,8 @@ import Testing
     let linear = try StrategyRegistry.standard.strategy("linear")
     let shape = try AttentionShape(heads: 2, queryLength: 8, headDim: 4)
     for problem in [
-      try AttentionProblem(shape, softcap: 30), try AttentionProblem(shape, sinkLogits: [0, 1]),
+      try AttentionProblem(shape, scoring: Scoring(softcap: 30)),
+      try AttentionProblem(shape, scoring: Scoring(sinkLogits: [0, 1])),
     ] {
       let error = #expect(throws: AttentionError.self) {
         try linear.plan(for: problem, on: Teams.of(1))
@@ -112,17 +118,23 @@ import Testing
     }
     for softcap in [Float(0), -1, .nan, .infinity] {
       #expect(
-        refusal { () throws(AttentionError) in try AttentionProblem(shape, softcap: softcap) }
+        refusal { () throws(AttentionError) in
+          try AttentionProblem(shape, scoring: Scoring(softcap: softcap))
+        }
           == "softcap")
     }
     for lengths in [[8], [8, 9], [-1, 3], [1, 2, 3]] {
       #expect(
-        refusal { () throws(AttentionError) in try AttentionProblem(shape, keyLengths: lengths) }
+        refusal { () throws(AttentionError) in
+          try AttentionProblem(shape, visibility: Visibility(keyLengths: lengths))
+        }
           == "keyLengths")
     }
     for sinks: [Float] in [[0], [.nan, 0], [.infinity, 0]] {
       #expect(
-        refusal { () throws(AttentionError) in try AttentionProblem(shape, sinkLogits: sinks) }
+        refusal { () throws(AttentionError) in
+          try AttentionProblem(shape, scoring: Scoring(sinkLogits: sinks))
+        }
           == "sinkLogits")
     }
   }

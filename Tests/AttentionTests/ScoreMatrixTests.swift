@@ -63,27 +63,27 @@ import Testing
       } * Double(problem.scale)
     }
     if stage == .raw { return scores }
-    if let softcap = problem.softcap.map(Double.init) {
+    if let softcap = problem.scoring.softcap.map(Double.init) {
       scores = scores.map { softcap * Double.tanh($0 / softcap) }
     }
     if stage == .softcapped { return scores }
     for key in scores.indices {
       var bias: Float = 0
-      if let mask = problem.mask {
+      if let mask = problem.visibility.mask {
         let shows = key < mask.shape.columns && mask.row(batch, head, row)[key] != 0
         bias = shows ? 0 : -.infinity
       }
-      if let added = problem.bias {
+      if let added = problem.visibility.bias {
         bias += key < added.shape.columns ? added.row(batch, head, row)[key] : -.infinity
       }
       if !pattern.includes(position: position, key: key) { bias = -.infinity }
       scores[key] += Double(bias)
-      if let slopes = problem.alibiSlopes {
+      if let slopes = problem.visibility.alibiSlopes {
         scores[key] -= Double(slopes[head]) * Double(abs(position - key))
       }
     }
     if stage == .masked { return scores }
-    let sink = problem.sinkLogits.map { Double($0[head]) } ?? -.infinity
+    let sink = problem.scoring.sinkLogits.map { Double($0[head]) } ?? -.infinity
     let seen = scores.reduce(-.infinity, max)
     if seen == -.infinity { return scores.map { _ in 0 } }
     let maximum = max(seen, sink)
@@ -94,7 +94,8 @@ import Testing
   /// A NaN key is seen in the raw scores and in no row from which it is hidden.
   @Test func hiddenNaNsDoNotReachProbabilities() throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 70, headDim: 8), causal: true, softcap: 5)
+      AttentionShape(heads: 2, queryLength: 70, headDim: 8), scoring: Scoring(softcap: 5),
+      visibility: Visibility(causal: true))
     let inputs = TestInputs(problem, seed: 1)
     for column in 0..<8 { inputs.key[0, 0, 60, column] = .nan }
     let scores = TestTensor(try ScoreMatrix.shape(for: problem))

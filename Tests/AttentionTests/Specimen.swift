@@ -9,7 +9,7 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   let text: String
   let strategy: any AttentionStrategy
 
-  static let registry = StrategyRegistry.standard.adding(BlockDiagonalAttention.self)
+  static let registry = StrategyRegistry.standard.adding(BlockDiagonalAttention.family)
 
   private static let variants = [
     "window(1)", "window(7)", "window(64, global: 3, sinks: 5)", "window(left: 3, right: 9)",
@@ -28,7 +28,7 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   static let all = parsed(registry.families.map { $0.name } + variants)
 
   /// Those that are softmax over some keys.
-  static let softmax = all.filter { type(of: $0.strategy).operatorClass != .different }
+  static let softmax = all.filter { $0.strategy.operatorClass != .different }
 
   /// The same, and where the processor has such products those of bf16 numbers.
   static let softmaxInAnyArithmetic =
@@ -37,9 +37,9 @@ struct Specimen: Sendable, CustomTestStringConvertible {
       multipliesBFloat16 ? ["flash(arithmetic: bf16)", "flash(16, 8, arithmetic: bf16)"] : [])
 
   /// Those that are softmax over all visible keys.
-  static let exact = all.filter { type(of: $0.strategy).operatorClass == .exact }
+  static let exact = all.filter { $0.strategy.operatorClass == .exact }
 
-  var isSoftmax: Bool { type(of: strategy).operatorClass != .different }
+  var isSoftmax: Bool { strategy.operatorClass != .different }
 
   var testDescription: String { text }
 

@@ -7,16 +7,16 @@ import Testing
 @Suite struct StorageTests {
   /// The element types of a test, in the order of its number.
   static let choices = [
-    ElementTypes(.float16), ElementTypes(.bfloat16),
-    ElementTypes(.float32, keyValue: .bfloat16), ElementTypes(.bfloat16, keyValue: .float32),
-    ElementTypes(.float32, keyValue: .int8PerToken),
-    ElementTypes(.float16, keyValue: .int8PerChannel),
-    ElementTypes(.bfloat16, keyValue: .int8PerToken),
-    ElementTypes(.float32, keyValue: .int8PerChannel),
+    Storage(.float16), Storage(.bfloat16),
+    Storage(.float32, keyValue: .bfloat16), Storage(.bfloat16, keyValue: .float32),
+    Storage(.float32, keyValue: .int8PerToken),
+    Storage(.float16, keyValue: .int8PerChannel),
+    Storage(.bfloat16, keyValue: .int8PerToken),
+    Storage(.float32, keyValue: .int8PerChannel),
   ]
 
   @Test(arguments: Specimen.all, choices)
-  func storageRoundsOnce(_ specimen: Specimen, _ elements: ElementTypes) throws {
+  func storageRoundsOnce(_ specimen: Specimen, _ elements: Storage) throws {
     for number in stride(from: 0, to: 120, by: 5) {
       try StorageTests.check(specimen, TestCase(number), elements)
     }
@@ -25,12 +25,12 @@ import Testing
   /// More keys than a segment of linear attention, more rows than a block of exact attention,
   /// several tasks a head.
   @Test(arguments: Specimen.all, choices)
-  func storageRoundsOnceInLongSequences(_ specimen: Specimen, _ elements: ElementTypes) throws {
+  func storageRoundsOnceInLongSequences(_ specimen: Specimen, _ elements: Storage) throws {
     for (queries, keys, causal) in [(700, 60, true), (40, 2500, false), (330, 330, true)] {
       let problem = try AttentionProblem(
         AttentionShape(
           heads: 2, kvHeads: 1, queryLength: queries, keyLength: keys, headDim: 6, valueDim: 19),
-        causal: causal)
+        visibility: Visibility(causal: causal))
       try StorageTests.check(
         specimen, problem, StoredInputs(TestInputs(problem, seed: 4), elements), elements,
         "\(queries) on \(keys), causal \(causal)")
@@ -38,7 +38,7 @@ import Testing
   }
 
   static func check(
-    _ specimen: Specimen, _ test: TestCase, _ elements: ElementTypes
+    _ specimen: Specimen, _ test: TestCase, _ elements: Storage
   ) throws {
     try check(
       specimen, test.problem, StoredInputs(test.inputs(), elements, layout: test.inputLayout),
@@ -48,7 +48,7 @@ import Testing
 
   static func check(
     _ specimen: Specimen, _ problem: AttentionProblem, _ inputs: StoredInputs,
-    _ elements: ElementTypes, _ comment: String, threads: Int = 2, layout: TestLayout = .bhnd
+    _ elements: Storage, _ comment: String, threads: Int = 2, layout: TestLayout = .bhnd
   ) throws {
     let stored = try specimen.run(
       problem.storing(elements), inputs, threads: threads, layout: layout)
@@ -69,7 +69,7 @@ import Testing
   /// Against fp64, with the rounding of the output.
   private static func checkScaled(
     _ specimen: Specimen, _ problem: AttentionProblem, _ inputs: StoredInputs,
-    _ elements: ElementTypes, _ stored: StoredOutputs, _ comment: String
+    _ elements: Storage, _ stored: StoredOutputs, _ comment: String
   ) {
     let truth = oracleRows(specimen.strategy.oracle(for: problem), inputs.widened())
     let error = TestOutputs(output: stored.output.widened(), logSumExp: stored.logSumExp)
@@ -88,9 +88,9 @@ import Testing
   func storedRunsAgreeWithTheirOracles(_ specimen: Specimen, _ type: ElementType) throws {
     for number in stride(from: 1, to: 100, by: 9) {
       let test = try TestCase(number)
-      let inputs = StoredInputs(test.inputs(), ElementTypes(type), layout: test.inputLayout)
+      let inputs = StoredInputs(test.inputs(), Storage(type), layout: test.inputLayout)
       let run = try specimen.run(
-        test.problem.storing(ElementTypes(type)), inputs, threads: test.threads)
+        test.problem.storing(Storage(type)), inputs, threads: test.threads)
       let outputs = TestOutputs(output: run.output.widened(), logSumExp: run.logSumExp)
       ErrorGate.check(
         specimen, test.problem, inputs.widened(), outputs, "\(type.rawValue): \(test)",
@@ -101,11 +101,11 @@ import Testing
   /// Rows that do not see a poisoned key keep every bit; rows that see a NaN are NaN.
   @Test(arguments: Specimen.all, [ElementType.float16, .bfloat16])
   func poisonStaysWhereItIsSeen(_ specimen: Specimen, _ type: ElementType) throws {
-    let elements = ElementTypes(type)
+    let elements = Storage(type)
     let problem = try AttentionProblem(
       AttentionShape(
         batch: 2, heads: 4, kvHeads: 2, queryLength: 150, keyLength: 170, headDim: 19,
-        valueDim: 21), causal: true, offset: .perBatch([-20, 3]))
+        valueDim: 21), visibility: Visibility(causal: true, offset: .perBatch([-20, 3])))
     let clean = TestInputs(problem, seed: 3)
     let expected = try specimen.run(
       problem.storing(elements), StoredInputs(clean, elements), threads: 2)
@@ -136,10 +136,10 @@ import Testing
   /// Query blocks and thread counts leave every bit alone, as with fp32.
   @Test(arguments: Specimen.all)
   func threadsDoNotChangeABit(_ specimen: Specimen) throws {
-    let elements = ElementTypes(.bfloat16)
+    let elements = Storage(.bfloat16)
     let problem = try AttentionProblem(
       AttentionShape(heads: 3, kvHeads: 1, queryLength: 400, headDim: 8, valueDim: 4),
-      elements: elements)
+      storage: elements)
     let inputs = StoredInputs(TestInputs(problem, seed: 3), elements)
     let bits = try [1, 2, 5].map {
       let outputs = try specimen.run(problem, inputs, threads: $0)
@@ -154,18 +154,18 @@ import Testing
   @Test(
     arguments: Specimen.all,
     [
-      ElementTypes(), ElementTypes(.bfloat16), ElementTypes(.float32, keyValue: .int8PerToken),
-      ElementTypes(.float16, keyValue: .int8PerChannel),
+      Storage(), Storage(.bfloat16), Storage(.float32, keyValue: .int8PerToken),
+      Storage(.float16, keyValue: .int8PerChannel),
     ])
-  func pagesDoNotChangeABit(_ specimen: Specimen, _ elements: ElementTypes) throws {
+  func pagesDoNotChangeABit(_ specimen: Specimen, _ elements: Storage) throws {
     for (rows, causal, lengths) in [
       (1, true, nil), (16, false, nil), (48, true, [90, 333]), (500, false, [0, 17]),
     ] as [(Int, Bool, [Int]?)] {
       let problem = try AttentionProblem(
         AttentionShape(
           batch: 2, heads: 4, kvHeads: 2, queryLength: 70, keyLength: 333, headDim: 16,
-          valueDim: 32),
-        causal: causal, keyLengths: lengths, elements: elements)
+          valueDim: 32), visibility: Visibility(causal: causal, keyLengths: lengths),
+        storage: elements)
       let inputs = TestInputs(problem, seed: 5)
       let expected = try specimen.run(
         problem, StoredInputs(inputs, elements), threads: 2)
@@ -186,7 +186,7 @@ import Testing
   @Test func exactNamesTheTensorInPages() throws {
     let problem = try AttentionProblem(AttentionShape(heads: 1, queryLength: 9, headDim: 4))
     let paged = StoredInputs(
-      TestInputs(problem, seed: 1), ElementTypes(), pageRows: 4, usedRows: [9])
+      TestInputs(problem, seed: 1), Storage(), pageRows: 4, usedRows: [9])
     let exact = try Specimen(text: "exact", strategy: Specimen.registry.strategy("exact"))
     let error = #expect(throws: AttentionError.self) { try exact.run(problem, paged) }
     #expect(error?.argument == "key")
@@ -195,10 +195,11 @@ import Testing
 
   /// Heads keep their own scales when a mix picks them out.
   @Test func mixesReadStoredHeads() throws {
-    let elements = ElementTypes(.bfloat16, keyValue: .int8PerChannel)
+    let elements = Storage(.bfloat16, keyValue: .int8PerChannel)
     let problem = try AttentionProblem(
       AttentionShape(
-        batch: 2, heads: 6, kvHeads: 3, queryLength: 60, headDim: 16, valueDim: 9), causal: true)
+        batch: 2, heads: 6, kvHeads: 3, queryLength: 60, headDim: 16, valueDim: 9),
+      visibility: Visibility(causal: true))
     let mix = try MixedAttention(
       ["flash", "linear", "window(9)", "flash", "exact", "strided(4)"].map {
         try Specimen.registry.strategy($0)
@@ -209,7 +210,7 @@ import Testing
   }
 
   @Test(arguments: Specimen.all, StorageTests.choices)
-  func workCountsWhatPlansDo(_ specimen: Specimen, _ elements: ElementTypes) throws {
+  func workCountsWhatPlansDo(_ specimen: Specimen, _ elements: Storage) throws {
     for number in [3, 11, 20] {
       let test = try TestCase(number)
       let problem = try test.problem.storing(elements)
@@ -227,14 +228,14 @@ struct StoredInputs {
   let key: StoredTensor
   let value: StoredTensor
 
-  init(_ inputs: TestInputs, _ elements: ElementTypes, layout: TestLayout = .bhnd) {
+  init(_ inputs: TestInputs, _ elements: Storage, layout: TestLayout = .bhnd) {
     query = StoredTensor(inputs.query, elements.query, placement: .strided(layout))
     key = StoredTensor(inputs.key, elements.keyValue, placement: .strided(layout))
     value = StoredTensor(inputs.value, elements.keyValue, placement: .strided(layout))
   }
 
   /// Key and value in pages, query in one piece.
-  init(_ inputs: TestInputs, _ elements: ElementTypes, pageRows: Int, usedRows: [Int]) {
+  init(_ inputs: TestInputs, _ elements: Storage, pageRows: Int, usedRows: [Int]) {
     query = StoredTensor(inputs.query, elements.query)
     let paged = TestPlacement.paged(rows: pageRows, usedRows: usedRows)
     key = StoredTensor(inputs.key, elements.keyValue, placement: paged, seed: 1)
@@ -261,7 +262,7 @@ extension Specimen {
   ) throws -> StoredOutputs {
     let outputs = StoredOutputs(
       output: StoredTensor(
-        problem.shape.output, problem.elements.query, placement: .strided(layout)),
+        problem.shape.output, problem.storage.query, placement: .strided(layout)),
       logSumExp: TestTensor(problem.shape.logSumExp))
     let plan = try strategy.plan(for: problem, on: Teams.of(threads))
     try plan.run(

@@ -52,17 +52,17 @@ import Testing
   @Test func tensorBytesCountWhatIsStored() throws {
     let shape = try AttentionShape(
       batch: 2, heads: 4, kvHeads: 2, queryLength: 10, keyLength: 20, headDim: 6, valueDim: 3)
-    func bytes(_ elements: ElementTypes) throws -> Int {
-      try AttentionProblem(shape, elements: elements).tensorBytes
+    func bytes(_ elements: Storage) throws -> Int {
+      try AttentionProblem(shape, storage: elements).tensorBytes
     }
-    #expect(try bytes(ElementTypes()) == 4 * (480 + 240 + 480 + 240))
-    #expect(try bytes(ElementTypes(.bfloat16)) == 2 * (480 + 240 + 480 + 240))
+    #expect(try bytes(Storage()) == 4 * (480 + 240 + 480 + 240))
+    #expect(try bytes(Storage(.bfloat16)) == 2 * (480 + 240 + 480 + 240))
     // Rows of 6 and 3 bytes with padding and scale take 12 and 8.
     #expect(
-      try bytes(ElementTypes(.float16, keyValue: .int8PerToken)) == 2 * 720 + 80 * (12 + 8))
+      try bytes(Storage(.float16, keyValue: .int8PerToken)) == 2 * 720 + 80 * (12 + 8))
     // A scale a column of each head.
     #expect(
-      try bytes(ElementTypes(.float32, keyValue: .int8PerChannel))
+      try bytes(Storage(.float32, keyValue: .int8PerChannel))
         == 4 * 720 + 80 * 9 + 4 * 4 * 9)
   }
 }

@@ -31,9 +31,9 @@ struct Request: Decodable {
     let threads: Int
     let binding: String
 
-    var elements: ElementTypes {
+    var elements: Storage {
       get throws {
-        let types = ElementType.allCases.filter(\.isFloatingPoint).map { ElementTypes($0) }
+        let types = ElementType.allCases.filter(\.isFloatingPoint).map { Storage($0) }
         if let type = types.first(where: { $0.label == dtype }) { return type }
         let known = types.map(\.label).joined(separator: ", ")
         throw RequestError(description: "dtype \(dtype): must be one of \(known)")

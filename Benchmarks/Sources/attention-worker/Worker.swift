@@ -47,12 +47,12 @@ struct Worker {
     let file = try FileProblem(
       query: source(request.query), key: source(request.key), value: source(request.value))
     let problem = try AttentionProblem(
-      file.shape, causal: request.causal, elements: request.elements)
+      file.shape, visibility: Visibility(causal: request.causal), storage: request.elements)
     let strategy = try StrategyRegistry.standard.strategy(request.strategy)
     let estimate = try strategy.work(for: problem, threads: team.threadCount)
     let plan = try strategy.plan(for: problem, on: team)
-    let tensors = try file.tensors().stored(as: problem.elements)
-    let output = try Tensor(file.shape.output, elementType: problem.elements.query)
+    let tensors = try file.tensors().stored(as: problem.storage)
+    let output = try Tensor(file.shape.output, elementType: problem.storage.query)
     // Resident before the first call, and NaN until then.
     output.bytes.initializeMemory(as: UInt8.self, repeating: 0xFF)
     work = Work(
@@ -62,7 +62,7 @@ struct Worker {
         output: output.mutableView),
       rank: file.rank)
     return Prepared(
-      strategy: type(of: strategy).name, parameters: strategy.resolvedParameters(for: problem),
+      strategy: strategy.name, parameters: strategy.resolvedParameters(for: problem),
       arithmetic: strategy.arithmetic, pairs: estimate.pairs,
       flops: estimate.flops, minimumBytes: estimate.minimumBytes,
       workspaceBytes: plan.workspaceBytes,

@@ -22,7 +22,7 @@ struct Work {
     return try shapes.prefix(quick ? 2 : shapes.count).map { entry in
       let shape = try AttentionShape(
         heads: entry.heads, kvHeads: entry.kvHeads, queryLength: entry.n, headDim: entry.d)
-      let problem = try AttentionProblem(shape, causal: entry.causal)
+      let problem = try AttentionProblem(shape, visibility: Visibility(causal: entry.causal))
       return Work(
         name: "made up, \(problem.summary)",
         inputs: .tensors(try StructuredTensors.make(shape, seed: seed)), problem: problem)
@@ -37,7 +37,8 @@ struct Work {
       query: FileProblem.Source(tensors.query, name: argument),
       key: FileProblem.Source(tensors.key, name: argument),
       value: FileProblem.Source(tensors.value, name: argument))
-    let problem = try AttentionProblem(file.shape(n: file.rows), causal: causal)
+    let problem = try AttentionProblem(
+      file.shape(n: file.rows), visibility: Visibility(causal: causal))
     let path = argument.split(separator: "/").last.map(String.init) ?? argument
     return Work(name: "\(path), \(problem.summary)", inputs: .tensors(file), problem: problem)
   }

@@ -11,6 +11,9 @@ public protocol AttentionDecoder: AnyObject {
   var problem: AttentionProblem { get }
   /// Tokens taken in, one number a batch entry: the position of the next.
   var tokens: [Int] { get }
+  /// What a step takes beyond query, key and value; nothing by default. Axes of lengths have the
+  /// step's new rows.
+  var declaredOperands: [OperandDeclaration] { get }
   /// Bytes kept of the past.
   var cacheBytes: Int { get }
   /// Bytes of workspace besides.
@@ -26,7 +29,7 @@ public protocol AttentionDecoder: AnyObject {
   /// position `tokens[entry]`.
   ///
   /// Query `[b, h, n, d]`, key `[b, hKV, n, d]`, value `[b, hKV, n, dV]`, output `[b, h, n, dV]`,
-  /// LSE `[b, h, n, 1]`; queries and outputs as `problem.elements.query` says, keys and values of
+  /// LSE `[b, h, n, 1]`; queries and outputs as `problem.storage` says, keys and values of
   /// any floating-point type.
   ///
   /// - Parameter newTokens: how many of the n rows each entry brings, the first ones; rows after
@@ -43,6 +46,8 @@ public protocol AttentionDecoder: AnyObject {
 }
 
 extension AttentionDecoder {
+  public var declaredOperands: [OperandDeclaration] { [] }
+
   /// Takes in new tokens; see `step(_:newTokens:)`.
   public func step(
     query: TensorView, key: TensorView, value: TensorView, output: MutableTensorView,
@@ -59,14 +64,17 @@ extension AttentionDecoder {
     let shape = problem.shape
     let rows = operands.query.shape.rows
     let new = CacheShape(shape)
-    let elements = problem.elements.query
+    let elements = problem.storage.query
     let query = TensorShape(unchecked: shape.batch, shape.heads, rows, shape.headDim)
     let output = TensorShape(unchecked: shape.batch, shape.heads, rows, shape.valueDim)
     let logSumExp = TensorShape(unchecked: shape.batch, shape.heads, rows, 1)
     try expect(operands.query, "query", query, elements)
     try expect(operands.key, "key", new.key(rows: rows), nil)
     try expect(operands.value, "value", new.value(rows: rows), nil)
-    try expect(operands.output.reading, "output", output, elements)
+    var step = shape
+    (step.queryLength, step.keyLength) = (rows, rows)
+    try declaredOperands.check(operands.inputs.named, on: step)
+    try expect(operands.output.reading, "output", output, problem.storage.output)
     if let lse = operands.logSumExp { try expect(lse.reading, "logSumExp", logSumExp, .float32) }
     if let newTokens,
       newTokens.count != shape.batch || !newTokens.allSatisfy({ (0...rows).contains($0) })
@@ -116,7 +124,7 @@ public enum CacheChoice {
   /// The cache, for keys and values stored as the problem says.
   func cache(for problem: AttentionProblem) throws(AttentionError) -> any KeyValueCache {
     let shape = CacheShape(problem.shape)
-    let elementType = problem.elements.keyValue
+    let elementType = problem.storage.keyValue
     switch self {
     case .contiguous(let capacity):
       return try ContiguousCache(

@@ -34,7 +34,7 @@ public final class CachedDecoder: AttentionDecoder {
   /// - Parameters:
   ///   - problem: options, sizes and element types. `keyLength` is the length that sequences may
   ///     reach, `queryLength` the tokens of a usual step.
-  ///   - cache: stores rows as `problem.elements.keyValue` says.
+  ///   - cache: stores rows as `problem.storage.keyValue` says.
   /// - Throws: `AttentionError` when the cache does not fit, when the problem has an offset or
   ///   lengths of its own, or when the strategy cannot serve it.
   public init(
@@ -42,6 +42,11 @@ public final class CachedDecoder: AttentionDecoder {
     cache: any KeyValueCache, on team: WorkerTeam
   ) throws(AttentionError) {
     try problem.checkForDecoding()
+    if let operand = strategy.operands.first {
+      throw AttentionError(
+        .invalidArgument, argument: operand.name, value: "declared by \(strategy.name)",
+        advice: "a key/value cache keeps no such rows; the strategy needs a decoder of its own")
+    }
     try CachedDecoder.check(cache, for: problem)
     if !cache.keepsPositions { try CachedDecoder.checkPositions(strategy, problem) }
     let shape = problem.shape
@@ -71,7 +76,7 @@ public final class CachedDecoder: AttentionDecoder {
   }
 
   /// Whether a token must not be in the cache yet when the one before it attends.
-  private var takesOneByOne: Bool { !cache.keepsPositions && problem.causal }
+  private var takesOneByOne: Bool { !cache.keepsPositions && problem.visibility.causal }
 
   public func step(
     _ operands: AttentionOperands, newTokens: [Int]?
@@ -158,11 +163,11 @@ public final class CachedDecoder: AttentionDecoder {
         advice: "the problem's keys are \(needed.key(rows: problem.shape.keyLength)), its values "
           + "have \(needed.valueDim) columns")
     }
-    if cache.elementType != problem.elements.keyValue {
+    if cache.elementType != problem.storage.keyValue {
       throw AttentionError(
         .shapeMismatch, argument: "cache", value: cache.elementType.rawValue,
         advice: "the problem's keys and values are stored as "
-          + "\(problem.elements.keyValue.rawValue); make both the same")
+          + "\(problem.storage.keyValue.rawValue); make both the same")
     }
   }
 

@@ -8,7 +8,7 @@ final class GatheringPlan: AttentionPlan {
 
   /// - Throws: `AttentionError` when memory for the copies is refused.
   init(_ inner: any AttentionPlan) throws(AttentionError) {
-    let (shape, elementType) = (inner.problem.shape, inner.problem.elements.keyValue)
+    let (shape, elementType) = (inner.problem.shape, inner.problem.storage.keyValue)
     let rows = shape.batch * shape.kvHeads * shape.keyLength
     let keys = try AlignedFloats(bytes: rows * elementType.rowBytes(columns: shape.headDim))
     let values = try AlignedFloats(bytes: rows * elementType.rowBytes(columns: shape.valueDim))

@@ -30,7 +30,7 @@ final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
     let shape = problem.shape
     self.problem = problem
     self.team = team
-    layout = LinearStateLayout(shape, kernels: kernels, elements: problem.elements)
+    layout = LinearStateLayout(shape, kernels: kernels, storage: problem.storage)
     var scratch: [LinearScratch] = []
     for _ in 0..<team.threadCount { scratch.append(try LinearScratch(layout, kernels: kernels)) }
     self.scratch = scratch
@@ -62,7 +62,7 @@ final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
       let (entry, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
       let count = counts[entry]
       if count == 0 { continue }
-      if problem.causal {
+      if problem.visibility.causal {
         walk(operands, scratch[worker], entry: entry, kvHead: kvHead, count: count)
       } else {
         takeAll(operands, scratch[worker], entry: entry, kvHead: kvHead, count: count)

@@ -1,11 +1,29 @@
-/// The tensors one run reads and writes.
-public struct AttentionOperands: Sendable {
+/// The tensors that an attention problem is computed from.
+public struct InputViews: Sendable {
   /// `[b, h, nQ, d]`.
   public var query: TensorView
   /// `[b, hKV, nKV, d]`.
   public var key: TensorView
   /// `[b, hKV, nKV, dV]`.
   public var value: TensorView
+  /// What the strategy declares beyond these, by name.
+  public var named: [String: TensorView]
+
+  /// Bundles the inputs.
+  public init(
+    query: TensorView, key: TensorView, value: TensorView, named: [String: TensorView] = [:]
+  ) {
+    self.query = query
+    self.key = key
+    self.value = value
+    self.named = named
+  }
+}
+
+/// The tensors one run reads and writes.
+public struct AttentionOperands: Sendable {
+  /// What the run reads.
+  public var inputs: InputViews
   /// `[b, h, nQ, dV]`, overwritten.
   public var output: MutableTensorView
   /// `[b, h, nQ, 1]`, overwritten with the natural logarithm of each row's softmax denominator,
@@ -19,15 +37,29 @@ public struct AttentionOperands: Sendable {
 
   /// Bundles the tensors of a run.
   public init(
-    query: TensorView, key: TensorView, value: TensorView, output: MutableTensorView,
-    logSumExp: MutableTensorView? = nil, keyLengths: [Int]? = nil
+    query: TensorView, key: TensorView, value: TensorView, named: [String: TensorView] = [:],
+    output: MutableTensorView, logSumExp: MutableTensorView? = nil, keyLengths: [Int]? = nil
   ) {
-    self.query = query
-    self.key = key
-    self.value = value
+    inputs = InputViews(query: query, key: key, value: value, named: named)
     self.output = output
     self.logSumExp = logSumExp
     self.keyLengths = keyLengths
+  }
+
+  /// `[b, h, nQ, d]`.
+  public var query: TensorView {
+    get { inputs.query }
+    set { inputs.query = newValue }
+  }
+  /// `[b, hKV, nKV, d]`.
+  public var key: TensorView {
+    get { inputs.key }
+    set { inputs.key = newValue }
+  }
+  /// `[b, hKV, nKV, dV]`.
+  public var value: TensorView {
+    get { inputs.value }
+    set { inputs.value = newValue }
   }
 }
 
@@ -44,6 +76,8 @@ public protocol AttentionPlan: AnyObject {
   var takesKeyLengths: Bool { get }
   /// Whether the rows of a run's tensors may lie in pages; false by default.
   var takesPagedRows: Bool { get }
+  /// What a run takes beyond query, key and value; nothing by default.
+  var declaredOperands: [OperandDeclaration] { get }
   /// Computes attention. The operands have been checked against the problem; call `run`.
   func execute(_ operands: AttentionOperands)
 }
@@ -53,18 +87,21 @@ extension AttentionPlan {
 
   public var takesPagedRows: Bool { false }
 
+  public var declaredOperands: [OperandDeclaration] { [] }
+
   /// Checks the operands' shapes and element types and computes attention.
   ///
   /// - Throws: `AttentionError` of kind `shapeMismatch` naming the tensor, or of kind
-  ///   `invalidArgument` naming a tensor in pages that the plan does not take, or key lengths that
+  ///   `invalidArgument` naming a named operand that is missing or not taken, a tensor in pages that the plan does not take, or key lengths that
   ///   it does not take or that are out of range.
   public func run(_ operands: AttentionOperands) throws(AttentionError) {
     let shape = problem.shape
-    let elements = problem.elements
+    let elements = problem.storage
     try expect(operands.query, "query", shape.query, elements.query)
     try expect(operands.key, "key", shape.key, elements.keyValue)
     try expect(operands.value, "value", shape.value, elements.keyValue)
-    try expect(operands.output.reading, "output", shape.output, elements.query)
+    try declaredOperands.check(operands.inputs.named, on: shape)
+    try expect(operands.output.reading, "output", shape.output, elements.output)
     if let lse = operands.logSumExp {
       try expect(lse.reading, "logSumExp", shape.logSumExp, .float32)
     }

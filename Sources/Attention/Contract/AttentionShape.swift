@@ -5,19 +5,19 @@
 /// `hKV == h`, grouped-query when `hKV` divides `h`, multi-query when `hKV == 1`.
 public struct AttentionShape: Sendable, Hashable {
   /// `b`, sequences in the batch.
-  public let batch: Int
+  public var batch: Int
   /// `h`, query heads.
-  public let heads: Int
+  public var heads: Int
   /// `hKV`, key/value heads.
-  public let kvHeads: Int
+  public var kvHeads: Int
   /// `nQ`, query length.
-  public let queryLength: Int
+  public var queryLength: Int
   /// `nKV`, key length.
-  public let keyLength: Int
+  public var keyLength: Int
   /// `d`, dimension of queries and keys.
-  public let headDim: Int
+  public var headDim: Int
   /// `dV`, dimension of values and outputs.
-  public let valueDim: Int
+  public var valueDim: Int
 
   /// Query heads that share one key/value head.
   public var groupSize: Int { heads / kvHeads }
@@ -41,9 +41,14 @@ public struct AttentionShape: Sendable, Hashable {
     self.keyLength = keyLength ?? queryLength
     self.headDim = headDim
     self.valueDim = valueDim ?? headDim
+    try check()
+  }
+
+  /// Refuses sizes that no problem has.
+  func check() throws(AttentionError) {
     for (name, size) in [
-      ("batch", batch), ("heads", heads), ("kvHeads", self.kvHeads), ("queryLength", queryLength),
-      ("keyLength", self.keyLength), ("headDim", headDim), ("valueDim", self.valueDim),
+      ("batch", batch), ("heads", heads), ("kvHeads", kvHeads), ("queryLength", queryLength),
+      ("keyLength", keyLength), ("headDim", headDim), ("valueDim", valueDim),
     ] {
       if size < 1 {
         throw AttentionError(
@@ -55,14 +60,14 @@ public struct AttentionShape: Sendable, Hashable {
           advice: "must be at most \(Self.maximumLength), positions are 32-bit")
       }
     }
-    if heads % self.kvHeads != 0 {
+    if heads % kvHeads != 0 {
       throw AttentionError(
         .invalidArgument, argument: "heads", value: heads,
-        advice: "must be a multiple of kvHeads (\(self.kvHeads)): "
+        advice: "must be a multiple of kvHeads (\(kvHeads)): "
           + "query head i reads key/value head i / (heads / kvHeads)")
     }
-    _ = try TensorShape(batch, heads, queryLength, max(headDim, self.valueDim))
-    _ = try TensorShape(batch, self.kvHeads, self.keyLength, max(headDim, self.valueDim))
+    _ = try TensorShape(batch, heads, queryLength, max(headDim, valueDim))
+    _ = try TensorShape(batch, kvHeads, keyLength, max(headDim, valueDim))
     try checkCounts()
   }
 
@@ -110,5 +115,17 @@ public struct AttentionShape: Sendable, Hashable {
   /// `[b, h, nQ, 1]`, one number a query row.
   public var logSumExp: TensorShape {
     TensorShape(unchecked: batch, heads, queryLength, 1)
+  }
+}
+
+extension AttentionShape {
+  /// Refuses a list that has not one value an axis entry; nil has none to refuse.
+  func expect(
+    _ count: Int?, _ argument: String, _ value: String, _ entry: String, _ size: Int, _ axis: String
+  ) throws(AttentionError) {
+    guard let count, count != size else { return }
+    throw AttentionError(
+      .invalidArgument, argument: argument, value: "\(count) values",
+      advice: "one \(value) per \(entry) is needed, \(axis) is \(size)")
   }
 }

@@ -47,32 +47,23 @@ public struct StrategyParameter: Sendable, Hashable {
   }
 }
 
-/// One way to compute attention.
+/// One way to compute attention, its parameters known.
 ///
-/// To add a strategy, conform a type to this protocol and add it to a `StrategyRegistry`: it is
-/// then tested, swept, plotted and recommended like the others. Everything outside sees a strategy
-/// only through this protocol.
+/// To add a strategy, conform a type to ``FamilyStrategy`` and add its family to a
+/// ``StrategyRegistry``: it is then tested, swept, plotted and recommended like the others.
+/// Everything outside sees a strategy only through this protocol.
 public protocol AttentionStrategy: Sendable {
-  /// The family's name as the user types it, lower case: `window`.
-  static var name: String { get }
-  /// What is computed.
-  static var operatorClass: OperatorClass { get }
-  /// What this one computes; the family's class, the default, unless the parameters change it.
+  /// The name it is written with: `window`.
+  var name: String { get }
+  /// What is computed. Precision does not change it.
   var operatorClass: OperatorClass { get }
   /// What its products are taken in; fp32, the default, unless the parameters change it.
   var arithmetic: Arithmetic { get }
-  /// One line on what it does.
-  static var summary: String { get }
-  /// The paper it comes from.
-  static var source: String { get }
-  /// The parameters it takes, in positional order.
-  static var parameters: [StrategyParameter] { get }
-
-  /// Creates the strategy from written parameters: `window(512, sinks: 4)`.
-  ///
-  /// - Throws: `AttentionError` naming a parameter that is out of range; unknown labels have been
-  ///   refused before.
-  init(_ arguments: StrategyArguments) throws(AttentionError)
+  /// The element type that keys and values are rounded to before they are attended to; nil, the
+  /// default, for as they come.
+  var keyValueStorage: ElementType? { get }
+  /// What it takes beyond query, key and value; nothing by default.
+  var operands: [OperandDeclaration] { get }
 
   /// The parameters in force for a problem, as they would be written: `512, sinks: 4`; empty when
   /// there are none. Defaults that depend on the problem are resolved.
@@ -118,13 +109,9 @@ public protocol AttentionStrategy: Sendable {
   /// right for fp32.
   func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle
 
-  /// The ways to write the strategy that are worth a look when a user asks which attention to run:
-  /// series of texts, in each of which every entry costs more than the one before and, as a rule,
-  /// loses less. A search for the cheapest entry that loses little enough halves a series instead
-  /// of measuring all of it. By default one series of the family's defaults alone.
-  static func candidateSeries(
-    for problem: AttentionProblem, density: SearchDensity
-  ) -> [[String]]
+  /// Full softmax attention on operands as the strategy's arithmetic rounds them: what its distance
+  /// from full attention is measured against.
+  func fullOracle(for problem: AttentionProblem) -> any AttentionOracle
 }
 
 /// How close together the parameters of a series stand.
@@ -162,7 +149,7 @@ extension AttentionStrategy {
   /// The strategy as written with its parameters resolved: `window(512, sinks: 4)`, `exact`.
   public func spec(for problem: AttentionProblem) -> String {
     let parameters = resolvedParameters(for: problem)
-    return parameters.isEmpty ? Self.name : "\(Self.name)(\(parameters))"
+    return parameters.isEmpty ? name : "\(name)(\(parameters))"
   }
 
   /// The resolved strategy with its explanation, for people: `window(512) [left 511, right 0]`.
@@ -196,11 +183,13 @@ extension AttentionStrategy {
     oracle(for: problem)
   }
 
-  public var operatorClass: OperatorClass { Self.operatorClass }
-
   public var arithmetic: Arithmetic { .float32 }
 
-  public static func candidateSeries(
-    for problem: AttentionProblem, density: SearchDensity
-  ) -> [[String]] { [[name]] }
+  public var keyValueStorage: ElementType? { nil }
+
+  public var operands: [OperandDeclaration] { [] }
+
+  public func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    SoftmaxOracle(problem, operands: arithmetic) { DensePattern($0) }
+  }
 }

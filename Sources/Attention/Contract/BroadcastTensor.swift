@@ -5,7 +5,7 @@
 /// same part of the same memory.
 public struct BroadcastTensor<Element: BitwiseCopyable & Sendable>: Sendable, Hashable {
   /// Owns the elements.
-  private final class Storage: @unchecked Sendable {
+  private final class Memory: @unchecked Sendable {
     let base: UnsafeMutablePointer<Element>
     /// Heads of a batch entry.
     let heads: Int
@@ -18,7 +18,7 @@ public struct BroadcastTensor<Element: BitwiseCopyable & Sendable>: Sendable, Ha
     deinit { base.deallocate() }
   }
 
-  private let storage: Storage
+  private let memory: Memory
   /// The sizes as stored.
   public let shape: TensorShape
   private let first: Int
@@ -33,13 +33,13 @@ public struct BroadcastTensor<Element: BitwiseCopyable & Sendable>: Sendable, Ha
     initializing body: (UnsafeMutableBufferPointer<Element>) throws(Failure)
       -> Void
   ) throws(Failure) {
-    let storage = Storage(shape)
-    try body(UnsafeMutableBufferPointer(start: storage.base, count: shape.count))
-    self.init(storage, shape, first: 0, headStep: 1)
+    let memory = Memory(shape)
+    try body(UnsafeMutableBufferPointer(start: memory.base, count: shape.count))
+    self.init(memory, shape, first: 0, headStep: 1)
   }
 
-  private init(_ storage: Storage, _ shape: TensorShape, first: Int, headStep: Int) {
-    self.storage = storage
+  private init(_ memory: Memory, _ shape: TensorShape, first: Int, headStep: Int) {
+    self.memory = memory
     self.shape = shape
     self.first = first
     self.headStep = headStep
@@ -51,15 +51,15 @@ public struct BroadcastTensor<Element: BitwiseCopyable & Sendable>: Sendable, Ha
     let batch = shape.batch == 1 ? 0 : batch
     let head = shape.heads == 1 ? 0 : head
     let row = shape.rows == 1 ? 0 : row
-    let index = (batch * storage.heads + first + head * headStep) * shape.rows + row
-    return UnsafePointer(storage.base + index * shape.columns)
+    let index = (batch * memory.heads + first + head * headStep) * shape.rows + row
+    return UnsafePointer(memory.base + index * shape.columns)
   }
 
   /// Heads `first`, `first + step`, ... of the heads it stands for.
   func heads(_ first: Int, step: Int, count: Int) -> BroadcastTensor {
     if shape.heads == 1 { return self }
     return BroadcastTensor(
-      storage, TensorShape(unchecked: shape.batch, count, shape.rows, shape.columns),
+      memory, TensorShape(unchecked: shape.batch, count, shape.rows, shape.columns),
       first: self.first + first * headStep, headStep: headStep * step)
   }
 
@@ -76,12 +76,12 @@ public struct BroadcastTensor<Element: BitwiseCopyable & Sendable>: Sendable, Ha
   }
 
   public static func == (a: BroadcastTensor, b: BroadcastTensor) -> Bool {
-    a.storage === b.storage && a.shape == b.shape && a.first == b.first
+    a.memory === b.memory && a.shape == b.shape && a.first == b.first
       && a.headStep == b.headStep
   }
 
   public func hash(into hasher: inout Hasher) {
-    hasher.combine(ObjectIdentifier(storage))
+    hasher.combine(ObjectIdentifier(memory))
     hasher.combine(shape)
     hasher.combine(first)
     hasher.combine(headStep)

@@ -78,20 +78,3 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
   /// Where the scale of a row of `columns` elements begins, in bytes from the row's first element.
   package func scaleOffset(columns: Int) -> Int { (columns + 3) & ~3 }
 }
-
-/// How the tensors of a problem are stored.
-public struct ElementTypes: Sendable, Hashable {
-  /// Query and output.
-  public var query: ElementType
-  /// Key and value.
-  public var keyValue: ElementType
-
-  /// Everything in fp32 unless said otherwise; `keyValue` defaults to `query`.
-  public init(_ query: ElementType = .float32, keyValue: ElementType? = nil) {
-    self.query = query
-    self.keyValue = keyValue ?? query
-  }
-
-  /// Whether all of them are fp32.
-  public var areFloat32: Bool { query == .float32 && keyValue == .float32 }
-}

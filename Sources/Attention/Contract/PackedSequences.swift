@@ -77,12 +77,14 @@ public final class PackedSequences: Sendable {
   public func problem(
     heads: Int, kvHeads: Int? = nil, headDim: Int, valueDim: Int? = nil, scale: Float? = nil,
     causal: Bool = false, offset: QueryOffset = .bottomRight,
-    elements: ElementTypes = ElementTypes()
+    elements: Storage = Storage()
   ) throws(AttentionError) -> AttentionProblem {
     try AttentionProblem(
-      shape(heads: heads, kvHeads: kvHeads, headDim: headDim, valueDim: valueDim), scale: scale,
-      causal: causal, offset: offset, queryLengths: queryLengths, keyLengths: keyLengths,
-      elements: elements)
+      shape(heads: heads, kvHeads: kvHeads, headDim: headDim, valueDim: valueDim),
+      scoring: Scoring(scale: scale),
+      visibility: Visibility(
+        causal: causal, offset: offset, queryLengths: queryLengths, keyLengths: keyLengths),
+      storage: elements)
   }
 
   /// The tensors of a run, from views of the packed tensors: `[1, h, total, d]`, in any layout and

@@ -14,13 +14,21 @@ extension AttentionProblem {
   /// The features in use with the argument that asks for each and its value.
   private var used: [(feature: ProblemFeatures, argument: String, value: String)] {
     var used: [(feature: ProblemFeatures, argument: String, value: String)] = []
-    if let queryLengths { used.append((.queryLengths, "queryLengths", "\(queryLengths)")) }
-    if let prefixLengths { used.append((.prefix, "prefixLengths", "\(prefixLengths)")) }
-    if let mask { used.append((.mask, "mask", "\(mask.shape)")) }
-    if let bias { used.append((.bias, "bias", "\(bias.shape)")) }
-    if let alibiSlopes { used.append((.alibi, "alibiSlopes", "\(alibiSlopes.count) values")) }
-    if let softcap { used.append((.softcap, "softcap", "\(softcap)")) }
-    if let sinkLogits { used.append((.sinkLogits, "sinkLogits", "\(sinkLogits.count) values")) }
+    if let queryLengths = visibility.queryLengths {
+      used.append((.queryLengths, "queryLengths", "\(queryLengths)"))
+    }
+    if let prefixLengths = visibility.prefixLengths {
+      used.append((.prefix, "prefixLengths", "\(prefixLengths)"))
+    }
+    if let mask = visibility.mask { used.append((.mask, "mask", "\(mask.shape)")) }
+    if let bias = visibility.bias { used.append((.bias, "bias", "\(bias.shape)")) }
+    if let alibiSlopes = visibility.alibiSlopes {
+      used.append((.alibi, "alibiSlopes", "\(alibiSlopes.count) values"))
+    }
+    if let softcap = scoring.softcap { used.append((.softcap, "softcap", "\(softcap)")) }
+    if let sinkLogits = scoring.sinkLogits {
+      used.append((.sinkLogits, "sinkLogits", "\(sinkLogits.count) values"))
+    }
     return used
   }
 

@@ -3,13 +3,13 @@ import Suggestions
 /// The strategies a program knows by name.
 public struct StrategyRegistry: Sendable {
   /// The families, in the order tables show them.
-  public private(set) var families: [any AttentionStrategy.Type]
+  public private(set) var families: [StrategyFamily]
 
   /// A registry of the given families.
-  public init(_ families: [any AttentionStrategy.Type]) { self.families = families }
+  public init(_ families: [StrategyFamily]) { self.families = families }
 
   /// This registry and one more family; a family of the same name is replaced.
-  public func adding(_ family: any AttentionStrategy.Type) -> StrategyRegistry {
+  public func adding(_ family: StrategyFamily) -> StrategyRegistry {
     StrategyRegistry(families.filter { $0.name != family.name } + [family])
   }
 
@@ -19,7 +19,7 @@ public struct StrategyRegistry: Sendable {
   ///   a parameter is out of range.
   public func strategy(_ text: String) throws(AttentionError) -> any AttentionStrategy {
     let spec = try StrategySpec(parsing: text)
-    guard let family = families.first(where: { $0.name == spec.name }) else {
+    guard let family = families.first(where: { $0.answers(to: spec.name) }) else {
       let names = families.map { $0.name }
       let nearest = NearestName.suggestions(for: spec.name, among: names).first
       throw AttentionError(
@@ -27,7 +27,7 @@ public struct StrategyRegistry: Sendable {
         advice: nearest.map { "did you mean '\($0)'?" }
           ?? "known are \(names.joined(separator: ", "))")
     }
-    return try family.init(StrategyArguments(spec, parameters: family.parameters))
+    return try family.strategy(spec)
   }
 
   /// The strategies of a comma-separated list; commas inside parentheses do not separate.
@@ -45,7 +45,7 @@ public struct StrategyRegistry: Sendable {
   public func defaults() throws(AttentionError) -> [any AttentionStrategy] {
     var strategies: [any AttentionStrategy] = []
     for family in families {
-      strategies.append(try family.init(.none(for: family.name)))
+      strategies.append(try family.defaults())
     }
     return strategies
   }

@@ -45,8 +45,8 @@ struct DecodeLayout: Sendable {
     patterns = (0..<shape.batch).map {
       pattern(problem.geometry(batch: $0, keyLength: shape.keyLength))
     }
-    let keyBytes = problem.elements.keyValue.rowBytes(columns: shape.headDim)
-    let valueBytes = problem.elements.keyValue.rowBytes(columns: shape.valueDim)
+    let keyBytes = problem.storage.keyValue.rowBytes(columns: shape.headDim)
+    let valueBytes = problem.storage.keyValue.rowBytes(columns: shape.valueDim)
     let chunk = Int(ATTN_DECODE_KEYS)
     let keys = min(max(DecodeLayout.splitElements / (shape.headDim + shape.valueDim), 256), 4096)
     splitKeys = keys / chunk * chunk

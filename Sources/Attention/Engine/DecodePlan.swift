@@ -121,23 +121,25 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     DecodeScratch.point(
       scratch.values, at: places, of: task.span.keys, in: operands.value, batch: batch,
       head: kvHead)
-    let usesNumbers = problem.mask != nil || problem.bias != nil || problem.alibiSlopes != nil
+    let usesNumbers =
+      problem.visibility.mask != nil || problem.visibility.bias != nil
+      || problem.visibility.alibiSlopes != nil
     if usesNumbers {
       for (i, place) in places.enumerated() {
         scratch.numbers[i] = Int32(task.span.keys.key(place))
       }
     }
     var state = attn_decode(
-      storage: problem.elements.keyValue.storage, rows: Int32(count),
+      storage: problem.storage.keyValue.storage, rows: Int32(count),
       head_dim: Int32(shape.headDim), value_dim: Int32(shape.valueDim),
-      softcap: (problem.softcap ?? 0) * Float.log2e, queries: scratch.queries,
+      softcap: (problem.scoring.softcap ?? 0) * Float.log2e, queries: scratch.queries,
       query_stride: Int32(scratch.queryStride), scores: scratch.scores, output: output,
       maxima: maxima(slot) + first, sums: sums(slot) + first,
-      masks: problem.mask == nil ? nil : UnsafePointer(scratch.masks),
-      biases: problem.bias == nil ? nil : UnsafePointer(scratch.biases),
-      mask_columns: Int32(problem.mask?.shape.columns ?? 0),
-      bias_columns: Int32(problem.bias?.shape.columns ?? 0),
-      slopes: problem.alibiSlopes == nil ? nil : UnsafePointer(scratch.slopes),
+      masks: problem.visibility.mask == nil ? nil : UnsafePointer(scratch.masks),
+      biases: problem.visibility.bias == nil ? nil : UnsafePointer(scratch.biases),
+      mask_columns: Int32(problem.visibility.mask?.shape.columns ?? 0),
+      bias_columns: Int32(problem.visibility.bias?.shape.columns ?? 0),
+      slopes: problem.visibility.alibiSlopes == nil ? nil : UnsafePointer(scratch.slopes),
       positions: scratch.positions)
     let size = Int(ATTN_DECODE_KEYS)
     var place = places.lowerBound
@@ -173,9 +175,9 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
         let head = kvHead * shape.groupSize + member
         let lane = (row - task.span.rows.lowerBound) * shape.groupSize + member
         var source: UnsafeRawPointer = operands.query.rowAddress(batch, head, row)
-        if problem.elements.query != .float32 {
+        if problem.storage.query != .float32 {
           functions.pointee.widen(
-            &source, 1, Int32(shape.headDim), problem.elements.query.storage, nil, scratch.row)
+            &source, 1, Int32(shape.headDim), problem.storage.query.storage, nil, scratch.row)
           source = UnsafeRawPointer(scratch.row)
         }
         functions.pointee.decode_query(
@@ -184,9 +186,11 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
         scratch.lower[lane] = bounds[2 * row]
         scratch.upper[lane] = bounds[2 * row + 1]
         scratch.positions[lane] = Int32(row + offset)
-        if let mask = problem.mask { scratch.masks[lane] = mask.row(batch, head, row) }
-        if let bias = problem.bias { scratch.biases[lane] = bias.row(batch, head, row) }
-        if let slopes = problem.alibiSlopes { scratch.slopes[lane] = slopes[head] * Float.log2e }
+        if let mask = problem.visibility.mask { scratch.masks[lane] = mask.row(batch, head, row) }
+        if let bias = problem.visibility.bias { scratch.biases[lane] = bias.row(batch, head, row) }
+        if let slopes = problem.visibility.alibiSlopes {
+          scratch.slopes[lane] = slopes[head] * Float.log2e
+        }
       }
     }
   }
@@ -203,12 +207,12 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
       for member in 0..<shape.groupSize {
         let head = kvHead * shape.groupSize + member
         let lane = row * shape.groupSize + member
-        let isFloat32 = problem.elements.query == .float32
+        let isFloat32 = problem.storage.output == .float32
         let out = isFloat32 ? operands.output.row(batch, head, row) : scratch.row
         out.update(repeating: 0, count: shape.valueDim)
         var state = mergedState(batch: batch, kvHead: kvHead, row: row, lane: lane)
         let reference = state.maximum
-        if let sinks = problem.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
+        if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
         forEachSlot(batch: batch, kvHead: kvHead, row: row) { slot in
           let maximum = maxima(slot)[lane]
           if maximum == -.infinity, sums(slot)[lane] == 0 { return }
@@ -221,7 +225,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
           var source = UnsafePointer(out)
           var target = operands.output.rowAddress(batch, head, row)
           layout.kernels.functions.pointee.narrow(
-            &source, 1, Int32(shape.valueDim), problem.elements.query.storage, &target)
+            &source, 1, Int32(shape.valueDim), problem.storage.output.storage, &target)
         }
         operands.logSumExp?.row(batch, head, row)[0] = state.logSumExp * Float.ln2
       }

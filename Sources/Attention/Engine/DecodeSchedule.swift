@@ -70,7 +70,7 @@ final class DecodeSchedule {
     let problem = layout.problem
     for batch in 0..<problem.shape.batch {
       let keyLength =
-        keyLengths?[batch] ?? problem.keyLengths?[batch] ?? problem.shape.keyLength
+        keyLengths?[batch] ?? problem.visibility.keyLengths?[batch] ?? problem.shape.keyLength
       let geometry = problem.geometry(batch: batch, keyLength: keyLength)
       geometries[batch] = geometry
       var tasks = 0

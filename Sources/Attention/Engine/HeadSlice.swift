@@ -49,27 +49,29 @@ struct HeadSlice: Hashable, Sendable {
 
   /// The slice's own problem.
   func problem(of whole: AttentionProblem) throws(AttentionError) -> AttentionProblem {
-    let shape = whole.shape
-    return try AttentionProblem(
-      AttentionShape(
-        batch: shape.batch, heads: heads, kvHeads: kvHeads, queryLength: shape.queryLength,
-        keyLength: shape.keyLength, headDim: shape.headDim, valueDim: shape.valueDim),
-      scale: whole.scale, causal: whole.causal, offset: whole.offset,
-      queryLengths: whole.queryLengths, keyLengths: whole.keyLengths,
-      prefixLengths: whole.prefixLengths, mask: whole.mask?.heads(first, step: step, count: heads),
-      bias: whole.bias?.heads(first, step: step, count: heads),
-      alibiSlopes: whole.alibiSlopes.map { slopes in queryHeads.map { slopes[$0] } },
-      softcap: whole.softcap,
-      sinkLogits: whole.sinkLogits.map { logits in queryHeads.map { logits[$0] } },
-      elements: whole.elements)
+    try whole.forHeads(first, step: step, count: heads, kvHeads: kvHeads)
   }
 
   /// The slice's part of the whole problem's tensors.
-  func operands(of whole: AttentionOperands) -> AttentionOperands {
-    AttentionOperands(
+  ///
+  /// - Parameter declared: what the slice's plan takes besides; the rest is left out.
+  func operands(
+    of whole: AttentionOperands, declared: [OperandDeclaration]
+  ) -> AttentionOperands {
+    var named: [String: TensorView] = [:]
+    for declaration in declared {
+      guard let view = whole.inputs.named[declaration.name] else { continue }
+      named[declaration.name] =
+        switch declaration.axes.dropFirst().first {
+        case .heads: view.heads(first, step: step, count: heads)
+        case .kvHeads: view.heads(firstKV, step: stepKV, count: kvHeads)
+        default: view
+        }
+    }
+    return AttentionOperands(
       query: whole.query.heads(first, step: step, count: heads),
       key: whole.key.heads(firstKV, step: stepKV, count: kvHeads),
-      value: whole.value.heads(firstKV, step: stepKV, count: kvHeads),
+      value: whole.value.heads(firstKV, step: stepKV, count: kvHeads), named: named,
       output: whole.output.heads(first, step: step, count: heads),
       logSumExp: whole.logSumExp?.heads(first, step: step, count: heads),
       keyLengths: whole.keyLengths)

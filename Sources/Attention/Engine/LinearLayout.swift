@@ -40,7 +40,7 @@ struct LinearLayout: Sendable {
     let shape = problem.shape
     self.problem = problem
     self.threads = threads
-    state = LinearStateLayout(shape, kernels: kernels, elements: problem.elements)
+    state = LinearStateLayout(shape, kernels: kernels, storage: problem.storage)
     let lanes = kernels.panelLanes
     let geometries = (0..<shape.batch).map { problem.geometry(batch: $0) }
     let panels = geometries.map { ($0.queryLength * shape.groupSize + lanes - 1) / lanes }
@@ -53,7 +53,7 @@ struct LinearLayout: Sendable {
       let segments: Int
       if panels == 0 {
         segments = 0
-      } else if !problem.causal {
+      } else if !problem.visibility.causal {
         segments = max((geometry.keyLength + Self.segmentKeys - 1) / Self.segmentKeys, 1)
       } else if divides {
         segments = 1
@@ -64,8 +64,9 @@ struct LinearLayout: Sendable {
       entries.append(
         Entry(
           geometry: geometry, panels: panels, segments: segments,
-          summedSegments: problem.causal ? max(segments - 1, 0) : segments, firstState: states))
-      if !problem.causal || segments > 1 { states += segments * shape.kvHeads }
+          summedSegments: problem.visibility.causal ? max(segments - 1, 0) : segments,
+          firstState: states))
+      if !problem.visibility.causal || segments > 1 { states += segments * shape.kvHeads }
     }
     self.entries = entries
     stateCount = states
@@ -107,7 +108,7 @@ struct LinearLayout: Sendable {
 
   /// The keys whose sum is a segment's state.
   func keys(of segment: Int, _ entry: Entry) -> Range<Int> {
-    if problem.causal {
+    if problem.visibility.causal {
       let panels = panels(of: segment, entry)
       return keyEnd(
         before: panels.lowerBound, entry.geometry)..<keyEnd(
@@ -136,7 +137,7 @@ extension LinearLayout {
   /// Query rows to be served, the largest piece first: segments when causal, otherwise blocks of
   /// panels.
   var serving: [Task] {
-    if problem.causal {
+    if problem.visibility.causal {
       return tasks { $0.segments }.sorted {
         panels(of: $0.index, entries[$0.batch]).count
           > panels(of: $1.index, entries[$1.batch]).count
@@ -167,8 +168,9 @@ extension LinearLayout {
       let geometry = entry.geometry
       rows += geometry.queryLength * shape.heads
       if entry.panels == 0 { continue }
-      keys += problem.causal ? keyEnd(before: entry.panels, geometry) : geometry.keyLength
-      if problem.causal { pairs += chunkPairs(entry) * shape.kvHeads }
+      keys +=
+        problem.visibility.causal ? keyEnd(before: entry.panels, geometry) : geometry.keyLength
+      if problem.visibility.causal { pairs += chunkPairs(entry) * shape.kvHeads }
     }
     return WorkEstimate(
       pairs: pairs,

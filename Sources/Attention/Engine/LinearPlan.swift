@@ -74,7 +74,7 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
       case .accumulate: accumulate(operands, scratch, task)
       case .reduce: reduce(task)
       case .output:
-        if problem.causal {
+        if problem.visibility.causal {
           walk(operands, scratch, task)
         } else {
           multiply(operands, scratch, task)
@@ -122,7 +122,7 @@ final class LinearPlan: StagedPlan, @unchecked Sendable {
   private func reduce(_ task: LinearLayout.Task) {
     let count = layout.state.count
     let entry = layout.entries[task.batch]
-    if !problem.causal {
+    if !problem.visibility.causal {
       let total = state(task, segment: 0)
       for segment in 1..<entry.segments {
         let part = state(task, segment: segment)

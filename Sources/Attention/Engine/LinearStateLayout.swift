@@ -19,7 +19,7 @@ struct LinearStateLayout: Sendable {
   let rowCopies: Int
 
   init(
-    _ shape: AttentionShape, kernels: KernelTable, elements: ElementTypes = ElementTypes()
+    _ shape: AttentionShape, kernels: KernelTable, storage: Storage = Storage()
   ) {
     headDim = shape.headDim
     valueDim = shape.valueDim
@@ -31,7 +31,7 @@ struct LinearStateLayout: Sendable {
     groupLanes = (valueVectors + groups - 1) / groups * vectorLanes
     paddedFeatures = (headDim + vectorLanes - 1) / vectorLanes * vectorLanes
     normaliser = groups * headDim * lanes
-    rowCopies = elements.query == .float32 ? 0 : lanes * max(headDim, valueDim)
+    rowCopies = storage.rowsAreFloat32 ? 0 : lanes * max(headDim, valueDim)
   }
 
   /// Floats of S and z.

@@ -57,17 +57,17 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   }
 
   private static func wideCount(_ problem: AttentionProblem, columns: Int) -> Int {
-    problem.elements.keyValue == .float32 ? 0 : problem.shape.keyLength * columns
+    problem.storage.keyValue == .float32 ? 0 : problem.shape.keyLength * columns
   }
 
   private static func rowCopyCount(_ problem: AttentionProblem, threads: Int) -> Int {
     let shape = problem.shape
-    return problem.elements.query == .float32
+    return problem.storage.rowsAreFloat32
       ? 0 : threads * blockRows(shape.queryLength) * (shape.headDim + shape.valueDim)
   }
 
   private static func finiteValueCount(_ problem: AttentionProblem) -> Int {
-    problem.causal || problem.mask != nil || problem.bias != nil
+    problem.visibility.causal || problem.visibility.mask != nil || problem.visibility.bias != nil
       ? problem.shape.keyLength * problem.shape.valueDim : 0
   }
 
@@ -98,7 +98,7 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     openblas_set_num_threads(1)
   }
 
-  private var widens: Bool { problem.elements.keyValue != .float32 }
+  private var widens: Bool { problem.storage.keyValue != .float32 }
 
   /// Stages of a key/value head: one to bring it to fp32 where it is not, and one for each of its
   /// query heads, which share the score matrix.
@@ -212,7 +212,7 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       let scores = block + (row - rows.lowerBound) * shape.keyLength
       let count = Int64(visible(row))
       var scale = problem.scale * Float.log2e
-      if let softcap = problem.softcap {
+      if let softcap = problem.scoring.softcap {
         functions.pointee.softcap_row(scores, count, scale, softcap * Float.log2e)
         scale = 1
       }
@@ -226,7 +226,7 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       let sum = functions.pointee.softmax_row(scores, count, scale, &maximum)
       scores.advanced(by: visible(row)).update(repeating: 0, count: columns - visible(row))
       var state = SoftmaxState(maximum: maximum, sum: sum)
-      if let sinks = problem.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
+      if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
       factors[row - rows.lowerBound] = state.factor
       operands.logSumExp?.row(batch, head, row)[0] = state.naturalLogSumExp
     }
@@ -276,7 +276,9 @@ final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   private var partlyVisible: Range<Int> {
     let geometry = problem.geometry(batch: batch)
     if geometry.queryLength == 0 { return 0..<0 }
-    if problem.mask != nil || problem.bias != nil { return 0..<geometry.keyLength }
+    if problem.visibility.mask != nil || problem.visibility.bias != nil {
+      return 0..<geometry.keyLength
+    }
     let last = geometry.offset + geometry.queryLength - 1
     return geometry.visible(from: geometry.offset)
       .upperBound..<geometry.visible(from: last)

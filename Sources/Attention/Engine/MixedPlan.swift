@@ -17,6 +17,7 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   let workspaceBytes: Int
   let takesPagedRows: Bool
   let takesKeyLengths: Bool
+  let declaredOperands: [OperandDeclaration]
   private let team: WorkerTeam
   private let staged: [(slice: HeadSlice, plan: any StagedPlan)]
   private let others: [Part]
@@ -25,7 +26,10 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private var stage = 0
 
   /// - Parameter parts: slices that hold each query head once, largest work first.
-  init(_ problem: AttentionProblem, parts: [Part], team: WorkerTeam) {
+  init(
+    _ problem: AttentionProblem, parts: [Part], operands: [OperandDeclaration], team: WorkerTeam
+  ) {
+    declaredOperands = operands
     self.problem = problem
     self.team = team
     var staged: [(slice: HeadSlice, plan: any StagedPlan)] = []
@@ -46,8 +50,12 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   }
 
   func execute(_ operands: AttentionOperands) {
-    for part in others { part.plan.execute(part.slice.operands(of: operands)) }
-    for part in staged { part.plan.operands = part.slice.operands(of: operands) }
+    for part in others {
+      part.plan.execute(part.slice.operands(of: operands, declared: part.plan.declaredOperands))
+    }
+    for part in staged {
+      part.plan.operands = part.slice.operands(of: operands, declared: part.plan.declaredOperands)
+    }
     for stage in 0..<stageCount {
       self.stage = stage
       for part in staged where stage < part.plan.stageCount { part.plan.begin(stage: stage) }

@@ -98,17 +98,17 @@ extension PanelMask {
     let key = keys.key(place)
     let isGathered = gathers(keys)
     var source = attn_bias()
-    if let mask = problem.mask {
+    if let mask = problem.visibility.mask {
       source.mask = UnsafePointer(isGathered ? gatheredMaskRows : maskRows + slot * lanes)
       source.mask_columns = isGathered ? Int64(ATTN_BLOCK_KEYS) : Int64(mask.shape.columns)
     }
-    if let bias = problem.bias {
+    if let bias = problem.visibility.bias {
       source.bias = UnsafePointer(isGathered ? gatheredBiasRows : biasRows + slot * lanes)
       source.bias_columns = isGathered ? Int64(ATTN_BLOCK_KEYS) : Int64(bias.shape.columns)
     }
     let first = Int(piece.first_vector) * vectorLanes
     let count = Int(piece.vectors) * vectorLanes
-    if problem.alibiSlopes != nil {
+    if problem.visibility.alibiSlopes != nil {
       for lane in first..<first + count {
         distances[lane] = Float(positions[slot * lanes + lane] - key)
       }
@@ -130,7 +130,7 @@ extension PanelMask {
     _ slot: Int, _ places: Range<Int>, of keys: KeySequence, block: Int, vectors: Int
   ) {
     for lane in 0..<vectors * vectorLanes {
-      if let mask = problem.mask {
+      if let mask = problem.visibility.mask {
         let row = maskRows[slot * lanes + lane]
         for place in places {
           let key = keys.key(place)
@@ -138,7 +138,7 @@ extension PanelMask {
             key < mask.shape.columns ? row[key] : 0
         }
       }
-      if let bias = problem.bias {
+      if let bias = problem.visibility.bias {
         let row = biasRows[slot * lanes + lane]
         for place in places {
           let key = keys.key(place)

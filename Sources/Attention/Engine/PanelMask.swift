@@ -38,7 +38,8 @@ final class PanelMask: @unchecked Sendable {
 
   /// Whether a problem needs one.
   static func isNeeded(_ problem: AttentionProblem) -> Bool {
-    problem.mask != nil || problem.bias != nil || problem.alibiSlopes != nil
+    problem.visibility.mask != nil || problem.visibility.bias != nil
+      || problem.visibility.alibiSlopes != nil
   }
 
   private struct Sizes {
@@ -134,12 +135,12 @@ final class PanelMask: @unchecked Sendable {
     }
     rows.forEach { lane, head, row in
       positions[first + lane] = row + offset
-      if let slope = problem.alibiSlopes?[head] {
+      if let slope = problem.visibility.alibiSlopes?[head] {
         let limit = Float.greatestFiniteMagnitude
         slopes[first + lane] = min(max(slope * Float.log2e, -limit), limit)
       }
-      if let mask = problem.mask { maskRows[first + lane] = mask.row(batch, head, row) }
-      if let bias = problem.bias { biasRows[first + lane] = bias.row(batch, head, row) }
+      if let mask = problem.visibility.mask { maskRows[first + lane] = mask.row(batch, head, row) }
+      if let bias = problem.visibility.bias { biasRows[first + lane] = bias.row(batch, head, row) }
       guard let map else { return }
       let (visible, plain) = (map.visible(batch, head, row), map.plain(batch, head, row))
       let seen = start + lane / vectorLanes * 2 * words
@@ -149,7 +150,7 @@ final class PanelMask: @unchecked Sendable {
         taskTiles[word] |= visible[word]
       }
     }
-    if problem.alibiSlopes != nil {
+    if problem.visibility.alibiSlopes != nil {
       for vector in 0..<vectors {
         (start + (vector * 2 + 1) * words).update(repeating: 0, count: words)
       }
@@ -157,9 +158,9 @@ final class PanelMask: @unchecked Sendable {
     // Lanes beyond the last row repeat it, as bounds do.
     for lane in live..<lanes {
       positions[first + lane] = positions[first + live - 1]
-      if problem.alibiSlopes != nil { slopes[first + lane] = slopes[first + live - 1] }
-      if problem.mask != nil { maskRows[first + lane] = maskRows[first + live - 1] }
-      if problem.bias != nil { biasRows[first + lane] = biasRows[first + live - 1] }
+      if problem.visibility.alibiSlopes != nil { slopes[first + lane] = slopes[first + live - 1] }
+      if problem.visibility.mask != nil { maskRows[first + lane] = maskRows[first + live - 1] }
+      if problem.visibility.bias != nil { biasRows[first + lane] = biasRows[first + live - 1] }
     }
   }
 

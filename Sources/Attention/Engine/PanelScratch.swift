@@ -68,7 +68,7 @@ final class PanelScratch: @unchecked Sendable {
     _ problem: AttentionProblem, _ arithmetic: Arithmetic, lanes: Int, panels: Int
   ) -> Int {
     let shape = problem.shape
-    let copies = problem.elements.query == .float32 ? 0 : max(shape.headDim, shape.valueDim)
+    let copies = problem.storage.rowsAreFloat32 ? 0 : max(shape.headDim, shape.valueDim)
     let outputRows = outputRowCount(shape.valueDim, arithmetic)
     return panels * lanes * (shape.headDim + outputRows + 2)
       + Int(ATTN_BLOCK_KEYS) * (lanes + shape.headDim + shape.valueDim) + (2 + copies) * lanes
@@ -86,7 +86,7 @@ final class PanelScratch: @unchecked Sendable {
         nil
       }
     outputRowCount = PanelScratch.outputRowCount(shape.valueDim, arithmetic)
-    softcap = (problem.softcap ?? 0) * Float.log2e
+    softcap = (problem.scoring.softcap ?? 0) * Float.log2e
     lanes = kernels.panelLanes
     headDim = shape.headDim
     valueDim = shape.valueDim

@@ -295,7 +295,7 @@ struct PanelTaskRun {
         let earlier = plan.partialLSE.base[plan.partialIndex(task.batch, head, row)]
         kept[lane] = state.merge(logSumExp: earlier)
       }
-      if last, let sinks = plan.problem.sinkLogits {
+      if last, let sinks = plan.problem.scoring.sinkLogits {
         let share = state.add(sink: sinks[head] * Float.log2e)
         kept[lane] *= share
       }

@@ -2,15 +2,9 @@ import MachineTopology
 
 /// What storing keys and values as another element type makes of a pattern strategy.
 extension PatternStrategy {
-  public var keyValueStorage: ElementType? { nil }
-
-  public var operatorClass: OperatorClass {
-    keyValueStorage == nil ? Self.operatorClass : .different
-  }
-
   /// The element type to convert to; nil where keys and values come stored so.
   func newStorage(for problem: AttentionProblem) -> ElementType? {
-    keyValueStorage == problem.elements.keyValue ? nil : keyValueStorage
+    keyValueStorage == problem.storage.keyValue ? nil : keyValueStorage
   }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {

@@ -28,13 +28,15 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   static func inner(
     _ problem: AttentionProblem, _ storage: ElementType
   ) throws(AttentionError) -> AttentionProblem {
-    guard problem.elements.keyValue.isFloatingPoint else {
+    guard problem.storage.keyValue.isFloatingPoint else {
       throw AttentionError(
         .invalidArgument, argument: "kv", value: storage.rawValue,
-        advice: "keys and values are stored as \(problem.elements.keyValue.rawValue) already; "
+        advice: "keys and values are stored as \(problem.storage.keyValue.rawValue) already; "
           + "leave the parameter out")
     }
-    return try problem.stored(as: ElementTypes(problem.elements.query, keyValue: storage))
+    var stored = problem.storage
+    stored.keyValue = storage
+    return try problem.storing(stored)
   }
 
   /// Bytes that a plan takes besides the inner plan's.
@@ -128,25 +130,16 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     _ key: Int, _ operands: AttentionOperands, _ batch: Int, _ kvHead: Int, isKey: Bool
   ) {
     let pattern = patterns[batch]
-    let format = RowFormat(problem.elements.query, columns: problem.shape.valueDim)
+    let format = RowFormat(problem.storage.output, columns: problem.shape.valueDim)
     let group = problem.shape.groupSize
     for head in kvHead * group..<(kvHead + 1) * group {
       for row in 0..<pattern.geometry.queryLength
       where pattern.includes(position: row + pattern.geometry.offset, key: key)
-        && problem.leavesVisible(key, batch, head, row)
+        && problem.shows(key, batch, head, row)
       {
         format.store(values.notANumber, to: operands.output.rowAddress(batch, head, row))
         if isKey { operands.logSumExp?.row(batch, head, row)[0] = .nan }
       }
     }
-  }
-}
-
-extension AttentionProblem {
-  /// Whether mask and bias leave a key visible to a query row.
-  func leavesVisible(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
-    if let mask, key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0 { return false }
-    guard let bias else { return true }
-    return key < bias.shape.columns && bias.row(batch, head, row)[key] != -.infinity
   }
 }

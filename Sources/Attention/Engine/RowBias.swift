@@ -13,11 +13,11 @@ extension AttentionProblem {
   ) {
     // A missing column hides its key.
     let columns = min(
-      count, mask?.shape.columns ?? count, bias?.shape.columns ?? count)
+      count, visibility.mask?.shape.columns ?? count, visibility.bias?.shape.columns ?? count)
     let limit = Float.greatestFiniteMagnitude
     var source = attn_row_bias(
-      mask: mask?.row(batch, head, row), bias: bias?.row(batch, head, row),
-      slope: alibiSlopes.map { min(max($0[head] * unit, -limit), limit) } ?? 0,
+      mask: visibility.mask?.row(batch, head, row), bias: visibility.bias?.row(batch, head, row),
+      slope: visibility.alibiSlopes.map { min(max($0[head] * unit, -limit), limit) } ?? 0,
       distance: Float(row + geometry(batch: batch).offset), unit: unit)
     functions.pointee.bias_row(scores, Int64(columns), scale, &source)
     (scores + columns).update(repeating: -.infinity, count: count - columns)
@@ -25,8 +25,14 @@ extension AttentionProblem {
 
   /// Whether mask and bias leave a key visible.
   func shows(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
-    if let mask, key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0 { return false }
-    if let bias, key >= bias.shape.columns || bias.row(batch, head, row)[key] == -.infinity {
+    if let mask = visibility.mask,
+      key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
+    {
+      return false
+    }
+    if let bias = visibility.bias,
+      key >= bias.shape.columns || bias.row(batch, head, row)[key] == -.infinity
+    {
       return false
     }
     return true

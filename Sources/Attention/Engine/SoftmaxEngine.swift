@@ -99,13 +99,9 @@ public struct SoftmaxEngine: Sendable {
 }
 
 /// A strategy that is softmax over a key pattern: `pattern(for:)` is all it has to say.
-public protocol PatternStrategy: AttentionStrategy {
+public protocol PatternStrategy: FamilyStrategy {
   /// The engine, where the strategy wants other block sizes than the caches suggest.
   var engine: SoftmaxEngine { get }
-  /// The element type that keys and values are stored as before they are attended to; nil, the
-  /// default, for as they come. A strategy that stores them is of the class `different`: it computes
-  /// the softmax of other keys and values.
-  var keyValueStorage: ElementType? { get }
 }
 
 extension PatternStrategy {

@@ -86,7 +86,7 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
       if passes == 1 { return [0, 0] }
       let shape = problem.shape
       return [
-        shape.logSumExp.count, problem.elements.query == .float32 ? 0 : shape.output.count,
+        shape.logSumExp.count, problem.storage.output == .float32 ? 0 : shape.output.count,
       ]
     }
 

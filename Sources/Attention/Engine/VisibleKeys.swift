@@ -12,7 +12,9 @@ final class VisibleKeys {
 
     /// Nil where there is no mask and no bias.
     init?(_ problem: AttentionProblem) {
-      let shapes = [problem.mask?.shape, problem.bias?.shape].compactMap { $0 }
+      let shapes = [problem.visibility.mask?.shape, problem.visibility.bias?.shape].compactMap {
+        $0
+      }
       if shapes.isEmpty { return nil }
       batch = shapes.reduce(1) { max($0, $1.batch) }
       heads = shapes.reduce(1) { max($0, $1.heads) }
@@ -56,10 +58,12 @@ final class VisibleKeys {
     let keys = problem.shape.keyLength
     // A missing column hides its key.
     let count = min(
-      problem.mask?.shape.columns ?? keys, problem.bias?.shape.columns ?? keys)
+      problem.visibility.mask?.shape.columns ?? keys, problem.visibility.bias?.shape.columns ?? keys
+    )
     let read = (count + 63) / 64
     functions.pointee.key_bits(
-      problem.mask?.row(batch, head, row), problem.bias?.row(batch, head, row), Int64(count),
+      problem.visibility.mask?.row(batch, head, row),
+      problem.visibility.bias?.row(batch, head, row), Int64(count),
       visible, plain)
     (visible + read).update(repeating: 0, count: words - read)
     (plain + read).update(repeating: 0, count: words - read)

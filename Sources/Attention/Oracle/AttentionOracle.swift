@@ -20,7 +20,7 @@ public struct OracleRow: Sendable, Hashable {
 public protocol AttentionOracle: Sendable {
   /// The row of `query` in one head.
   func row(
-    query: TensorView, key: TensorView, value: TensorView, batch: Int, head: Int, row: Int
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> OracleRow
 }
 
@@ -50,25 +50,25 @@ public struct SoftmaxOracle: AttentionOracle {
   }
 
   public func row(
-    query: TensorView, key: TensorView, value: TensorView, batch: Int, head: Int, row: Int
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> OracleRow {
     let shape = problem.shape
     let kvHead = head / shape.groupSize
     let pattern = patterns[batch]
     let position = row + pattern.geometry.offset
-    let q = query.row(batch, head, row)
+    let q = inputs.query.row(batch, head, row)
     var buffers = (query: [Float](), other: [Float]())
     var scores: [(key: Int, score: Double)] = []
     var maximum = -Double.infinity
     for j in pattern.geometry.visible(from: position)
     where pattern.includes(position: position, key: j) && isVisible(j, batch, head, row) {
       let product = operands.withOperands(q, shape.headDim, &buffers.query) { q in
-        operands.withOperands(key.row(batch, kvHead, j), shape.headDim, &buffers.other) {
+        operands.withOperands(inputs.key.row(batch, kvHead, j), shape.headDim, &buffers.other) {
           dot(q, $0, shape.headDim)
         }
       }
       var score = Double(problem.scale) * product
-      if let softcap = problem.softcap.map(Double.init) {
+      if let softcap = problem.scoring.softcap.map(Double.init) {
         score = softcap * Double.tanh(score / softcap)
       }
       score += bias(j, batch, head, row, position: position)
@@ -80,13 +80,14 @@ public struct SoftmaxOracle: AttentionOracle {
     if maximum == -.infinity, !scores.contains(where: { $0.score.isNaN }) {
       return OracleRow(output: output, logSumExp: -.infinity)
     }
-    let sink = problem.sinkLogits.map { Double($0[head]) } ?? -.infinity
+    let sink = problem.scoring.sinkLogits.map { Double($0[head]) } ?? -.infinity
     maximum = max(maximum, sink)
     var sum = Double.exp(sink - maximum)
     for (j, score) in scores {
       let weight = Double.exp(score - maximum)
       sum += weight
-      operands.withOperands(value.row(batch, kvHead, j), shape.valueDim, &buffers.other) { v in
+      operands.withOperands(inputs.value.row(batch, kvHead, j), shape.valueDim, &buffers.other) {
+        v in
         for c in output.indices { output[c] += weight * Double(v[c]) }
       }
     }
@@ -97,18 +98,20 @@ public struct SoftmaxOracle: AttentionOracle {
   /// Whether mask and bias leave a key visible. A key that is hidden has no part in the row, even
   /// if its score is NaN.
   private func isVisible(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
-    if let mask = problem.mask, key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0 {
+    if let mask = problem.visibility.mask,
+      key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
+    {
       return false
     }
-    if let bias = problem.bias {
+    if let bias = problem.visibility.bias {
       return key < bias.shape.columns && bias.row(batch, head, row)[key] != -.infinity
     }
     return true
   }
 
   private func bias(_ key: Int, _ batch: Int, _ head: Int, _ row: Int, position: Int) -> Double {
-    var sum = problem.bias.map { Double($0.row(batch, head, row)[key]) } ?? 0
-    if let slopes = problem.alibiSlopes {
+    var sum = problem.visibility.bias.map { Double($0.row(batch, head, row)[key]) } ?? 0
+    if let slopes = problem.visibility.alibiSlopes {
       sum -= Double(slopes[head]) * Double(abs(position - key))
     }
     return sum

@@ -9,7 +9,7 @@ public struct LinearOracle: AttentionOracle {
   public init(_ problem: AttentionProblem) { self.problem = problem }
 
   public func row(
-    query: TensorView, key: TensorView, value: TensorView, batch: Int, head: Int, row: Int
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> OracleRow {
     let shape = problem.shape
     let kvHead = head / shape.groupSize
@@ -17,15 +17,15 @@ public struct LinearOracle: AttentionOracle {
     let visible = geometry.visible(from: row + geometry.offset)
     var output = [Double](repeating: 0, count: shape.valueDim)
     if visible.isEmpty { return OracleRow(output: output, logSumExp: -.infinity) }
-    let q = query.row(batch, head, row)
+    let q = inputs.query.row(batch, head, row)
     let features = (0..<shape.headDim).map { LinearOracle.feature(Double(q[$0])) }
     var normaliser = 0.0
     for j in visible {
-      let k = key.row(batch, kvHead, j)
+      let k = inputs.key.row(batch, kvHead, j)
       var weight = 0.0
       for t in features.indices { weight += features[t] * LinearOracle.feature(Double(k[t])) }
       normaliser += weight
-      let v = value.row(batch, kvHead, j)
+      let v = inputs.value.row(batch, kvHead, j)
       for c in output.indices { output[c] += weight * Double(v[c]) }
     }
     for c in output.indices { output[c] /= normaliser + LinearAttention.epsilon }

@@ -22,14 +22,16 @@ public struct QuantisedOracle: AttentionOracle {
 
   /// - Complexity: O(nKV (d + dV)) a row, all keys of the head being stored for it.
   public func row(
-    query: TensorView, key: TensorView, value: TensorView, batch: Int, head: Int, row: Int
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> OracleRow {
     let kvHead = head / problem.shape.groupSize
-    let (keys, values) = (stored(key, batch, kvHead), stored(value, batch, kvHead))
+    let (keys, values) = (stored(inputs.key, batch, kvHead), stored(inputs.value, batch, kvHead))
     return keys.withUnsafeBufferPointer { keys in
       values.withUnsafeBufferPointer { values in
         softmax.row(
-          query: query, key: everyHead(keys, key.shape), value: everyHead(values, value.shape),
+          InputViews(
+            query: inputs.query, key: everyHead(keys, inputs.key.shape),
+            value: everyHead(values, inputs.value.shape)),
           batch: batch, head: head, row: row)
       }
     }

@@ -138,7 +138,7 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
     let functions = kernels.functions
     let keys = problem.shape.keyLength
     let scores = scores.row(batch, head, row)
-    if let softcap = problem.softcap {
+    if let softcap = problem.scoring.softcap {
       functions.pointee.softcap_row(scores, Int64(keys), 1, softcap)
     }
     if stage == .softcapped { return }
@@ -157,7 +157,7 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
     var maximum = -Float.infinity
     let sum = functions.pointee.softmax_row(scores, Int64(keys), 1, &maximum)
     var state = SoftmaxState(maximum: maximum, sum: sum)
-    if let sinks = problem.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
+    if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
     functions.pointee.scale_row(scores, Int64(keys), state.factor)
   }
 }

@@ -8,14 +8,14 @@ import MachineTopology
 /// holds; OpenBLAS keeps packing buffers of its own, and for small products takes one in each call.
 ///
 /// Vaswani 2017, arXiv 1706.03762.
-public struct ExactAttention: AttentionStrategy {
-  public static let name = "exact"
-  public static let operatorClass = OperatorClass.exact
-  public static let summary = "materialised scores: sgemm, row softmax, sgemm (OpenBLAS)"
-  public static let source = "Vaswani 2017, arXiv 1706.03762"
-  public static let parameters: [StrategyParameter] = []
+public struct ExactAttention: FamilyStrategy {
+  public static let family = StrategyFamily(
+    "exact", operatorClass: .exact,
+    summary: "materialised scores: sgemm, row softmax, sgemm (OpenBLAS)",
+    source: "Vaswani 2017, arXiv 1706.03762"
+  ) { arguments throws(AttentionError) in try ExactAttention(arguments) }
 
-  public init(_ arguments: StrategyArguments) throws(AttentionError) {}
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
 
   public func resolvedParameters(for problem: AttentionProblem) -> String { "" }
 

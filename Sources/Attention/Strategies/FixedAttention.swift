@@ -7,19 +7,20 @@
 ///
 /// Child 2019, arXiv 1904.10509.
 public struct FixedAttention: PatternStrategy {
-  public static let name = "fixed"
-  public static let operatorClass = OperatorClass.restricted
-  public static let summary = "the own block of l keys and the last c keys of every block"
-  public static let source = "Child 2019, arXiv 1904.10509"
-  public static let parameters = [
-    StrategyParameter("l", "keys in a block (default: the power of two nearest to sqrt(nKV))"),
-    StrategyParameter("c", "keys of every block that all later queries see (default l / 8)"),
-  ]
+  public static let family = StrategyFamily(
+    "fixed", operatorClass: .restricted,
+    summary: "the own block of l keys and the last c keys of every block",
+    source: "Child 2019, arXiv 1904.10509",
+    parameters: [
+      StrategyParameter("l", "keys in a block (default: the power of two nearest to sqrt(nKV))"),
+      StrategyParameter("c", "keys of every block that all later queries see (default l / 8)"),
+    ], candidates: candidateSeries
+  ) { arguments throws(AttentionError) in try FixedAttention(arguments) }
 
   private let block: Int?
   private let columns: Int?
 
-  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+  init(_ arguments: StrategyArguments) throws(AttentionError) {
     block = try arguments.integer("l", atLeast: 1)
     columns = try arguments.integer("c", atLeast: 1)
     if let block, let columns, columns > block {
@@ -41,15 +42,15 @@ public struct FixedAttention: PatternStrategy {
 
   /// For blocks around and above the default, each a series: from one summary key a block to half
   /// of it.
-  public static func candidateSeries(
-    for problem: AttentionProblem, density: SearchDensity
+  private static func candidateSeries(
+    _ problem: AttentionProblem, _ density: SearchDensity
   ) -> [[String]] {
     let keys = problem.shape.keyLength
     let least = StridedAttention.defaultStride(keys)
     let blocks =
       density == .search ? [1, 2, 4].map { least * $0 } : [1, 2, 4, 8, 16].map { least * $0 / 2 }
     return blocks.filter { $0 >= 1 && $0 <= keys }.map { block in
-      density.sizes(from: 1, through: max(1, block / 2)).map { "\(name)(\(block), \($0))" }
+      density.sizes(from: 1, through: max(1, block / 2)).map { "\(family.name)(\(block), \($0))" }
     }
   }
 

@@ -7,18 +7,20 @@
 /// Dao 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691; Milakov & Gimelshein 2018,
 /// arXiv 1805.02867.
 public struct FlashAttention: PatternStrategy {
-  public static let name = "flash"
-  public static let operatorClass = OperatorClass.exact
-  public static let summary = "tiled online softmax over all keys, O(n) memory"
-  public static let source = "Dao 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691"
-  public static let parameters = [
-    StrategyParameter("blockQ", "query rows that share a block of keys (default: from the caches)"),
-    StrategyParameter("blockK", "keys in a block (default: from the caches)"),
-    StrategyParameter(
-      "arithmetic", "f32, or bf16: products rounded to 8 bits, where the processor has them"),
-    StrategyParameter(
-      "kv", "f16, bf16, int8-token or int8-channel: how keys and values are stored first"),
-  ]
+  public static let family = StrategyFamily(
+    "flash", operatorClass: .exact,
+    summary: "tiled online softmax over all keys, O(n) memory",
+    source: "Dao 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691",
+    parameters: [
+      StrategyParameter(
+        "blockQ", "query rows that share a block of keys (default: from the caches)"),
+      StrategyParameter("blockK", "keys in a block (default: from the caches)"),
+      StrategyParameter(
+        "arithmetic", "f32, or bf16: products rounded to 8 bits, where the processor has them"),
+      StrategyParameter(
+        "kv", "f16, bf16, int8-token or int8-channel: how keys and values are stored first"),
+    ]
+  ) { arguments throws(AttentionError) in try FlashAttention(arguments) }
 
   private let queryRows: Int?
   private let keyRows: Int?
@@ -27,7 +29,7 @@ public struct FlashAttention: PatternStrategy {
   /// How keys and values are stored before they are attended to; nil for as they come.
   public let keyValueStorage: ElementType?
 
-  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+  init(_ arguments: StrategyArguments) throws(AttentionError) {
     queryRows = try arguments.integer("blockQ", atLeast: 1)
     keyRows = try arguments.integer("blockK", atLeast: 1)
     arithmetic = try arguments.choice("arithmetic") ?? .float32

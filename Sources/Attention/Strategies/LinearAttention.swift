@@ -14,17 +14,18 @@ import MachineTopology
 /// into segments whose states are summed first; the last bits then depend on the number of workers.
 ///
 /// Katharopoulos 2020, arXiv 2006.16236.
-public struct LinearAttention: AttentionStrategy {
-  public static let name = "linear"
-  public static let operatorClass = OperatorClass.different
-  public static let summary = "kernelised attention with feature map elu(x) + 1, O(n) work"
-  public static let source = "Katharopoulos 2020, arXiv 2006.16236"
-  public static let parameters = [StrategyParameter("phi", "the feature map: elu (default)")]
+public struct LinearAttention: FamilyStrategy {
+  public static let family = StrategyFamily(
+    "linear", operatorClass: .different,
+    summary: "kernelised attention with feature map elu(x) + 1, O(n) work",
+    source: "Katharopoulos 2020, arXiv 2006.16236",
+    parameters: [StrategyParameter("phi", "the feature map: elu (default)")]
+  ) { arguments throws(AttentionError) in try LinearAttention(arguments) }
 
   /// Keeps the denominator from zero.
   static let epsilon = 1e-6
 
-  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+  init(_ arguments: StrategyArguments) throws(AttentionError) {
     if let map = arguments.text("phi"), map != "elu" {
       throw AttentionError(
         .invalidArgument, argument: "linear phi", value: map, advice: "the feature map is elu")

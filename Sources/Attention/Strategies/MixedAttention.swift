@@ -10,12 +10,7 @@ import MachineTopology
 /// Not a family of the registry: a mix is made of strategies, or read from the plan file that
 /// `attnbench recommend --per-head --save` writes. Work: the sum of the parts'.
 public struct MixedAttention: AttentionStrategy {
-  public static let name = "mix"
-  /// What a mix may be at most; see the property of the same name for what one mix is.
-  public static let operatorClass = OperatorClass.different
-  public static let summary = "a strategy for each query head"
-  public static let source = "the sources of its parts"
-  public static let parameters: [StrategyParameter] = []
+  public var name: String { "mix" }
 
   /// The strategy of each query head.
   public let strategies: [any AttentionStrategy]
@@ -32,13 +27,6 @@ public struct MixedAttention: AttentionStrategy {
     self.strategies = strategies
   }
 
-  /// Refuses: a mix cannot be written as a text.
-  public init(_ arguments: StrategyArguments) throws(AttentionError) {
-    throw AttentionError(
-      .unknownStrategy, argument: "strategy", value: Self.name,
-      advice: "a mix is made of one strategy for each head; read it from a plan file")
-  }
-
   /// The furthest from exact that any part is.
   public var operatorClass: OperatorClass {
     let classes = strategies.map { $0.operatorClass }
@@ -49,6 +37,16 @@ public struct MixedAttention: AttentionStrategy {
   /// The coarsest of the parts'.
   public var arithmetic: Arithmetic {
     strategies.contains { $0.arithmetic == .bfloat16 } ? .bfloat16 : .float32
+  }
+
+  /// What any of the parts takes, once.
+  public var operands: [OperandDeclaration] {
+    var declared: [OperandDeclaration] = []
+    for operand in strategies.flatMap({ $0.operands })
+    where !declared.contains(where: { $0.name == operand.name }) {
+      declared.append(operand)
+    }
+    return declared
   }
 
   /// How many heads run what: `flash x3, window(512) x9`, in the order of the first heads.
@@ -83,7 +81,7 @@ public struct MixedAttention: AttentionStrategy {
     }
     // What is dealt last should be small, so that workers finish together.
     planned.sort { $0.flops > $1.flops }
-    return MixedPlan(problem, parts: planned.map(\.part), team: team)
+    return MixedPlan(problem, parts: planned.map(\.part), operands: operands, team: team)
   }
 
   /// Each head's own definition.
@@ -94,6 +92,11 @@ public struct MixedAttention: AttentionStrategy {
   /// Each head's own definition on operands as its arithmetic rounds them.
   public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
     MixedOracle(strategies.map { $0.arithmeticOracle(for: problem) })
+  }
+
+  /// Full attention on each head's operands.
+  public func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    MixedOracle(strategies.map { $0.fullOracle(for: problem) })
   }
 
   /// Heads with the same strategy, in the order of their first heads.
@@ -131,17 +134,6 @@ public struct MixedAttention: AttentionStrategy {
   }
 }
 
-extension AttentionStrategy {
-  /// Full softmax attention on operands as the strategy's arithmetic rounds them, those of each head
-  /// of a mix as its own does.
-  package func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
-    if let mix = self as? MixedAttention {
-      return MixedOracle(mix.strategies.map { $0.fullOracle(for: problem) })
-    }
-    return SoftmaxOracle(problem, operands: arithmetic) { DensePattern($0) }
-  }
-}
-
 /// The definition of each head's strategy.
 private struct MixedOracle: AttentionOracle {
   private let oracles: [any AttentionOracle]
@@ -149,9 +141,8 @@ private struct MixedOracle: AttentionOracle {
   init(_ oracles: [any AttentionOracle]) { self.oracles = oracles }
 
   func row(
-    query: TensorView, key: TensorView, value: TensorView, batch: Int, head: Int, row: Int
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> OracleRow {
-    oracles[head].row(
-      query: query, key: key, value: value, batch: batch, head: head, row: row)
+    oracles[head].row(inputs, batch: batch, head: head, row: row)
   }
 }

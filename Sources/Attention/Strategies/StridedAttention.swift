@@ -10,17 +10,18 @@
 ///
 /// Child 2019, arXiv 1904.10509.
 public struct StridedAttention: PatternStrategy {
-  public static let name = "strided"
-  public static let operatorClass = OperatorClass.restricted
-  public static let summary = "the last l keys and every l-th key"
-  public static let source = "Child 2019, arXiv 1904.10509"
-  public static let parameters = [
-    StrategyParameter("l", "the stride (default: the power of two nearest to sqrt(nKV))")
-  ]
+  public static let family = StrategyFamily(
+    "strided", operatorClass: .restricted,
+    summary: "the last l keys and every l-th key",
+    source: "Child 2019, arXiv 1904.10509",
+    parameters: [
+      StrategyParameter("l", "the stride (default: the power of two nearest to sqrt(nKV))")
+    ], candidates: candidateSeries
+  ) { arguments throws(AttentionError) in try StridedAttention(arguments) }
 
   private let stride: Int?
 
-  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+  init(_ arguments: StrategyArguments) throws(AttentionError) {
     stride = try arguments.integer("l", atLeast: 1)
   }
 
@@ -30,15 +31,15 @@ public struct StridedAttention: PatternStrategy {
 
   /// The default, near which the cost is least, and from there longer strides, which see more
   /// neighbours, and shorter ones, which see more of the distant keys.
-  public static func candidateSeries(
-    for problem: AttentionProblem, density: SearchDensity
+  private static func candidateSeries(
+    _ problem: AttentionProblem, _ density: SearchDensity
   ) -> [[String]] {
     let keys = problem.shape.keyLength
     let least = min(defaultStride(keys), keys)
     let longer = density.sizes(from: least, through: max(least, keys / 2))
     let shorter = density.sizes(from: 2, through: least).reversed()
     return [longer, Array(shorter)].filter { !$0.isEmpty }
-      .map { strides in strides.map { "\(name)(\($0))" } }
+      .map { strides in strides.map { "\(family.name)(\($0))" } }
   }
 
   /// The power of two nearest to sqrt(n).

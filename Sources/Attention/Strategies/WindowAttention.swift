@@ -9,18 +9,19 @@
 /// Beltagy 2020, arXiv 2004.05150 (window and global tokens); Jiang 2023, arXiv 2310.06825 (causal
 /// window); Xiao 2023, arXiv 2309.17453 (sink tokens).
 public struct WindowAttention: PatternStrategy {
-  public static let name = "window"
-  public static let operatorClass = OperatorClass.restricted
-  public static let summary = "keys within a window, plus global and sink tokens"
-  public static let source =
-    "Beltagy 2020, arXiv 2004.05150; Jiang 2023, arXiv 2310.06825; Xiao 2023, arXiv 2309.17453"
-  public static let parameters = [
-    StrategyParameter("w", "keys in the window (default 512)"),
-    StrategyParameter("global", "leading tokens that see and are seen by all (default 0)"),
-    StrategyParameter("sinks", "leading keys that all queries see (default 0)"),
-    StrategyParameter("left", "keys before the query, instead of w; -1 for all (default 0)"),
-    StrategyParameter("right", "keys after the query, likewise; a causal mask makes it 0"),
-  ]
+  public static let family = StrategyFamily(
+    "window", operatorClass: .restricted,
+    summary: "keys within a window, plus global and sink tokens",
+    source:
+      "Beltagy 2020, arXiv 2004.05150; Jiang 2023, arXiv 2310.06825; Xiao 2023, arXiv 2309.17453",
+    parameters: [
+      StrategyParameter("w", "keys in the window (default 512)"),
+      StrategyParameter("global", "leading tokens that see and are seen by all (default 0)"),
+      StrategyParameter("sinks", "leading keys that all queries see (default 0)"),
+      StrategyParameter("left", "keys before the query, instead of w; -1 for all (default 0)"),
+      StrategyParameter("right", "keys after the query, likewise; a causal mask makes it 0"),
+    ], candidates: candidateSeries
+  ) { arguments throws(AttentionError) in try WindowAttention(arguments) }
 
   private let width: Int
   private let global: Int
@@ -28,7 +29,7 @@ public struct WindowAttention: PatternStrategy {
   private let left: Int?
   private let right: Int?
 
-  public init(_ arguments: StrategyArguments) throws(AttentionError) {
+  init(_ arguments: StrategyArguments) throws(AttentionError) {
     width = try arguments.integer("w", atLeast: 1) ?? 512
     global = try arguments.integer("global", atLeast: 0) ?? 0
     sinks = try arguments.integer("sinks", atLeast: 0) ?? 0
@@ -60,7 +61,7 @@ public struct WindowAttention: PatternStrategy {
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     var parts: [String]
     if left != nil || right != nil {
-      let reach = reach(causal: problem.causal)
+      let reach = reach(causal: problem.visibility.causal)
       parts = [
         "left: " + Self.text(reach.left, unlimited: "-1"),
         "right: " + Self.text(reach.right, unlimited: "-1"),
@@ -75,20 +76,20 @@ public struct WindowAttention: PatternStrategy {
 
   /// Windows from 16 keys to nearly all pairs, alone and with sink tokens: a series for each number
   /// of sinks. Not causal, a window has to be 3 n / 2 wide for that, having two sides.
-  public static func candidateSeries(
-    for problem: AttentionProblem, density: SearchDensity
+  private static func candidateSeries(
+    _ problem: AttentionProblem, _ density: SearchDensity
   ) -> [[String]] {
     let keys = problem.shape.keyLength
     let widths = density.sizes(
-      from: min(16, keys), through: problem.causal ? keys : keys + keys / 2)
+      from: min(16, keys), through: problem.visibility.causal ? keys : keys + keys / 2)
     let sinks = density == .search ? [0, 1, 4, 16, 64] : [0, 1, 2, 4, 8, 16, 64, 256]
     return sinks.filter { $0 < keys }.map { sinks in
-      widths.map { sinks == 0 ? "\(name)(\($0))" : "\(name)(\($0), sinks: \(sinks))" }
+      widths.map { sinks == 0 ? "\(family.name)(\($0))" : "\(family.name)(\($0), sinks: \(sinks))" }
     }
   }
 
   public func explanation(for problem: AttentionProblem) -> String {
-    let reach = reach(causal: problem.causal)
+    let reach = reach(causal: problem.visibility.causal)
     return "left " + Self.text(reach.left, unlimited: "unlimited") + ", right "
       + Self.text(reach.right, unlimited: "unlimited")
   }

@@ -47,15 +47,7 @@ extension ChoiceEngine {
 
   /// Measured times on the problem of one head, by strategy.
   private func secondsOfOneHead(_ cells: [SweepCell]) throws -> [String: Double] {
-    let whole = question.problem
-    let shape = whole.shape
-    let problem = try AttentionProblem(
-      AttentionShape(
-        batch: shape.batch, heads: 1, queryLength: shape.queryLength, keyLength: shape.keyLength,
-        headDim: shape.headDim, valueDim: shape.valueDim),
-      scale: whole.scale, causal: whole.causal, offset: whole.offset,
-      keyLengths: whole.keyLengths, softcap: whole.softcap,
-      sinkLogits: whole.sinkLogits.map { Array($0.prefix(1)) }, elements: whole.elements)
+    let problem = try question.problem.forHead(0)
     let alone = cells.map {
       SweepCell(
         problem: problem, n: $0.n, strategy: $0.strategy, placement: $0.placement, curve: 0)

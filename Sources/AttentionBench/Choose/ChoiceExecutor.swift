@@ -31,7 +31,7 @@ extension AttentionExecutor: ChoiceExecutor {
     let tensors = try loadedTensors()
     if tensors.reference != nil { return }
     let team = try team(of: placement)
-    let problem = try tensors.problem.storing(ElementTypes())
+    let problem = try tensors.problem.storing(Storage())
     let isCheap = FullReference.isAffordable(tensors.problem.shape)
     if rows == .automatic, !isCheap, let exact {
       tensors.reference = try FullReference(

@@ -63,9 +63,9 @@ public struct HeadPlan: Codable, Equatable, Sendable {
       headDim = shape.headDim
       valueDim = shape.valueDim
       scale = problem.scale
-      causal = problem.causal
+      causal = problem.visibility.causal
       queryOffset = problem.geometry(batch: 0).offset
-      elementType = problem.elements.query
+      elementType = problem.storage.query
     }
 
     enum CodingKeys: String, CodingKey {

@@ -104,17 +104,19 @@ extension HeadPlan {
   public func problem(on shape: AttentionShape) throws(AttentionError) -> AttentionProblem {
     let isUsual = problem.queryOffset == shape.keyLength - shape.queryLength
     return try AttentionProblem(
-      shape, scale: problem.scale, causal: problem.causal,
-      offset: isUsual ? .bottomRight : .fixed(problem.queryOffset))
+      shape, scoring: Scoring(scale: problem.scale),
+      visibility: Visibility(
+        causal: problem.causal,
+        offset: isUsual ? .bottomRight : .fixed(problem.queryOffset)))
   }
 
   /// What to say where tensors are stored otherwise than those that the plan was measured on; nil
   /// where they are not, and where the plan does not say.
   ///
   /// The results are right all the same. The errors and times of the plan are not theirs.
-  public func caution(on elements: ElementTypes, path: String) -> String? {
-    guard let planned = problem.elementType, elements != ElementTypes(planned) else { return nil }
-    return "\(path) was measured on \(ElementTypes(planned).label) tensors and ran on "
+  public func caution(on elements: Storage, path: String) -> String? {
+    guard let planned = problem.elementType, elements != Storage(planned) else { return nil }
+    return "\(path) was measured on \(Storage(planned).label) tensors and ran on "
       + "\(elements.label): its errors and times are not those of this run; "
       + "attnbench recommend --per-head --dtype \(elements.query.rawValue) makes a plan for them"
   }

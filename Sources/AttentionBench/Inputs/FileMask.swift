@@ -75,25 +75,29 @@ public struct FileMask: Sendable {
 }
 
 extension ProblemSettings {
-  /// Adds a bias to the one that is there; a key that one of them hides is hidden.
+  /// Adds a bias to the one that is there; a key that one of them hides is hidden. A sum of finite
+  /// numbers stays finite: an infinite one would hide.
   ///
   /// - Throws: `AttentionError` when the sum has too many elements.
   public mutating func add(bias other: BroadcastTensor<Float>) throws(AttentionError) {
-    guard let first = bias else {
-      bias = other
+    guard let first = visibility.bias else {
+      visibility.bias = other
       return
     }
     let shape = try TensorShape(
       max(first.shape.batch, other.shape.batch), max(first.shape.heads, other.shape.heads),
       max(first.shape.rows, other.shape.rows), min(first.shape.columns, other.shape.columns))
-    bias = BroadcastTensor(shape) { target in
+    visibility.bias = BroadcastTensor(shape) { target in
       var index = 0
       for batch in 0..<shape.batch {
         for head in 0..<shape.heads {
           for row in 0..<shape.rows {
             let (a, b) = (first.row(batch, head, row), other.row(batch, head, row))
             for column in 0..<shape.columns {
-              target[index] = a[column] + b[column]
+              let limit = Float.greatestFiniteMagnitude
+              let sum = a[column] + b[column]
+              target[index] =
+                a[column].isFinite && b[column].isFinite ? min(max(sum, -limit), limit) : sum
               index += 1
             }
           }

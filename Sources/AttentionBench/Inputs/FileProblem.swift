@@ -137,9 +137,9 @@ public struct FileProblem: Sendable {
 
   /// How the tensors are stored where a problem can have them so; fp32 for the others: fp64, and
   /// keys and values of two types.
-  public var storedElements: ElementTypes {
+  public var storedElements: Storage {
     let types = operands.map(\.source.elementType)
-    return ElementTypes(types[0], keyValue: types[1] == types[2] ? types[1] : .float32)
+    return Storage(types[0], keyValue: types[1] == types[2] ? types[1] : .float32)
   }
 
   /// How the queries are stored in their file.
@@ -153,7 +153,7 @@ public struct FileProblem: Sendable {
   /// - Parameter elements: the types `body` gets; what is not stored so is converted to fp32 first.
   /// - Throws: what `body` throws, or a failed allocation.
   public func withViews<Result>(
-    as elements: ElementTypes = ElementTypes(),
+    as elements: Storage = Storage(),
     _ body: (TensorView, TensorView, TensorView) throws -> Result
   ) throws -> Result {
     try withView(operands[0], as: elements.query) { query in

@@ -37,7 +37,7 @@ public struct ProblemTensors: Sendable {
   /// The same numbers rounded to other element types; fp32 gives them back without another rounding.
   ///
   /// - Throws: `AttentionError` when an element type is an integer or memory is refused.
-  public func stored(as elements: ElementTypes) throws(AttentionError) -> ProblemTensors {
+  public func stored(as elements: Storage) throws(AttentionError) -> ProblemTensors {
     func copy(_ tensor: Tensor, _ type: ElementType) throws(AttentionError) -> Tensor {
       try tensor.elementType == type
         ? tensor : Tensor(copying: tensor.view, as: type, layout: tensor.layout)

@@ -1,6 +1,6 @@
 import Attention
 
-extension ElementTypes {
+extension Storage {
   /// As results name them: `fp32`, `bf16`, `fp16 on int8-token`.
   public var label: String {
     query == keyValue ? Self.label(query) : "\(Self.label(query)) on \(Self.label(keyValue))"
@@ -25,7 +25,7 @@ extension AttentionProblem {
     let dimensions = "d" + Self.pair(shape.headDim, "/", shape.valueDim)
     return
       (batch + [heads, lengthText, dimensions] + alignmentTexts + logitTexts
-      + (elements.areFloat32 ? [] : [elements.label])).joined(separator: " ")
+      + (storage.isFloat32 ? [] : [storage.label])).joined(separator: " ")
   }
 
   /// The part of `summary` that a mask has: lengths, causality and alignment, `n33x129 causal +7`.
@@ -37,18 +37,18 @@ extension AttentionProblem {
 
   private var alignmentTexts: [String] {
     let corner: [String] =
-      switch offset {
+      switch visibility.offset {
       case .bottomRight: []
       case .topLeft: ["top-left"]
       case .fixed(let offset): [Self.signed(offset)]
       case .perBatch(let offsets): [offsets.map(Self.signed).joined(separator: ",")]
       }
-    let padding = keyLengths.map { "kv-lengths " + $0.map(String.init).joined(separator: ",") }
-    return (causal ? ["causal"] : []) + corner + [padding].compactMap { $0 }
+    let padding = visibility.keyLengths.map { "kv-lengths " + $0.map(String.init).joined(separator: ",") }
+    return (visibility.causal ? ["causal"] : []) + corner + [padding].compactMap { $0 }
   }
 
   private var logitTexts: [String] {
-    [softcap.map { "softcap \($0)" }, sinkLogits == nil ? nil : "sink logits"].compactMap { $0 }
+    [scoring.softcap.map { "softcap \($0)" }, scoring.sinkLogits == nil ? nil : "sink logits"].compactMap { $0 }
   }
 
   private static func pair(_ a: Int, _ separator: String, _ b: Int) -> String {

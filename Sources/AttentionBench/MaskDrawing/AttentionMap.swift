@@ -75,7 +75,7 @@ public struct AttentionMap: Sendable {
     var sums = [PanelSums(.pattern(DensePattern(geometry)), rowCount, columnCount)]
     for strategy in strategies {
       let source: PanelSums.Source =
-        type(of: strategy).operatorClass == .different
+        strategy.operatorClass == .different
         ? .oracle(try PooledOracle(strategy, problem, columns: columnCount))
         : .pattern(strategy.pattern(for: geometry))
       sums.append(PanelSums(source, rowCount, columnCount))

@@ -29,8 +29,8 @@ struct HeadWeights {
     self.head = head
     kvHead = head / problem.shape.groupSize
     scale = Double(problem.scale)
-    softcap = problem.softcap.map(Double.init)
-    sinkLogit = problem.sinkLogits.map { Double($0[head]) } ?? -.infinity
+    softcap = problem.scoring.softcap.map(Double.init)
+    sinkLogit = problem.scoring.sinkLogits.map { Double($0[head]) } ?? -.infinity
     geometry = problem.geometry(batch: batch)
   }
 

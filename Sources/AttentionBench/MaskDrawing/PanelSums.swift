@@ -108,14 +108,11 @@ struct PooledOracle {
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, columns: Int
   ) throws(AttentionError) {
     let shape = problem.shape
-    let pooled = try AttentionShape(
-      batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
-      queryLength: shape.queryLength, keyLength: shape.keyLength, headDim: shape.headDim,
-      valueDim: columns)
-    oracle = strategy.oracle(
-      for: try AttentionProblem(
-        pooled, scale: problem.scale, causal: problem.causal, offset: problem.offset,
-        keyLengths: problem.keyLengths, softcap: problem.softcap, sinkLogits: problem.sinkLogits))
+    let pooled = try problem.with { shape, _, _, storage in
+      shape.valueDim = columns
+      storage = Storage()
+    }
+    oracle = strategy.oracle(for: pooled)
     values = try Tensor(TensorShape(1, 1, shape.keyLength, columns))
     for column in 0..<columns {
       for key in MaskGrid.block(column, of: columns, over: shape.keyLength) {
@@ -124,13 +121,14 @@ struct PooledOracle {
     }
     // All heads and sequences read the same values.
     view = try TensorView(
-      values.view.base, shape: pooled.value, strides: (batch: 0, head: 0, row: columns))
+      values.view.base, shape: pooled.shape.value, strides: (batch: 0, head: 0, row: columns))
   }
 
   func row(_ head: HeadWeights, _ row: Int) -> [Double] {
     withExtendedLifetime(values) {
       oracle.row(
-        query: head.query, key: head.key, value: view, batch: head.batch, head: head.head, row: row
+        InputViews(query: head.query, key: head.key, value: view), batch: head.batch,
+        head: head.head, row: row
       ).output
     }
   }

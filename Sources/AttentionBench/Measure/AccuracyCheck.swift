@@ -45,7 +45,8 @@ public struct AccuracyCheck: Sendable {
     let job = OracleJob(rows.count) { index in
       let row = rows[index]
       return oracle.row(
-        query: query, key: key, value: value, batch: row.batch, head: row.head, row: row.row)
+        InputViews(query: query, key: key, value: value), batch: row.batch, head: row.head,
+        row: row.row)
     }
     team.run(job)
     return job.rows

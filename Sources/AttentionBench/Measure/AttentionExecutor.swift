@@ -23,9 +23,9 @@ public final class AttentionExecutor: CellExecutor {
       _ problem: AttentionProblem, _ tensors: ProblemTensors, seed: UInt64
     ) throws(AttentionError) {
       self.problem = problem
-      stored = try tensors.stored(as: problem.elements)
-      values = try stored.stored(as: ElementTypes())
-      output = try Tensor(problem.shape.output, elementType: problem.elements.query)
+      stored = try tensors.stored(as: problem.storage)
+      values = try stored.stored(as: Storage())
+      output = try Tensor(problem.shape.output, elementType: problem.storage.output)
       check = AccuracyCheck(problem.shape, seed: seed)
     }
 

@@ -16,17 +16,16 @@ public struct RowLabels: Sendable {
   /// A row with everything that is known before a cell runs.
   func row(for cell: SweepCell, status: Status, reason: String) -> ResultRow {
     let shape = cell.problem.shape
-    let family = type(of: cell.strategy)
     var row = ResultRow(
       runID: runID, cellID: cell.id,
       strategy: ResultRow.StrategyLabel(
-        name: family.name, parameters: cell.strategy.resolvedParameters(for: cell.problem),
+        name: cell.strategy.name, parameters: cell.strategy.resolvedParameters(for: cell.problem),
         classification: cell.strategy.operatorClass.rawValue),
       shape: ResultRow.Shape(
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: shape.keyLength,
         headDimension: shape.headDim, valueDimension: shape.valueDim,
-        elementType: cell.problem.elements.label, isCausal: cell.problem.causal),
+        elementType: cell.problem.storage.label, isCausal: cell.problem.visibility.causal),
       placement: ResultRow.Placement(
         threads: cell.placement.threads, bind: "\(cell.placement.binding)"),
       status: status, reason: reason, build: build)

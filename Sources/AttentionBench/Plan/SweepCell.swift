@@ -39,7 +39,7 @@ public struct SweepCell: Sendable, Identifiable {
   /// Bytes of query, key, value and output, and of the fp32 copies that errors are measured with
   /// where they are stored otherwise.
   public var tensorBytes: Int {
-    if problem.elements.areFloat32 { return problem.tensorBytes }
+    if problem.storage.isFloat32 { return problem.tensorBytes }
     let shape = problem.shape
     return problem.tensorBytes + 4 * (shape.query.count + shape.key.count + shape.value.count)
   }

@@ -35,8 +35,8 @@ struct FullMass {
       let part = try problem.part(keys, valueDim: width)
       // Without a causal mask no part depends on where it begins.
       let isReusable =
-        !problem.causal && plan?.problem.shape == part.shape
-        && plan?.problem.keyLengths == part.keyLengths
+        !problem.visibility.causal && plan?.problem.shape == part.shape
+        && plan?.problem.visibility.keyLengths == part.visibility.keyLengths
       let current =
         isReusable ? plan : try SoftmaxEngine().plan(for: part, on: team) { DensePattern($0) }
       plan = current
@@ -46,7 +46,7 @@ struct FullMass {
           output: partMeans.mutableView, logSumExp: partLSE.mutableView))
       merge(partLSE.elements, partMeans.elements, width: width)
     }
-    if let sinks = problem.sinkLogits { add(sinks, shape, width: width) }
+    if let sinks = problem.scoring.sinkLogits { add(sinks, shape, width: width) }
   }
 
   /// Takes in the sink logits, once: in every part they would count as often as there are parts.
@@ -84,27 +84,19 @@ extension AttentionProblem {
     _ keys: Range<Int>, valueDim: Int
   ) throws(AttentionError) -> AttentionProblem {
     let geometries = (0..<shape.batch).map { geometry(batch: $0) }
-    return try AttentionProblem(
-      AttentionShape(
-        batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
-        queryLength: shape.queryLength, keyLength: keys.count, headDim: shape.headDim,
-        valueDim: valueDim),
-      scale: scale, causal: causal,
-      offset: .perBatch(geometries.map { $0.offset - keys.lowerBound }),
-      keyLengths: geometries.map { min(max($0.keyLength - keys.lowerBound, 0), keys.count) },
-      softcap: softcap)
+    return try with { shape, scoring, visibility, _ in
+      (shape.keyLength, shape.valueDim) = (keys.count, valueDim)
+      scoring = Scoring(scale: scale, softcap: scoring.softcap)
+      visibility.offset = .perBatch(geometries.map { $0.offset - keys.lowerBound })
+      visibility.keyLengths = geometries.map {
+        min(max($0.keyLength - keys.lowerBound, 0), keys.count)
+      }
+    }
   }
 
   /// The same problem with one value column.
   func withOneValueColumn() throws(AttentionError) -> AttentionProblem {
-    let offsets = (0..<shape.batch).map { geometry(batch: $0).offset }
-    return try AttentionProblem(
-      AttentionShape(
-        batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
-        queryLength: shape.queryLength, keyLength: shape.keyLength, headDim: shape.headDim,
-        valueDim: 1),
-      scale: scale, causal: causal, offset: .perBatch(offsets), keyLengths: keyLengths,
-      softcap: softcap, sinkLogits: sinkLogits)
+    try with { shape, _, _, _ in shape.valueDim = 1 }
   }
 }
 

@@ -48,7 +48,7 @@ public struct MassCertifier {
       let (batch, head) = (index / shape.heads, index % shape.heads)
       let rows = HeadRows(tensors.query.view, batch: batch, head: head)
       let longest = spread.head(batch: batch, kvHead: head / shape.groupSize).longestKey
-      let sink = abs(Double(problem.sinkLogits?[head] ?? 0))
+      let sink = abs(Double(problem.scoring.sinkLogits?[head] ?? 0))
       return (0..<shape.queryLength).map {
         max(abs(Double(problem.scale)) * rows.norm($0) * longest, sink.isFinite ? sink : 0)
       }
@@ -73,7 +73,7 @@ public struct MassCertifier {
   public func certificates(
     of strategy: any AttentionStrategy, heads: [Int]
   ) throws(AttentionError) -> [Int: MassCertificate] {
-    if type(of: strategy).operatorClass == .different { return [:] }
+    if strategy.operatorClass == .different { return [:] }
     let bounds = try rowBounds(of: strategy)
     let (all, rows) = (problem.shape.heads, problem.shape.queryLength)
     var certificates: [Int: MassCertificate] = [:]

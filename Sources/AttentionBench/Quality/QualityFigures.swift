@@ -93,7 +93,7 @@ public struct QualityFigures: Sendable {
     _ candidates: [Measured], within seconds: Double, tensors: () throws -> ProblemTensors,
     _ body: (MassCertifier, Measured, inout QualityFigures) throws -> Void
   ) throws {
-    let restricted = candidates.filter { type(of: $0.strategy).operatorClass == .restricted }
+    let restricted = candidates.filter { $0.strategy.operatorClass == .restricted }
     guard !restricted.isEmpty else { return }
     let fullSeconds = try predictedFullSeconds()
     let bytes = 2 * problem.tensorBytes
@@ -147,7 +147,7 @@ public struct QualityFigures: Sendable {
       DensePattern($0)
     }
     var rate = 0.0
-    for candidate in measured where type(of: candidate.strategy).operatorClass != .different {
+    for candidate in measured where candidate.strategy.operatorClass != .different {
       let work = try candidate.strategy.work(for: problem, threads: team.threadCount)
       rate = max(rate, Double(work.flops) / candidate.seconds)
     }
@@ -193,6 +193,6 @@ extension SweepInputs {
       tensors = try ProblemTensors(problem.shape)
       try given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
     }
-    return try tensors.stored(as: problem.elements).stored(as: ElementTypes())
+    return try tensors.stored(as: problem.storage).stored(as: Storage())
   }
 }

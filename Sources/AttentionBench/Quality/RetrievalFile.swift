@@ -23,7 +23,7 @@ public enum RetrievalFile {
     let shape = task.problem.shape
     let problem = [
       "\(shape.heads)", "\(shape.kvHeads)", "\(shape.queryLength)", "\(shape.keyLength)",
-      "\(shape.headDim)", "\(shape.valueDim)", "\(task.problem.causal)", "\(task.seed)",
+      "\(shape.headDim)", "\(shape.valueDim)", "\(task.problem.visibility.causal)", "\(task.seed)",
     ]
     let lines = results.flatMap { result in
       zip(task.bins, result.counts).map { bin, count in

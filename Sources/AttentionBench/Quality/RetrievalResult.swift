@@ -32,7 +32,7 @@ public struct RetrievalResult: Sendable {
 
   init(_ strategy: any AttentionStrategy, on task: RetrievalTask) {
     self.strategy = strategy.spec(for: task.problem)
-    name = type(of: strategy).name
+    name = strategy.name
     parameters = strategy.resolvedParameters(for: task.problem)
     operatorClass = strategy.operatorClass
     counts = Array(repeating: Count(), count: task.bins.count)

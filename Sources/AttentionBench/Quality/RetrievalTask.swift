@@ -89,14 +89,16 @@ public struct RetrievalTask: Sendable {
         AttentionShape(
           heads: shape.heads, kvHeads: shape.kvHeads, queryLength: shape.queryLength,
           keyLength: keys, headDim: shape.headDim, valueDim: shape.valueDim),
-        causal: problem.causal,
-        offset: offset == keys - shape.queryLength ? .bottomRight : .fixed(offset))
+        visibility: Visibility(
+          causal: problem.visibility.causal,
+          offset: offset == keys - shape.queryLength ? .bottomRight : .fixed(offset)))
     } catch {
       throw PlanError(
         argument: error.argument, value: error.value, rule: "cannot be served", fix: error.advice)
     }
     let reach = Reach(
-      before: offset + shape.queryLength - 1, after: problem.causal ? 0 : keys - 1 - offset)
+      before: offset + shape.queryLength - 1,
+      after: problem.visibility.causal ? 0 : keys - 1 - offset)
     bins = try reach.bins(distances)
     self.needles = max(needles, 1)
     self.seed = seed

@@ -34,14 +34,14 @@ public struct AttentionRun: Sendable {
     }
     let plan = try strategy.plan(for: problem, on: team)
     // Rows beyond a query length are not written by anyone: they come out as rows without keys.
-    let isZeroed = problem.queryLengths != nil && !file.isPacked
+    let isZeroed = problem.visibility.queryLengths != nil && !file.isPacked
     var logSumExp: StoredTensor?
     var duration = Duration.zero
     output = try file.makeTensor(
-      columns: problem.shape.valueDim, problem.elements.query, isZeroed: isZeroed
+      columns: problem.shape.valueDim, problem.storage.output, isZeroed: isZeroed
     ) { output in
       func compute(_ lse: MutableTensorView?) throws {
-        duration = try file.withViews(as: problem.elements) { query, key, value in
+        duration = try file.withViews(as: problem.storage) { query, key, value in
           let operands = AttentionOperands(
             query: query, key: key, value: value, output: output, logSumExp: lse)
           let clock = ContinuousClock()

@@ -23,14 +23,14 @@ public enum ScoreRun {
     }
     if strategy.operatorClass == .different {
       throw refusal(
-        type(of: strategy).name, "computes no softmax of scores; use exact, flash or a pattern")
+        strategy.name, "computes no softmax of scores; use exact, flash or a pattern")
     }
     if file.isPacked {
       throw refusal(
         "of packed sequences", "is a matrix for each sequence; run one sequence at a time")
     }
     var settings = problem
-    settings.elements = ElementTypes()
+    settings.storage = Storage()
     let problem = try settings.problem(on: file.shape)
     let shape = try ScoreMatrix.shape(for: problem)
     let bytes = shape.count * MemoryLayout<Float>.stride
@@ -42,7 +42,7 @@ public enum ScoreRun {
     return try StoredTensor(shape: file.scoreShape, elementType: .floating(.float32)) { bytes in
       // A checked shape has at least one element, so there is a first one.
       guard let base = bytes.bindMemory(to: Float.self).baseAddress else { return }
-      if problem.queryLengths != nil {
+      if problem.visibility.queryLengths != nil {
         base.update(repeating: stage == .masked ? -.infinity : 0, count: shape.count)
       }
       try file.withViews { query, key, _ in

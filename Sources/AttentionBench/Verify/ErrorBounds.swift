@@ -54,7 +54,7 @@ public struct ErrorBounds: Sendable, Hashable {
       own.relativeL2 += 3 * weights.relativeL2
       own.maximum += 3 * weights.maximum
     }
-    let type = problem.elements.query
+    let type = problem.storage.output
     if type == .float32 {
       (relativeL2, maximum) = own
     } else {

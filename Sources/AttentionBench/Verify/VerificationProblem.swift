@@ -27,7 +27,7 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
   /// The same problem on tensors of other element types.
   ///
   /// - Throws: `AttentionError` when queries would be stored as integers.
-  public func storing(_ elements: ElementTypes) throws(AttentionError) -> VerificationProblem {
+  public func storing(_ elements: Storage) throws(AttentionError) -> VerificationProblem {
     VerificationProblem(try problem.storing(elements), source: source, name: name)
   }
 
@@ -75,9 +75,11 @@ extension VerificationProblem {
         Int.random(in: 0...shape.keyLength, using: &generator)
       }
       let problem = try AttentionProblem(
-        shape, causal: index / 2 % 2 == 1,
-        offset: offsets.randomElement(using: &generator) ?? .bottomRight,
-        keyLengths: index % 5 == 4 ? keyLengths : nil)
+        shape,
+        visibility: Visibility(
+          causal: index / 2 % 2 == 1,
+          offset: offsets.randomElement(using: &generator) ?? .bottomRight,
+          keyLengths: index % 5 == 4 ? keyLengths : nil))
       problems.append(
         VerificationProblem(problem, source: .random(seed: generator.next()), name: "random"))
     }

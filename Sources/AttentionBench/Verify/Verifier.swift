@@ -55,21 +55,21 @@ public struct Verifier: Sendable {
     for strategy: any AttentionStrategy, _ problem: AttentionProblem
   ) throws(AttentionError) -> ByteCount {
     let work = try strategy.work(for: problem, threads: team.threadCount)
-    let fp32 = try problem.storing(ElementTypes())
+    let fp32 = try problem.storing(Storage())
     // A shape's tensors are known to take less than half of what an Int can count.
     let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
       2 * fp32.tensorBytes)
     let (sum, overflowSum) = bytes.addingReportingOverflow(
-      problem.elements.areFloat32 ? 0 : problem.tensorBytes)
+      problem.storage.isFloat32 ? 0 : problem.tensorBytes)
     return ByteCount(overflow || overflowSum ? .max : sum)
   }
 
   private func compare(
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ tensors: ProblemTensors
   ) throws(AttentionError) -> Verification.Outcome {
-    let stored = try tensors.stored(as: problem.elements)
+    let stored = try tensors.stored(as: problem.storage)
     // What the elements stand for: storage is no error of a strategy.
-    let tensors = try stored.stored(as: ElementTypes())
+    let tensors = try stored.stored(as: Storage())
     let result = try run(strategy, problem, stored)
     let check = AccuracyCheck(problem.shape, limit: rowLimit, seed: seed)
     let found = check.rows.map(result.row)
@@ -131,7 +131,7 @@ public struct Verifier: Sendable {
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ tensors: ProblemTensors
   ) throws(AttentionError) -> StrategyResult {
     let result = StrategyResult(
-      output: try Tensor(problem.shape.output, elementType: problem.elements.query),
+      output: try Tensor(problem.shape.output, elementType: problem.storage.output),
       logSumExp: try Tensor(problem.shape.logSumExp))
     result.output.poison()
     result.logSumExp.poison()

@@ -34,13 +34,13 @@ struct KeyOptions: ParsableArguments {
     func lengths(_ text: String?, _ option: String) throws -> [Int]? {
       try text.map { try NumberList.integers($0, option: option) }
     }
-    settings.keyLengths = try lengths(keyLengths, "--kv-lengths")
-    settings.queryLengths = try lengths(queryLengths, "--query-lengths")
-    settings.prefixLengths = try lengths(prefixLengths, "--prefix-lengths")
+    settings.visibility.keyLengths = try lengths(keyLengths, "--kv-lengths")
+    settings.visibility.queryLengths = try lengths(queryLengths, "--query-lengths")
+    settings.visibility.prefixLengths = try lengths(prefixLengths, "--prefix-lengths")
     guard let mask else { return }
     let file = try InputFiles.mask("--mask", mask, as: [.bool, .floating])
     if file.isBoolean {
-      settings.mask = try file.mask(for: shape)
+      settings.visibility.mask = try file.mask(for: shape)
     } else {
       try settings.add(bias: file.bias(for: shape))
     }

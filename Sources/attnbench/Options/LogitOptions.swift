@@ -35,9 +35,11 @@ struct LogitOptions: ParsableArguments {
   /// - Throws: `UsageError` naming what is no number, `TensorFileError`, or `FileProblemError` for
   ///   a bias that does not fit.
   func apply(to settings: inout ProblemSettings, _ shape: AttentionShape) throws {
-    settings.softcap = softcap
-    settings.alibiSlopes = try alibi.map { try NumberList.floats($0, option: "--alibi") }
-    settings.sinkLogits = try sinkLogits.map { try NumberList.floats($0, option: "--sink-logits") }
+    settings.scoring.softcap = softcap
+    settings.visibility.alibiSlopes = try alibi.map { try NumberList.floats($0, option: "--alibi") }
+    settings.scoring.sinkLogits = try sinkLogits.map {
+      try NumberList.floats($0, option: "--sink-logits")
+    }
     if let bias {
       try settings.add(bias: InputFiles.mask("--bias", bias, as: [.floating]).bias(for: shape))
     }

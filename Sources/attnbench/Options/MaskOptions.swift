@@ -62,9 +62,9 @@ struct MaskOptions: ParsableArguments {
   /// - Throws: as `PositionOptions.offset`.
   func settings() throws -> ProblemSettings {
     var settings = ProblemSettings()
-    settings.scale = scale
-    settings.causal = causal
-    settings.offset = try positions.offset()
+    settings.scoring.scale = scale
+    settings.visibility.causal = causal
+    settings.visibility.offset = try positions.offset()
     return settings
   }
 
@@ -73,11 +73,11 @@ struct MaskOptions: ParsableArguments {
   /// - Parameter causal: overrides the flag.
   /// - Throws: `UsageError` naming the option at fault, `TensorFileError`.
   func problem(
-    _ shape: AttentionShape, causal: Bool? = nil, elements: ElementTypes = ElementTypes()
+    _ shape: AttentionShape, causal: Bool? = nil, elements: Storage = Storage()
   ) throws -> AttentionProblem {
     var settings = try settings()
-    if let causal { settings.causal = causal }
-    settings.elements = elements
+    if let causal { settings.visibility.causal = causal }
+    settings.storage = elements
     do throws(AttentionError) {
       return try settings.problem(on: shape)
     } catch {

@@ -7,5 +7,5 @@ struct StorageOptions: ParsableArguments {
   var dtype = FloatingType.f32
 
   /// The element types asked for.
-  var elements: ElementTypes { ElementTypes(dtype.elementType) }
+  var elements: Storage { Storage(dtype.elementType) }
 }

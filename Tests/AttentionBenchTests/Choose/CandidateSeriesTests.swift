@@ -5,7 +5,8 @@ import Testing
 /// What the families propose to a search.
 @Suite struct CandidateSeriesTests {
   private func problem(_ n: Int, causal: Bool = true) throws -> AttentionProblem {
-    try AttentionProblem(AttentionShape(heads: 1, queryLength: n, headDim: 8), causal: causal)
+    try AttentionProblem(
+      AttentionShape(heads: 1, queryLength: n, headDim: 8), visibility: Visibility(causal: causal))
   }
 
   private func specs(_ n: Int, _ density: SearchDensity = .search) throws -> [[String]] {

@@ -68,7 +68,8 @@ struct FakeChoice {
 
   func problem() throws -> AttentionProblem {
     try AttentionProblem(
-      AttentionShape(heads: heads, queryLength: 4096, headDim: 64), causal: true)
+      AttentionShape(heads: heads, queryLength: 4096, headDim: 64),
+      visibility: Visibility(causal: true))
   }
 
   func engine() throws -> ChoiceEngine {

@@ -14,7 +14,7 @@ import Testing
   init() throws {
     let shape = try AttentionShape(
       batch: 2, heads: 4, kvHeads: 2, queryLength: 130, headDim: 16, valueDim: 12)
-    problem = try AttentionProblem(shape, causal: true)
+    problem = try AttentionProblem(shape, visibility: Visibility(causal: true))
     tensors = try ProblemTensors(random: shape, seed: 5)
     team = try WorkerTeam(threads: 2)
     output = try Tensor(shape.output)

@@ -42,7 +42,7 @@ import Testing
     #expect(plan.measured == nil && plan.inputs == nil)
     #expect(plan.heads[0].relativeError == 3e-7)
     let problem = try plan.problem(on: shape())
-    #expect(problem.scale == 0.25 && problem.causal)
+    #expect(problem.scale == 0.25 && problem.visibility.causal)
     let mix = try plan.mix(path: "plan.json")
     #expect(
       mix.spec(for: problem) == "mix(flash x2, window(16, sinks: 4) x1, linear(elu) x1)")
@@ -87,7 +87,7 @@ import Testing
     ("\"head\": 2", "\"head\": 1", "heads[2].head 1"),
     ("\"n_q\": 64,", "", "problem.n_q: is missing"),
     ("\"scale\": 0.25", "\"scale\": \"x\"", "problem.scale: must be a number"),
-    ("\"causal\": true", "\"causal\": 1", "problem.causal: must be true or false"),
+    ("\"causal\": true", "\"causal\": 1", "problem.visibility.causal: must be true or false"),
     ("\"scale\"", "\"dtype\": \"f8\", \"scale\"", "problem.dtype: holds a value out of range"),
     (
       "\"strategy\": \"linear\"", "\"strategy\": null", "heads[3].strategy: must be a text"
@@ -107,13 +107,13 @@ import Testing
 
   @Test func tensorsStoredOtherwiseAreMentioned() throws {
     let older = try read(Self.text)
-    #expect(older.caution(on: ElementTypes(.bfloat16), path: "plan.json") == nil)
+    #expect(older.caution(on: Storage(.bfloat16), path: "plan.json") == nil)
     let plan = try read(
       Self.text.replacingOccurrences(of: "\"scale\"", with: "\"dtype\": \"f32\", \"scale\""))
-    #expect(plan.caution(on: ElementTypes(), path: "plan.json") == nil)
+    #expect(plan.caution(on: Storage(), path: "plan.json") == nil)
     for (elements, found, fix) in [
-      (ElementTypes(.bfloat16), "ran on bf16:", "--dtype bf16"),
-      (ElementTypes(.float32, keyValue: .float16), "ran on fp32 on fp16:", "--dtype f32"),
+      (Storage(.bfloat16), "ran on bf16:", "--dtype bf16"),
+      (Storage(.float32, keyValue: .float16), "ran on fp32 on fp16:", "--dtype f32"),
     ] {
       let text = try #require(plan.caution(on: elements, path: "plan.json"))
       #expect(text.hasPrefix("plan.json was measured on fp32 tensors"))

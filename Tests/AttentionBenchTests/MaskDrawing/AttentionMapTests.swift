@@ -17,7 +17,9 @@ struct AttentionMapTests {
     }
     return try AttentionMap(
       of: strategies.map { try StrategyRegistry.standard.strategy($0) },
-      on: AttentionProblem(shape, scale: 1, causal: causal), query: tensors.query.view,
+      on: AttentionProblem(
+        shape, scoring: Scoring(scale: 1), visibility: Visibility(causal: causal)),
+      query: tensors.query.view,
       key: tensors.key.view, head: 0, maximumRows: rows, maximumColumns: columns)
   }
 
@@ -132,11 +134,13 @@ struct AttentionMapTests {
         maximumColumns: 3)
     }
     // Three keys of score 0 and a sink of logit 0 share evenly.
-    let sink = try map(AttentionProblem(shape, causal: true, sinkLogits: [0]))
+    let sink = try map(
+      AttentionProblem(
+        shape, scoring: Scoring(sinkLogits: [0]), visibility: Visibility(causal: true)))
     #expect(isNear(sink.value(sink.panels[0], row: 2, column: 1), 1 / 4.0))
     #expect(isNear(sink.panels[1].share, (1 + 1 / 2.0 + 1 / 3.0) / 3))
     tensors.key.elements[1] = 1000
-    let capped = try map(AttentionProblem(shape, scale: 1, softcap: 1))
+    let capped = try map(AttentionProblem(shape, scoring: Scoring(scale: 1, softcap: 1)))
     let e = exp(1.0)
     #expect(isNear(capped.value(capped.panels[0], row: 0, column: 1), e / (e + 2)))
   }
@@ -147,7 +151,7 @@ struct AttentionMapTests {
     let tensors = try ProblemTensors(random: shape, seed: 1)
     tensors.query.elements[2] = .nan
     let map = try AttentionMap(
-      of: [], on: AttentionProblem(shape, causal: true, offset: .fixed(-1)),
+      of: [], on: AttentionProblem(shape, visibility: Visibility(causal: true, offset: .fixed(-1))),
       query: tensors.query.view, key: tensors.key.view, head: 0, maximumRows: 4,
       maximumColumns: 4)
     #expect(map.emptyRows == 2)

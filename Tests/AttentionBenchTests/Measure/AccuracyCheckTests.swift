@@ -12,7 +12,7 @@ import Testing
   init() throws {
     shape = try AttentionShape(
       batch: 2, heads: 2, kvHeads: 1, queryLength: 90, headDim: 8, valueDim: 5)
-    problem = try AttentionProblem(shape, causal: true)
+    problem = try AttentionProblem(shape, visibility: Visibility(causal: true))
     tensors = try ProblemTensors(random: shape, seed: 7)
     team = try WorkerTeam(threads: 2)
   }
@@ -57,7 +57,7 @@ import Testing
     let oracle = SoftmaxOracle(full: problem)
     let expected = check.rows.map { row in
       oracle.row(
-        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+        InputViews(query: tensors.query.view, key: tensors.key.view, value: tensors.value.view),
         batch: row.batch, head: row.head, row: row.row)
     }
     #expect(references(check) == expected)

@@ -202,7 +202,8 @@ extension SweepPlan {
       placements: threads.map { SweepPlacement(threads: $0, binding: .none) }, seed: seed
     ) { n in
       try AttentionProblem(
-        AttentionShape(heads: heads, queryLength: n, headDim: 64), causal: causal)
+        AttentionShape(heads: heads, queryLength: n, headDim: 64),
+        visibility: Visibility(causal: causal))
     }
   }
 

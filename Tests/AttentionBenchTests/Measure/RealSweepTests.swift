@@ -31,7 +31,7 @@ import Testing
 
   private static func plan(
     sizes: [Int], strategies: String, causal: Bool = false,
-    elements: ElementTypes = ElementTypes()
+    elements: Storage = Storage()
   ) throws -> SweepPlan {
     let topology = try MachineTopology.host()
     return try SweepPlan(
@@ -40,7 +40,7 @@ import Testing
     ) { n in
       try AttentionProblem(
         AttentionShape(heads: 4, kvHeads: 2, queryLength: n, headDim: 32, valueDim: 16),
-        causal: causal, elements: elements)
+        visibility: Visibility(causal: causal), storage: elements)
     }
   }
 
@@ -49,7 +49,7 @@ import Testing
     try withTemporaryDirectory { path in
       let plan = try Self.plan(
         sizes: [64, 100], strategies: "exact,flash,window(16, sinks: 2),strided(8),linear",
-        elements: ElementTypes(type))
+        elements: Storage(type))
       _ = try Self.sweep(into: path + "/out", plan)
       for row in try RunDirectory.readResults(in: path + "/out").rows {
         #expect([.ok, .noisy].contains(row.status), "\(row.cellID): \(row.reason)")
@@ -162,7 +162,7 @@ import Testing
   @Test func aStrategyThatWritesNothingIsFoundOut() throws {
     try withTemporaryDirectory { path in
       let topology = try MachineTopology.host()
-      let registry = StrategyRegistry.standard.adding(IdleAttention.self)
+      let registry = StrategyRegistry.standard.adding(IdleAttention.family)
       let plan = try SweepPlan(
         sizes: [64], strategies: registry.strategies("flash,idle"),
         placements: [SweepPlacement(threads: 1, binding: nil, topology: topology)], seed: 1
@@ -177,12 +177,9 @@ import Testing
 }
 
 /// A strategy from outside the package that claims full attention and does nothing.
-private struct IdleAttention: AttentionStrategy {
+private struct IdleAttention: OutsideStrategy {
   static let name = "idle"
   static let operatorClass = OperatorClass.exact
-  static let summary = "writes nothing"
-  static let source = "none"
-  static let parameters: [StrategyParameter] = []
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {}
 

@@ -6,12 +6,13 @@ import Testing
 /// What a program with a strategy of its own calls.
 @Suite(.serialized) struct SweepRunTests {
   private static func plan() throws -> SweepPlan {
-    let registry = StrategyRegistry.standard.adding(OwnKeyAttention.self)
+    let registry = StrategyRegistry.standard.adding(OwnKeyAttention.family)
     return try SweepPlan(
       sizes: [32, 64], strategies: registry.strategies("flash,ownkey"),
       placements: [SweepPlacement(threads: 1, binding: nil, topology: .host())], seed: 1
     ) { n in
-      try AttentionProblem(AttentionShape(heads: 2, queryLength: n, headDim: 16), causal: true)
+      try AttentionProblem(
+        AttentionShape(heads: 2, queryLength: n, headDim: 16), visibility: Visibility(causal: true))
     }
   }
 
@@ -56,12 +57,9 @@ import Testing
 }
 
 /// Every query sees the key at its own position.
-private struct OwnKeyAttention: PatternStrategy {
+private struct OwnKeyAttention: PatternStrategy, OutsideStrategy {
   static let name = "ownkey"
   static let operatorClass = OperatorClass.restricted
-  static let summary = "the key at the query's position"
-  static let source = "none"
-  static let parameters: [StrategyParameter] = []
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {}
 

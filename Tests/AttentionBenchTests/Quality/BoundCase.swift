@@ -45,7 +45,7 @@ struct BoundCase: CustomStringConvertible {
       key: FileProblem.Source(inputs.key, name: "k"),
       value: FileProblem.Source(inputs.value, name: "v"))
     name = layer
-    problem = try AttentionProblem(try file.shape(n: n), causal: causal)
+    problem = try AttentionProblem(try file.shape(n: n), visibility: Visibility(causal: causal))
     tensors = try SweepInputs.tensors(file).tensors(for: problem)
   }
 
@@ -59,26 +59,32 @@ struct BoundCase: CustomStringConvertible {
     for fill in TestFill.allCases {
       for causal in [false, true] {
         cases.append(
-          try BoundCase(fill.rawValue, AttentionProblem(plain, causal: causal), fill, seed: 3))
+          try BoundCase(
+            fill.rawValue, AttentionProblem(plain, visibility: Visibility(causal: causal)), fill,
+            seed: 3))
       }
     }
     let offset = QueryOffset.perBatch([20, -7])
     cases.append(
       try BoundCase(
-        "grouped", AttentionProblem(grouped, causal: true, offset: offset), .normal, seed: 4))
+        "grouped", AttentionProblem(grouped, visibility: Visibility(causal: true, offset: offset)),
+        .normal, seed: 4))
     cases.append(
       try BoundCase(
         "options",
         AttentionProblem(
-          grouped, causal: true, keyLengths: [61, 33], softcap: 4,
-          sinkLogits: [-2, 0.5, 3, -.infinity]), .wideLogits, seed: 12))
+          grouped, scoring: Scoring(softcap: 4, sinkLogits: [-2, 0.5, 3, -.infinity]),
+          visibility: Visibility(causal: true, keyLengths: [61, 33])), .wideLogits, seed: 12))
     // What lies outside most windows outweighs, or outsizes, all the rest.
     cases.append(
       try BoundCase("outsized", AttentionProblem(plain), .normal, seed: 5) { row, value in
         row == 45 ? 1e6 * value : value
       })
     cases.append(
-      try BoundCase("far mean", AttentionProblem(plain, causal: true), .dominant, seed: 6) {
+      try BoundCase(
+        "far mean", AttentionProblem(plain, visibility: Visibility(causal: true)), .dominant,
+        seed: 6
+      ) {
         row, value in row < 10 ? value - 300 : value + 100
       })
     cases.append(
@@ -104,7 +110,8 @@ struct BoundCase: CustomStringConvertible {
     let shape = problem.shape
     return (0..<shape.batch * shape.heads * shape.queryLength).map { index in
       oracle.row(
-        query: tensors.query.view, key: tensors.key.view, value: value ?? tensors.value.view,
+        InputViews(
+          query: tensors.query.view, key: tensors.key.view, value: value ?? tensors.value.view),
         batch: index / shape.queryLength / shape.heads,
         head: index / shape.queryLength % shape.heads, row: index % shape.queryLength)
     }

@@ -10,7 +10,7 @@ import Testing
 
   init() throws {
     problem = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 200, headDim: 64), causal: true)
+      AttentionShape(heads: 2, queryLength: 200, headDim: 64), visibility: Visibility(causal: true))
     team = try WorkerTeam(threads: 2)
   }
 

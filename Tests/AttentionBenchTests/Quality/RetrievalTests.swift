@@ -14,7 +14,7 @@ import Testing
   ) throws -> AttentionProblem {
     try AttentionProblem(
       AttentionShape(heads: heads, kvHeads: 1, queryLength: n, headDim: headDim, valueDim: 48),
-      causal: causal)
+      visibility: Visibility(causal: causal))
   }
 
   private func result(
@@ -103,7 +103,8 @@ import Testing
     let oracle = SoftmaxOracle(full: task.problem)
     let masses = needles.map { needle in
       let row = oracle.row(
-        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view, batch: 0,
+        InputViews(query: tensors.query.view, key: tensors.key.view, value: tensors.value.view),
+        batch: 0,
         head: 0, row: needle.row)
       let score = (0..<headDim).reduce(0.0) { sum, column in
         sum + Double(tensors.query.elements[needle.row * headDim + column])
@@ -138,7 +139,8 @@ import Testing
   /// A query that decodes: one row, many needles, a round each.
   @Test func oneQueryRowTakesOneNeedleARound() throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 1, keyLength: 64, headDim: 64), causal: true)
+      AttentionShape(heads: 2, queryLength: 1, keyLength: 64, headDim: 64),
+      visibility: Visibility(causal: true))
     let task = try RetrievalTask(problem, needles: 8, seed: 2)
     let result = try result("flash", task)
     #expect(result.counts.map(\.needles).reduce(0, +) == 8 * task.bins.count)
@@ -156,13 +158,14 @@ import Testing
     }
     #expect(far?.description.contains("from 1 to 99") == true)
     let ahead = try AttentionProblem(
-      AttentionShape(heads: 1, queryLength: 10, headDim: 64), offset: .fixed(3))
+      AttentionShape(heads: 1, queryLength: 10, headDim: 64),
+      visibility: Visibility(offset: .fixed(3)))
     #expect(throws: PlanError.self) { try RetrievalTask(ahead, seed: 1) }
   }
 
   @Test func whatWritesNoNumbersFindsNothing() throws {
     let task = try RetrievalTask(Self.problem(n: 200), needles: 20, seed: 10)
-    let registry = StrategyRegistry.standard.adding(Blank.self)
+    let registry = StrategyRegistry.standard.adding(Blank.family)
     let result = try result("blank", task, registry: registry)
     #expect(result.counts.allSatisfy { $0.needles == 20 && $0.found == 0 && $0.meanCosine == 0 })
   }

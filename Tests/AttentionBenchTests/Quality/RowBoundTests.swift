@@ -22,9 +22,12 @@ import Testing
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: shape.keyLength, headDim: shape.headDim,
         valueDim: 1),
-      scale: test.problem.scale, causal: test.problem.causal, offset: test.problem.offset,
-      keyLengths: test.problem.keyLengths, softcap: test.problem.softcap,
-      sinkLogits: test.problem.sinkLogits)
+      scoring: Scoring(
+        scale: test.problem.scale, softcap: test.problem.scoring.softcap,
+        sinkLogits: test.problem.scoring.sinkLogits),
+      visibility: Visibility(
+        causal: test.problem.visibility.causal, offset: test.problem.visibility.offset,
+        keyLengths: test.problem.visibility.keyLengths))
     let full = test.rows(SoftmaxOracle(full: test.problem))
     let own = test.rows(strategy.oracle(for: test.problem))
     let fullSpread = test.rows(SoftmaxOracle(full: column), value: distances.view)
@@ -47,7 +50,7 @@ import Testing
   @Test func itHoldsOnEveryRowWhateverTheCentre() throws {
     for test in try BoundCase.all() {
       let dimension = test.problem.shape.valueDim
-      for strategy in try test.strategies() where type(of: strategy).operatorClass == .restricted {
+      for strategy in try test.strategies() where strategy.operatorClass == .restricted {
         for centre in [0.0, 1.0, -30.0] {
           let rows = try bounds(
             test, strategy, centre: Array(repeating: centre, count: dimension))

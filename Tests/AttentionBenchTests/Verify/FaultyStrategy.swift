@@ -2,17 +2,14 @@ import Attention
 import MachineTopology
 
 /// A strategy from outside the package with a fault that `verify` must find: the base for one type
-/// a fault, because the harness makes strategies by their types.
-protocol FaultyStrategy: AttentionStrategy {
+/// a fault.
+protocol FaultyStrategy: OutsideStrategy {
   /// Spoils a correct result.
   static func spoil(_ operands: AttentionOperands)
 }
 
 extension FaultyStrategy {
   static var operatorClass: OperatorClass { .exact }
-  static var summary: String { "flash attention with a fault" }
-  static var source: String { "this test" }
-  static var parameters: [StrategyParameter] { [] }
 
   func resolvedParameters(for problem: AttentionProblem) -> String { "" }
 
@@ -88,12 +85,9 @@ struct WrongBase: FaultyStrategy {
 }
 
 /// A window that calls itself exact: true to its own definition, not to its class.
-struct Pretender: AttentionStrategy {
+struct Pretender: OutsideStrategy {
   static let name = "pretender"
   static let operatorClass = OperatorClass.exact
-  static let summary = "a window that calls itself exact"
-  static let source = "this test"
-  static let parameters: [StrategyParameter] = []
   private let window: any AttentionStrategy
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
@@ -111,12 +105,9 @@ struct Pretender: AttentionStrategy {
 }
 
 /// A window that sees one key fewer than its definition says.
-struct OffByOne: AttentionStrategy {
+struct OffByOne: OutsideStrategy {
   static let name = "off-by-one"
   static let operatorClass = OperatorClass.restricted
-  static let summary = "a window one key too narrow"
-  static let source = "this test"
-  static let parameters: [StrategyParameter] = []
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {}
 
@@ -138,12 +129,9 @@ struct OffByOne: AttentionStrategy {
 
 /// Flash with bf16 products that never sees the last key of a row: true to its arithmetic, not to its
 /// definition.
-struct CoarseOffByOne: AttentionStrategy {
+struct CoarseOffByOne: OutsideStrategy {
   static let name = "coarse-off-by-one"
   static let operatorClass = OperatorClass.restricted
-  static let summary = "a window one key too narrow, in bf16"
-  static let source = "this test"
-  static let parameters: [StrategyParameter] = []
   let arithmetic = Arithmetic.bfloat16
   private let engine = SoftmaxEngine(arithmetic: .bfloat16)
 

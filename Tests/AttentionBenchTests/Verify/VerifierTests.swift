@@ -6,13 +6,13 @@ import Testing
 @Suite("Verifier")
 struct VerifierTests {
   private func verify(
-    _ family: any AttentionStrategy.Type, n: Int = 2000, causal: Bool = true, rows: Int = 40,
-    memory: ByteCount = ByteCount(1 << 40), elements: ElementTypes = ElementTypes()
+    _ family: StrategyFamily, n: Int = 2000, causal: Bool = true, rows: Int = 40,
+    memory: ByteCount = ByteCount(1 << 40), elements: Storage = Storage()
   ) throws -> Verification {
     let registry = StrategyRegistry([family])
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, kvHeads: 1, queryLength: n, headDim: 16), causal: causal,
-      elements: elements)
+      AttentionShape(heads: 2, kvHeads: 1, queryLength: n, headDim: 16),
+      visibility: Visibility(causal: causal), storage: elements)
     let verifier = Verifier(
       team: try WorkerTeam(threads: 1), rowLimit: rows, seed: 3, memoryLimit: memory)
     return verifier.verify(
@@ -20,13 +20,13 @@ struct VerifierTests {
     ) { () throws(AttentionError) in try ProblemTensors(random: problem.shape, seed: 5) }
   }
 
-  private static let faults: [any AttentionStrategy.Type] = [
-    Imprecise.self, Forgetful.self, WrongBase.self, Pretender.self, OffByOne.self,
+  private static let faults: [StrategyFamily] = [
+    Imprecise.family, Forgetful.family, WrongBase.family, Pretender.family, OffByOne.family,
   ]
 
   @Test("a strategy from outside that is right passes")
   func faultless() throws {
-    let result = try verify(Faultless.self)
+    let result = try verify(Faultless.family)
     guard case .pass(let comparison) = result.outcome else {
       Issue.record("\(result.outcome)")
       return
@@ -53,16 +53,17 @@ struct VerifierTests {
 
   @Test("storage is no error, and hides none", arguments: [ElementType.float16, .bfloat16])
   func storage(_ type: ElementType) throws {
-    let elements = ElementTypes(type)
-    guard case .pass(let comparison) = try verify(Faultless.self, elements: elements).outcome else {
-      Issue.record("\(try verify(Faultless.self, elements: elements).outcome)")
+    let elements = Storage(type)
+    guard case .pass(let comparison) = try verify(Faultless.family, elements: elements).outcome
+    else {
+      Issue.record("\(try verify(Faultless.family, elements: elements).outcome)")
       return
     }
     // Rounding the output shows, and about nothing else does.
     #expect(comparison.errors.relativeL2 > type.unitRoundoff / 10)
     #expect(comparison.bounds.relativeL2 < 1.1 * type.unitRoundoff)
     #expect(comparison.errors.logSumExp < 1e-4)
-    for fault: any AttentionStrategy.Type in [WrongBase.self, Pretender.self, OffByOne.self] {
+    for fault: StrategyFamily in [WrongBase.family, Pretender.family, OffByOne.family] {
       #expect(try verify(fault, elements: elements).isFailure, "\(fault.name)")
     }
   }
@@ -85,7 +86,7 @@ struct VerifierTests {
         }
       }
     }
-    let found = try verify(CoarseOffByOne.self)
+    let found = try verify(CoarseOffByOne.family)
     guard case .fail(let comparison) = found.outcome else {
       Issue.record("\(found.outcome)")
       return
@@ -95,7 +96,7 @@ struct VerifierTests {
 
   @Test("a wrong log-sum-exp fails although every output is right")
   func logSumExpAlone() throws {
-    guard case .fail(let comparison) = try verify(WrongBase.self).outcome else {
+    guard case .fail(let comparison) = try verify(WrongBase.family).outcome else {
       Issue.record("passed")
       return
     }
@@ -105,7 +106,7 @@ struct VerifierTests {
 
   @Test("an element that is not written fails with an infinite error")
   func unwritten() throws {
-    guard case .fail(let comparison) = try verify(Forgetful.self).outcome else {
+    guard case .fail(let comparison) = try verify(Forgetful.family).outcome else {
       Issue.record("passed")
       return
     }
@@ -114,7 +115,7 @@ struct VerifierTests {
 
   @Test("a refusal is a failure that keeps the reason")
   func refusal() throws {
-    let result = try verify(Refusing.self)
+    let result = try verify(Refusing.family)
     #expect(result.isFailure)
     guard case .refused(let error) = result.outcome else {
       Issue.record("\(result.outcome)")
@@ -125,7 +126,7 @@ struct VerifierTests {
 
   @Test("more workspace than allowed is a skip with the numbers")
   func memory() throws {
-    let result = try verify(Faultless.self, memory: ByteCount(1))
+    let result = try verify(Faultless.family, memory: ByteCount(1))
     #expect(!result.isFailure)
     guard case .skipped(let needed, let limit) = result.outcome else {
       Issue.record("\(result.outcome)")

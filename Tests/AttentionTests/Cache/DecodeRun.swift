@@ -17,16 +17,18 @@ struct DecodeRun {
 
   /// The problem that a decoder for the sequences is made with.
   static func problem(
-    of whole: AttentionProblem, step: Int = 1, elements: ElementTypes = ElementTypes()
+    of whole: AttentionProblem, step: Int = 1, elements: Storage = Storage()
   ) throws -> AttentionProblem {
     let shape = whole.shape
     return try AttentionProblem(
       AttentionShape(
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads, queryLength: step,
         keyLength: shape.keyLength, headDim: shape.headDim, valueDim: shape.valueDim),
-      scale: whole.scale, causal: whole.causal, prefixLengths: whole.prefixLengths,
-      alibiSlopes: whole.alibiSlopes, softcap: whole.softcap, sinkLogits: whole.sinkLogits,
-      elements: elements)
+      scoring: Scoring(
+        scale: whole.scale, softcap: whole.scoring.softcap, sinkLogits: whole.scoring.sinkLogits),
+      visibility: Visibility(
+        causal: whole.visibility.causal, prefixLengths: whole.visibility.prefixLengths,
+        alibiSlopes: whole.visibility.alibiSlopes), storage: elements)
   }
 
   /// One step: the next `counts[entry]` tokens of each entry.
@@ -88,7 +90,8 @@ struct DecodeRun {
       deviation.add(
         outputs.output[entry, head, row], logSumExp: outputs.logSumExp?[entry, head, row, 0],
         truth: oracle.row(
-          query: inputs.query.view, key: key.view, value: value.view, batch: entry, head: head,
+          InputViews(query: inputs.query.view, key: key.view, value: value.view), batch: entry,
+          head: head,
           row: row))
     }
     return max(deviation.maximum, deviation.logSumExp)

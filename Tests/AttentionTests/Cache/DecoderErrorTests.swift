@@ -10,7 +10,7 @@ import Testing
     try AttentionProblem(
       AttentionShape(
         batch: 2, heads: 2, queryLength: 1, keyLength: keyLength, headDim: 4, valueDim: 3),
-      causal: true, alibiSlopes: alibi)
+      visibility: Visibility(causal: true, alibiSlopes: alibi))
   }
 
   private func tensor(_ batch: Int, _ heads: Int, _ rows: Int, _ columns: Int) throws -> TestTensor
@@ -132,10 +132,16 @@ import Testing
     let three = try AttentionShape(
       batch: 2, heads: 2, queryLength: 3, keyLength: 8, headDim: 4, valueDim: 3)
     for (argument, problem) in try [
-      ("offset", AttentionProblem(shape, causal: true, offset: .topLeft)),
-      ("keyLengths", AttentionProblem(shape, causal: true, keyLengths: [1, 2])),
-      ("queryLengths", AttentionProblem(shape, causal: true, queryLengths: [1, 1])),
-      ("mask", AttentionProblem(three, causal: true, mask: mask)),
+      ("offset", AttentionProblem(shape, visibility: Visibility(causal: true, offset: .topLeft))),
+      (
+        "keyLengths",
+        AttentionProblem(shape, visibility: Visibility(causal: true, keyLengths: [1, 2]))
+      ),
+      (
+        "queryLengths",
+        AttentionProblem(shape, visibility: Visibility(causal: true, queryLengths: [1, 1]))
+      ),
+      ("mask", AttentionProblem(three, visibility: Visibility(causal: true, mask: mask))),
     ] {
       let error = #expect(throws: AttentionError.self) {
         try strategy.decoder(for: problem, on: Teams.of(1))

@@ -11,7 +11,7 @@ import Testing
     try AttentionProblem(
       AttentionShape(
         batch: 2, heads: 6, kvHeads: 2, queryLength: length, headDim: 19, valueDim: 21),
-      causal: true)
+      visibility: Visibility(causal: true))
   }
 
   /// Prompts, single tokens, a few at once, and entries that bring different numbers or none.
@@ -48,7 +48,7 @@ import Testing
       let strategy = try Specimen.registry.strategy(text)
       let run = DecodeRun(whole, seed: 6)
       let problem = try DecodeRun.problem(
-        of: whole, elements: ElementTypes(.float32, keyValue: elementType))
+        of: whole, elements: Storage(.float32, keyValue: elementType))
       let cache = try kind.make(CacheShape(problem.shape), capacity: 61, elementType)
       try cache.poison()
       let decoder = try strategy.decoder(
@@ -88,7 +88,7 @@ import Testing
   func everyStrategyDecodesFromTheSameWords(_ specimen: Specimen) throws {
     let whole = try DecoderTests.whole(9)
     let problem = try DecodeRun.problem(
-      of: whole, step: 2, elements: ElementTypes(.float32, keyValue: .int8PerToken))
+      of: whole, step: 2, elements: Storage(.float32, keyValue: .int8PerToken))
     let run = DecodeRun(whole, seed: 15)
     let decoder = try specimen.strategy.decoder(for: problem, on: Teams.of(2))
     for counts in [[2, 2], [2, 1], [0, 2]] { try run.step(decoder, counts) }
@@ -102,7 +102,8 @@ import Testing
   @Test func optionsOfTheSoftmaxApply() throws {
     let shape = try DecoderTests.whole().shape
     let whole = try AttentionProblem(
-      shape, scale: 0.3, causal: true, softcap: 2, sinkLogits: [0.5, -1, 2, 0, 1, -.infinity])
+      shape, scoring: Scoring(scale: 0.3, softcap: 2, sinkLogits: [0.5, -1, 2, 0, 1, -.infinity]),
+      visibility: Visibility(causal: true))
     for text in ["flash", "exact", "strided(4)"] {
       let strategy = try Specimen.registry.strategy(text)
       let run = DecodeRun(whole, seed: 7)
@@ -117,15 +118,18 @@ import Testing
   @Test(arguments: ["flash", "exact", "linear"])
   func withoutACausalMaskNewTokensSeeEachOther(_ text: String) throws {
     let strategy = try Specimen.registry.strategy(text)
-    let whole = try AttentionProblem(DecoderTests.whole().shape, causal: false)
+    let whole = try AttentionProblem(
+      DecoderTests.whole().shape, visibility: Visibility(causal: false))
     let run = DecodeRun(whole, seed: 8)
     let decoder = try strategy.decoder(for: DecodeRun.problem(of: whole), on: Teams.of(2))
     for counts in [[20, 20], [8, 8]] { try run.step(decoder, counts) }
     let oracle = strategy.oracle(
-      for: try AttentionProblem(whole.shape, offset: .topLeft, keyLengths: [28, 28]))
+      for: try AttentionProblem(
+        whole.shape, visibility: Visibility(offset: .topLeft, keyLengths: [28, 28])))
     for row in 20..<28 {
       let truth = oracle.row(
-        query: run.inputs.query.view, key: run.inputs.key.view, value: run.inputs.value.view,
+        InputViews(
+          query: run.inputs.query.view, key: run.inputs.key.view, value: run.inputs.value.view),
         batch: 1, head: 5, row: row)
       for (x, y) in zip(run.outputs.output[1, 5, row], truth.output) {
         #expect(abs(Double(x) - y) <= DecoderTests.tolerance)
@@ -140,7 +144,7 @@ import Testing
     let run = DecodeRun(whole, seed: 9)
     let strategy = try Specimen.registry.strategy(text)
     let decoder = try strategy.decoder(
-      for: DecodeRun.problem(of: whole, elements: ElementTypes(.float32, keyValue: elementType)),
+      for: DecodeRun.problem(of: whole, elements: Storage(.float32, keyValue: elementType)),
       cache: .rolling(sinks: CacheKind.sinks, window: CacheKind.window), on: Teams.of(2))
     let bytes = decoder.cacheBytes
     for counts in DecoderTests.schedule { try run.step(decoder, counts) }

@@ -11,7 +11,8 @@ import Testing
     let shape = try AttentionShape(
       batch: 2, heads: 32, kvHeads: 8, queryLength: 1, keyLength: 8192, headDim: 128)
     let problem = try AttentionProblem(
-      shape, causal: true, elements: ElementTypes(.float32, keyValue: .int8PerToken))
+      shape, visibility: Visibility(causal: true),
+      storage: Storage(.float32, keyValue: .int8PerToken))
 
     // Any strategy: linear would keep a state instead of a cache.
     let team = try WorkerTeam(threads: 2)
@@ -48,7 +49,7 @@ import Testing
       CacheShape(kvHeads: 8, headDim: 128), pageCount: 4096, pageRows: 16,
       elementType: .bfloat16)
     let paged = try AttentionProblem(
-      shape, causal: true, elements: ElementTypes(.float32, keyValue: .bfloat16))
+      shape, visibility: Visibility(causal: true), storage: Storage(.float32, keyValue: .bfloat16))
     let first = try strategy.decoder(for: paged, cache: .paged(pool), on: team)
     let second = try strategy.decoder(for: paged, cache: .paged(pool), on: team)
     for decoder in [first, second] {

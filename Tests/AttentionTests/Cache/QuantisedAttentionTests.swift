@@ -38,7 +38,7 @@ import Testing
     let cache = try ContiguousCache(
       CacheShape(problem.shape), capacity: rows, elementType: storage)
     try cache.append(
-      key: inputs.key.view, value: inputs.value.view, counts: problem.keyLengths)
+      key: inputs.key.view, value: inputs.value.view, counts: problem.visibility.keyLengths)
     let held = try cache.contents(rows: rows)
     return TestInputs(query: inputs.query, key: held.key, value: held.value)
   }
@@ -49,7 +49,7 @@ import Testing
   func liesCloseToFullAttention(_ storage: ElementType, _ bound: Double) throws {
     let strategy = try StrategyRegistry.standard.strategy("flash(kv: \(storage.rawValue))")
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 200, headDim: 64), causal: true)
+      AttentionShape(heads: 2, queryLength: 200, headDim: 64), visibility: Visibility(causal: true))
     let inputs = TestInputs(problem, seed: 3)
     let outputs = TestOutputs(problem)
     try strategy.plan(for: problem, on: Teams.of(2)).run(outputs.operands(inputs))
@@ -65,7 +65,7 @@ import Testing
     let strategy = try StrategyRegistry.standard.strategy("flash(kv: \(storage.rawValue))")
     let problem = try AttentionProblem(
       AttentionShape(heads: 4, kvHeads: 2, queryLength: 90, headDim: 11, valueDim: 7),
-      causal: true, keyLengths: [80])
+      visibility: Visibility(causal: true, keyLengths: [80]))
     let clean = TestInputs(problem, seed: 4)
     let before = TestOutputs(problem)
     let plan = try strategy.plan(for: problem, on: Teams.of(2))
@@ -111,7 +111,7 @@ import Testing
     let error = #expect(throws: AttentionError.self) { try registry.strategy("flash(kv: int4)") }
     #expect(error?.argument == "flash kv")
     let stored = try AttentionProblem(
-      problem.shape, elements: ElementTypes(.float32, keyValue: .int8PerToken))
+      problem.shape, storage: Storage(.float32, keyValue: .int8PerToken))
     let again = #expect(throws: AttentionError.self) {
       try registry.strategy("flash(kv: f16)").plan(for: stored, on: Teams.of(1))
     }
@@ -121,12 +121,13 @@ import Testing
   /// A decoder of such a strategy stores rows so as they arrive.
   @Test func decodesOverACacheOfItsType() throws {
     let problem = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 1, keyLength: 30, headDim: 16), causal: true)
+      AttentionShape(heads: 2, queryLength: 1, keyLength: 30, headDim: 16),
+      visibility: Visibility(causal: true))
     let strategy = try StrategyRegistry.standard.strategy("flash(kv: int8-token)")
     let decoder = try strategy.decoder(for: problem, on: Teams.of(1))
     #expect((decoder as? CachedDecoder)?.cache.elementType == .int8PerToken)
     let whole = try AttentionProblem(
-      AttentionShape(heads: 2, queryLength: 30, headDim: 16), causal: true)
+      AttentionShape(heads: 2, queryLength: 30, headDim: 16), visibility: Visibility(causal: true))
     let run = DecodeRun(whole, seed: 2)
     for _ in 0..<30 { try run.step(decoder, [1]) }
     #expect(run.error(strategy.oracle(for: whole), decoder) <= 5e-6)
