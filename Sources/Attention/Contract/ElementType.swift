@@ -81,9 +81,7 @@ public enum ElementType: String, Sendable, Hashable, CaseIterable, Codable {
 
 /// How the tensors of a problem are stored.
 public struct ElementTypes: Sendable, Hashable {
-  /// Query and output.
   public var query: ElementType
-  /// Key and value.
   public var keyValue: ElementType
 
   /// Everything in fp32 unless said otherwise; `keyValue` defaults to `query`.

@@ -9,7 +9,6 @@ import Attention
 public final class ChoiceEngine {
   /// What is chosen for, and from what.
   public struct Question {
-    /// The problem.
     public var problem: AttentionProblem
     /// Workers and their places.
     public var placement: SweepPlacement
@@ -22,7 +21,6 @@ public final class ChoiceEngine {
     /// Seeds inputs, sampled rows and the order of the rounds.
     public var seed: UInt64
 
-    /// A question.
     public init(
       problem: AttentionProblem, placement: SweepPlacement, series: [[any AttentionStrategy]],
       requirements: Requirements, errorRows: ErrorRows = .automatic, seed: UInt64 = 1
