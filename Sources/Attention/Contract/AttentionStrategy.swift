@@ -119,7 +119,7 @@ public protocol AttentionStrategy: Sendable {
 
   /// The ways to write the strategy that are worth a look when a user asks which attention to run:
   /// series of texts, in each of which every entry costs more than the one before and, as a rule,
-  /// loses less. A search for the cheapest entry that loses little enough halves a series instead
+  /// has a smaller error. A search for the cheapest entry that is near enough halves a series instead
   /// of measuring all of it. By default one series of the family's defaults alone.
   static func candidateSeries(
     for problem: AttentionProblem, density: SearchDensity

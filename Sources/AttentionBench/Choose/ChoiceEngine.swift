@@ -3,7 +3,7 @@ import Attention
 /// Measures what could be run for a problem and keeps what a choice needs to know.
 ///
 /// Three steps. Every family's series of candidates are searched: a look at a candidate is a few
-/// runs and its error, and between one that loses too much and a dearer one that does not the
+/// runs and its error, and between one whose error is too large and a dearer one whose is not the
 /// middle is looked at next. Those that may be chosen are then timed side by side, in interleaved
 /// rounds. The choice itself is `Recommendation`. Which strategy is measured plays no part anywhere.
 public final class ChoiceEngine {
