@@ -43,7 +43,6 @@ final class HwlocTopology: @unchecked Sendable {
     return objects
   }
 
-  /// Binds the calling thread.
   func bindCurrentThread(to set: CPUSet) throws(TopologyError) {
     let bitmap = try HwlocBitmap(set)
     try checkHwloc("hwloc_set_cpubind(\(set))") {

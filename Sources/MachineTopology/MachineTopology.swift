@@ -13,7 +13,6 @@ public struct MachineTopology: Sendable {
     public let cpuSet: CPUSet
   }
 
-  /// A physical core.
   public struct Core: Hashable, Sendable {
     /// Machine-wide number, from 0; the number that `core:` bindings use.
     public let index: Int
@@ -34,7 +33,6 @@ public struct MachineTopology: Sendable {
   public struct Cache: Hashable, Sendable {
     /// 1 is nearest to the core.
     public let level: Int
-    /// Capacity in bytes.
     public let byteCount: Int
     /// Bytes a line; nil where the system does not say.
     public let lineByteCount: Int?

@@ -6,11 +6,8 @@ public struct AttentionInputs: Sendable {
   /// The names the three have in a file, alone or behind `<prefix>.`.
   public static let roles = ["q", "k", "v"]
 
-  /// The queries.
   public let query: HostTensor
-  /// The keys.
   public let key: HostTensor
-  /// The values.
   public let value: HostTensor
 
   /// Groups three tensors.

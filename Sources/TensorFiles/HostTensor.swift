@@ -18,7 +18,6 @@ public struct TensorAllocationError: Error, Hashable, Sendable, CustomStringConv
 /// The elements are written once, by the initialiser, and never again, which is why tensors may be
 /// shared between threads: the class holds raw memory, so the compiler cannot see that itself.
 public final class HostTensor: @unchecked Sendable {
-  /// The checked dimensions.
   public let checkedShape: FileShape
 
   /// How the elements were stored where the tensor came from; fp32 for computed ones. Elements are
@@ -34,7 +33,6 @@ public final class HostTensor: @unchecked Sendable {
   /// The dimensions, slowest varying first.
   public var shape: [Int] { checkedShape.dimensions }
 
-  /// The number of elements.
   public var count: Int { checkedShape.elementCount }
 
   /// Allocates a tensor and lets `body` write it.

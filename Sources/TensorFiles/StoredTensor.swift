@@ -3,7 +3,6 @@
 /// The elements are written once, by the initialiser, and never again, which is why tensors may be
 /// shared between threads: the class holds raw memory, so the compiler cannot see that itself.
 public final class StoredTensor: @unchecked Sendable {
-  /// The checked dimensions.
   public let checkedShape: FileShape
   /// How the elements are stored.
   public let elementType: StoredElementType
@@ -12,7 +11,6 @@ public final class StoredTensor: @unchecked Sendable {
   /// The dimensions, slowest varying first.
   public var shape: [Int] { checkedShape.dimensions }
 
-  /// The number of elements.
   public var count: Int { checkedShape.elementCount }
 
   init(shape: FileShape, elementType: StoredElementType, memory: TensorMemory) {

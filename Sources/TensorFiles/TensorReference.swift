@@ -1,7 +1,6 @@
 /// A tensor, or a group of them, as named on a command line: `q.npy`, `file.safetensors`,
 /// `file.safetensors:layer0`, `file.safetensors:layer0.q`.
 public struct TensorReference: Hashable, Sendable, CustomStringConvertible {
-  /// The two formats.
   public enum Format: String, CaseIterable, Sendable {
     /// One array a file.
     case npy
@@ -9,7 +8,6 @@ public struct TensorReference: Hashable, Sendable, CustomStringConvertible {
     case safetensors
   }
 
-  /// The file.
   public let path: String
 
   /// The format, which the name of the file tells.

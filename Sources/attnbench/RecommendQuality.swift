@@ -77,7 +77,6 @@ extension RecommendCommand {
 
 /// Bounds and needles in the table of candidates, where there are any.
 enum QualityColumns {
-  /// The columns of a candidate.
   static func columns(_ candidate: Candidate, of result: Recommendation) -> [Column] {
     var columns: [Column] = []
     if hasBounds(result) {

@@ -72,7 +72,6 @@ public struct TestCase: Sendable, CustomStringConvertible {
     return max(generator.pick(fitting), generator.pick(fitting))
   }
 
-  /// Inputs for the case.
   public func inputs() -> TestInputs {
     TestInputs(problem, fill: fill, seed: number, layout: inputLayout)
   }

@@ -25,7 +25,6 @@ public struct TestGenerator: RandomNumberGenerator, Sendable {
     return sum
   }
 
-  /// One of `choices`.
   public mutating func pick<C: RandomAccessCollection>(_ choices: C) -> C.Element {
     let step = Int(next() % UInt64(choices.count))
     return choices[choices.index(choices.startIndex, offsetBy: step)]

@@ -23,7 +23,6 @@ public struct TestInputs: Sendable {
   /// `[b, hKV, nKV, dV]`.
   public var value: TestTensor
 
-  /// Bundles tensors.
   public init(query: TestTensor, key: TestTensor, value: TestTensor) {
     self.query = query
     self.key = key

@@ -59,13 +59,11 @@ public final class TestTensor: @unchecked Sendable {
     batch * strides.batch + head * strides.head + row * strides.row + column
   }
 
-  /// One element.
   public subscript(batch: Int, head: Int, row: Int, column: Int) -> Float {
     get { base[place(batch, head, row, column)] }
     set { base[place(batch, head, row, column)] = newValue }
   }
 
-  /// One row.
   public subscript(batch: Int, head: Int, row: Int) -> UnsafeMutableBufferPointer<Float> {
     UnsafeMutableBufferPointer(start: base + place(batch, head, row, 0), count: shape.columns)
   }
@@ -111,10 +109,8 @@ public final class TestTensor: @unchecked Sendable {
     return nans == memory.count - shape.count
   }
 
-  /// A read-only view.
   public var view: TensorView { mutableView.reading }
 
-  /// A writable view.
   public var mutableView: MutableTensorView {
     do {
       return try MutableTensorView(base, shape: shape, strides: strides)

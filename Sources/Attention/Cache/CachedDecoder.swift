@@ -16,7 +16,6 @@ import MachineTopology
 /// entries bring different numbers, each of which has been made ready for.
 public final class CachedDecoder: AttentionDecoder {
   public let problem: AttentionProblem
-  /// The keys and values.
   public let cache: any KeyValueCache
   /// Rows that views of the cache say they have.
   private let rows: Int

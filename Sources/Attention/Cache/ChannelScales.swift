@@ -7,7 +7,6 @@ public struct ChannelScales: Sendable, Hashable {
   /// `[hKV][dV]`.
   public let value: [Float]
 
-  /// Bundles scales.
   public init(key: [Float], value: [Float]) {
     self.key = key
     self.value = value

@@ -11,9 +11,7 @@ public final class PagePool: @unchecked Sendable {
   public let shape: CacheShape
   /// How rows are stored.
   public let elementType: ElementType
-  /// Rows of a page.
   public let pageRows: Int
-  /// Pages there are.
   public let pageCount: Int
   let keys: AlignedFloats
   let values: AlignedFloats

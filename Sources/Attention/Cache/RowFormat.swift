@@ -13,7 +13,6 @@ package struct RowFormat: Sendable {
     self.columns = columns
   }
 
-  /// Bytes of a row.
   package var rowBytes: Int { elementType.rowBytes(columns: columns) }
 
   /// Elements from one row to the next where rows lie close.

@@ -40,7 +40,6 @@ public struct StrategyParameter: Sendable, Hashable {
   /// What it means, its unit and its default.
   public let help: String
 
-  /// Describes a parameter.
   public init(_ label: String, _ help: String) {
     self.label = label
     self.help = help

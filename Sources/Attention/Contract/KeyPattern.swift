@@ -41,9 +41,10 @@ public struct KeySequence: Sendable, Hashable {
 
 /// Which keys each query sees: the definition of a restricted softmax, in two forms.
 ///
-/// `includes` says it pair by pair, for oracles and drawings. `passes` says it as the engine reads
-/// it: in each pass, query rows whose positions agree modulo `rowStride` travel together and see,
-/// in each of the pass's key sequences, one contiguous range of places. The ranges of all passes
+/// `includes` says it pair by pair, for oracles and drawings. `rowStrides`, `sequences` and `range`
+/// say it as the engine reads it: in each pass, query rows whose positions agree modulo the pass's
+/// row stride travel together and see, in each of the pass's key sequences, one contiguous range of
+/// places. The ranges of all passes
 /// must be disjoint and their union must be what `includes` says; the tests check both for every
 /// registered strategy. Partial results of several passes are merged exactly.
 ///

@@ -7,11 +7,9 @@ public struct StrategySpec: Sendable, Hashable {
   /// What stands between the parentheses: label (if any) and value.
   public let arguments: [Argument]
 
-  /// One written argument.
   public struct Argument: Sendable, Hashable {
     /// The label before the colon, or nil for a positional argument.
     public let label: String?
-    /// The value as written.
     public let value: String
   }
 

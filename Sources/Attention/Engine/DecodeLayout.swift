@@ -23,7 +23,6 @@ struct DecodeLayout: Sendable {
   let patterns: [any KeyPattern]
   /// `[b][...]`.
   let segments: [[DecodeSegment]]
-  /// Keys of a split.
   let splitKeys: Int
   /// Rows ahead of use that memory is asked for.
   let ahead: Int

@@ -36,7 +36,6 @@ struct LinearStateLayout: Sendable {
 
   /// Floats of S and z.
   var count: Int { normaliser + paddedFeatures }
-  /// Value columns of a group.
   func columns(_ group: Int) -> Int { min(groupLanes, valueDim - group * groupLanes) }
   /// Vectors that hold `count` lanes.
   func vectors(_ count: Int) -> Int { (count + vectorLanes - 1) / vectorLanes }

@@ -21,7 +21,6 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private var operands: AttentionOperands?
   private var isCalibrating = false
 
-  /// Rows of a task.
   private static let taskRows = 512
 
   /// The problem that the inner plan serves.

@@ -6,9 +6,7 @@ import CAttentionKernels
 /// Two bits for 16 keys of a row, so that whole tiles are passed over, or met without a look at the
 /// mask. An axis along which mask and bias are both broadcast has size 1 here too.
 final class TileMap: @unchecked Sendable {
-  /// Keys of a tile.
   static let tileKeys = 16
-  /// Tiles of a word.
   private static let tilesPerWord = 64
 
   let axes: VisibleKeys.Axes

@@ -37,7 +37,6 @@ public final class KernelBenchmark {
     case bytes(Int)
   }
 
-  /// The kernel.
   public let kernel: Kernel
   /// d, of queries, keys and values alike. Kernels that work on single rows get rows of
   /// `ATTN_BLOCK_KEYS` times d floats.

@@ -7,7 +7,6 @@ public struct OracleRow: Sendable, Hashable {
   /// The natural logarithm of the row's denominator; -inf for a row that sees no key.
   public var logSumExp: Double
 
-  /// Creates a row.
   public init(output: [Double], logSumExp: Double) {
     self.output = output
     self.logSumExp = logSumExp

@@ -2,7 +2,7 @@ import Attention
 
 extension StrategyRegistry {
   /// Everything that may be worth measuring for a problem, as the families propose it: series of
-  /// strategies, in each of which cost rises and loss falls as a rule. A strategy that several
+  /// strategies, in each of which cost rises and the error falls as a rule. A strategy that several
   /// series have is in the first of them only.
   ///
   /// - Throws: `AttentionError` when a family proposes something that it refuses itself.

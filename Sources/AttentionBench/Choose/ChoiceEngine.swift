@@ -3,13 +3,12 @@ import Attention
 /// Measures what could be run for a problem and keeps what a choice needs to know.
 ///
 /// Three steps. Every family's series of candidates are searched: a look at a candidate is a few
-/// runs and its error, and between one that loses too much and a dearer one that does not the
+/// runs and its error, and between one whose error is too large and a dearer one whose is not the
 /// middle is looked at next. Those that may be chosen are then timed side by side, in interleaved
 /// rounds. The choice itself is `Recommendation`. Which strategy is measured plays no part anywhere.
 public final class ChoiceEngine {
   /// What is chosen for, and from what.
   public struct Question {
-    /// The problem.
     public var problem: AttentionProblem
     /// Workers and their places.
     public var placement: SweepPlacement
@@ -22,7 +21,6 @@ public final class ChoiceEngine {
     /// Seeds inputs, sampled rows and the order of the rounds.
     public var seed: UInt64
 
-    /// A question.
     public init(
       problem: AttentionProblem, placement: SweepPlacement, series: [[any AttentionStrategy]],
       requirements: Requirements, errorRows: ErrorRows = .automatic, seed: UInt64 = 1

@@ -8,7 +8,6 @@ package struct HeadAssignment {
     /// Its error on each head.
     package let errors: [Double]
 
-    /// Describes a candidate.
     package init(strategy: String, cost: Double, errors: [Double]) {
       self.strategy = strategy
       self.cost = cost

@@ -33,7 +33,6 @@ public struct HeadErrors: Equatable, Sendable {
   public let heads: [Estimate]
   /// Rows that were compared, of all heads together.
   public let rowsChecked: Int
-  /// Rows there are.
   public let rows: Int
 
   /// The head that is furthest off.

@@ -24,20 +24,16 @@ public struct HeadPlan: Codable, Equatable, Sendable {
   public var maximumError: Double?
   /// One strategy for each query head, in the order of the heads.
   public var heads: [Head]
-  /// What was measured with it.
   public var measured: Measured?
 
   /// The sizes and the mask.
   public struct Problem: Codable, Equatable, Sendable {
     /// Sequences.
     public var batch: Int
-    /// Query heads.
     public var heads: Int
     /// Key/value heads.
     public var kvHeads: Int
-    /// Query length.
     public var queryLength: Int
-    /// Key length.
     public var keyLength: Int
     /// Dimension of queries and keys.
     public var headDim: Int
@@ -83,7 +79,6 @@ public struct HeadPlan: Codable, Equatable, Sendable {
     }
   }
 
-  /// One head.
   public struct Head: Codable, Equatable, Sendable {
     /// The query head, from 0.
     public var head: Int
@@ -114,7 +109,6 @@ public struct HeadPlan: Codable, Equatable, Sendable {
     public var relativeError: Double?
     /// Rows that errors were measured on.
     public var rowsChecked: Int?
-    /// Rows there are.
     public var rows: Int?
     /// Workers.
     public var threads: Int

@@ -3,7 +3,6 @@ import Foundation
 
 /// A plan file that cannot be used: the field, its value, the rule it breaks and the fix.
 public struct HeadPlanError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// The file.
   public let path: String
   /// The field at fault, as `problem.heads`; empty where the file as a whole is.
   public let field: String

@@ -2,7 +2,6 @@
 public struct PerHeadRecommendation: Codable, Equatable, Sendable {
   /// The choice for one head.
   public struct Head: Codable, Equatable, Sendable {
-    /// The query head.
     public let head: Int
     /// The cheapest strategy whose error on this head is small enough, or the one with the least
     /// error where there is none.

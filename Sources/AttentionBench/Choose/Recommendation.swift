@@ -14,7 +14,6 @@ public struct Recommendation: Codable, Equatable, Sendable {
   public internal(set) var candidates: [Candidate]
   /// The candidates than which none is both faster and nearer to full attention, fastest first.
   public let paretoFront: [String]
-  /// What was asked for.
   public let requirements: Requirements
   /// How firm the choice is.
   public let verdict: Verdict

@@ -1,6 +1,6 @@
 /// Finds in each of several series the cheapest entry that is good enough, by halving.
 ///
-/// An entry of a series costs more than the one before and, as a rule, loses less. So that a broken
+/// An entry of a series costs more than the one before and, as a rule, has a smaller error. So that a broken
 /// rule does less harm, and a table shows the whole range, a few entries spread over each series
 /// are looked at first. There may be several goals, such as one a head: an entry can be good enough
 /// for some.
@@ -72,7 +72,7 @@ package struct SeriesSearch {
     guard let good = known.first(where: { look($0)?.meets[goal] == true }),
       let bad = known.last(where: { $0 < good }), good - bad > 1
     else { return nil }
-    // All between cost at least as much as the one that loses too much. What that costs, a dearer
+    // All between cost at least as much as the one whose error is too large. What that costs, a dearer
     // one that ran faster also shows: a disturbed look must not end the search.
     let leastTime = known.filter { $0 >= bad }.compactMap { look($0)?.seconds }.min()
     if let best, let leastTime, leastTime >= Self.tolerance * best { return nil }

@@ -2,7 +2,6 @@
 public struct CellComparison: Sendable {
   /// A cell in one of the runs.
   public struct Side: Sendable {
-    /// Its last row.
     public let row: ResultRow
     /// How many samples it has, of all sittings.
     public let samples: Int
@@ -23,7 +22,6 @@ public struct CellComparison: Sendable {
   public struct Change: Equatable, Sendable {
     /// How many times as long B takes: the estimate of `RatioEstimate`.
     public let ratio: Double
-    /// Its 95% interval.
     public let interval: ClosedRange<Double>
     /// The same ratio for the fastest sample of either run.
     public let fastestRatio: Double

@@ -32,7 +32,6 @@ public struct ComparisonRules: Equatable, Sendable {
   /// other inputs and for sums taken in another order.
   public static let errorFactor = 4.0
 
-  /// The defaults.
   public init() {}
 
   /// The ratios that are neither FASTER nor SLOWER: alike on both sides in logarithms, so that

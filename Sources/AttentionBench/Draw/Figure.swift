@@ -51,7 +51,6 @@ public struct Figure: Equatable, Sendable {
   public enum XAxis: Equatable, Sendable {
     /// Sizes, marked where there are measurements.
     case size
-    /// Seconds.
     case seconds
     /// Operations a byte.
     case intensity
@@ -59,9 +58,7 @@ public struct Figure: Equatable, Sendable {
 
   /// A value at a size, with its interval.
   public struct Point: Equatable, Sendable {
-    /// The size.
     public var n: Int
-    /// The value.
     public var value: Double
     /// The lower end of its interval: the value itself where none was measured.
     public var low: Double

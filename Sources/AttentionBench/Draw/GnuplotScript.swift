@@ -2,7 +2,6 @@ import RealModule
 
 /// A figure in gnuplot's language (version 5.2 and later), data included: the text alone draws it.
 public struct GnuplotScript: Sendable {
-  /// The picture formats.
   public enum Format: String, CaseIterable, Sendable {
     /// Scalable, for web pages.
     case svg
@@ -10,7 +9,6 @@ public struct GnuplotScript: Sendable {
     case png
   }
 
-  /// The script.
   public let text: String
 
   /// Draws `figure` into files named after it, in the directory gnuplot runs in.

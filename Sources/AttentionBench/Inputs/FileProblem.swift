@@ -25,7 +25,6 @@ public struct FileProblemError: Error, Equatable, Sendable, CustomStringConverti
 public struct FileProblem: Sendable {
   /// A tensor and the words that name it in messages: `--k k.npy`.
   public struct Source: Sendable {
-    /// The tensor.
     public let tensor: StoredTensor
     /// The argument and the file.
     public let name: String
@@ -123,7 +122,6 @@ public struct FileProblem: Sendable {
     ]
   }
 
-  /// The rank of the query.
   public var rank: Int { query.rank }
 
   /// Whether sequences of unequal length lie behind each other.

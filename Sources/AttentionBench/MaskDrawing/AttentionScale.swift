@@ -25,7 +25,6 @@ struct AttentionScale: Equatable {
     return min(1, Double.log(value / low) / Double.log(high / low))
   }
 
-  /// The value at a place.
   func value(at place: Double) -> Double { low * Double.pow(high / low, place) }
 
   /// The powers of ten from one end to the other.

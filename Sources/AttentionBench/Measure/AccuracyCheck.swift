@@ -7,7 +7,6 @@ import Synchronization
 /// All rows at n = 100,000 would cost as much as the sweep itself; a few dozen cost O(n) each and
 /// find any error that touches more than a few percent of the rows.
 public struct AccuracyCheck: Sendable {
-  /// The checked rows.
   public let rows: [SampledRow]
 
   /// Draws the rows: the same for the same sizes, limit and seed.

@@ -2,12 +2,10 @@ import Attention
 
 /// What every row of a run says alike, and how a row is made of a cell.
 public struct RowLabels: Sendable {
-  /// The run.
   public let runID: String
   /// The code that runs.
   public let build: ResultRow.Build
 
-  /// Labels of a run.
   public init(runID: String, build: ResultRow.Build) {
     self.runID = runID
     self.build = build

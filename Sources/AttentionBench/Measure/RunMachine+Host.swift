@@ -2,7 +2,6 @@ import Foundation
 import MachineTopology
 
 extension RunMetadata.Machine {
-  /// This machine.
   static func host(_ topology: MachineTopology) -> Self {
     let memory = MachineMemory.current()
     let cores = topology.allowedCores

@@ -18,7 +18,6 @@ public enum SweepEvent: Sendable {
 
 /// Where a sweep stands.
 public struct SweepProgress: Equatable, Sendable {
-  /// The cell that runs.
   public let cell: String
   /// Its samples so far.
   public let samples: Int
@@ -28,7 +27,6 @@ public struct SweepProgress: Equatable, Sendable {
   public let relativeHalfWidth: Double?
   /// Cells that have ended, those of an earlier sitting included.
   public let finishedCells: Int
-  /// All cells.
   public let totalCells: Int
   /// Predicted seconds until the end; nil while nothing is known.
   public let secondsLeft: Double?

@@ -10,7 +10,6 @@ public struct PlanError: Error, Equatable, Sendable, CustomStringConvertible {
   /// What to write instead.
   public let fix: String
 
-  /// Describes one unusable argument.
   public init(argument: String, value: String, rule: String, fix: String) {
     self.argument = argument
     self.value = value

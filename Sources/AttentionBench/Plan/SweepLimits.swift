@@ -37,7 +37,6 @@ public struct SweepLimits: Sendable {
     /// The value of `--rel-ci`.
     public var relativeInterval = "2%"
 
-    /// The defaults.
     public init() {}
   }
 

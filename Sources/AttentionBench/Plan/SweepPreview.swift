@@ -4,7 +4,6 @@ import Attention
 public struct SweepPreview: Sendable {
   /// What would become of one cell.
   public struct Line: Sendable {
-    /// The cell.
     public let cell: SweepCell
     /// Tensors and workspace in bytes; nil when the strategy cannot serve the problem.
     public let memoryBytes: Int?

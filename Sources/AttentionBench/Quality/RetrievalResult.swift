@@ -12,7 +12,6 @@ public struct RetrievalResult: Sendable {
 
     /// The share found; 0 of none.
     public var share: Double { needles == 0 ? 0 : Double(found) / Double(needles) }
-    /// Its 95% interval.
     public var interval: WilsonInterval { WilsonInterval(count: found, of: needles) }
     /// The mean cosine between output rows and their needles' codes: 1 for a copy, 0 for what has
     /// nothing of it. An output that is not finite counts as 0.

@@ -64,7 +64,6 @@ extension ResultRow {
     /// Its class: exact, restricted or a different operator.
     public var classification: String
 
-    /// Names a strategy.
     public init(name: String, parameters: String = "", classification: String) {
       self.name = name
       self.parameters = parameters
@@ -128,13 +127,9 @@ extension ResultRow {
   public struct Times: Equatable, Sendable {
     /// How many samples the figures rest on.
     public var samples = 0
-    /// The median.
     public var median: Double?
-    /// The smallest.
     public var minimum: Double?
-    /// The lower quartile.
     public var lowerQuartile: Double?
-    /// The upper quartile.
     public var upperQuartile: Double?
     /// The lower end of the median's 95% interval.
     public var intervalLower: Double?

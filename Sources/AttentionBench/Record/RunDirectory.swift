@@ -7,7 +7,6 @@ import SystemPackage
 public final class RunDirectory {
   /// The paths of the files in a directory of results.
   public struct Layout: Equatable, Sendable {
-    /// The directory.
     public let directory: String
     /// One row a cell.
     public var results: String { directory + "/results.csv" }

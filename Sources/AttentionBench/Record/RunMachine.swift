@@ -26,7 +26,6 @@ extension RunMetadata {
     /// The frequency governor, where it can be read.
     public var governor: String?
 
-    /// Describes a machine.
     public init(
       hostname: String, system: String, cpuModel: String, cores: Int, hardwareThreads: Int,
       caches: [Cache], topologySummary: String, memoryTotalBytes: Int, memoryAvailableBytes: Int,
@@ -66,12 +65,10 @@ extension RunMetadata {
   public struct Cache: Codable, Equatable, Sendable {
     /// The level, such as `L1d`.
     public var level: String
-    /// Its size.
     public var bytes: Int
     /// How many cores share one.
     public var sharedByCores: Int
 
-    /// Describes a cache.
     public init(level: String, bytes: Int, sharedByCores: Int) {
       self.level = level
       self.bytes = bytes

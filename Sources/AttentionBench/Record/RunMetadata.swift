@@ -16,7 +16,6 @@ public struct RunMetadata: Codable, Equatable, Sendable {
   public var inputs: Inputs?
   /// The seed of everything random.
   public var seed: UInt64
-  /// The version of the tool.
   public var toolVersion: String
   /// How the tool was built.
   public var build: Build
@@ -26,7 +25,6 @@ public struct RunMetadata: Codable, Equatable, Sendable {
   public var isaCompiled: [String]
   /// The one that was used.
   public var isaChosen: String
-  /// The machine.
   public var machine: Machine
   /// Load averages over 1, 5 and 15 minutes when the run began.
   public var loadBefore: [Double]?
@@ -91,7 +89,6 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     /// The bytes of the file.
     public var content: FileFingerprint
 
-    /// Describes a file of tensors.
     public init(path: String, prefix: String?, content: FileFingerprint) {
       self.path = path
       self.prefix = prefix
@@ -105,7 +102,6 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     public var commit: String?
     /// Whether the sources had changes that are in no commit.
     public var dirty: Bool?
-    /// The compiler and its version.
     public var compiler: String
     /// The flags that matter for speed.
     public var compilerFlags: String
@@ -113,7 +109,6 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     /// the program cannot be read.
     public var program: FileFingerprint?
 
-    /// Describes a build.
     public init(
       commit: String?, dirty: Bool?, compiler: String, compilerFlags: String,
       program: FileFingerprint? = nil
@@ -147,7 +142,6 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     /// What the environment forced on it, such as `OPENBLAS_CORETYPE=Haswell`.
     public var environmentNote: String?
 
-    /// Describes a matrix library.
     public init(
       library: String, config: String, core: String, threads: Int, environmentNote: String?
     ) {

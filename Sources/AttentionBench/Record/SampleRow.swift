@@ -6,7 +6,6 @@
 public struct SampleRow: Equatable, Sendable {
   /// The run that took the sample.
   public var runID: String
-  /// The cell it belongs to.
   public var cellID: String
   /// Its place among the samples of the cell, from 0.
   public var index: Int

@@ -41,7 +41,6 @@ struct Markup {
     element(name, [:], [.text(text)])
   }
 
-  /// A whole document.
   static func document(head: [Markup], body: [Markup]) -> String {
     let page = element(
       "html", ["lang": "en", "xmlns": "http://www.w3.org/1999/xhtml"],

@@ -22,7 +22,6 @@ public struct ReportPage: Sendable {
     settings = ReportSetting.all(rows)
   }
 
-  /// The page.
   public var html: String {
     let title = folder.metadata.map { "CPU attention on \($0.machine.cpuModel)" } ?? "CPU attention"
     let head: [Markup] = [

@@ -13,7 +13,6 @@ struct SizeChoice {
     let status: Status
   }
 
-  /// The size.
   let n: Int
   /// The fastest of the exact class; nil where none was measured.
   let exact: Pick?

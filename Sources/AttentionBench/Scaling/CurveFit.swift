@@ -5,7 +5,6 @@ import RealModule
 /// The estimator is ordinary least squares of log t on log n through the medians. Intervals are the
 /// central 95% of bootstrap replicates (`CurveResamples`): the same line through resampled medians.
 public struct CurveFit: Equatable, Sendable {
-  /// Which curve.
   public let label: CurveLabel
   /// The measured sizes, rising.
   public let sizes: [Int]

@@ -2,7 +2,6 @@
 public struct ScalingCurve: Equatable, Sendable {
   /// A measured size.
   public struct Cell: Equatable, Sendable {
-    /// The size.
     public let n: Int
     /// The median time of a run.
     public let seconds: Double
@@ -18,7 +17,6 @@ public struct ScalingCurve: Equatable, Sendable {
 
   /// A size that was not run because its prediction passed a limit.
   public struct SkippedCell: Equatable, Sendable {
-    /// The size.
     public let n: Int
     /// The counted work of a run; nil where it is not known.
     public let flops: Int?
@@ -26,7 +24,6 @@ public struct ScalingCurve: Equatable, Sendable {
     public let status: Status
   }
 
-  /// Which curve.
   public let label: CurveLabel
   /// The measured sizes, rising.
   public let cells: [Cell]

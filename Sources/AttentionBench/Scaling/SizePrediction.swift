@@ -14,9 +14,7 @@ import RealModule
 /// Practice", 3rd edition 2021, section 5.5, the naive method; Student's t because s comes from few
 /// errors). One earlier size gives no error to learn from, and no interval.
 public struct SizePrediction: Equatable, Sendable {
-  /// Which curve.
   public let label: CurveLabel
-  /// The size.
   public let n: Int
   /// How the cell of this size ended: `skippedTime` and `skippedMemory` were never measured; the
   /// others were, and the prediction was made without them to check it.

@@ -8,7 +8,6 @@ public struct SampleSummary: Equatable, Sendable {
   public let maximum: Double
   /// The lower quartile, type 7.
   public let lowerQuartile: Double
-  /// The median.
   public let median: Double
   /// The upper quartile, type 7.
   public let upperQuartile: Double

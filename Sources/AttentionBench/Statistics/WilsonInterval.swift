@@ -4,9 +4,7 @@
 /// It stays within 0...1 and keeps its coverage where nothing or everything was found, where the
 /// textbook interval shrinks to a point (Brown, Cai & DasGupta 2001, Statistical Science 16).
 public struct WilsonInterval: Sendable, Hashable {
-  /// The lower end.
   public let lower: Double
-  /// The upper end.
   public let upper: Double
 
   /// The interval around `count` out of `total`; 0...1 when nothing was tried.

@@ -18,7 +18,6 @@ public struct RowErrors: Sendable, Hashable {
     squaredError == 0 ? 0 : (squaredError / squaredReference).squareRoot()
   }
 
-  /// The root mean square of the reference.
   var rootMeanSquare: Double {
     finiteCount == 0 ? 0 : (squaredReference / Double(finiteCount)).squareRoot()
   }

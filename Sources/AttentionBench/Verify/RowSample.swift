@@ -5,12 +5,9 @@ import OrderedCollections
 public struct SampledRow: Hashable, Sendable {
   /// The sequence.
   public let batch: Int
-  /// The query head.
   public let head: Int
-  /// The query row.
   public let row: Int
 
-  /// Names a row.
   public init(batch: Int, head: Int, row: Int) {
     self.batch = batch
     self.head = head
@@ -20,7 +17,6 @@ public struct SampledRow: Hashable, Sendable {
 
 /// Query rows to check, drawn without repetition; all of them where they are few.
 public struct RowSample: Sendable {
-  /// The rows.
   public let rows: [SampledRow]
 
   /// Draws up to `limit` rows of a problem, the first and the last row of the last head among

@@ -17,7 +17,6 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
   /// Where the tensors come from, for people: `random`, `minilm.safetensors:layer0`.
   public let name: String
 
-  /// Names a problem.
   public init(_ problem: AttentionProblem, source: Source, name: String) {
     self.problem = problem
     self.source = source

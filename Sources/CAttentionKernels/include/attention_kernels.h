@@ -13,7 +13,7 @@
 
 /// Keys of a block at most: the size of the weights buffer, in rows.
 #define ATTN_BLOCK_KEYS 128
-/// Bytes in a cache line, for asking ahead.
+/// Bytes in a cache line, for prefetch.
 #define ATTN_LINE_BYTES 64
 /// Packed bf16 values have a multiple of so many columns.
 #define ATTN_BF16_COLUMNS 4

@@ -1,6 +1,6 @@
 // Online softmax of a few query rows over a chunk of keys (Milakov & Gimelshein 2018).
 
-/// The key number of a chunk's row t, visible to `row` as far as mask and bias say.
+/// Whether mask and bias leave the key at place t of the chunk visible to `row`.
 ATTN_INLINE int shows_key(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
                           int32_t t) {
   const int32_t key = chunk->numbers[t];
@@ -46,7 +46,7 @@ static void read_scales(const void *const *rows, int32_t count, int32_t columns,
 
 /// Turns a row's scores into weights 2^(score - maximum), -0 for hidden keys, and brings what has
 /// been summed to the new maximum. Scales of keys and values, or NULL, are those of the chunk.
-/// Returns whether any of the chunk's keys is hidden.
+/// Returns whether any of the chunk's keys is hidden from the row.
 ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
                           const float *key_scales, const float *value_scales) {
   float *scores = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES;

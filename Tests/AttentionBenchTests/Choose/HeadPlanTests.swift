@@ -87,7 +87,7 @@ import Testing
     ("\"head\": 2", "\"head\": 1", "heads[2].head 1"),
     ("\"n_q\": 64,", "", "problem.n_q: is missing"),
     ("\"scale\": 0.25", "\"scale\": \"x\"", "problem.scale: must be a number"),
-    ("\"causal\": true", "\"causal\": 1", "problem.visibility.causal: must be true or false"),
+    ("\"causal\": true", "\"causal\": 1", "problem.causal: must be true or false"),
     ("\"scale\"", "\"dtype\": \"f8\", \"scale\"", "problem.dtype: holds a value out of range"),
     (
       "\"strategy\": \"linear\"", "\"strategy\": null", "heads[3].strategy: must be a text"

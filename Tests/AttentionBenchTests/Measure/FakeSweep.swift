@@ -187,7 +187,6 @@ struct FakeSweep {
     return try engine.run()
   }
 
-  /// The row of a cell.
   func row(_ cell: String) -> ResultRow? { store.rows.first { $0.cellID == cell } }
 }
 
@@ -207,7 +206,6 @@ extension SweepPlan {
     }
   }
 
-  /// The cell of an id.
   func cell(_ id: String) throws -> SweepCell {
     guard let cell = cells.first(where: { $0.id == id }) else {
       throw FakeFailure(description: "no cell \(id) among \(cells.map(\.id))")
