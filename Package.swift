@@ -33,11 +33,38 @@ let package = Package(
     .target(
       name: "MachineTopology",
       dependencies: ["CHwloc", .product(name: "SystemPackage", package: "swift-system")]),
+    .target(name: "Tensors"),
+    .target(
+      name: "AttentionKernels",
+      dependencies: ["CAttentionKernels", "COpenBLAS", "MachineTopology", "Tensors"]),
+    .target(
+      name: "AttentionContract",
+      dependencies: [
+        "AttentionKernels", "CAttentionKernels", "MachineTopology", "Suggestions", "Tensors",
+        .product(name: "RealModule", package: "swift-numerics"),
+      ]),
+    .target(
+      name: "AttentionEngines",
+      dependencies: [
+        "AttentionContract", "AttentionKernels", "CAttentionKernels", "COpenBLAS",
+        "MachineTopology", "Tensors", .product(name: "RealModule", package: "swift-numerics"),
+      ]),
+    .target(
+      name: "SoftmaxStrategies",
+      dependencies: [
+        "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology", "Tensors",
+      ]),
+    .target(
+      name: "RecurrentStrategies",
+      dependencies: [
+        "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology", "Tensors",
+        .product(name: "RealModule", package: "swift-numerics"),
+      ]),
     .target(
       name: "Attention",
       dependencies: [
-        "CAttentionKernels", "COpenBLAS", "MachineTopology", "Suggestions",
-        .product(name: "RealModule", package: "swift-numerics"),
+        "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology",
+        "RecurrentStrategies", "SoftmaxStrategies", "Tensors",
       ]),
 
     // The harness and the command.

@@ -43,12 +43,15 @@ extension AttentionProblem {
       case .fixed(let offset): [Self.signed(offset)]
       case .perBatch(let offsets): [offsets.map(Self.signed).joined(separator: ",")]
       }
-    let padding = visibility.keyLengths.map { "kv-lengths " + $0.map(String.init).joined(separator: ",") }
+    let padding = visibility.keyLengths.map {
+      "kv-lengths " + $0.map(String.init).joined(separator: ",")
+    }
     return (visibility.causal ? ["causal"] : []) + corner + [padding].compactMap { $0 }
   }
 
   private var logitTexts: [String] {
-    [scoring.softcap.map { "softcap \($0)" }, scoring.sinkLogits == nil ? nil : "sink logits"].compactMap { $0 }
+    [scoring.softcap.map { "softcap \($0)" }, scoring.sinkLogits == nil ? nil : "sink logits"]
+      .compactMap { $0 }
   }
 
   private static func pair(_ a: Int, _ separator: String, _ b: Int) -> String {

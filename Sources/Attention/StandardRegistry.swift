@@ -1,0 +1,16 @@
+import AttentionContract
+import AttentionEngines
+import AttentionKernels
+import Tensors
+
+extension StrategyRegistry {
+  /// The strategies of this package: one line each.
+  public static let standard = StrategyRegistry([
+    ExactAttention.family,
+    FlashAttention.family,
+    WindowAttention.family,
+    StridedAttention.family,
+    FixedAttention.family,
+    LinearAttention.family,
+  ])
+}

@@ -1,0 +1,138 @@
+import AttentionKernels
+import RealModule
+import Tensors
+
+/// One query row of an operator's result, in fp64.
+public struct OracleRow: Sendable, Hashable {
+  /// `[dV]`.
+  public var output: [Double]
+  /// The natural logarithm of the row's denominator; -inf for a row that sees no key.
+  public var logSumExp: Double
+
+  public init(output: [Double], logSumExp: Double) {
+    self.output = output
+    self.logSumExp = logSumExp
+  }
+}
+
+/// A strategy's definition, evaluated in fp64 straight from its formula.
+///
+/// - Complexity: O(nKV (d + dV)) a row, so that sampled rows are affordable at any length.
+public protocol AttentionOracle: Sendable {
+  /// The row of `query` in one head.
+  func row(
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
+  ) -> OracleRow
+}
+
+/// softmax(softcap(scale q K^T) + bias) V over the keys that a pattern and a mask include, with a
+/// sink logit where there is one, two-pass, in fp64.
+public struct SoftmaxOracle: AttentionOracle {
+  private let problem: AttentionProblem
+  private let patterns: [any KeyPattern]
+  private let operands: Arithmetic
+
+  /// An oracle for softmax under a pattern, which may differ from batch entry to batch entry.
+  ///
+  /// - Parameter operands: the arithmetic to whose operands query, key and value are rounded first;
+  ///   everything else is fp64 in either.
+  public init(
+    _ problem: AttentionProblem, operands: Arithmetic = .float32,
+    pattern: (MaskGeometry) -> any KeyPattern
+  ) {
+    self.problem = problem
+    self.operands = operands
+    patterns = (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) }
+  }
+
+  /// An oracle for full softmax attention.
+  public init(full problem: AttentionProblem) {
+    self.init(problem) { DensePattern($0) }
+  }
+
+  public func row(
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
+  ) -> OracleRow {
+    let shape = problem.shape
+    let kvHead = head / shape.groupSize
+    let pattern = patterns[batch]
+    let position = row + pattern.geometry.offset
+    let q = inputs.query.row(batch, head, row)
+    var buffers = (query: [Float](), other: [Float]())
+    var scores: [(key: Int, score: Double)] = []
+    var maximum = -Double.infinity
+    for j in pattern.geometry.visible(from: position)
+    where pattern.includes(position: position, key: j) && isVisible(j, batch, head, row) {
+      let product = operands.withOperands(q, shape.headDim, &buffers.query) { q in
+        operands.withOperands(inputs.key.row(batch, kvHead, j), shape.headDim, &buffers.other) {
+          dot(q, $0, shape.headDim)
+        }
+      }
+      var score = Double(problem.scale) * product
+      if let softcap = problem.scoring.softcap.map(Double.init) {
+        score = softcap * Double.tanh(score / softcap)
+      }
+      score += bias(j, batch, head, row, position: position)
+      scores.append((j, score))
+      maximum = max(maximum, score)
+    }
+    var output = [Double](repeating: 0, count: shape.valueDim)
+    // A key whose score is -inf is a key not seen.
+    if maximum == -.infinity, !scores.contains(where: { $0.score.isNaN }) {
+      return OracleRow(output: output, logSumExp: -.infinity)
+    }
+    let sink = problem.scoring.sinkLogits.map { Double($0[head]) } ?? -.infinity
+    maximum = max(maximum, sink)
+    var sum = Double.exp(sink - maximum)
+    for (j, score) in scores {
+      let weight = Double.exp(score - maximum)
+      sum += weight
+      operands.withOperands(inputs.value.row(batch, kvHead, j), shape.valueDim, &buffers.other) {
+        v in
+        for c in output.indices { output[c] += weight * Double(v[c]) }
+      }
+    }
+    for c in output.indices { output[c] /= sum }
+    return OracleRow(output: output, logSumExp: maximum + Double.log(sum))
+  }
+
+  /// Whether mask and bias leave a key visible. A key that is hidden has no part in the row, even
+  /// if its score is NaN.
+  private func isVisible(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
+    if let mask = problem.visibility.mask,
+      key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
+    {
+      return false
+    }
+    if let bias = problem.visibility.bias {
+      return key < bias.shape.columns && bias.row(batch, head, row)[key] != -.infinity
+    }
+    return true
+  }
+
+  private func bias(_ key: Int, _ batch: Int, _ head: Int, _ row: Int, position: Int) -> Double {
+    var sum = problem.visibility.bias.map { Double($0.row(batch, head, row)[key]) } ?? 0
+    if let slopes = problem.visibility.alibiSlopes {
+      sum -= Double(slopes[head]) * Double(abs(position - key))
+    }
+    return sum
+  }
+}
+
+/// The inner product of two fp32 rows in fp64, with four running sums.
+package func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Double {
+  var sums = SIMD4<Double>.zero
+  var t = 0
+  while t + 4 <= count {
+    sums +=
+      SIMD4(Double(a[t]), Double(a[t + 1]), Double(a[t + 2]), Double(a[t + 3]))
+      * SIMD4(Double(b[t]), Double(b[t + 1]), Double(b[t + 2]), Double(b[t + 3]))
+    t += 4
+  }
+  var total = sums.sum()
+  while t < count {
+    total += Double(a[t]) * Double(b[t])
+    t += 1
+  }
+  return total
+}

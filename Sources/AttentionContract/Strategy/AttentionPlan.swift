@@ -1,0 +1,147 @@
+import AttentionKernels
+import Tensors
+
+/// The tensors that an attention problem is computed from.
+public struct InputViews: Sendable {
+  /// `[b, h, nQ, d]`.
+  public var query: TensorView
+  /// `[b, hKV, nKV, d]`.
+  public var key: TensorView
+  /// `[b, hKV, nKV, dV]`.
+  public var value: TensorView
+  /// What the strategy declares beyond these, by name.
+  public var named: [String: TensorView]
+
+  /// Bundles the inputs.
+  public init(
+    query: TensorView, key: TensorView, value: TensorView, named: [String: TensorView] = [:]
+  ) {
+    self.query = query
+    self.key = key
+    self.value = value
+    self.named = named
+  }
+}
+
+/// The tensors one run reads and writes.
+public struct AttentionOperands: Sendable {
+  /// What the run reads.
+  public var inputs: InputViews
+  /// `[b, h, nQ, dV]`, overwritten.
+  public var output: MutableTensorView
+  /// `[b, h, nQ, 1]`, overwritten with the natural logarithm of each row's softmax denominator,
+  /// or nil.
+  public var logSumExp: MutableTensorView?
+  /// Key rows in use in this run, one number a batch entry, instead of the problem's: for a cache
+  /// that grows between runs of one plan. Only for plans with `takesKeyLengths`.
+  public var keyLengths: [Int]?
+  /// Whose memory the views point to, kept as long as the operands.
+  var owner: PackedSequences?
+
+  /// Bundles the tensors of a run.
+  public init(
+    query: TensorView, key: TensorView, value: TensorView, named: [String: TensorView] = [:],
+    output: MutableTensorView, logSumExp: MutableTensorView? = nil, keyLengths: [Int]? = nil
+  ) {
+    inputs = InputViews(query: query, key: key, value: value, named: named)
+    self.output = output
+    self.logSumExp = logSumExp
+    self.keyLengths = keyLengths
+  }
+
+  /// `[b, h, nQ, d]`.
+  public var query: TensorView {
+    get { inputs.query }
+    set { inputs.query = newValue }
+  }
+  /// `[b, hKV, nKV, d]`.
+  public var key: TensorView {
+    get { inputs.key }
+    set { inputs.key = newValue }
+  }
+  /// `[b, hKV, nKV, dV]`.
+  public var value: TensorView {
+    get { inputs.value }
+    set { inputs.value = newValue }
+  }
+}
+
+/// A strategy made ready for one problem on one worker team.
+///
+/// Making a plan checks, sizes and allocates; running it allocates nothing, so that what is timed
+/// is the attention alone. A plan may be run any number of times, one run at a time.
+public protocol AttentionPlan: AnyObject {
+  /// The problem the plan serves.
+  var problem: AttentionProblem { get }
+  /// Bytes of workspace the plan holds beyond inputs and output.
+  var workspaceBytes: Int { get }
+  /// Whether a run may bring key lengths of its own; false by default.
+  var takesKeyLengths: Bool { get }
+  /// Whether the rows of a run's tensors may lie in pages; false by default.
+  var takesPagedRows: Bool { get }
+  /// What a run takes beyond query, key and value; nothing by default.
+  var declaredOperands: [OperandDeclaration] { get }
+  /// Computes attention. The operands have been checked against the problem; call `run`.
+  func execute(_ operands: AttentionOperands)
+}
+
+extension AttentionPlan {
+  public var takesKeyLengths: Bool { false }
+
+  public var takesPagedRows: Bool { false }
+
+  public var declaredOperands: [OperandDeclaration] { [] }
+
+  /// Checks the operands' shapes and element types and computes attention.
+  ///
+  /// - Throws: `AttentionError` of kind `shapeMismatch` naming the tensor, or of kind
+  ///   `invalidArgument` naming a named operand that is missing or not taken, a tensor in pages that the plan does not take, or key lengths that
+  ///   it does not take or that are out of range.
+  public func run(_ operands: AttentionOperands) throws(AttentionError) {
+    let shape = problem.shape
+    let elements = problem.storage
+    try expect(operands.query, "query", shape.query, elements.query)
+    try expect(operands.key, "key", shape.key, elements.keyValue)
+    try expect(operands.value, "value", shape.value, elements.keyValue)
+    try declaredOperands.check(operands.inputs.named, on: shape)
+    try expect(operands.output.reading, "output", shape.output, elements.output)
+    if let lse = operands.logSumExp {
+      try expect(lse.reading, "logSumExp", shape.logSumExp, .float32)
+    }
+    if let lengths = operands.keyLengths { try check(lengths) }
+    execute(operands)
+  }
+
+  private func expect(
+    _ view: TensorView, _ name: String, _ expected: TensorShape, _ elementType: ElementType
+  ) throws(AttentionError) {
+    if view.shape != expected {
+      throw AttentionError(
+        .shapeMismatch, argument: name, value: view.shape,
+        advice: "the plan was made for \(expected)")
+    }
+    if view.elementType != elementType {
+      throw AttentionError(
+        .shapeMismatch, argument: name, value: view.elementType.rawValue,
+        advice: "the plan was made for \(elementType.rawValue) elements")
+    }
+    if case .paged = view.placement, !takesPagedRows {
+      throw AttentionError(
+        .invalidArgument, argument: name, value: "pages",
+        advice: "this strategy reads rows in place; copy them together, or use flash")
+    }
+  }
+
+  private func check(_ lengths: [Int]) throws(AttentionError) {
+    let shape = problem.shape
+    guard takesKeyLengths, lengths.count == shape.batch,
+      lengths.allSatisfy({ (0...shape.keyLength).contains($0) })
+    else {
+      throw AttentionError(
+        .invalidArgument, argument: "keyLengths", value: lengths,
+        advice: takesKeyLengths
+          ? "one length in 0...\(shape.keyLength) per batch entry is needed, batch is \(shape.batch)"
+          : "this plan's lengths are fixed; give them to the problem")
+    }
+  }
+}

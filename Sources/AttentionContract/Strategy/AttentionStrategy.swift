@@ -1,0 +1,196 @@
+import AttentionKernels
+import MachineTopology
+import RealModule
+import Tensors
+
+/// What a strategy computes, relative to softmax attention over all visible keys.
+public enum OperatorClass: String, Sendable, CaseIterable, Codable {
+  /// softmax(scale Q K^T + mask) V itself; differs from it only by rounding.
+  case exact
+  /// Exact softmax over a stated subset of the keys.
+  case restricted
+  /// Another function of Q, K and V.
+  case different
+}
+
+/// What a strategy does for one problem, in counted units.
+public struct WorkEstimate: Sendable, Hashable {
+  /// (query, key) pairs the pattern scores, summed over batch and heads. Pairs a tile computes
+  /// and masks away are waste and do not count.
+  public var pairs: Int
+  /// Floating-point operations: `2 pairs (d + dV)` for softmax strategies, the strategy's own
+  /// stated count otherwise.
+  public var flops: Int
+  /// Bytes that must cross memory at least once: inputs and output.
+  public var minimumBytes: Int
+  /// Bytes a plan allocates beyond inputs and output.
+  public var workspaceBytes: Int
+
+  /// Creates an estimate.
+  public init(pairs: Int, flops: Int, minimumBytes: Int, workspaceBytes: Int) {
+    self.pairs = pairs
+    self.flops = flops
+    self.minimumBytes = minimumBytes
+    self.workspaceBytes = workspaceBytes
+  }
+}
+
+/// A parameter a strategy takes, for parsing, checking and `attnbench list`.
+public struct StrategyParameter: Sendable, Hashable {
+  /// The label; the parameter may also be given by position.
+  public let label: String
+  /// What it means, its unit and its default.
+  public let help: String
+
+  public init(_ label: String, _ help: String) {
+    self.label = label
+    self.help = help
+  }
+}
+
+/// One way to compute attention, its parameters known.
+///
+/// To add a strategy, conform a type to ``FamilyStrategy`` and add its family to a
+/// ``StrategyRegistry``: it is then tested, swept, plotted and recommended like the others.
+/// Everything outside sees a strategy only through this protocol.
+public protocol AttentionStrategy: Sendable {
+  /// The name it is written with: `window`.
+  var name: String { get }
+  /// What is computed. Precision does not change it.
+  var operatorClass: OperatorClass { get }
+  /// What its products are taken in; fp32, the default, unless the parameters change it.
+  var arithmetic: Arithmetic { get }
+  /// The element type that keys and values are rounded to before they are attended to; nil, the
+  /// default, for as they come.
+  var keyValueStorage: ElementType? { get }
+  /// What it takes beyond query, key and value; nothing by default.
+  var operands: [OperandDeclaration] { get }
+
+  /// The parameters in force for a problem, as they would be written: `512, sinks: 4`; empty when
+  /// there are none. Defaults that depend on the problem are resolved.
+  func resolvedParameters(for problem: AttentionProblem) -> String
+
+  /// What the parameters come to for a problem, where their written form leaves it open:
+  /// `left 511, right 0`; empty, the default, where it does not.
+  func explanation(for problem: AttentionProblem) -> String
+
+  /// Counts the work for a problem on `threads` workers without allocating its workspace.
+  ///
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem.
+  func work(for problem: AttentionProblem, threads: Int) throws(AttentionError) -> WorkEstimate
+
+  /// Makes a plan: checks, sizes and allocates.
+  ///
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem or memory is refused.
+  func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan
+
+  /// Makes ready to decode: to take in tokens as they come. By default over a key/value cache, which
+  /// a strategy that keeps less of the past does without.
+  ///
+  /// - Parameters:
+  ///   - problem: options, sizes and element types; see `CachedDecoder`.
+  ///   - cache: where keys and values are kept, if they are.
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem, the cache does not fit
+  ///   or memory is refused.
+  func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder
+
+  /// The keys a query may see, for softmax over a subset and for drawing masks. By default all
+  /// that the mask leaves visible.
+  func pattern(for geometry: MaskGeometry) -> any KeyPattern
+
+  /// The strategy's definition in fp64, row by row. By default softmax under `pattern`.
+  func oracle(for problem: AttentionProblem) -> any AttentionOracle
+
+  /// The same definition on operands that are rounded as `arithmetic` rounds them: what is left
+  /// between it and a run is the rounding of intermediate results. By default `oracle`, which is
+  /// right for fp32.
+  func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle
+
+  /// Full softmax attention on operands as the strategy's arithmetic rounds them: what its distance
+  /// from full attention is measured against.
+  func fullOracle(for problem: AttentionProblem) -> any AttentionOracle
+}
+
+/// How close together the parameters of a series stand.
+public enum SearchDensity: Sendable {
+  /// Sixteen sizes an octave, 4% apart: a search that halves the series pays one step for twice as
+  /// many.
+  case search
+  /// Twenty sizes an octave and more series, for holding a search against all there is.
+  case exhaustive
+
+  /// Sizes in a doubling.
+  public var sizesPerOctave: Int {
+    switch self {
+    case .search: 16
+    case .exhaustive: 20
+    }
+  }
+
+  /// Whole numbers from `first` to `last`, rising by about the same factor; empty when `last` is
+  /// below `first`.
+  public func sizes(from first: Int, through last: Int) -> [Int] {
+    guard first >= 1, last >= first else { return [] }
+    var sizes: [Int] = []
+    for step in 0... {
+      let factor = Double.exp2(Double(step) / Double(sizesPerOctave))
+      let size = Int((Double(first) * factor).rounded())
+      if size > last { break }
+      if size != sizes.last { sizes.append(size) }
+    }
+    return sizes
+  }
+}
+
+extension AttentionStrategy {
+  /// The strategy as written with its parameters resolved: `window(512, sinks: 4)`, `exact`.
+  public func spec(for problem: AttentionProblem) -> String {
+    let parameters = resolvedParameters(for: problem)
+    return parameters.isEmpty ? name : "\(name)(\(parameters))"
+  }
+
+  /// The resolved strategy with its explanation, for people: `window(512) [left 511, right 0]`.
+  public func explainedSpec(for problem: AttentionProblem) -> String {
+    let explanation = explanation(for: problem)
+    return spec(for: problem) + (explanation.isEmpty ? "" : " [\(explanation)]")
+  }
+
+  public func explanation(for problem: AttentionProblem) -> String { "" }
+
+  public func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    try CachedDecoder(self, for: problem, cache: cache.cache(for: problem), on: team)
+  }
+
+  /// Makes ready to decode, over a contiguous cache where keys and values are kept.
+  public func decoder(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    try decoder(for: problem, cache: .contiguous(), on: team)
+  }
+
+  public func pattern(for geometry: MaskGeometry) -> any KeyPattern { DensePattern(geometry) }
+
+  public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
+    SoftmaxOracle(problem) { pattern(for: $0) }
+  }
+
+  public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    oracle(for: problem)
+  }
+
+  public var arithmetic: Arithmetic { .float32 }
+
+  public var keyValueStorage: ElementType? { nil }
+
+  public var operands: [OperandDeclaration] { [] }
+
+  public func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    SoftmaxOracle(problem, operands: arithmetic) { DensePattern($0) }
+  }
+}

@@ -1,0 +1,98 @@
+import AttentionContract
+import AttentionKernels
+import CAttentionKernels
+import Tensors
+
+/// Query rows that see the same sequence of keys in one pass of a pattern.
+struct DecodeSegment: Sendable {
+  let pass: Int
+  let sequence: Int
+  /// Distance between positions that have the sequence in common.
+  let rowStride: Int
+  let rows: Range<Int>
+  /// The sequence, where it does not depend on the position.
+  let keys: KeySequence?
+}
+
+/// How attention of a few query rows is cut up, worked out without allocating workspace.
+///
+/// Every sequence of keys is cut at multiples of `splitKeys`, whatever the heads, the batch, the
+/// threads, the element types and the number of keys in use, so that none of them changes a bit of a
+/// row.
+struct DecodeLayout: Sendable {
+  let problem: AttentionProblem
+  let kernels: KernelTable
+  /// One a batch entry, for as many keys as there is room.
+  let patterns: [any KeyPattern]
+  /// `[b][...]`.
+  let segments: [[DecodeSegment]]
+  let splitKeys: Int
+  /// Rows ahead of use that memory is asked for.
+  let ahead: Int
+  /// Splits of a key/value head at most.
+  let tasksPerHead: Int
+
+  /// Elements of keys and values in a split, however they are stored: long enough to make its start
+  /// and its merging cheap, short enough that workers end together.
+  private static let splitElements = 1 << 18
+  /// Bytes ahead of use in each of the two streams.
+  private static let aheadBytes = 8 << 10
+
+  init(
+    _ problem: AttentionProblem, kernels: KernelTable, pattern: (MaskGeometry) -> any KeyPattern
+  ) {
+    let shape = problem.shape
+    self.problem = problem
+    self.kernels = kernels
+    patterns = (0..<shape.batch).map {
+      pattern(problem.geometry(batch: $0, keyLength: shape.keyLength))
+    }
+    let keyBytes = problem.storage.keyValue.rowBytes(columns: shape.headDim)
+    let valueBytes = problem.storage.keyValue.rowBytes(columns: shape.valueDim)
+    let chunk = Int(ATTN_DECODE_KEYS)
+    let keys = min(max(DecodeLayout.splitElements / (shape.headDim + shape.valueDim), 256), 4096)
+    splitKeys = keys / chunk * chunk
+    ahead = min(max(DecodeLayout.aheadBytes / max(keyBytes, valueBytes), 2), 64)
+    segments = patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
+    tasksPerHead =
+      zip(patterns, segments).map { [splitKeys] pattern, segments in
+        segments.reduce(0) { count, segment in
+          let keys =
+            segment.keys ?? pattern.sequence(segment.sequence, pass: segment.pass, residue: 0)
+          return count + (keys.count + splitKeys - 1) / splitKeys + 1
+        }
+      }.max() ?? 1
+  }
+
+  /// All query rows together where they have their sequences in common, else one by one.
+  private static func segments(of pattern: any KeyPattern, rows: Int) -> [DecodeSegment] {
+    pattern.rowStrides.enumerated().flatMap { pass, rowStride in
+      let sequences = pattern.sequences(pass: pass, residue: 0)
+      let classes = rowStride == 1 ? [0..<rows] : (0..<rows).map { $0..<$0 + 1 }
+      return classes.flatMap { rows in
+        sequences.indices.map {
+          DecodeSegment(
+            pass: pass, sequence: $0, rowStride: rowStride, rows: rows,
+            keys: rowStride == 1 ? sequences[$0] : nil)
+        }
+      }
+    }
+  }
+
+  /// Query rows of a key/value head.
+  var lanes: Int { problem.shape.queryLength * problem.shape.groupSize }
+
+  /// Floats that hold what a split gives: output, maximum and sum of every row.
+  var slotFloats: Int { (lanes * (problem.shape.valueDim + 2) + 15) & ~15 }
+
+  /// Floats of all splits of all heads.
+  var partialFloats: Int {
+    problem.shape.batch * problem.shape.kvHeads * tasksPerHead * slotFloats
+  }
+
+  /// Bytes of workspace of a plan.
+  func workspaceBytes(threads: Int) -> Int {
+    4 * partialFloats + threads * DecodeScratch.bytes(self) + DecodeSchedule.bytes(self)
+      + problem.shape.batch * problem.shape.kvHeads * MemoryLayout<Int>.stride
+  }
+}

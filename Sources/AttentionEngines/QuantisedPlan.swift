@@ -1,0 +1,147 @@
+import AttentionContract
+import AttentionKernels
+import MachineTopology
+import Tensors
+
+/// Attention over keys and values that are first stored as another element type, in the plan's own
+/// memory.
+///
+/// The rows in use are converted, dealt to the workers in runs of rows, and the inner plan runs on
+/// the copies. With a scale a token every row is converted by itself: a NaN or an infinity makes
+/// that row NaN and reaches the query rows that see it. With a scale a channel the scales are taken
+/// over the keys in use of a head whose rows are finite; a query row that sees a row which is not
+/// becomes NaN, and so does its LSE if the row is a key.
+final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
+  let problem: AttentionProblem
+  let workspaceBytes: Int
+  private let inner: any AttentionPlan
+  private let team: WorkerTeam
+  private let patterns: [any KeyPattern]
+  private let keys: QuantisedRows
+  private let values: QuantisedRows
+  private let queue = TaskQueue()
+  // Set for the time of a run; read by all workers.
+  private var operands: AttentionOperands?
+  private var isCalibrating = false
+
+  private static let taskRows = 512
+
+  /// The problem that the inner plan serves.
+  static func inner(
+    _ problem: AttentionProblem, _ storage: ElementType
+  ) throws(AttentionError) -> AttentionProblem {
+    guard problem.storage.keyValue.isFloatingPoint else {
+      throw AttentionError(
+        .invalidArgument, argument: "kv", value: storage.rawValue,
+        advice: "keys and values are stored as \(problem.storage.keyValue.rawValue) already; "
+          + "leave the parameter out")
+    }
+    var stored = problem.storage
+    stored.keyValue = storage
+    return try problem.storing(stored)
+  }
+
+  /// Bytes that a plan takes besides the inner plan's.
+  static func workspaceBytes(
+    _ problem: AttentionProblem, _ storage: ElementType, threads: Int
+  ) -> Int {
+    let shape = problem.shape
+    return QuantisedRows.bytes(shape.key, storage, threads: threads)
+      + QuantisedRows.bytes(shape.value, storage, threads: threads)
+  }
+
+  /// - Parameters:
+  ///   - inner: a plan for `inner(problem, storage)`.
+  ///   - pattern: the keys that a query sees, for rows that are not finite.
+  init(
+    _ problem: AttentionProblem, storedAs storage: ElementType, inner: any AttentionPlan,
+    team: WorkerTeam, pattern: (MaskGeometry) -> any KeyPattern
+  ) throws(AttentionError) {
+    self.problem = problem
+    self.inner = inner
+    self.team = team
+    patterns = (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) }
+    keys = try QuantisedRows(problem.shape.key, storage, threads: team.threadCount)
+    values = try QuantisedRows(problem.shape.value, storage, threads: team.threadCount)
+    workspaceBytes =
+      inner.workspaceBytes
+      + QuantisedPlan.workspaceBytes(problem, storage, threads: team.threadCount)
+  }
+
+  var takesPagedRows: Bool { inner.takesPagedRows }
+
+  private var heads: Int { problem.shape.batch * problem.shape.kvHeads }
+
+  private var tasksPerHead: Int {
+    (problem.shape.keyLength + QuantisedPlan.taskRows - 1) / QuantisedPlan.taskRows
+  }
+
+  func execute(_ operands: AttentionOperands) {
+    self.operands = operands
+    if keys.hasChannelScales {
+      isCalibrating = true
+      queue.reset(count: heads)
+      team.run(self)
+    }
+    isCalibrating = false
+    queue.reset(count: heads * tasksPerHead)
+    team.run(self)
+    self.operands = nil
+    var stored = operands
+    stored.key = keys.view
+    stored.value = values.view
+    inner.execute(stored)
+    if keys.hasChannelScales { spreadNotFinite(operands) }
+  }
+
+  func work(worker: Int) {
+    guard let operands else { return }
+    while let task = queue.next() {
+      let (head, part) =
+        isCalibrating ? (task, 0) : task.quotientAndRemainder(dividingBy: tasksPerHead)
+      let (batch, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
+      let used = problem.geometry(batch: batch).keyLength
+      let first = min(part * QuantisedPlan.taskRows, used)
+      let rows = first..<min(first + QuantisedPlan.taskRows, used)
+      for (source, target) in [(operands.key, keys), (operands.value, values)] {
+        if isCalibrating {
+          target.calibrate(0..<used, of: source, batch, kvHead, worker: worker)
+        } else {
+          target.store(rows, of: source, batch, kvHead, worker: worker)
+        }
+      }
+    }
+  }
+
+  /// Makes NaN what sees a row that a scale a channel could not store.
+  private func spreadNotFinite(_ operands: AttentionOperands) {
+    for batch in 0..<problem.shape.batch {
+      for kvHead in 0..<problem.shape.kvHeads {
+        for (rows, isKey) in [(keys, true), (values, false)]
+        where rows.hasRowsLeftOut(batch, kvHead) {
+          for key in 0..<problem.geometry(batch: batch).keyLength
+          where rows.isLeftOut(batch, kvHead, key) {
+            spread(key, operands, batch, kvHead, isKey: isKey)
+          }
+        }
+      }
+    }
+  }
+
+  private func spread(
+    _ key: Int, _ operands: AttentionOperands, _ batch: Int, _ kvHead: Int, isKey: Bool
+  ) {
+    let pattern = patterns[batch]
+    let format = RowFormat(problem.storage.output, columns: problem.shape.valueDim)
+    let group = problem.shape.groupSize
+    for head in kvHead * group..<(kvHead + 1) * group {
+      for row in 0..<pattern.geometry.queryLength
+      where pattern.includes(position: row + pattern.geometry.offset, key: key)
+        && problem.shows(key, batch, head, row)
+      {
+        format.store(values.notANumber, to: operands.output.rowAddress(batch, head, row))
+        if isKey { operands.logSumExp?.row(batch, head, row)[0] = .nan }
+      }
+    }
+  }
+}
