@@ -156,7 +156,7 @@ import Testing
     try write([name])
     try write([name])
     #expect(try bytes(of: directory.path(name)) == Array(name.utf8))
-    #expect(try directory.contents().count == 11)
+    #expect(try directory.contents().count == 12)
   }
 
   @Test func leftoversOfAKilledProcessGo() throws {

@@ -38,7 +38,7 @@ import Testing
       before.merging(
         [
           "a": "new a", "sub/b": "new link", "link": "new link", "new": "new new",
-          "x/y/c": "new x/y/c",
+          "x/y/c": "new x/y/c", "x": "", "x/y": "",
         ].mapValues { Array($0.utf8) }
       ) { $1 }
     }
@@ -90,7 +90,7 @@ import Testing
       index += 1
     }
     // Only the names of old files that go at the end, and links that become copies, are let pass.
-    #expect(index > 40 && failures >= index - 4, "\(failures) of \(index)")
+    #expect(index > 30 && failures >= index - 4, "\(failures) of \(index)")
   }
 
   /// The disk goes away and does not come back: then not everything can be put back, and the message
@@ -124,12 +124,12 @@ import Testing
         }
       }
       for path in tree.keys where scene.before[path] == nil && scene.after[path] == nil {
-        #expect(text.contains(path) || path == "x" || path == "x/y", "\(path): \(text)")
+        #expect(text.contains(path), "\(path): \(text)")
       }
       guard system.calls.count > index else { break }
       index += 1
     }
-    #expect(index > 40)
+    #expect(index > 30)
   }
 
   @Test func writesThatTakeOnlyAPartAreContinued() throws {
