@@ -160,7 +160,8 @@ struct OutputPlaceTests {
     try directory.link("null.json", to: "/dev/null")
     try directory.link("plan.json", to: "real.json")
     let arguments = [
-      "recommend", "--n", "64", "--strategy", "flash", "--threads", "1", "--per-head", "--save",
+      "recommend", "--n", "64", "--heads", "1", "--strategy", "flash", "--threads", "1",
+      "--budget", "5s", "--per-head", "--save",
     ]
     let before = try directory.tree()
     for path in ["nodir/plan.json", "/proc/plan.json", ".", "plan.json/x"] {
@@ -222,7 +223,10 @@ struct OutputPlaceTests {
 
   @Test("a sweep that cannot begin leaves nothing behind")
   func sweepThatCannotBegin() throws {
-    let arguments = ["sweep", "--n", "16", "--strategy", "flash", "--threads", "1", "-o", "a/b"]
+    let arguments = [
+      "sweep", "--n", "16", "--strategy", "flash", "--threads", "1", "--min-samples", "3",
+      "--rel-ci", "90%", "-o", "a/b",
+    ]
     // Every call until the description of the run is on disk; after that rows are kept.
     var calls: [String] = []
     var failures = 0

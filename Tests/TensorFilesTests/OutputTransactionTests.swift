@@ -8,10 +8,11 @@ import Testing
   /// A directory with old files, and a transaction that replaces two of them, one of them through
   /// a link, and makes two new ones, one of them in a directory that does not exist.
   private struct Scene {
-    let directory = try! TemporaryDirectory()
+    let directory: TemporaryDirectory
     let before: [String: [UInt8]]
 
     init() throws {
+      directory = try TemporaryDirectory()
       let manager = FileManager.default
       try manager.createDirectory(
         atPath: directory.path("sub"), withIntermediateDirectories: false)

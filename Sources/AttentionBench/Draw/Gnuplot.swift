@@ -41,7 +41,9 @@ public struct Gnuplot: Sendable {
   public func text(_ figure: Figure, columns: Int, lines: Int) throws(PlotError) -> String {
     let script = GnuplotScript(figure, columns: columns, lines: lines, output: "plot.txt")
     let plot = try output(of: script.text, named: "plot", in: ["plot.txt"])[0]
-    let body = String(decoding: plot, as: UTF8.self).split(separator: "\n").filter { !$0.allSatisfy(\.isWhitespace) }
+    let body = String(decoding: plot, as: UTF8.self).split(separator: "\n").filter {
+      !$0.allSatisfy(\.isWhitespace)
+    }
     let head = ["\(figure.title): \(figure.yLabel)", figure.subtitle]
     return (head + body.map(String.init) + figure.notes).joined(separator: "\n") + "\n"
   }

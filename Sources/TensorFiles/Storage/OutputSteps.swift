@@ -60,7 +60,7 @@ struct OutputSteps {
   mutating func stage(
     _ file: OutputFile, beside target: FilePath, replacing old: Stat?
   ) throws(OutputError) {
-    let temporary = Self.hidden(target, "partial")
+    let temporary = HiddenFile.name(beside: target, "partial")
     let status = try OutputError.naming(file.path) { () throws(Errno) in
       // Nobody else may read what replaces a file that nobody else could read.
       let descriptor = try system.open(
@@ -78,7 +78,8 @@ struct OutputSteps {
     outputs.append(
       Output(
         path: file.path, target: target, temporary: temporary,
-        old: Self.hidden(target, "old"), identity: .node(status.deviceID, status.inode)))
+        old: HiddenFile.name(beside: target, "old"), identity: .node(status.deviceID, status.inode))
+    )
   }
 
   /// Writes to a device or a pipe.
@@ -203,7 +204,9 @@ struct OutputSteps {
       let sink = OutputSink(descriptor, on: system)
       var chunk = [UInt8](repeating: 0, count: 1 << 18)
       while true {
-        let count = try Errno.typed { try chunk.withUnsafeMutableBytes { try source.read(into: $0) } }
+        let count = try Errno.typed {
+          try chunk.withUnsafeMutableBytes { try source.read(into: $0) }
+        }
         guard count > 0 else { break }
         try sink.write(Array(chunk[..<count]))
       }
@@ -260,27 +263,4 @@ struct OutputSteps {
   private static let usualPermissions: FilePermissions = [
     .ownerReadWrite, .groupReadWrite, .otherReadWrite,
   ]
-
-  /// `.o.npy.3k9f.partial` beside `o.npy`; a name has at most 255 bytes.
-  private static func hidden(_ target: FilePath, _ ending: String) -> FilePath {
-    let random = String(UInt64.random(in: .min ... .max), radix: 36)
-    return target.removingLastComponent().appending("\(stem(target)).\(random).\(ending)")
-  }
-
-  private static func stem(_ target: FilePath) -> String {
-    "." + String(decoding: (target.lastComponent?.string ?? "").utf8.prefix(100), as: UTF8.self)
-  }
-
-  static func removeLeftovers(of path: FilePath, in directory: FilePath) {
-    guard let stream = directory.withPlatformString({ opendir($0) }) else { return }
-    defer { closedir(stream) }
-    while let entry = readdir(stream) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-      }
-      guard name.hasPrefix(stem(path) + "."), name.hasSuffix(".partial") || name.hasSuffix(".old")
-      else { continue }
-      _ = directory.appending(name).withPlatformString { unlink($0) }
-    }
-  }
 }

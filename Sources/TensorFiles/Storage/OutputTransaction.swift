@@ -118,8 +118,6 @@ package struct OutputTransaction {
 
   /// Removes what a killed process has left beside `path`. Only for whoever is alone there.
   package static func removeLeftovers(of path: String) {
-    let path = FilePath(path)
-    let directory = path.removingLastComponent()
-    OutputSteps.removeLeftovers(of: path, in: directory.isEmpty ? "." : directory)
+    HiddenFile.removeAll(beside: FilePath(path))
   }
 }
