@@ -25,14 +25,16 @@ enum FailingCalls {
   ///
   /// - Returns: the result, and the call that was hit; nil when there are fewer.
   static func run(
-    _ arguments: [String], _ blow: Blow, at index: Int, in directory: TemporaryDirectory
+    _ arguments: [String], _ blow: Blow, at index: Int, in directory: TemporaryDirectory,
+    environment: [String: String] = [:]
   ) throws -> (result: AttnbenchProcess.Result, call: String?) {
     let log = try TemporaryDirectory()
     defer { log.remove() }
-    var environment = [
-      "LD_PRELOAD": try library.get(), "FAIL_BELOW": directory.root, "FAIL_AT": "\(index)",
-      "FAIL_LOG": log.path("call"),
-    ]
+    var environment = environment
+    environment["LD_PRELOAD"] = try library.get()
+    environment["FAIL_BELOW"] = directory.root
+    environment["FAIL_AT"] = "\(index)"
+    environment["FAIL_LOG"] = log.path("call")
     switch blow {
     case .error(let code): environment["FAIL_ERRNO"] = "\(code)"
     case .killBefore: break

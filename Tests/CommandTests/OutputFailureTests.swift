@@ -11,6 +11,7 @@ struct OutputFailureTests {
   struct Scene: Sendable, CustomTestStringConvertible {
     let name: String
     let arguments: [String]
+    var environment: [String: String] = [:]
     let prepare: @Sendable (TemporaryDirectory) throws -> Void
 
     var testDescription: String { name }
@@ -23,7 +24,8 @@ struct OutputFailureTests {
       try prepare(directory)
       let done = try directory.copy()
       defer { done.remove() }
-      let result = try AttnbenchProcess.run(arguments, in: done.root)
+      let result = try AttnbenchProcess.run(
+        arguments, environment: environment, in: done.root)
       try #require(result.code == 0, "\(result.error)")
       let (before, after) = (try directory.tree(), try done.tree())
       try #require(before != after)
@@ -87,14 +89,14 @@ struct OutputFailureTests {
     Scene(name: "report", arguments: ["report", "out", "-o", "link.html"], prepare: results),
     Scene(
       name: "plot",
-      arguments: ["plot", "out", "--kind", "scaling", "--format", "svg", "-o", "pictures/new"],
+      arguments: ["plot", "out", "--kind", "speedup", "--format", "svg", "-o", "pictures/new"],
       prepare: results),
     Scene(
       name: "retrieve",
       arguments: [
         "retrieve", "--n", "64", "--strategy", "window(8)", "--needles", "4", "--threads", "1",
         "-o", "found/new",
-      ]
+      ], environment: ["PATH": "/nowhere"]
     ) { _ in },
   ]
 
@@ -102,33 +104,32 @@ struct OutputFailureTests {
   func failing(_ scene: Scene) throws {
     let (directory, before, after) = try scene.stage()
     defer { directory.remove() }
-    // What a broken disk and a full one say.
-    for code in [EIO, ENOSPC] {
-      var calls: [String] = []
-      while true {
-        let copy = try directory.copy()
-        defer { copy.remove() }
-        let (result, call) = try FailingCalls.run(
-          scene.arguments, .error(code), at: calls.count + 1, in: copy)
-        let tree = try copy.tree()
-        guard let call else {
-          #expect(result.code == 0 && tree == after, "\(result.error)")
-          break
-        }
-        calls.append(call)
-        if result.code == 0 {
-          // The second name of an old file, which is removed at the second attempt.
-          #expect(tree == after, "\(calls)")
-        } else {
-          #expect(result.code == 1 && tree == before, "\(calls): \(result.error)")
-          let errors = result.errorLines.filter { $0.hasPrefix("error: ") }
-          #expect(errors.count == 1 && result.errorLines.last == errors.first)
-          #expect(result.error.contains("; nothing was changed"), "\(calls): \(result.error)")
-        }
+    var calls: [String] = []
+    while true {
+      let copy = try directory.copy()
+      defer { copy.remove() }
+      // What a broken disk and a full one say, by turns.
+      let (result, call) = try FailingCalls.run(
+        scene.arguments, .error(calls.count % 2 == 0 ? EIO : ENOSPC), at: calls.count + 1,
+        in: copy, environment: scene.environment)
+      let tree = try copy.tree()
+      guard let call else {
+        #expect(result.code == 0 && tree == after, "\(result.error)")
+        break
       }
-      for call in ["open", "write", "fsync", "close", "rename"] {
-        #expect(calls.contains(call), "\(call) is never made")
+      calls.append(call)
+      if result.code == 0 {
+        // The second name of an old file, which is removed at the second attempt.
+        #expect(tree == after, "\(calls)")
+      } else {
+        #expect(result.code == 1 && tree == before, "\(calls): \(result.error)")
+        let errors = result.errorLines.filter { $0.hasPrefix("error: ") }
+        #expect(errors.count == 1 && result.errorLines.last == errors.first)
+        #expect(result.error.contains("; nothing was changed"), "\(calls): \(result.error)")
       }
+    }
+    for call in ["open", "write", "fsync", "close", "rename"] {
+      #expect(calls.contains(call), "\(call) is never made")
     }
   }
 
@@ -143,7 +144,8 @@ struct OutputFailureTests {
       let copy = try directory.copy()
       defer { copy.remove() }
       let (result, call) = try FailingCalls.run(
-        scene.arguments, count % 2 == 0 ? .killBefore : .killAfter, at: count + 1, in: copy)
+        scene.arguments, count % 2 == 0 ? .killBefore : .killAfter, at: count + 1, in: copy,
+        environment: scene.environment)
       guard call != nil else { break }
       count += 1
       #expect(result.code == -SIGKILL)
