@@ -61,10 +61,34 @@ public enum TensorFile {
   ///
   /// - Throws: as `write(_:as:named:to:)`.
   public static func write(_ tensor: NamedTensor, to path: String) throws(TensorFileError) {
+    try output([tensor], to: path).write()
+  }
+
+  /// A file that holds `tensors`, to be written with the other outputs of a command.
+  ///
+  /// - Throws: `TensorFileError` if the extension is neither, or the format cannot hold them.
+  package static func output(
+    _ tensors: [NamedTensor], to path: String
+  ) throws(TensorFileError) -> OutputFile {
     switch TensorReference.format(of: path) {
-    case .npy: try NpyFile.write(tensor.content, to: path)
-    case .safetensors: try SafetensorsFile.write([tensor], to: path)
+    case .npy:
+      guard let tensor = tensors.first, tensors.count == 1 else {
+        throw TensorFileError(path: path, .severalTensors(tensors.map(\.name)))
+      }
+      return try NpyFile.output(tensor.content, to: path)
+    case .safetensors: return try SafetensorsFile.output(tensors, to: path)
     case nil: throw TensorFileError(path: path, .unknownExtension)
+    }
+  }
+}
+
+extension OutputFile {
+  /// Writes this file alone.
+  func write() throws(TensorFileError) {
+    do throws(OutputError) {
+      try OutputTransaction([self]).commit()
+    } catch {
+      throw TensorFileError(path: error.path, .output(error))
     }
   }
 }

@@ -1,13 +1,13 @@
-import SystemPackage
-
 extension TensorFileError.Reason {
   /// The message without the file's name.
   var explanation: String {
     switch self {
     case .system(let operation, let errno):
-      "cannot \(operation): \(errno)\(hint(operation, errno))"
+      "cannot \(operation): \(errno)"
+    case .output(let error):
+      error.explanation
     case .notARegularFile:
-      "is not a regular file; tensors are read from and written to regular files only"
+      "is not a regular file; tensors are read from regular files only"
     case .unknownExtension:
       "the name must end in .npy or .safetensors"
     case .outOfMemory(let error):
@@ -58,6 +58,8 @@ extension TensorFileError.Reason {
         : "holds \(available.count) tensors; name one as FILE:NAME" + list("names", available)
     case .noSuchGroup(let prefix, let missing, let nearest, let prefixes):
       group(prefix: prefix, missing: missing, nearest: nearest, prefixes: prefixes)
+    case .severalTensors(let names):
+      "a .npy file holds one tensor, not \(names.joined(separator: ", ")); write .safetensors"
     case .notAGroup:
       "a .npy file holds one tensor, and q, k and v are needed: give a .safetensors file that "
         + "holds the three, or one .npy file for each"
@@ -65,14 +67,6 @@ extension TensorFileError.Reason {
       "a .npy file holds one tensor; leave out ':\(selector)'"
     case .emptySelector:
       "a name must follow the colon: FILE.safetensors:PREFIX or FILE.safetensors:NAME"
-    }
-  }
-
-  private func hint(_ operation: String, _ errno: Errno) -> String {
-    switch (operation, errno) {
-    case ("write", .noSuchFileOrDirectory): "; the directory must exist"
-    case ("write", .noSpace): "; free some space or choose another directory, nothing was changed"
-    default: ""
     }
   }
 

@@ -7,9 +7,11 @@ public struct TensorFileError: Error, Hashable, Sendable, CustomStringConvertibl
   /// What is wrong with a file.
   public enum Reason: Hashable, Sendable {
     // The file itself.
-    /// The operating system refused an operation: `open`, `read`, `write`, ...
+    /// The operating system refused an operation: `open`, `read`, ...
     case system(operation: String, errno: Errno)
-    /// A directory, pipe or device stands where a file is needed.
+    /// The file could not be written.
+    case output(OutputError)
+    /// A directory, pipe or device stands where a file is to be read.
     case notARegularFile
     /// The name ends neither in `.npy` nor in `.safetensors`.
     case unknownExtension
@@ -63,6 +65,8 @@ public struct TensorFileError: Error, Hashable, Sendable, CustomStringConvertibl
     /// A group of tensors (`q`, `k`, `v`) was asked for that the file does not have.
     case noSuchGroup(
       prefix: String?, missing: [String], nearest: [String], prefixes: [String])
+    /// Several tensors for a `.npy` file.
+    case severalTensors([String])
     /// A `.npy` file where `q`, `k` and `v` are asked for at once.
     case notAGroup
     /// A selector behind the name of a file that holds one tensor.

@@ -26,6 +26,8 @@ struct AttentionMapDrawing {
     }
     let format = try format()
     let strategies = try strategies()
+    try OutputTransaction.check(command.output.map { [$0] } ?? [])
+    let print = try Terminal.printer(beside: command.output)
     let file = try InputFiles.problem(inputs: inputs, layout: command.layout ?? .bhnd)
     let lengths = try lengths(file.shape)
     let problem = try command.mask.problem(lengths)
@@ -41,26 +43,26 @@ struct AttentionMapDrawing {
       }
     }
     let title = "\(inputs), head \(head)" + (command.batch.map { ", sequence \($0)" } ?? "")
-    if let format, let output = command.output {
-      let picture = try Gnuplot().picture(
-        of: map, title: title, subtitle: problem.summary, format: format)
-      try PictureFile.write(picture, to: output)
+    let lines = lines(map, title: "\(title), \(problem.summary)", withGrids: format == nil)
+    let picture = try format.map {
+      try Gnuplot().picture(of: map, title: title, subtitle: problem.summary, format: $0)
     }
-    try print(map, title: "\(title), \(problem.summary)", withGrids: format == nil)
-    if let output = command.output { Terminal.say("wrote \(output)") }
+    try lines.forEach(print)
+    if let picture, let output = command.output {
+      try OutputTransaction([OutputFile(output, picture)]).write()
+      Terminal.say("wrote \(output)")
+    }
   }
 
-  private func print(_ map: AttentionMap, title: String, withGrids: Bool) throws {
-    try Terminal.print(title)
+  private func lines(_ map: AttentionMap, title: String, withGrids: Bool) -> [String] {
+    var lines = [title]
     for panel in map.panels {
       let name = panel.strategy.isEmpty ? "" : panel.strategy + ": "
-      try Terminal.print("\(name)\(map.headline(panel))")
-      if withGrids { try Terminal.print(map.text(panel)) }
+      lines.append("\(name)\(map.headline(panel))")
+      if withGrids { lines.append(map.text(panel)) }
     }
-    if withGrids { try Terminal.print(map.textLegend) }
-    for caption in map.captions(unit: withGrids ? "character" : "pixel") {
-      try Terminal.print(caption)
-    }
+    if withGrids { lines.append(map.textLegend) }
+    return lines + map.captions(unit: withGrids ? "character" : "pixel")
   }
 
   private func strategies() throws(UsageError) -> [any AttentionStrategy] {

@@ -40,6 +40,8 @@ enum CommandExit {
       return Outcome(message: nil, code: code)
     case is UsageError, is PlanError:
       return Outcome(message: "error: \(error)", code: usage)
+    case let error as OutputError:
+      return Outcome(message: "error: \(error)", code: error.isUsage ? usage : failure)
     case is CommandFailure, is RecordError, is HeadPlanError, is PlotError, is FileProblemError:
       return Outcome(message: "error: \(error)", code: failure)
     case let error as AttentionError:
@@ -78,6 +80,20 @@ extension TopologyError {
     case .malformedBinding, .unavailable, .tooFewPlaces, .invalidThreadCount: true
     case .bindingNotHonoured, .system: false
     }
+  }
+}
+
+extension OutputError {
+  /// Whether the names are at fault, not the disk.
+  fileprivate var isUsage: Bool {
+    if case .sameFile = reason { true } else { false }
+  }
+}
+
+extension OutputTransaction {
+  /// Writes all outputs or none, and says what is to be known although all are written.
+  func write() throws(OutputError) {
+    for note in try commit() { Terminal.say("note: \(note)") }
   }
 }
 

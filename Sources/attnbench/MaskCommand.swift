@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attention
 import AttentionBench
+import TensorFiles
 
 /// `attnbench mask`: who sees whom, and where a head's attention lies.
 struct MaskCommand: ParsableCommand {
@@ -61,6 +62,8 @@ struct MaskCommand: ParsableCommand {
     try refuseTensorOptions()
     let strategy = try StrategyOptions.strategy(self.strategy)
     let problem = try problem()
+    try OutputTransaction.check(output.map { [$0] } ?? [])
+    let print = try Terminal.printer(beside: output)
     let pattern = strategy.pattern(for: problem.geometry(batch: 0))
     let columns = Terminal.columns
     let fits = problem.shape.keyLength <= columns && problem.shape.queryLength <= columns
@@ -68,16 +71,16 @@ struct MaskCommand: ParsableCommand {
     let grid = MaskGrid(pattern, maximumRows: fits ? columns : columns / 2, maximumColumns: columns)
     let title = "\(strategy.explainedSpec(for: problem)), \(problem.positionSummary)"
 
-    try Terminal.print(grid.text)
-    try Terminal.print("\(title): \(grid.summary)")
-    try Terminal.print(grid.legend)
+    try print(grid.text)
+    try print("\(title): \(grid.summary)")
+    try print(grid.legend)
     if strategy.operatorClass == .different {
-      try Terminal.print("no softmax: the operator weighs every visible key in its own way")
+      try print("no softmax: the operator weighs every visible key in its own way")
     }
     if let output {
       let picture = MaskGrid(
         pattern, maximumRows: Self.pictureCells, maximumColumns: Self.pictureCells)
-      try PictureFile.write(Array(picture.svg(title: title).utf8), to: output)
+      try OutputTransaction([OutputFile(output, picture.svg(title: title))]).write()
       Terminal.say("wrote \(output)")
     }
   }

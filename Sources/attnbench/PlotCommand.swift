@@ -1,5 +1,6 @@
 import ArgumentParser
 import AttentionBench
+import TensorFiles
 
 /// `attnbench plot`: pictures of a sweep.
 struct PlotCommand: ParsableCommand {
@@ -40,6 +41,7 @@ struct PlotCommand: ParsableCommand {
     let results = try RunDirectory.readResults(in: directory)
     for note in results.notes { Terminal.say("note: \(note)") }
     let gnuplot = try Gnuplot()
+    if output != nil || !terminal { try OutputTransaction.check(directory: output ?? directory) }
     let figures = try figures(kinds, results.rows)
 
     if terminal {
@@ -50,18 +52,15 @@ struct PlotCommand: ParsableCommand {
       if output == nil { return }
     }
     let target = output ?? directory
-    if output != nil { try RunDirectory.createDirectory(target) }
-    for figure in figures {
-      for path in try gnuplot.draw(figure, formats: formats, in: target) {
-        try Terminal.print(path)
-      }
-    }
+    var files: [OutputFile] = []
+    for figure in figures { files += try gnuplot.draw(figure, formats: formats, in: target) }
     if kinds.contains(.scaling) {
       let samples = try RunDirectory.readSamples(in: directory)
       for note in samples.notes { Terminal.say("note: \(note)") }
-      let analysis = ScalingAnalysis(rows: results.rows, samples: samples.rows)
-      for path in try analysis.write(to: target) { try Terminal.print(path) }
+      files += ScalingAnalysis(rows: results.rows, samples: samples.rows).files(in: target)
     }
+    try OutputTransaction(files, creating: output).write()
+    for file in files { try Terminal.print(file.path) }
   }
 
   /// The figures that the rows allow. A kind that was asked for by name must be among them.

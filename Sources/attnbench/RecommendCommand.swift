@@ -3,6 +3,7 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
+import TensorFiles
 
 /// `attnbench recommend`: measures what could be run and says what to run.
 struct RecommendCommand: ParsableCommand {
@@ -81,6 +82,7 @@ struct RecommendCommand: ParsableCommand {
     if let save, !perHead {
       throw UsageError("--save \(save): a plan has a strategy for each head; add --per-head")
     }
+    try OutputTransaction.check(save.map { [$0] } ?? [])
     let topology = try MachineTopology.host()
     let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
     let size = try size(of: given)
@@ -119,7 +121,16 @@ struct RecommendCommand: ParsableCommand {
       let result = try engine.runPerHead()
       printer.finish()
       if stop.isRaised { throw CommandExit.interrupted }
-      guard let result else { return try report.show(engine.recommendation) }
+      guard let result else {
+        if let save {
+          Terminal.say(
+            "error: --save \(save): no plan was saved, because no candidate was measured on one head; "
+              + "the reasons stand with the candidates, and --budget gives more time")
+        }
+        try report.show(engine.recommendation)
+        if save != nil { throw CommandExit.failure }
+        return
+      }
       if let save {
         try HeadPlan(
           result, problem: problem, placement: placement, inputs: report.inputs,

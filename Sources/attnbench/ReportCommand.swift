@@ -1,5 +1,6 @@
 import ArgumentParser
 import AttentionBench
+import TensorFiles
 
 /// `attnbench report`: a sweep as one page.
 struct ReportCommand: ParsableCommand {
@@ -27,11 +28,12 @@ struct ReportCommand: ParsableCommand {
 
   mutating func run() throws {
     let limits = try maxError.map { try Self.limits($0) } ?? ReportPage.defaultLimits
+    let path = output ?? RunDirectory.Layout(directory).directory + "/report.html"
     let folder = try SweepFolder(reading: directory)
     for note in folder.notes { Terminal.say("note: \(note)") }
-    let path = output ?? RunDirectory.Layout(directory).directory + "/report.html"
-    try PictureFile.write(Array(ReportPage(folder, limits: limits).html.utf8), to: path)
-    try Terminal.print(path)
+    let say = try Terminal.printer(beside: path)
+    try OutputTransaction([OutputFile(path, ReportPage(folder, limits: limits).html)]).write()
+    try say(path)
   }
 
   private static func limits(_ text: String) throws(UsageError) -> [Double] {

@@ -3,6 +3,7 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
+import TensorFiles
 import TextTable
 
 /// `attnbench retrieve`: from how far a strategy can fetch what a query asks for.
@@ -49,6 +50,7 @@ struct RetrieveCommand: ParsableCommand {
     }
     let task = try task()
     let strategies = try strategy.strategies()
+    if let output { try OutputTransaction.check(directory: output) }
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
     let stop = StopFlag()
@@ -126,18 +128,17 @@ struct RetrieveCommand: ParsableCommand {
   private func write(
     _ results: [RetrievalResult], _ task: RetrievalTask, to directory: String
   ) throws {
-    try RunDirectory.createDirectory(directory)
-    let path = directory + "/retrieval.csv"
-    try RetrievalFile.write(results, of: task, to: path)
-    Terminal.say("wrote \(path)")
-    guard let figure = Figure.retrieval(results, of: task) else { return }
+    var files = [OutputFile(directory + "/retrieval.csv", RetrievalFile.text(results, of: task))]
     do throws(PlotError) {
-      let paths = try Gnuplot().draw(
-        figure, formats: GnuplotScript.Format.allCases, in: directory)
-      for path in paths { Terminal.say("wrote \(path)") }
+      if let figure = Figure.retrieval(results, of: task) {
+        files += try Gnuplot().draw(
+          figure, formats: GnuplotScript.Format.allCases, in: directory)
+      }
     } catch .gnuplotMissing {
       // The figures are kept, and the picture can be drawn where gnuplot is.
       Terminal.say("note: no picture: \(PlotError.gnuplotMissing)")
     }
+    try OutputTransaction(files, creating: directory).write()
+    for file in files { Terminal.say("wrote \(file.path)") }
   }
 }

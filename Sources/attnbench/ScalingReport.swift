@@ -1,5 +1,6 @@
 import AttentionBench
 import Foundation
+import TensorFiles
 import TextTable
 
 /// What a sweep says about growth, crossings and sizes that it did not measure.
@@ -7,29 +8,28 @@ enum ScalingReport {
   /// The most sentences of a kind that are printed; the files have all.
   private static let mostSentences = 6
 
-  /// Prints the block and writes its files.
+  /// Prints the block.
   ///
-  /// - Returns: the paths of the files.
+  /// - Returns: its files, to be written.
   static func conclude(
     rows: [ResultRow], in layout: RunDirectory.Layout
-  ) throws(CommandFailure) -> [String] {
+  ) throws(CommandFailure) -> [OutputFile] {
     let analysis: ScalingAnalysis
-    let paths: [String]
     do throws(RecordError) {
       let samples = try RunDirectory.readSamples(in: layout.directory)
       analysis = ScalingAnalysis(rows: rows, samples: samples.rows)
-      paths = try analysis.write(to: layout.directory)
     } catch {
-      // What was measured is safe, and `attnbench plot` writes these files again.
+      // What was measured is safe, and `attnbench plot` makes these files.
       Terminal.say("note: no exponents: \(error)")
       return []
     }
-    guard analysis.fits.contains(where: { $0.sizes.count > 1 }) else { return paths }
+    let files = analysis.files(in: layout.directory)
+    guard analysis.fits.contains(where: { $0.sizes.count > 1 }) else { return files }
     try Terminal.print("")
     try table(analysis)
     try crossovers(analysis.crossovers)
     try predictions(analysis.predictions.filter { $0.measured == nil })
-    return paths
+    return files
   }
 
   /// One line a curve: its exponent, how it ends, and how well its largest size was foreseen.

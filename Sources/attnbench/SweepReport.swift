@@ -2,6 +2,7 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
+import TensorFiles
 import TextTable
 
 /// What a sweep says before it starts and when it has ended.
@@ -71,8 +72,16 @@ enum SweepReport {
     try Terminal.print("results  \(layout.results)")
     try Terminal.print("samples  \(layout.samples)")
     try Terminal.print("machine  \(layout.metadata)")
-    for path in scaling { try Terminal.print("scaling  \(path)") }
-    for path in plots where !path.hasSuffix(".gp") { try Terminal.print("plot     \(path)") }
+    do throws(OutputError) {
+      try OutputTransaction(scaling + plots).write()
+    } catch {
+      throw CommandFailure(
+        "\(error); what was measured is kept, and attnbench plot \(layout.directory) draws it")
+    }
+    for file in scaling { try Terminal.print("scaling  \(file.path)") }
+    for file in plots where !file.path.hasSuffix(".gp") {
+      try Terminal.print("plot     \(file.path)")
+    }
   }
 
   /// One row a cell in the order of the plan: of a cell that ran twice the later one.
@@ -143,24 +152,24 @@ enum SweepReport {
   /// Draws every kind that the rows allow. What cannot be drawn costs a line, not the sweep.
   private static func draw(
     _ rows: [ResultRow], _ metadata: RunMetadata, in directory: String
-  ) -> [String] {
+  ) -> [OutputFile] {
     guard rows.contains(where: \.status.isMeasured) else {
       Terminal.say("note: no plots: no cell was measured")
       return []
     }
     do throws(PlotError) {
       let gnuplot = try Gnuplot()
-      var paths: [String] = []
+      var files: [OutputFile] = []
       for kind in PlotKind.allCases {
         do throws(PlotError) {
           let figure = try kind.figure(
             rows: rows, machine: metadata.machine.cpuModel, ceilings: metadata.ceilings ?? [])
-          paths += try gnuplot.draw(figure, formats: [.svg, .png], in: directory)
+          files += try gnuplot.draw(figure, formats: [.svg, .png], in: directory)
         } catch {
           Terminal.say("note: \(error)")
         }
       }
-      return paths
+      return files
     } catch {
       Terminal.say("note: no plots: \(error)")
       return []

@@ -1,5 +1,6 @@
 import AttentionBench
 import Foundation
+import TensorFiles
 
 /// The two output streams: data goes to standard output, everything said about it to standard
 /// error.
@@ -23,6 +24,15 @@ enum Terminal {
     } catch {
       throw CommandFailure("cannot write to standard output: \(String(cString: strerror(errno)))")
     }
+  }
+
+  /// What text beside an output goes through: data as well, but not into an output that is standard
+  /// output itself.
+  static func printer(
+    beside output: String?
+  ) throws(OutputError) -> (String) throws(CommandFailure) -> Void {
+    guard let output, try OutputDestination(output).isStandardOutput else { return print }
+    return say
   }
 
   /// Writes a value to standard output as JSON.

@@ -61,7 +61,7 @@ struct KilledSweepTests {
     #expect(found.timeless == whole.timeless)
     #expect(try RunDirectory.readResults(in: round.path("out")).notes.isEmpty)
     let names = try FileManager.default.contentsOfDirectory(atPath: round.path("out"))
-    #expect(!names.contains { $0.hasSuffix(".tmp") })
+    #expect(!names.contains { $0.hasSuffix(".partial") || $0.hasSuffix(".old") })
   }
 
   /// What a kill inside a system call would leave: the first bytes of a line, or a file that was to
@@ -78,7 +78,7 @@ struct KilledSweepTests {
       try (data + line.prefix(Int.random(in: 1..<line.count, using: &generator))).write(to: path)
     }
     if FileManager.default.fileExists(atPath: directory.path("out")) {
-      try Data("{".utf8).write(to: URL(fileURLWithPath: directory.path("out/meta.json.7.tmp")))
+      try Data("{".utf8).write(to: URL(fileURLWithPath: directory.path("out/.meta.json.7.partial")))
     }
   }
 

@@ -106,7 +106,7 @@ struct ReportCommandTests {
     #expect(result.output.contains("one character: 100 queries x 50 keys"))
   }
 
-  @Test("mask writes an SVG picture, and not onto a device")
+  @Test("mask writes an SVG picture, and never replaces a device")
   func maskPicture() throws {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }

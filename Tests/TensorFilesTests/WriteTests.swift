@@ -95,18 +95,20 @@ import Testing
     #expect(try SafetensorsFile(directory.path("o.safetensors")).tensorNames == ["o"])
   }
 
-  @Test func refusesPlacesThatAreNotFiles() throws {
+  @Test func placesThatCannotBeWritten() throws {
     let tensor = try tensor([2])
-    #expect(try reason { try NpyFile.write(tensor, to: "/dev/full") } == .notARegularFile)
-    #expect(
-      try reason { try NpyFile.write(tensor, to: directory.path("")) } == .notARegularFile)
-    #expect(
-      try reason { try NpyFile.write(tensor, to: directory.path("no/such/x.npy")) }
-        == .system(operation: "write", errno: .noSuchFileOrDirectory))
+    func failure(_ path: String) throws -> OutputError.Reason? {
+      guard case .output(let error) = try reason({ try NpyFile.write(tensor, to: path) }) else {
+        return nil
+      }
+      #expect(error.path == path)
+      return error.reason
+    }
+    #expect(try failure("/dev/full") == .system(.noSpace))
+    #expect(try failure(directory.path("")) == .directory)
+    #expect(try failure(directory.path("no/such/x.npy")) == .system(.noSuchFileOrDirectory))
     let file = try directory.file("file", [])
-    #expect(
-      try reason { try NpyFile.write(tensor, to: file + "/x.npy") }
-        == .system(operation: "write", errno: .notDirectory))
+    #expect(try failure(file + "/x.npy") == .system(.notDirectory))
   }
 
   @Test func keepsLinksAndPermissionsOfTheFileItReplaces() throws {
@@ -125,15 +127,15 @@ import Testing
 
   @Test(arguments: TensorElementType.allCases)
   func aFullDiskIsATypedError(type: TensorElementType) throws {
-    let full = try FileDescriptor.open("/dev/full", .writeOnly)
-    defer { try? full.close() }
-    let output = TensorOutput(full, path: "out.npy")
-    let tensor = try tensor([1000])
+    let full = directory.path("full.safetensors")
+    try FileManager.default.createSymbolicLink(atPath: full, withDestinationPath: "/dev/full")
+    let error = try #require(throws: TensorFileError.self) {
+      try TensorFile.write(tensor([1000]), as: type, named: "o", to: full)
+    }
     #expect(
-      try reason { try output.write(tensor, as: type) }
-        == .system(operation: "write", errno: .noSpace))
-    let error = try #require(throws: TensorFileError.self) { try output.write([1]) }
-    #expect("\(error)".hasPrefix("out.npy: cannot write: No space left on device; free some space"))
+      "\(error)"
+        == "\(full): cannot write: No space left on device; make room or write to another disk; "
+        + "nothing was changed")
   }
 
   /// A limit on the size of files stops a write in the middle, as a full disk would. It holds for
@@ -148,10 +150,15 @@ import Testing
       var limit = rlimit(rlim_cur: 64 * 1024, rlim_max: 64 * 1024)
       try #require(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
       let large = try HostTensor([100_000], [Float](repeating: 2, count: 100_000))
-      let tooLarge = TensorFileError.Reason.system(operation: "write", errno: .fileTooLarge)
-      try #require(try reason { try NpyFile.write(large, to: a) } == tooLarge)
-      try #require(
-        try reason { try TensorFile.write(large, as: .float16, named: "o", to: b) } == tooLarge)
+      for path in [a, b] {
+        let error = try #require(throws: TensorFileError.self) {
+          try TensorFile.write(large, as: .float16, named: "o", to: path)
+        }
+        try #require(
+          "\(error)"
+            == "\(path): cannot write: File too large; raise the file size limit (ulimit -f); "
+            + "nothing was changed")
+      }
       try #require(try directory.contents() == ["a.npy"])
       try #require(try NpyFile.read(a).values == [1])
     }

@@ -6,6 +6,8 @@ public enum PlotError: Error, Equatable, Sendable, CustomStringConvertible {
   case gnuplotFailed(script: String, output: String)
   /// The rows have nothing that this kind shows.
   case nothingToDraw(kind: PlotKind)
+  /// gnuplot drew a picture that has no end.
+  case pictureTruncated(path: String)
   /// The script or a picture could not be written or read.
   case file(RecordError)
 
@@ -26,6 +28,9 @@ public enum PlotError: Error, Equatable, Sendable, CustomStringConvertible {
     case .nothingToDraw(let kind):
       return "nothing to draw for \(kind.rawValue): no row was measured; look at the status and "
         + "reason columns of results.csv"
+    case .pictureTruncated(let path):
+      return "gnuplot could not write all of \(path): make room there, raise the file size limit "
+        + "(ulimit -f), or choose another directory for temporary files with TMPDIR"
     case .file(let error):
       return error.description
     }

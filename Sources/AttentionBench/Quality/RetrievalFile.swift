@@ -9,15 +9,6 @@ public enum RetrievalFile {
     "found_ci95_lo", "found_ci95_hi", "mean_cosine", "chance",
   ]
 
-  /// Writes the results of a task, as a whole or not at all.
-  ///
-  /// - Throws: `RecordError` when the file cannot be written.
-  public static func write(
-    _ results: [RetrievalResult], of task: RetrievalTask, to path: String
-  ) throws(RecordError) {
-    try FileBytes.replace(path, with: Array(text(results, of: task).utf8))
-  }
-
   /// The file's text.
   public static func text(_ results: [RetrievalResult], of task: RetrievalTask) -> String {
     let shape = task.problem.shape

@@ -1,5 +1,6 @@
 import Foundation
 import SystemPackage
+import TensorFiles
 
 /// Where an appender's bytes go. A file in a run; something that fails on purpose in a test.
 public protocol ByteSink: ~Copyable {
@@ -35,7 +36,7 @@ public struct FileSink: ~Copyable, ByteSink {
   public init(path: String, mustBeNew: Bool) throws(Errno) {
     var options: FileDescriptor.OpenOptions = [.append, .create, .closeOnExec]
     if mustBeNew { options.insert(.exclusiveCreate) }
-    descriptor = try Errno.rethrowing {
+    descriptor = try Errno.typed {
       try FileDescriptor.open(
         FilePath(path), .writeOnly, options: options,
         permissions: [.ownerReadWrite, .groupRead, .otherRead])
@@ -64,7 +65,7 @@ public struct FileSink: ~Copyable, ByteSink {
   /// Writes with one `write(2)`.
   public mutating func write(_ bytes: RawSpan) throws(Errno) -> Int {
     try bytes.withUnsafeBytes { bytes throws(Errno) in
-      try Errno.rethrowing { try descriptor.write(bytes) }
+      try Errno.typed { try descriptor.write(bytes) }
     }
   }
 
@@ -77,19 +78,6 @@ public struct FileSink: ~Copyable, ByteSink {
 
   /// Cuts the file with `ftruncate(2)`.
   public mutating func truncate(to length: Int) throws(Errno) {
-    try Errno.rethrowing { try descriptor.resize(to: Int64(length)) }
-  }
-}
-
-extension Errno {
-  /// Gives swift-system's untyped errors, which are all `Errno`, their type.
-  static func rethrowing<Result>(_ body: () throws -> Result) throws(Errno) -> Result {
-    do {
-      return try body()
-    } catch let error as Errno {
-      throw error
-    } catch {
-      throw .ioError
-    }
+    try Errno.typed { try descriptor.resize(to: Int64(length)) }
   }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import SystemPackage
+import TensorFiles
 
 /// Whole files in and out.
 enum FileBytes {
@@ -15,7 +16,7 @@ enum FileBytes {
     of path: String, _ body: (UnsafeRawBufferPointer) -> Void
   ) throws(RecordError) {
     do {
-      try Errno.rethrowing {
+      try Errno.typed {
         let descriptor = try FileDescriptor.open(
           FilePath(path), .readOnly, options: [.closeOnExec])
         try descriptor.closeAfter {
@@ -34,43 +35,10 @@ enum FileBytes {
 
   /// Replaces the file as a whole: readers see the old bytes or the new ones, never half of them.
   static func replace(_ path: String, with bytes: [UInt8]) throws(RecordError) {
-    let temporary = "\(path).\(getpid()).tmp"
-    do throws(Errno) {
-      // A leftover of the same process number from an earlier boot is nobody's any more.
-      _ = unlink(temporary)
-      var sink = try FileSink(path: temporary, mustBeNew: true)
-      try sink.writeAll(bytes)
-      try sink.synchronize()
-      guard rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
-      synchronizeDirectory(of: path)
+    do throws(OutputError) {
+      try OutputTransaction([OutputFile(path, bytes)]).commit()
     } catch {
-      _ = unlink(temporary)
-      throw .system(operation: "write", path: path, errno: error)
-    }
-  }
-  /// Puts the names in a file's directory on stable storage: a power cut may otherwise take a new
-  /// file's name although its bytes were synchronised.
-  ///
-  /// What fails here is let pass: some network file systems do not synchronise directories, and
-  /// the file itself is whole.
-  static func synchronizeDirectory(of path: String) {
-    let parent = FilePath(path).removingLastComponent()
-    let directory = parent.isEmpty ? "." : parent
-    guard let descriptor = try? FileDescriptor.open(directory, .readOnly, options: [.closeOnExec])
-    else { return }
-    _ = fsync(descriptor.rawValue)
-    try? descriptor.close()
-  }
-
-  /// Removes what `replace` leaves beside a file when it is killed half-way. Only for whoever is
-  /// alone in the directory.
-  static func removeTemporaries(of path: String) {
-    let file = FilePath(path)
-    let directory = file.removingLastComponent().string
-    let prefix = (file.lastComponent?.string ?? "") + "."
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-    for name in names where name.hasPrefix(prefix) && name.hasSuffix(".tmp") {
-      unlink("\(directory)/\(name)")
+      throw .output(error)
     }
   }
 }

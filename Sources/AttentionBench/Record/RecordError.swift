@@ -1,9 +1,12 @@
 import SystemPackage
+import TensorFiles
 
 /// Why results could not be written or read.
 public enum RecordError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The system refused: what was tried, where, and its error number.
   case system(operation: String, path: String, errno: Errno)
+  /// A file that is replaced as a whole could not be.
+  case output(OutputError)
   /// The directory already holds results, and no resume was asked for.
   case resultsExist(path: String)
   /// Another process is writing the results.
@@ -24,6 +27,8 @@ public enum RecordError: Error, Equatable, Sendable, CustomStringConvertible {
     switch self {
     case .system(let operation, let path, let errno):
       return "cannot \(operation) \(path): \(errno); \(Self.fix(for: errno))"
+    case .output(let error):
+      return "\(error)"
     case .resultsExist(let path):
       return "\(path) already exists; add --resume to go on with it, or choose another "
         + "directory with -o"

@@ -1,4 +1,6 @@
+import Foundation
 import SystemPackage
+import TensorFiles
 
 /// Appends records to a CSV file so that whatever happens, the file keeps every finished row.
 ///
@@ -50,13 +52,21 @@ extension RowAppender where Sink == FileSink {
   /// - Throws: `RecordError.resultsExist` when it is there already, `.system` when it cannot be
   ///   created.
   init(creating path: String) throws(RecordError) {
-    try self.init(sink: Self.create(path), path: path)
+    let sink = try Self.create(path)
+    do throws(RecordError) {
+      try self.init(sink: sink, path: path)
+    } catch {
+      unlink(path)
+      throw error
+    }
   }
 
   private static func create(_ path: String) throws(RecordError) -> FileSink {
     do throws(Errno) {
       let sink = try FileSink(path: path, mustBeNew: true)
-      FileBytes.synchronizeDirectory(of: path)
+      // Some network file systems do not synchronise directories; the file itself is whole.
+      let parent = FilePath(path).removingLastComponent()
+      try? HostFileSystem().synchronizeDirectory(parent.isEmpty ? "." : parent)
       return sink
     } catch .fileExists {
       throw .resultsExist(path: path)

@@ -1,5 +1,6 @@
 import Foundation
 import SystemPackage
+import TensorFiles
 
 /// A directory with the results of a sweep, open for appending.
 ///
@@ -42,6 +43,8 @@ public final class RunDirectory {
   private let hold: FileSink
   private var results: RowAppender<ResultRow, FileSink>
   private var samples: RowAppender<SampleRow, FileSink>
+  /// What this run has made; it goes again where the run cannot even begin.
+  private var made: Made
 
   /// Opens `path` for a run and creates it, with its parents, if need be.
   ///
@@ -51,8 +54,9 @@ public final class RunDirectory {
   ///   by another process, or cannot be created or written.
   public init(path: String, resuming: Bool) throws(RecordError) {
     layout = Layout(path)
-    try Self.createDirectory(path)
     if resuming {
+      made = Made()
+      _ = try Self.createDirectory(path)
       // Before reading: rows that another process adds in between must not be taken for torn ones.
       hold = try Self.lock(layout.results)
       let earlier = try RecordFile.results(ifPresent: layout.results)
@@ -62,14 +66,34 @@ public final class RunDirectory {
       notes = earlier.notes + taken.notes
       results = try RowAppender(resuming: earlier, path: layout.results)
       samples = try RowAppender(resuming: taken, path: layout.samples)
-      FileBytes.removeTemporaries(of: layout.metadata)
+      OutputTransaction.removeLeftovers(of: layout.metadata)
     } else {
       earlierRows = []
       earlierSamples = [:]
       notes = []
-      results = try RowAppender(creating: layout.results)
-      hold = try Self.lock(layout.results)
-      samples = try RowAppender(creating: layout.samples)
+      var made = Made(directories: try Self.createDirectory(path))
+      do throws(RecordError) {
+        results = try RowAppender(creating: layout.results)
+        made.files.append(layout.results)
+        hold = try Self.lock(layout.results)
+        samples = try RowAppender(creating: layout.samples)
+        made.files.append(layout.samples)
+      } catch {
+        made.remove()
+        throw error
+      }
+      self.made = made
+    }
+  }
+
+  /// Files and directories that were not there before.
+  private struct Made {
+    var files: [String] = []
+    var directories: [FilePath] = []
+
+    func remove() {
+      for path in files { unlink(path) }
+      for path in directories.reversed() { rmdir(path.string) }
     }
   }
 
@@ -94,16 +118,22 @@ public final class RunDirectory {
 
   /// Writes `meta.json`: at the start of a run, and again when it is complete.
   ///
-  /// - Throws: `RecordError.system`; the earlier file stays as it was.
+  /// - Throws: `RecordError.output`; the earlier file stays as it was, and of a new run that cannot
+  ///   write its first one nothing stays.
   public func write(_ metadata: RunMetadata) throws(RecordError) {
-    try MetadataFile.write(metadata, to: layout.metadata)
+    do throws(RecordError) {
+      try MetadataFile.write(metadata, to: layout.metadata)
+    } catch {
+      if self.metadata == nil { made.remove() }
+      throw error
+    }
     self.metadata = metadata
   }
 
   /// Adds the ceilings of this sitting to `meta.json`, once that has been written, so that a kill
   /// leaves no cell without the ceilings it is held against.
   ///
-  /// - Throws: `RecordError.system`; the earlier file stays as it was.
+  /// - Throws: `RecordError.output`; the earlier file stays as it was.
   public func keep(_ ceilings: [MachineCeiling]) throws(RecordError) {
     guard var metadata else { return }
     metadata.ceilings = (metadata.ceilings ?? []) + ceilings
@@ -137,21 +167,15 @@ public final class RunDirectory {
 }
 
 extension RunDirectory {
-  /// `mkdir -p`, for results and for pictures of them.
-  package static func createDirectory(_ path: String) throws(RecordError) {
-    var partial = FilePath(path).root.map { FilePath(root: $0) } ?? FilePath("")
-    for component in FilePath(path).components {
-      partial.append(component)
-      if mkdir(partial.string, 0o777) == 0 { continue }
-      let error = Errno(rawValue: errno)
-      // Of the parents only their being there matters, and a read-only one may say so first.
-      var isDirectory: ObjCBool = false
-      let exists = FileManager.default.fileExists(
-        atPath: partial.string, isDirectory: &isDirectory)
-      guard exists && isDirectory.boolValue else {
-        throw .system(
-          operation: "create directory", path: path, errno: exists ? .notDirectory : error)
-      }
+  /// `mkdir -p`.
+  ///
+  /// - Returns: the directories that were not there.
+  private static func createDirectory(_ path: String) throws(RecordError) -> [FilePath] {
+    do throws(OutputError) {
+      return try OutputTransaction.createDirectories(path)
+    } catch {
+      guard case .system(let errno) = error.reason else { throw .output(error) }
+      throw .system(operation: "create directory", path: path, errno: errno)
     }
   }
 }

@@ -1,3 +1,5 @@
+import TensorFiles
+
 /// What the times of a sweep say about sizes: how every curve grows, where two of them cross, and
 /// what is to be expected at sizes that were not run.
 ///
@@ -26,23 +28,16 @@ public struct ScalingAnalysis: Equatable, Sendable {
     predictions = curves.flatMap { SizePrediction.predictions(for: $0.curve) }
   }
 
-  /// Writes `fits.csv`, `slopes.csv`, `crossovers.csv` and `predictions.csv`, each replaced as a
-  /// whole.
-  ///
-  /// - Returns: their paths.
-  /// - Throws: `RecordError.system`; a file that could not be written stays as it was.
-  public func write(to directory: String) throws(RecordError) -> [String] {
+  /// `fits.csv`, `slopes.csv`, `crossovers.csv` and `predictions.csv` for a directory.
+  package func files(in directory: String) -> [OutputFile] {
     let layout = RunDirectory.Layout(directory)
-    let tables: [(path: String, text: String)] = [
-      (layout.fits, ScalingTable.fits.text(fits)),
-      (
+    return [
+      OutputFile(layout.fits, ScalingTable.fits.text(fits)),
+      OutputFile(
         layout.slopes,
-        ScalingTable.slopes.text(fits.flatMap { fit in fit.slopes.map { (fit, $0) } })
-      ),
-      (layout.crossovers, ScalingTable.crossovers.text(crossovers)),
-      (layout.predictions, ScalingTable.predictions.text(predictions)),
+        ScalingTable.slopes.text(fits.flatMap { fit in fit.slopes.map { (fit, $0) } })),
+      OutputFile(layout.crossovers, ScalingTable.crossovers.text(crossovers)),
+      OutputFile(layout.predictions, ScalingTable.predictions.text(predictions)),
     ]
-    for (path, text) in tables { try FileBytes.replace(path, with: Array(text.utf8)) }
-    return tables.map(\.path)
   }
 }

@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// NumPy's `.npy`: one array a file.
 public enum NpyFile {
   /// Reads the array at `path` as fp32.
@@ -55,23 +57,26 @@ public enum NpyFile {
   public static func write(
     _ tensor: HostTensor, as type: TensorElementType = .float32, to path: String
   ) throws(TensorFileError) {
-    try write(TensorContent(tensor, as: type), to: path)
+    try output(TensorContent(tensor, as: type), to: path).write()
   }
 
   /// Writes `tensor` as it is stored, likewise.
   ///
   /// - Throws: as `write(_:as:to:)`.
   public static func write(_ tensor: StoredTensor, to path: String) throws(TensorFileError) {
-    try write(TensorContent(tensor), to: path)
+    try output(TensorContent(tensor), to: path).write()
   }
 
-  static func write(_ content: TensorContent, to path: String) throws(TensorFileError) {
+  static func output(
+    _ content: TensorContent, to path: String
+  ) throws(TensorFileError) -> OutputFile {
     guard let descriptor = content.elementType.npyDescriptor else {
       throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
-    try AtomicFile.write(to: path) { output throws(TensorFileError) in
-      try output.write(NpyHeader.encode(type: descriptor, shape: content.shape))
-      try content.write(to: output)
+    let header = NpyHeader.encode(type: descriptor, shape: content.shape)
+    return OutputFile(path) { sink throws(Errno) in
+      try sink.write(header)
+      try content.write(to: sink)
     }
   }
 }

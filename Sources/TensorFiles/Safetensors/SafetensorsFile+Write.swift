@@ -1,4 +1,5 @@
 import Foundation
+import SystemPackage
 
 /// A tensor to be written to a `.safetensors` file.
 public struct NamedTensor: Sendable {
@@ -33,6 +34,12 @@ extension SafetensorsFile {
   public static func write(
     _ tensors: [NamedTensor], metadata: [String: String] = [:], to path: String
   ) throws(TensorFileError) {
+    try output(tensors, metadata: metadata, to: path).write()
+  }
+
+  static func output(
+    _ tensors: [NamedTensor], metadata: [String: String] = [:], to path: String
+  ) throws(TensorFileError) -> OutputFile {
     var names: Set = [SafetensorsHeader.metadataKey]
     for tensor in tensors where !names.insert(tensor.name).inserted {
       throw TensorFileError(path: path, .duplicateName(tensor.name))
@@ -44,10 +51,10 @@ extension SafetensorsFile {
     let header = try attempt("encode the header", path) {
       try encodeHeader(ordered, metadata: metadata)
     }
-    try AtomicFile.write(to: path) { output throws(TensorFileError) in
-      try output.write(header)
+    return OutputFile(path) { sink throws(Errno) in
+      try sink.write(header)
       for tensor in ordered {
-        try tensor.content.write(to: output)
+        try tensor.content.write(to: sink)
       }
     }
   }

@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// What is to be written of one tensor, whichever form it has in memory.
 struct TensorContent: Sendable {
   private enum Source {
@@ -28,10 +30,27 @@ struct TensorContent: Sendable {
     }
   }
 
-  func write(to output: TensorOutput) throws(TensorFileError) {
+  func write(to sink: OutputSink) throws(Errno) {
     switch source {
-    case .floats(let tensor, let type): try output.write(tensor, as: type)
-    case .stored(let tensor): try output.write(tensor)
+    case .floats(let tensor, let type):
+      try tensor.withUnsafeElements { elements throws(Errno) in
+        try Self.write(elements, as: type, to: sink)
+      }
+    case .stored(let tensor):
+      try tensor.withUnsafeBytes { bytes throws(Errno) in try sink.write(bytes) }
+    }
+  }
+
+  private static func write(
+    _ elements: UnsafeBufferPointer<Float>, as type: TensorElementType, to sink: OutputSink
+  ) throws(Errno) {
+    guard type != .float32 else { return try sink.write(UnsafeRawBufferPointer(elements)) }
+    let chunk = ConversionChunk(type: type)
+    for range in chunk.ranges(of: elements.count) {
+      let bytes = chunk.bytes(for: range.count)
+      ElementConversion.encode(
+        UnsafeBufferPointer(rebasing: elements[range]), as: type, into: bytes)
+      try sink.write(UnsafeRawBufferPointer(bytes))
     }
   }
 }

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Attention
 import AttentionBench
-import Foundation
 import TensorFiles
 
 /// What to write, where, and as what.
@@ -95,6 +94,17 @@ struct OutputOptions: ParsableArguments {
     for path in [output, scores].compactMap({ $0 }) where dtype == .bf16 && path.hasSuffix(".npy") {
       throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
+    do {
+      try OutputTransaction.check(paths)
+    } catch {
+      guard case .sameFile(let other) = error.reason else { throw error }
+      func named(_ path: String) -> String {
+        (taken[path].map { "\($0) " } ?? "") + path
+      }
+      throw UsageError(
+        "\(named(error.path)): is the same file as \(named(other)); give each a file of its own, or "
+          + "write both into one .safetensors file under one name")
+    }
   }
 
   /// The scores asked for.
@@ -127,7 +137,7 @@ struct OutputOptions: ParsableArguments {
 
   /// Writes all or nothing.
   ///
-  /// - Throws: `TensorFileError`, or a failed allocation.
+  /// - Throws: `OutputError`, or a failed allocation.
   func write(_ result: AttentionRun, scores: StoredTensor?, of file: FileProblem) throws {
     var content: [String: [NamedTensor]] = [:]
     for request in requests {
@@ -147,21 +157,11 @@ struct OutputOptions: ParsableArguments {
         }
       if let tensor { content[request.path, default: []].append(tensor) }
     }
-    var written: [String] = []
-    do {
-      for path in paths {
-        guard let tensors = content[path] else { continue }
-        if let only = tensors.first, tensors.count == 1 {
-          try TensorFile.write(only, to: path)
-        } else {
-          try SafetensorsFile.write(tensors, to: path)
-        }
-        written.append(path)
+    try OutputTransaction(
+      paths.compactMap { path in
+        try content[path].map { try TensorFile.output($0, to: path) }
       }
-    } catch {
-      for path in written { unlink(path) }
-      throw error
-    }
+    ).write()
   }
 
   private static func named(

@@ -1,5 +1,6 @@
 import AttentionBench
 import Foundation
+import TensorFiles
 import Testing
 
 @Suite("Figures")
@@ -298,9 +299,10 @@ struct GnuplotTests {
       let one = SyntheticSweep.rows().filter { $0.shape.queryLength == 1000 }
       for rows in [SyntheticSweep.rows(threads: [1, 2]), one] {
         let figure = try kind.figure(rows: rows, machine: "Box")
-        let paths = try Gnuplot().draw(figure, formats: [.svg, .png], in: directory)
-        let names = ["gp", "svg", "png"].map { "\(directory)/\(kind.rawValue).\($0)" }
-        #expect(paths == names)
+        let drawn = try Gnuplot().draw(figure, formats: [.svg, .png], in: directory)
+        try OutputTransaction(drawn).commit()
+        let paths = drawn.map(\.path)
+        #expect(paths == ["gp", "svg", "png"].map { "\(directory)/\(kind.rawValue).\($0)" })
         let svg = try String(contentsOfFile: paths[1], encoding: .utf8)
         #expect(svg.hasSuffix("</svg>\n\n") || svg.hasSuffix("</svg>\n"))
         #expect(svg.contains("restricted softmax") && svg.contains("window(512)"))
@@ -326,14 +328,15 @@ struct GnuplotTests {
   @Test(
     "No name can become markup or a command",
     arguments: [
-      "a_b^c{d}@&~\\", "it's", "'; system 'touch owned'; '", "`touch owned`", "\"", "two\nlines",
-      "$x",
+      "a_b^c{d}@&~\\", "it's", "'; system 'touch HERE/owned'; '", "`touch HERE/owned`", "\"",
+      "two\nlines", "$x",
     ])
   func hostileNames(name: String) throws {
     try withTemporaryDirectory { directory in
+      let name = name.replacing("HERE", with: directory)
       let rows = [ResultRow.measured(name, classification: name), .measured(name, n: 2000)]
       let figure = try PlotKind.scaling.figure(rows: rows, machine: name)
-      _ = try Gnuplot().draw(figure, formats: [.svg], in: directory)
+      try OutputTransaction(Gnuplot().draw(figure, formats: [.svg], in: directory)).commit()
       let files = try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
       #expect(files == ["scaling.gp", "scaling.svg"])
       let svg = try String(contentsOfFile: directory + "/scaling.svg", encoding: .utf8)
@@ -360,18 +363,30 @@ struct GnuplotTests {
       let error = #expect(throws: PlotError.self) {
         try Gnuplot(searchPath: directory).draw(figure, formats: [.svg], in: directory)
       }
-      #expect(
-        error?.description
-          == "gnuplot could not draw \(directory)/scaling.gp: no such terminal")
+      #expect(error?.description == "gnuplot could not draw scaling.gp: no such terminal")
     }
   }
 
-  @Test("A directory that is not there is an error")
-  func noDirectory() throws {
-    let figure = try PlotKind.scaling.figure(rows: [.measured()])
-    let error = #expect(throws: PlotError.self) {
-      try Gnuplot().draw(figure, formats: [.svg], in: "/nowhere/at/all")
+  /// As it does on a full disk, with exit code 0.
+  @Test("A picture that gnuplot could not finish is an error")
+  func truncated() throws {
+    try withTemporaryDirectory { directory in
+      let stub = directory + "/gnuplot"
+      let figure = try PlotKind.scaling.figure(rows: [.measured()])
+      for format in GnuplotScript.Format.allCases {
+        let drawn = try Gnuplot().draw(figure, formats: [format], in: directory)
+        try OutputTransaction(drawn).commit()
+        let whole = try Data(contentsOf: URL(fileURLWithPath: drawn[1].path))
+        let half = directory + "/half"
+        try whole.dropLast(whole.count / 2).write(to: URL(fileURLWithPath: half))
+        try Data("#!/bin/sh\ncp \(half) scaling.\(format.rawValue)\n".utf8)
+          .write(to: URL(fileURLWithPath: stub))
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: stub)
+        let error = #expect(throws: PlotError.self) {
+          try Gnuplot(searchPath: directory).draw(figure, formats: [format], in: directory)
+        }
+        #expect(error?.description.contains("could not write all of") == true)
+      }
     }
-    #expect(error?.description.contains("/nowhere/at/all/scaling.gp") == true)
   }
 }

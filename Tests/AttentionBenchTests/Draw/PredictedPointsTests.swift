@@ -1,5 +1,6 @@
 import AttentionBench
 import Foundation
+import TensorFiles
 import Testing
 
 @Suite("Predicted points")
@@ -47,8 +48,9 @@ struct PredictedPointsTests {
   func draws() throws {
     try withTemporaryDirectory { directory in
       let figure = try PlotKind.scaling.figure(rows: rows)
-      let paths = try Gnuplot().draw(figure, formats: [.svg, .png], in: directory)
-      #expect(try String(contentsOfFile: paths[1], encoding: .utf8).contains(">predicted<"))
+      let files = try Gnuplot().draw(figure, formats: [.svg, .png], in: directory)
+      try OutputTransaction(files).commit()
+      #expect(try String(contentsOfFile: files[1].path, encoding: .utf8).contains(">predicted<"))
       let text = try Gnuplot().text(figure, columns: 90, lines: 24)
       #expect(text.contains("predicted, not measured    ?"))
     }

@@ -1,6 +1,7 @@
 import AttentionBench
 import Foundation
 import SystemPackage
+import TensorFiles
 import Testing
 
 @Suite("Files of exponents, crossovers and predictions")
@@ -15,7 +16,9 @@ struct ScalingFilesTests {
 
   private func texts(_ analysis: ScalingAnalysis) throws -> [[String]] {
     try withTemporaryDirectory { directory in
-      let paths = try analysis.write(to: directory)
+      let files = analysis.files(in: directory)
+      try OutputTransaction(files).commit()
+      let paths = files.map(\.path)
       let names = ["fits", "slopes", "crossovers", "predictions"]
       #expect(paths == names.map { "\(directory)/\($0).csv" })
       #expect(
@@ -77,19 +80,6 @@ struct ScalingFilesTests {
     let lines = try texts(skipped.analysis)
     #expect(lines.map(\.count) == [2, 1, 1, 1])
     #expect(lines[0][1] == "exact,exact,1,4,4,64,64,fp32,false,2,core:0-1,0,,,,,,,,")
-  }
-
-  @Test("A file is replaced, and a directory that is not there is an error that names the file")
-  func replaced() throws {
-    try withTemporaryDirectory { directory in
-      try Data("old".utf8).write(to: URL(fileURLWithPath: directory + "/fits.csv"))
-      _ = try sweep.analysis.write(to: directory)
-      let text = try String(contentsOfFile: directory + "/fits.csv", encoding: .utf8)
-      #expect(text.hasPrefix("strategy,class,"))
-      let missing = directory + "/nowhere"
-      let error = #expect(throws: RecordError.self) { try sweep.analysis.write(to: missing) }
-      #expect(error?.description.contains(missing + "/fits.csv") == true)
-    }
   }
 
   @Test("A directory without samples.csv has no samples, and a damaged one is an error")

@@ -1,0 +1,123 @@
+import SystemPackage
+
+/// The outputs of one command: all of them are written, or none.
+///
+/// Everything is first written beside its target and flushed to the disk. Then each file takes its
+/// target's place by `rename(2)`, while the old one keeps a second name until all have done so.
+/// Whatever fails before that is undone. A process killed in between leaves at each path the old file
+/// or the new one, whole, and beside it hidden files: `.partial`, which nobody needs, and `.old`, what
+/// stood there before.
+///
+/// Devices and pipes are written to when all files are complete, for nothing takes that back.
+package struct OutputTransaction {
+  private let files: [OutputFile]
+  private let directory: String?
+  private let system: any FileSystem
+
+  /// - Parameter directory: is made, with its parents, where it does not exist.
+  package init(
+    _ files: [OutputFile], creating directory: String? = nil,
+    on system: any FileSystem = HostFileSystem()
+  ) {
+    self.files = files
+    self.directory = directory
+    self.system = system
+  }
+
+  /// Writes all outputs.
+  ///
+  /// - Returns: what is to be known although all are written, one sentence each: an old file whose
+  ///   second name could not be removed.
+  @discardableResult
+  package func commit() throws(OutputError) -> [String] {
+    var steps = OutputSteps(on: system)
+    do throws(OutputError) {
+      if let directory { try steps.createDirectories(directory) }
+      let outputs = zip(files, try OutputDestination.distinct(files.map(\.path)))
+      for (file, destination) in outputs {
+        guard case .file(let target, let old) = destination.place else { continue }
+        try steps.stage(file, beside: target, replacing: old)
+      }
+      for (file, destination) in outputs {
+        switch destination.place {
+        case .file: continue
+        case .stream(let path): try steps.send(file, to: path)
+        case .descriptor(let descriptor): try steps.send(file, to: descriptor)
+        }
+      }
+      try steps.publish()
+    } catch {
+      var error = error
+      error.changes = steps.undo()
+      throw error
+    }
+    return steps.finish()
+  }
+
+  /// Finds out whether outputs can be written, before minutes are spent on what they will hold.
+  ///
+  /// - Throws: also where two of them are one file.
+  package static func check(
+    _ paths: [String], on system: any FileSystem = HostFileSystem()
+  ) throws(OutputError) {
+    for destination in try OutputDestination.distinct(paths) {
+      guard case .file(let target, _) = destination.place else { continue }
+      try probe(target, for: destination.path, on: system)
+    }
+  }
+
+  /// Finds out whether files can be written into `directory`, which need not exist yet.
+  package static func check(
+    directory: String, on system: any FileSystem = HostFileSystem()
+  ) throws(OutputError) {
+    var existing = FilePath(directory)
+    do throws(Errno) {
+      while !existing.isEmpty, try Stat.ifPresent(existing) == nil {
+        existing = existing.removingLastComponent()
+      }
+      guard try Stat(existing.isEmpty ? "." : existing).type == .directory else {
+        throw .notDirectory
+      }
+    } catch {
+      throw OutputError(directory, .system(error))
+    }
+    try probe(existing.appending("probe"), for: directory, on: system)
+  }
+
+  /// Makes a file beside `target` and removes it: nothing else finds every reason why not.
+  private static func probe(
+    _ target: FilePath, for path: String, on system: any FileSystem
+  ) throws(OutputError) {
+    var steps = OutputSteps(on: system)
+    do throws(OutputError) {
+      try steps.stage(OutputFile(path, []), beside: target, replacing: nil)
+    } catch {
+      var error = error
+      error.changes = steps.undo()
+      throw error
+    }
+    _ = steps.undo()
+  }
+
+  /// Makes a directory and its parents.
+  ///
+  /// - Returns: those that were not there.
+  package static func createDirectories(
+    _ path: String, on system: any FileSystem = HostFileSystem()
+  ) throws(OutputError) -> [FilePath] {
+    var steps = OutputSteps(on: system)
+    do throws(OutputError) {
+      try steps.createDirectories(path)
+    } catch {
+      var error = error
+      error.changes = steps.undo()
+      throw error
+    }
+    return steps.directories
+  }
+
+  /// Removes what a killed process has left beside `path`. Only for whoever is alone there.
+  package static func removeLeftovers(of path: String) {
+    HiddenFile.removeAll(beside: FilePath(path))
+  }
+}
