@@ -19,7 +19,8 @@ public struct WorkEstimate: Sendable, Hashable {
   /// Floating-point operations: `2 pairs (d + dV)` for softmax strategies, the strategy's own
   /// stated count otherwise.
   public var flops: Int
-  /// Bytes that must cross memory at least once: inputs and output.
+  /// Bytes that must be moved at least once: of queries and output all rows, of keys and values those
+  /// that some query sees.
   public var minimumBytes: Int
   /// Bytes a plan allocates beyond inputs and output.
   public var workspaceBytes: Int
@@ -61,6 +62,8 @@ public protocol AttentionStrategy: Sendable {
   var operatorClass: OperatorClass { get }
   /// What its products are taken in; fp32, the default, unless the parameters change it.
   var arithmetic: Arithmetic { get }
+  /// Whether its products are taken by the matrix library; false, the default, where it has its own.
+  var usesBLAS: Bool { get }
   /// One line on what it does.
   static var summary: String { get }
   /// The paper it comes from.
@@ -197,6 +200,8 @@ extension AttentionStrategy {
   }
 
   public var operatorClass: OperatorClass { Self.operatorClass }
+
+  public var usesBLAS: Bool { false }
 
   public var arithmetic: Arithmetic { .float32 }
 

@@ -15,6 +15,8 @@ public struct ExactAttention: AttentionStrategy {
   public static let source = "Vaswani 2017, arXiv 1706.03762"
   public static let parameters: [StrategyParameter] = []
 
+  public var usesBLAS: Bool { true }
+
   public init(_ arguments: StrategyArguments) throws(AttentionError) {}
 
   public func resolvedParameters(for problem: AttentionProblem) -> String { "" }
@@ -29,7 +31,7 @@ public struct ExactAttention: AttentionStrategy {
       ?? patterns.reduce(0) { $0 + $1.pairs * shape.heads }
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.minimumBytes,
+      minimumBytes: problem.minimumBytes(under: patterns),
       workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
   }
 
