@@ -52,6 +52,7 @@ public struct MixedAttention: AttentionStrategy {
     }
     return declared
   }
+  public var usesBLAS: Bool { strategies.contains { $0.usesBLAS } }
 
   /// How many heads run what: `flash x3, window(512) x9`, in the order of the first heads.
   public func resolvedParameters(for problem: AttentionProblem) -> String {
@@ -63,13 +64,16 @@ public struct MixedAttention: AttentionStrategy {
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
     var total = WorkEstimate(
-      pairs: 0, flops: 0, minimumBytes: problem.minimumBytes, workspaceBytes: 0)
+      pairs: 0, flops: 0, minimumBytes: 0, workspaceBytes: 0)
     for part in try parts(of: problem) {
       let work = try part.strategy.work(for: part.slice.problem(of: problem), threads: threads)
       total.pairs += work.pairs
       total.flops += work.flops
       total.workspaceBytes += work.workspaceBytes
+      total.minimumBytes += work.minimumBytes
     }
+    // Query heads of one key/value head may be dealt to several parts, which share its bytes.
+    total.minimumBytes = min(total.minimumBytes, problem.minimumBytes)
     return total
   }
 

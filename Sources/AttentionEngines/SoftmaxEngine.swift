@@ -40,7 +40,7 @@ public struct SoftmaxEngine: Sendable {
       ?? layout.pairs
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.minimumBytes,
+      minimumBytes: problem.minimumBytes(under: layout.patterns),
       workspaceBytes: isDecode(problem)
         ? DecodeLayout(problem, kernels: .active, pattern: pattern)
           .workspaceBytes(threads: threads) : layout.workspaceBytes)

@@ -31,6 +31,26 @@ extension MachineTopology {
     }
   }
 
+  /// The binding that a team can have.
+  ///
+  /// - Parameter bestEffort: take no binding at all in place of one that names places which are
+  ///   missing, forbidden or too few. One that held for some workers only would crowd the others.
+  /// - Returns: a binding that `cpuSets` takes, and why it is not the one asked for.
+  /// - Throws: what ``cpuSets(for:workers:)`` throws, where nothing else can be taken.
+  public func usableBinding(
+    _ asked: ThreadBinding, workers: Int, bestEffort: Bool
+  ) throws(TopologyError) -> (binding: ThreadBinding, refusal: TopologyError?) {
+    do {
+      _ = try cpuSets(for: asked, workers: workers)
+      return (asked, nil)
+    } catch {
+      switch error {
+      case .unavailable where bestEffort, .tooFewPlaces where bestEffort: return (.none, error)
+      default: throw error
+      }
+    }
+  }
+
   /// The PUs on which one worker may run: element `worker` of ``cpuSets(for:workers:)``.
   ///
   /// - Precondition: `0 <= worker < workers`.

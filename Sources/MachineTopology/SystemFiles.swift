@@ -36,6 +36,16 @@ public struct SystemFiles: Hashable, Sendable {
     return String(decoding: bytes, as: UTF8.self)
   }
 
+  /// The file's text up to a number of bytes, or a little less; nil if it cannot be read.
+  func beginning(of path: FilePath, byteCount: Int) -> String? {
+    guard let file = try? FileDescriptor.open(absolute(path), .readOnly) else { return nil }
+    defer { try? file.close() }
+    let bytes = try? [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, count in
+      count = try file.read(into: UnsafeMutableRawBufferPointer(buffer))
+    }
+    return bytes.map { String(decoding: $0, as: UTF8.self) }
+  }
+
   /// The words of a file; nil if it cannot be read.
   func words(of path: FilePath) -> [Substring]? {
     text(of: path)?.split(whereSeparator: \.isWhitespace)

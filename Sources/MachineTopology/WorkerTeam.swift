@@ -49,8 +49,8 @@ public final class WorkerTeam: Sendable {
   ///   - binding: where the workers may run.
   ///   - topology: the machine; nil stands for ``MachineTopology/host()``.
   ///   - bestEffort: go on where a worker cannot be bound, or reads something else back.
-  ///     ``bindings`` then tells what came of it. A binding that the machine or the cpuset does not
-  ///     have is an error all the same.
+  ///     ``bindings`` then tells what came of it. Of a binding that the machine or the cpuset does not
+  ///     have, nothing is taken; see ``MachineTopology/usableBinding(_:workers:bestEffort:)``.
   /// - Throws: what ``MachineTopology/cpuSets(for:workers:)`` throws;
   ///   ``TopologyError/bindingNotHonoured(worker:asked:actual:)``; and
   ///   ``TopologyError/system(call:_:)`` where a thread cannot be started or bound. Nothing is left
@@ -60,13 +60,14 @@ public final class WorkerTeam: Sendable {
     bestEffort: Bool = false
   ) throws(TopologyError) {
     let topology = if let topology { topology } else { try MachineTopology.host() }
-    let places = try topology.cpuSets(for: binding, workers: threads)
+    let usable = try topology.usableBinding(binding, workers: threads, bestEffort: bestEffort)
+    let places = try topology.cpuSets(for: usable.binding, workers: threads)
     // Unbound helpers inherit what their creator may use.
     let inherited = try topology.hwloc.currentThreadBinding()
-    let usable = places.reduce(CPUSet()) { $0.union($1 ?? inherited) }
+    let reached = places.reduce(CPUSet()) { $0.union($1 ?? inherited) }
     let rendezvous = TeamRendezvous(
       helperCount: threads - 1,
-      spinNanoseconds: threads > usable.count ? 0 : Self.spinNanoseconds)
+      spinNanoseconds: threads > reached.count ? 0 : Self.spinNanoseconds)
     let rollCall = RollCall(threadCount: threads)
     var helpers: [PosixThread] = []
     var saved: SavedBinding?

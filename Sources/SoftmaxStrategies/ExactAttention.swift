@@ -19,6 +19,8 @@ public struct ExactAttention: FamilyStrategy {
     source: "Vaswani 2017, arXiv 1706.03762"
   ) { arguments throws(AttentionError) in try ExactAttention(arguments) }
 
+  public var usesBLAS: Bool { true }
+
   init(_ arguments: StrategyArguments) throws(AttentionError) {}
 
   public func resolvedParameters(for problem: AttentionProblem) -> String { "" }
@@ -33,7 +35,7 @@ public struct ExactAttention: FamilyStrategy {
       ?? patterns.reduce(0) { $0 + $1.pairs * shape.heads }
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.minimumBytes,
+      minimumBytes: problem.minimumBytes(under: patterns),
       workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
   }
 

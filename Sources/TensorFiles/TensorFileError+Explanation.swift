@@ -29,10 +29,8 @@ extension TensorFileError.Reason {
     case .fortranOrder:
       "holds a column-major array (fortran_order True); row-major is accepted: "
         + "np.save(path, np.ascontiguousarray(x))"
-    case .unsupportedElementType(let tensor, let found):
-      unsupported(tensor: tensor, found: found)
     case .unexpectedElementType(let tensor, let found, let accepted):
-      unexpected(tensor: tensor, found: found, accepted: accepted)
+      ElementTypeAdvice(tensor: tensor, found: found, accepted: accepted).text
     case .unwritableElementType(let type):
       "cannot be written as \(type); .npy stores float32, float64 and float16, and "
         + ".safetensors bfloat16 as well"
@@ -72,40 +70,6 @@ extension TensorFileError.Reason {
 
   private func subject(_ tensor: String?) -> String {
     tensor.map { "tensor '\($0)' " } ?? ""
-  }
-
-  private func unsupported(tensor: String?, found: String) -> String {
-    if let tensor {
-      return "tensor '\(tensor)' is \(found); F32, F16, BF16 and F64 are read: convert with "
-        + "x.float() (torch) or x.astype(np.float32) before saving"
-    }
-    let name = NpyTypeName.describe(found)
-    let conversion =
-      switch name.kind {
-      case .structured: "np.save(path, x['field'].astype(np.float32))"
-      case .object: "np.save(path, np.array(x.tolist(), dtype=np.float32))"
-      case .plain: "np.save(path, x.astype(np.float32))"
-      }
-    return "holds \(name.text) elements; little-endian float32 (<f4), float64 (<f8) and float16 "
-      + "(<f2) are accepted: \(conversion)"
-  }
-
-  private func unexpected(
-    tensor: String?, found: String, accepted: [StoredElementType.Kind]
-  ) -> String {
-    let what =
-      tensor.map { "tensor '\($0)' is \(found)" }
-      ?? "holds \(NpyTypeName.describe(found).text) elements"
-    let kinds = accepted.map(\.rawValue).joined(separator: " or ")
-    let ways = accepted.map { kind in
-      switch kind {
-      case .floating: "x.astype(np.float32)"
-      case .bool: "x.astype(bool)"
-      case .integer: "x.astype(np.int64)"
-      }
-    }
-    return
-      "\(what); \(kinds) is needed here: np.save(path, \(ways.joined(separator: ") or np.save(path, ")))"
   }
 
   private func group(

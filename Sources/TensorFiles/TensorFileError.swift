@@ -37,9 +37,7 @@ public struct TensorFileError: Error, Hashable, Sendable, CustomStringConvertibl
     case badShape(tensor: String?, FileShapeError)
     /// Column-major data.
     case fortranOrder
-    /// An element type that is not read.
-    case unsupportedElementType(tensor: String?, found: String)
-    /// An element type that is read, but is not what is wanted here.
+    /// An element type that is not read, or not what is wanted here.
     case unexpectedElementType(
       tensor: String?, found: String, accepted: [StoredElementType.Kind])
     /// An element type that the format cannot store.

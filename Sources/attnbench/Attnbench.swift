@@ -3,6 +3,7 @@ import Attention
 import AttentionBench
 import Foundation
 import Suggestions
+import Synchronization
 
 /// `attnbench`: the root of the commands.
 struct Attnbench: ParsableCommand {
@@ -39,17 +40,28 @@ struct Attnbench: ParsableCommand {
 /// The entry of the process.
 @main
 enum Main {
-  /// What became of OpenBLAS's environment variables; settled first of all.
-  static let blasEnvironment = BLASEnvironment.prepare(arguments: CommandLine.arguments)
+  private static let settledBLAS = Mutex<BLASEnvironment?>(nil)
+
+  /// What became of OpenBLAS's environment; settled, which may replace the process, by the first call.
+  static func blasEnvironment(keep: Bool) throws -> BLASEnvironment {
+    try settledBLAS.withLock { settled in
+      if let settled { return settled }
+      let now = try BLASEnvironment.prepare(keep: keep)
+      settled = now
+      return now
+    }
+  }
 
   static func main() {
-    _ = blasEnvironment
+    BLASEnvironment.answerIfOnTrial()
     // A file size limit shall fail the write, which is reported, not end the process.
     signal(SIGXFSZ, SIG_IGN)
     do {
       if let problem = KernelTable.environmentProblem { throw problem }
       try refuseUnknownCommand(CommandLine.arguments.dropFirst().first)
       var command = try Attnbench.parseAsRoot()
+      // Before the command reads anything or starts a thread.
+      if let command = command as? any BLASCommand { _ = try command.blas }
       try command.run()
     } catch {
       leave(CommandExit.outcome(of: error))

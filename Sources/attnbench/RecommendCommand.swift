@@ -6,7 +6,7 @@ import MachineTopology
 import TensorFiles
 
 /// `attnbench recommend`: measures what could be run and says what to run.
-struct RecommendCommand: ParsableCommand {
+struct RecommendCommand: BLASCommand {
   static let configuration = CommandConfiguration(
     commandName: "recommend", abstract: "Measure the candidates for a problem and choose one.",
     discussion: """
@@ -48,7 +48,8 @@ struct RecommendCommand: ParsableCommand {
 
   @Option(
     parsing: .unconditional,
-    help: "Rows of each head that errors are measured on; all where that is affordable by default.")
+    help: "Rows of each head that errors are measured on; all where that is affordable by default.",
+    transform: Count.parse)
   var errorRows: Int?
 
   @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
@@ -89,15 +90,14 @@ struct RecommendCommand: ParsableCommand {
     let problem = try maskOptions.problem(
       try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size),
       elements: storageOptions.elements)
-    let placement = try SweepPlacement(
-      threads: try threadOptions.count(on: topology), binding: try threadOptions.binding(),
-      topology: topology)
+    let placement = try threadOptions.placement(
+      of: try threadOptions.count(on: topology), on: topology)
     let question = ChoiceEngine.Question(
       problem: problem, placement: placement, series: try series(for: problem),
       requirements: requirements, errorRows: errorRows, seed: seed)
     let limits = try limits()
     if retrieval { try RetrievalTask.check(problem) }
-    blasOptions.announce()
+    _ = try measureBLAS()
     let setting = QualitySetting(
       problem: problem, inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
       placement: placement, topology: topology, limits: limits, start: .now, stop: stop)

@@ -7,7 +7,7 @@ import TensorFiles
 import TextTable
 
 /// `attnbench retrieve`: from how far a strategy can fetch what a query asks for.
-struct RetrieveCommand: ParsableCommand {
+struct RetrieveCommand: BLASCommand {
   static let configuration = CommandConfiguration(
     commandName: "retrieve",
     abstract: "Plant keys that a query must find, and report the share found by distance.",
@@ -30,7 +30,9 @@ struct RetrieveCommand: ParsableCommand {
     help: "Exact distances, as 1,127,128 or 1..4k, instead of octaves.")
   var distances: String?
 
-  @Option(parsing: .unconditional, help: "Needles for each distance.")
+  @Option(
+    parsing: .unconditional, help: "Needles for each distance (default: 256).",
+    transform: Count.parse)
   var needles = 256
 
   @Option(parsing: .unconditional, help: "Seed of the haystack and of the needles.")
@@ -42,7 +44,7 @@ struct RetrieveCommand: ParsableCommand {
   var output: String?
 
   @OptionGroup(title: "Threads") var threads: ThreadOptions
-  @OptionGroup var blas: BLASOptions
+  @OptionGroup var blasOptions: BLASOptions
 
   mutating func run() throws {
     guard 1...100_000 ~= needles else {
@@ -56,7 +58,7 @@ struct RetrieveCommand: ParsableCommand {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
-    blas.announce()
+    try announceBLAS()
 
     let available = MachineMemory.current()?.availableBytes ?? .max
     let limit = MemoryLimit.available(try Percent(parsing: "80%", argument: "--max-memory"))

@@ -5,7 +5,7 @@ import MachineTopology
 import TensorFiles
 
 /// `attnbench run`: attention on tensors from files, once.
-struct RunCommand: ParsableCommand {
+struct RunCommand: BLASCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Compute attention on tensors from files.",
@@ -32,7 +32,7 @@ struct RunCommand: ParsableCommand {
   @OptionGroup var logits: LogitOptions
   @OptionGroup var outputs: OutputOptions
   @OptionGroup var threads: ThreadOptions
-  @OptionGroup var blas: BLASOptions
+  @OptionGroup var blasOptions: BLASOptions
 
   mutating func run() throws {
     let choice = try choice()
@@ -42,7 +42,7 @@ struct RunCommand: ParsableCommand {
     let (strategy, settings) = try choice.resolved(for: file, settings(for: file), given: given)
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
-    blas.announce()
+    try announceBLAS()
 
     let (result, problem) = try compute(strategy, settings, file, team)
     let scores = try scores(strategy, settings, file, team)

@@ -5,15 +5,15 @@ import Foundation
 import MachineTopology
 
 /// `attnbench sweep`: times strategies over a range of sizes.
-struct SweepCommand: ParsableCommand {
+struct SweepCommand: BLASCommand {
   static let configuration = CommandConfiguration(
     commandName: "sweep", abstract: "Time strategies over a range of sizes.",
     discussion: """
       Writes results.csv (a row a cell), samples.csv (a row a sample), meta.json and plots. Every \
       finished cell is on disk at once; Ctrl-C keeps them and --resume goes on.
       With --decode the sizes are numbers of cached keys; every run then reads all of them, linear too: \
-      what its recurrent step costs does not depend on n. The same cache is read again and again, so \
-      that one smaller than the last-level cache comes from there.
+      what its recurrent step costs does not depend on n. The same cache is read again and again: one \
+      that fits a cache of the processor comes from there, and is held against the rate of that.
       Example: attnbench sweep --n 1k..16k --strategy 'exact,flash,window(512)' -o out
       """)
 
@@ -27,7 +27,7 @@ struct SweepCommand: ParsableCommand {
     defaultAsFlag: 1,
     help: ArgumentHelp(
       "Time decoding: the sizes are numbers of keys, which ROWS queries read (1).",
-      valueName: "rows"))
+      valueName: "rows"), transform: Count.parse)
   var decode: Int?
 
   @OptionGroup var strategyOptions: StrategyOptions
@@ -66,16 +66,16 @@ struct SweepCommand: ParsableCommand {
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
     let setup = try setup()
-    blasOptions.announce()
+    let blasSpeed = try measureBLAS()
     let executor = try AttentionExecutor(
       placements: setup.plan.placements, inputs: setup.inputs, seed: seed,
       topology: setup.topology, bestEffort: threadOptions.bestEffortBind)
     if dryRun { return try preview(setup, executor) }
 
     let directory = try RunDirectory(path: try directoryPath(), resuming: resume)
-    var metadata = try metadata(of: setup, in: directory)
+    var metadata = try metadata(of: setup, in: directory, blasSpeed)
     try directory.write(metadata)
-    SweepReport.warn(of: setup.topology)
+    SweepReport.warn(of: setup.topology, try blas)
     SweepReport.header(setup, metadata, executor, directory).forEach(Terminal.say)
     let printer = ProgressPrinter()
     let engine = SweepEngine(
@@ -133,9 +133,8 @@ extension SweepCommand {
       throw UsageError("--decode \(decode): rows of a decoding step; give 1 or a few")
     }
     let strategies = try strategyOptions.strategies()
-    let binding = try threadOptions.binding()
     let placements = try threadOptions.counts(on: topology).map { threads in
-      try SweepPlacement(threads: threads, binding: binding, topology: topology)
+      try threadOptions.placement(of: threads, on: topology)
     }
     var limits = try limitOptions.limits(
       available: MachineMemory.current()?.availableBytes ?? .max)
@@ -200,18 +199,12 @@ extension SweepCommand {
   }
 
   /// The run's description: a new one, or the earlier one when its run goes on.
-  private func metadata(of setup: Setup, in directory: RunDirectory) throws -> RunMetadata {
-    let removed = Main.blasEnvironment.removed
-    let forced = BLASSettings.inForce()
-    let note: String? =
-      switch (removed.isEmpty, forced.isEmpty) {
-      case (false, _): "\(removed.joined(separator: ", ")) ignored"
-      case (true, false): "\(forced.joined(separator: ", ")) in force"
-      case (true, true): nil
-      }
+  private func metadata(
+    of setup: Setup, in directory: RunDirectory, _ blasSpeed: BLASSpeed
+  ) throws -> RunMetadata {
     var metadata = RunMetadata.host(
       argv: CommandLine.arguments, options: setup.options, seed: seed, topology: setup.topology,
-      blasNote: note)
+      blas: .current(note: try blas.summary, speed: blasSpeed))
     metadata.inputs = try inputs.map { try InputFiles.identity(inputs: $0) }
     guard resume, !directory.earlierRows.isEmpty else { return metadata }
     for note in directory.notes { Terminal.say("note: \(note)") }

@@ -18,6 +18,7 @@ enum SweepReport {
         + "\(machine.topologySummary), "
         + "\(ByteCount(machine.memoryAvailableBytes).rounded) memory available",
       "kernels: \(metadata.isaChosen); BLAS: \(metadata.blas.library), \(metadata.blas.core) kernel"
+        + (metadata.blas.percentOfPeak.map { ", \(CellText.decimal($0))% of the FMA peak" } ?? "")
         + (metadata.blas.environmentNote.map { " (\($0))" } ?? ""),
       "n: \(setup.plan.sizes.map(String.init).joined(separator: ", "))"
         + (setup.decoding.map { " keys, read by \($0) \($0 == 1 ? "query" : "queries")" } ?? ""),
@@ -42,9 +43,10 @@ enum SweepReport {
 
   /// What would spoil the measurement, each with its remedy. OpenBLAS's settings have been spoken
   /// of already.
-  static func warn(of topology: MachineTopology) {
-    var conditions = MeasurementConditions(topology: topology, blasIgnored: [], steal: nil)
-    conditions.blasForced = []
+  static func warn(of topology: MachineTopology, _ blas: BLASEnvironment) {
+    var conditions = MeasurementConditions(
+      topology: topology, blas: blas, blasSpeed: nil, steal: nil)
+    (conditions.blasForced, conditions.blasIgnored) = ([], [])
     for warning in conditions.warnings { Terminal.say("warning: \(warning)") }
   }
 
@@ -123,13 +125,12 @@ enum SweepReport {
     try Terminal.print("error: relative L2 distance from full softmax attention on sampled rows")
     try Terminal.print(
       "bound: the nearer ceiling measured in this run, the peak of the cell's arithmetic (fma, bf16) or "
-        + "the memory bandwidth (mem), and how much of it was reached"
-        + (rows.contains { (bound($0)?.share ?? 0) > 1 }
-          ? "; above 100% the data came from the caches" : ""))
+        + "the rate of reading from where its data lie (mem, L3, L2), and how much of it was reached"
+    )
     if isDecoding {
       try Terminal.print(
-        "GB/s: queries, keys, values and output once, over the median; % of read: of the memory's "
-          + "read bandwidth measured in this run")
+        "GB/s: queries, keys, values and output once, over the median; % of read: of the rate at which "
+          + "the same data were read between the runs")
     }
     let remarks = rows.count { $0.status == .ok && !$0.reason.isEmpty }
     if remarks > 0 {

@@ -4,26 +4,26 @@ import Foundation
 import MachineTopology
 
 /// `attnbench topo`: the machine, and what would spoil a measurement on it.
-struct TopoCommand: ParsableCommand {
+struct TopoCommand: BLASCommand {
   static let configuration = CommandConfiguration(
     commandName: "topo",
     abstract: "Show the machine and what would spoil a measurement on it.",
     discussion: "Example: attnbench topo",
     aliases: ["doctor"])
 
-  @OptionGroup var blas: BLASOptions
+  @OptionGroup var blasOptions: BLASOptions
 
   /// Long enough for the kernel to count some ticks of 10 ms.
   private static let stealInterval = 0.3
 
   mutating func run() throws {
-    blas.announce()
+    try announceBLAS()
     let topology = try MachineTopology.host()
     let before = MachineLoad.current(cpus: topology.allowed)
     Thread.sleep(forTimeInterval: Self.stealInterval)
     let after = MachineLoad.current(cpus: topology.allowed)
     let conditions = MeasurementConditions(
-      topology: topology, blasIgnored: Main.blasEnvironment.removed,
+      topology: topology, blas: try blas, blasSpeed: try .measured(),
       steal: (after - before).stealFraction)
     let report = try MachineReport(
       topology: topology, conditions: conditions, load: after.averages)

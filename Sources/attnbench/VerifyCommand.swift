@@ -6,7 +6,7 @@ import MachineTopology
 import TensorFiles
 
 /// `attnbench verify`: is every strategy what it says it is?
-struct VerifyCommand: ParsableCommand {
+struct VerifyCommand: BLASCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
     abstract: "Compare strategies with their definitions in fp64.",
@@ -35,14 +35,17 @@ struct VerifyCommand: ParsableCommand {
   @Option(help: "Order of the axes in --inputs: bhnd or bnhd.")
   var layout = TensorLayout.bhnd
 
-  @Option(parsing: .unconditional, help: "Query rows checked for each strategy and problem.")
+  @Option(
+    parsing: .unconditional,
+    help: "Query rows checked for each strategy and problem (default: 64).",
+    transform: Count.parse)
   var rows = 64
 
   @Option(parsing: .unconditional, help: "Seed of shapes, tensors and rows.")
   var seed: UInt64 = 1
 
   @OptionGroup var threads: ThreadOptions
-  @OptionGroup var blas: BLASOptions
+  @OptionGroup var blasOptions: BLASOptions
 
   /// The cut of real tensors that the repository ships.
   private static let shippedTensors = "Tests/Fixtures/real/minilm-n512-layers0and3.safetensors"
@@ -56,7 +59,7 @@ struct VerifyCommand: ParsableCommand {
     let workers = try threads.count(on: topology)
     let problems = try problems().map { try $0.storing(storage.elements) }
     let team = try threads.team(of: workers, on: topology)
-    blas.announce()
+    _ = try measureBLAS()
 
     let available = MachineMemory.current()?.availableBytes ?? .max
     let verifier = Verifier(

@@ -102,7 +102,7 @@ import Testing
       let work = try specimen.strategy.work(for: test.problem, threads: test.threads)
       let plan = try specimen.strategy.plan(for: test.problem, on: Teams.of(test.threads))
       #expect(work.workspaceBytes == plan.workspaceBytes, "\(test)")
-      #expect(work.minimumBytes == test.problem.minimumBytes)
+      #expect(work.minimumBytes <= test.problem.minimumBytes)
       #expect(work.flops > 0 || work.pairs == 0)
       if specimen.isSoftmax {
         let pairs = (0..<shape.batch).reduce(0) { sum, batch in

@@ -202,9 +202,36 @@ struct WorkerTeamTests {
     }
   }
 
-  @Test func `best effort does not invent cores`() {
+  @Test(arguments: [
+    ThreadBinding.cores([60_000]), .cores([0, 60_000]), .processingUnits([60_000, 0]),
+    .numaNodes([60_000]), .cores([0]),
+  ])
+  func `best effort goes on unbound where places are missing or too few`(
+    binding: ThreadBinding
+  ) throws {
+    let topology = try MachineTopology.host()
+    let before = affinityOfThisThread()
     #expect(throws: TopologyError.self) {
-      try WorkerTeam(threads: 1, binding: .cores([60_000]), bestEffort: true)
+      try WorkerTeam(threads: 2, binding: binding, topology: topology)
+    }
+    let team = try WorkerTeam(threads: 2, binding: binding, topology: topology, bestEffort: true)
+    #expect(team.bindings == [nil, nil])
+    #expect(affinityOfThisThread() == before)
+    let job = CountingJob(workers: 2)
+    team.run(job)
+    #expect(job.counts.allSatisfy { $0 == 1 })
+    let usable = try topology.usableBinding(binding, workers: 2, bestEffort: true)
+    #expect(usable.binding == .none && usable.refusal != nil)
+  }
+
+  @Test func `best effort is no excuse for what is no binding, nor for no workers`() throws {
+    let topology = try MachineTopology.host()
+    for (binding, threads) in [
+      (ThreadBinding.cores([]), 1), (.cores([0, 0]), 1), (.none, 0), (.cores([0]), 5000),
+    ] {
+      #expect(throws: TopologyError.self) {
+        try WorkerTeam(threads: threads, binding: binding, topology: topology, bestEffort: true)
+      }
     }
   }
 

@@ -39,7 +39,7 @@ import Testing
 
   @Test(arguments: [
     ("fortran-order", "column-major", "np.ascontiguousarray"),
-    ("big-endian", "big-endian float32 (>f4)", "x.astype(np.float32)"),
+    ("big-endian", "big-endian float32 (>f4)", "x.astype(x.dtype.newbyteorder('<'))"),
     ("int32", "int32 (<i4)", "x.astype(np.float32)"),
     ("bool", "bool (|b1)", "x.astype(np.float32)"),
     ("complex64", "complex64 (<c8)", "little-endian float32 (<f4)"),

@@ -86,7 +86,8 @@ import Testing
       try reason { _ = try NpyFile.readStored(path, as: [kind]) })
     let message = TensorFileError(path: path, refused).description
     #expect(message.contains("holds \(name) elements; \(kind.rawValue) is needed here"))
-    #expect(message.contains("np.save(path, x.astype("))
+    let type = [.floating: "np.float32", .bool: "bool", .integer: "np.int64"][kind] ?? ""
+    #expect(message.hasSuffix("np.save(path, x.astype(\(type)))"))
   }
 
   @Test func bigEndianAndUnknownTypesAreNotRead() throws {
@@ -96,10 +97,49 @@ import Testing
       let refused = try reason {
         _ = try NpyFile.readStored(path, as: StoredElementType.Kind.allCases)
       }
-      guard case .unsupportedElementType = refused else {
+      guard case .unexpectedElementType = refused else {
         Issue.record("\(descr): \(String(describing: refused))")
         continue
       }
+    }
+  }
+
+  /// The advice leads to a type that is taken where the file is, for every type and every use.
+  @Test(arguments: StoredElementType.Kind.allCases)
+  func adviceNamesATypeThatIsTaken(kind: StoredElementType.Kind) throws {
+    let directory = try TemporaryDirectory()
+    let converted = ["np.float32": "<f4", "bool": "|b1", "np.int64": "<i8"]
+    for descr in [
+      ">i8", ">i4", ">u2", ">f4", ">f8", ">f2", "<c8", ">c16", "<U3", "|V2", "<i8", "|b1",
+    ] {
+      let path = try directory.file("x.npy", npy(descr: "'\(descr)'", shape: "(0,)", data: 0))
+      guard let refused = try reason({ _ = try NpyFile.readStored(path, as: [kind]) }) else {
+        #expect((descr, kind) == ("<i8", .integer) || (descr, kind) == ("|b1", .bool))
+        continue
+      }
+      let message = TensorFileError(path: path, refused).description
+      let advised: String
+      if message.hasSuffix("np.save(path, x.astype(x.dtype.newbyteorder('<')))") {
+        advised = "<" + descr.dropFirst()
+      } else {
+        let type = message.components(separatedBy: "x.astype(").last?.dropLast(2) ?? ""
+        advised = converted[String(type)] ?? ""
+      }
+      let fixed = try directory.file("y.npy", npy(descr: "'\(advised)'", shape: "(0,)", data: 0))
+      #expect(try NpyFile.readStored(fixed, as: [kind]).shape == [0], "\(descr): \(message)")
+    }
+  }
+
+  @Test func adviceOnSafetensorsSaysHowToConvertToWhatIsNeeded() {
+    for (kind, way) in [
+      (StoredElementType.Kind.integer, "x.long() (torch) or x.astype(np.int64)"),
+      (.floating, "x.float() (torch) or x.astype(np.float32)"),
+      (.bool, "x.bool() (torch) or x.astype(bool)"),
+    ] {
+      let error = TensorFileError(
+        path: "x", .unexpectedElementType(tensor: "n", found: "C64", accepted: [kind]))
+      #expect("\(error)".contains("tensor 'n' is C64; \(kind.rawValue) is needed here"))
+      #expect("\(error)".hasSuffix(way))
     }
   }
 

@@ -28,7 +28,11 @@ struct Worker {
   private var crew: Crew?
   private var work: Work?
 
+  private let blas: BLASEnvironment
+
   init() throws {
+    // Before the first line is read: it may replace the process.
+    blas = try BLASEnvironment.prepare(keep: false)
     topology = try MachineTopology.host()
     BLASLibrary.useOneThread()
   }
@@ -37,7 +41,7 @@ struct Worker {
   func describe(_ request: Request.Describe) -> RunMetadata {
     .host(
       argv: request.argv, options: request.options, seed: request.seed, topology: topology,
-      blasNote: BLASSettings.inForce().first)
+      blas: .current(note: blas.summary))
   }
 
   /// Reads the tensors, plans, and allocates: all that is not timed.

@@ -49,6 +49,7 @@ struct ChooseCheck: ParsableCommand {
   var output: String?
 
   func run() throws {
+    _ = try BLASEnvironment.prepare(keep: false)
     let limits = try limits.split(separator: ",").map { text in
       guard let limit = Double(text), limit > 0 else {
         throw ValidationError("--limits \(text): is no positive number")

@@ -54,6 +54,7 @@ RESULT_COLUMNS = [
     "blas_core",
     "isa",
     "n",
+    "blas_pct_of_peak",
 ]
 
 SAMPLE_COLUMNS = [

@@ -34,7 +34,9 @@ public struct MachineReport: Sendable {
       Line(
         label: "BLAS",
         text: "\(BLASLibrary.nameAndVersion), \(conditions.blasCore) kernels, "
-          + "\(Self.count(conditions.blasThreads, "thread")) a call (\(BLASLibrary.config))"),
+          + "\(Self.count(conditions.blasThreads, "thread")) a call"
+          + (conditions.blasSpeed.map { ", \(Self.speed($0))" } ?? "")
+          + (conditions.blasSummary.map { "; \($0)" } ?? "") + " (\(BLASLibrary.config))"),
       Line(
         label: "kernels",
         text: "\(kernels.name), panels of \(kernels.panelLanes) query rows (compiled: "
@@ -48,6 +50,12 @@ public struct MachineReport: Sendable {
           : conditions.governors.joined(separator: ", ")),
       Line(label: "load", text: Self.load(load, conditions.stealFraction)),
     ]
+  }
+
+  private static func speed(_ speed: BLASSpeed) -> String {
+    "\(SignificantDigits.three(speed.gflopPerSecond)) GFLOP/s a thread, "
+      + "\(Int((100 * speed.share).rounded()))% of the FMA peak of "
+      + "\(SignificantDigits.three(speed.peakGflopPerSecond))"
   }
 
   private static func processor(_ topology: MachineTopology) -> String {

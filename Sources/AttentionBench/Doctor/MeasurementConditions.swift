@@ -6,12 +6,16 @@ import MachineTopology
 public struct MeasurementConditions: Sendable, Hashable {
   /// The processor whose kernels OpenBLAS runs.
   public var blasCore = ""
-  /// Environment settings that force OpenBLAS's choice and are in force, as `NAME=value`.
+  /// Environment settings that are in force although they make OpenBLAS slower, as `NAME=value`.
   public var blasForced: [String] = []
   /// Such settings that were exported and have been taken out of this process.
   public var blasIgnored: [String] = []
+  /// What became of OpenBLAS's environment, in a few words; nil when nothing did.
+  public var blasSummary: String?
   /// Threads inside one OpenBLAS call, after it was asked for one.
   public var blasThreads = 1
+  /// Its speed beside the processor's; nil where it was not measured.
+  public var blasSpeed: BLASSpeed?
   /// The instruction set in use.
   public var isa = ""
   /// The best one that the processor runs.
@@ -35,13 +39,18 @@ public struct MeasurementConditions: Sendable, Hashable {
   /// The conditions of this machine now.
   ///
   /// - Parameters:
-  ///   - blasIgnored: settings that were taken out of the environment, as `NAME=value`.
+  ///   - blas: what became of OpenBLAS's environment.
+  ///   - blasSpeed: what was measured with it.
   ///   - steal: the share of stolen time over some interval.
-  public init(topology: MachineTopology, blasIgnored: [String], steal: Double?) {
+  public init(
+    topology: MachineTopology, blas: BLASEnvironment, blasSpeed: BLASSpeed?, steal: Double?
+  ) {
     BLASLibrary.useOneThread()
-    blasCore = BLASLibrary.core
-    blasForced = BLASSettings.inForce()
-    self.blasIgnored = blasIgnored
+    blasCore = blas.core
+    blasForced = blas.isKept && !blas.objections.isEmpty ? blas.inForce : []
+    blasIgnored = blas.removed
+    blasSummary = blas.summary
+    self.blasSpeed = blasSpeed
     blasThreads = BLASLibrary.threads
     isa = KernelTable.active.name
     bestISA = KernelTable.supported.first?.name ?? isa
@@ -76,8 +85,8 @@ extension MeasurementConditions {
   /// Everything that would spoil a measurement, gravest first.
   public var warnings: [MeasurementWarning] {
     [
-      forcedBLAS, ignoredBLAS, quota, steal, load, forcedISA, governor, threadsOfBLAS,
-      hardwareThreads,
+      forcedBLAS, ignoredBLAS, blasSpeed.flatMap(Self.slowBLAS), quota, steal, load, forcedISA,
+      governor, threadsOfBLAS, hardwareThreads,
     ].compactMap { $0 }
   }
 
@@ -97,6 +106,18 @@ extension MeasurementConditions {
       effect: "attnbench ignores that, but other programs that you compare with may run lesser "
         + "kernels",
       fix: "unset \(Self.names(blasIgnored))")
+  }
+
+  /// What a share of the peak says that no library reaches which knows its processor.
+  public static func slowBLAS(_ speed: BLASSpeed) -> MeasurementWarning? {
+    guard !speed.isPlausible else { return nil }
+    return MeasurementWarning(
+      finding: "OpenBLAS reaches \(number(100 * speed.share))% of the FMA peak with its "
+        + "\(speed.core) kernels (\(SignificantDigits.three(speed.gflopPerSecond)) of "
+        + "\(SignificantDigits.three(speed.peakGflopPerSecond)) GFLOP/s a thread)",
+      effect: "exact is slower than it should be, and every speed-up over it looks larger than "
+        + "it is",
+      fix: "measure again when the machine is quiet; if it stays so, install a newer OpenBLAS")
   }
 
   private var quota: MeasurementWarning? {

@@ -38,9 +38,11 @@ public final class AttentionExecutor: CellExecutor {
 
   private let inputs: SweepInputs
   private let seed: UInt64
-  public let cacheByteCount: Int
+  private let cacheByteCount: Int
+  public let caches: CacheCapacities
   private let placements: [SweepPlacement]
   private var rates: [Arithmetic: FMARate] = [:]
+  private var products: BLASRate?
   /// Kept from one reading to the next, until other memory is asked for or all is given back.
   private var bandwidth: ReadBandwidth?
   private var teams: [WorkerTeam] = []
@@ -64,6 +66,7 @@ public final class AttentionExecutor: CellExecutor {
     self.seed = seed
     self.placements = placements
     cacheByteCount = ReadBandwidth.cacheByteCount(of: topology)
+    caches = CacheCapacities(of: topology)
     for placement in placements {
       teams.append(
         try WorkerTeam(
@@ -131,6 +134,13 @@ public final class AttentionExecutor: CellExecutor {
     return try rate.burst(on: team(of: placement))
   }
 
+  /// About 10 ms of products.
+  public func blasRate(on placement: SweepPlacement) throws -> Double {
+    let rate = try products ?? BLASRate(workers: widestTeam().threadCount)
+    products = rate
+    return try rate.burst(on: team(of: placement))
+  }
+
   /// The median of three passes over many times the last-level cache.
   public func readRate(on placement: SweepPlacement) throws -> Double? {
     if bandwidth == nil {
@@ -141,6 +151,14 @@ public final class AttentionExecutor: CellExecutor {
       bandwidth = try ReadBandwidth(byteCount: byteCount, writtenBy: widestTeam())
     }
     return try bandwidth?.rate(on: team(of: placement))
+  }
+
+  /// The median of three readings of keys, values, queries and output, as far as the bytes go.
+  public func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
+    guard let loaded else { return nil }
+    let (stored, output) = (loaded.stored, loaded.output)
+    return WorkingSetRate([stored.key, stored.value, stored.query, output], byteCount: bytes)
+      .rate(on: try team(of: placement))
   }
 
   func loadedTensors() throws(ExecutorError) -> Loaded {

@@ -12,10 +12,14 @@ struct CeilingSeries {
   private var flopRates: [Double] = []
   /// Bursts of bf16 products: as many, or none where no cell takes them.
   private var bf16Rates: [Double] = []
+  /// Bursts of the matrix library's products: as many, or none where no cell takes them.
+  private var blasRates: [Double] = []
   private var shares: [Double] = []
   private var clocks: [Double] = []
   /// Bytes a second of each reading of memory.
   private var readRates: [Double] = []
+  /// The same of each reading of the cells' own data, by how many bytes they are.
+  private var workingSets: [Int: [Double]] = [:]
 
   var count: Int { flopRates.count }
 
@@ -29,6 +33,24 @@ struct CeilingSeries {
 
   /// Enters a reading of memory.
   mutating func add(readRate: Double) { readRates.append(readRate) }
+
+  /// The median so far of the share of the FMA peak that the matrix library reached, in percent; nil
+  /// where no cell uses it.
+  var blasPercentOfPeak: Double? {
+    guard let rate = SampleSummary(blasRates)?.median, let peak = flopRate(.float32), peak > 0
+    else {
+      return nil
+    }
+    return 100 * rate / peak
+  }
+
+  /// Enters a burst of the matrix library's products.
+  mutating func add(blasRate: Double) { blasRates.append(blasRate) }
+
+  /// Enters a reading of so many bytes of the cells' own data.
+  mutating func add(readRate: Double, ofBytes bytes: Int) {
+    workingSets[bytes, default: []].append(readRate)
+  }
 
   /// Enters a burst of bf16 products.
   mutating func add(bf16Rate: Double) { bf16Rates.append(bf16Rate) }
@@ -65,15 +87,33 @@ struct CeilingSeries {
     return (summary.maximum - summary.minimum) / summary.median
   }
 
-  func ceiling(n: Int, placement: SweepPlacement) -> MachineCeiling? {
+  private func workingSets(
+    of placement: SweepPlacement, in caches: CacheCapacities
+  ) -> [WorkingSetCeiling]? {
+    let ceilings = workingSets.sorted { $0.key < $1.key }.compactMap { bytes, rates in
+      SampleSummary(rates).map { summary in
+        WorkingSetCeiling(
+          bytes: bytes,
+          level: caches.name(
+            of: bytes, workers: placement.threads, rate: summary.median, memoryRate: readRate),
+          gbPerSecond: summary.median / 1e9,
+          gbRange: [summary.minimum / 1e9, summary.maximum / 1e9])
+      }
+    }
+    return ceilings.isEmpty ? nil : ceilings
+  }
+
+  func ceiling(
+    n: Int, placement: SweepPlacement, caches: CacheCapacities
+  ) -> MachineCeiling? {
     guard let summary = SampleSummary(flopRates) else { return nil }
     return MachineCeiling(
       n: n, threads: placement.threads, bind: "\(placement.binding)",
       fmaGflopPerSecond: summary.median / 1e9,
       fmaGflopRange: [summary.minimum / 1e9, summary.maximum / 1e9],
       bf16GflopPerSecond: flopRate(.bfloat16).map { $0 / 1e9 },
+      blasGflopPerSecond: SampleSummary(blasRates).map { $0.median / 1e9 },
       readGBPerSecond: readRate.map { $0 / 1e9 },
-      readGBRange: readRates.count > 1
-        ? SampleSummary(readRates).map { [$0.minimum / 1e9, $0.maximum / 1e9] } : nil)
+      workingSets: workingSets(of: placement, in: caches))
   }
 }

@@ -18,11 +18,16 @@ public protocol CellExecutor: AnyObject {
   /// One short burst of the fused multiply-adds, or dot products, of an arithmetic on a placement's
   /// workers, in flop/s.
   func flopRate(on placement: SweepPlacement, in arithmetic: Arithmetic) throws -> Double
-  /// Bytes that the last-level caches hold: of data of that size they keep much from run to run.
-  var cacheByteCount: Int { get }
+  /// One short burst of the matrix library's products on a placement's workers, in flop/s.
+  func blasRate(on placement: SweepPlacement) throws -> Double
+  /// What the caches hold.
+  var caches: CacheCapacities { get }
   /// The rate at which a placement's workers read memory, in bytes/s; nil when there was none to
   /// read.
   func readRate(on placement: SweepPlacement) throws -> Double?
+  /// The rate at which they read the first bytes of the loaded problem's tensors again and again, in
+  /// bytes/s; nil when nothing is loaded.
+  func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double?
 }
 
 /// A cell that is planned and can be run.

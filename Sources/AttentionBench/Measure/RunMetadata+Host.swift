@@ -8,15 +8,15 @@ extension RunMetadata {
   /// - Parameters:
   ///   - argv: the command line as it was typed.
   ///   - options: the options as they were understood.
-  ///   - blasNote: what became of the environment's settings for OpenBLAS.
+  ///   - blas: the matrix library, and what is known of it beyond its own words.
   public static func host(
     argv: [String], options: [String: String], seed: UInt64, topology: MachineTopology,
-    blasNote: String?
+    blas: BLAS = .current()
   ) -> RunMetadata {
     let now = Date()
     return RunMetadata(
       runID: newRunID(at: now), argv: argv, options: options, seed: seed,
-      toolVersion: AttnbenchVersion.current, build: .current, blas: .current(note: blasNote),
+      toolVersion: AttnbenchVersion.current, build: .current, blas: blas,
       isaCompiled: KernelTable.compiled.map(\.name), isaChosen: KernelTable.active.name,
       machine: .host(topology), loadBefore: loadAverages, startedAt: now)
   }
@@ -35,10 +35,19 @@ extension RunMetadata {
 }
 
 extension RunMetadata.BLAS {
-  static func current(note: String?) -> Self {
-    Self(
+  /// OpenBLAS as this process has loaded it.
+  ///
+  /// - Parameters:
+  ///   - note: what became of the environment's settings.
+  ///   - speed: what was measured.
+  public static func current(note: String? = nil, speed: BLASSpeed? = nil) -> Self {
+    var blas = Self(
       library: BLASLibrary.nameAndVersion, config: BLASLibrary.config, core: BLASLibrary.core,
       threads: BLASLibrary.threads, environmentNote: note)
+    blas.environment = BLASSettings.all()
+    blas.gflopPerSecond = speed?.gflopPerSecond
+    blas.percentOfPeak = speed.map { 100 * $0.share }
+    return blas
   }
 }
 

@@ -4,7 +4,10 @@ import Attention
 extension SweepEngine {
   /// The ceilings of the size in work so far.
   func ceilings(n: Int) -> [MachineCeiling] {
-    plan.placements.compactMap { ceilings[$0]?.ceiling(n: n, placement: $0) }
+    let caches = instruments.executor.caches
+    return plan.placements.compactMap {
+      ceilings[$0]?.ceiling(n: n, placement: $0, caches: caches)
+    }
   }
 
   /// Bursts before the first cell; more follow between the rounds. Where they disagree, something
@@ -22,30 +25,32 @@ extension SweepEngine {
     learnBandwidth(of: placement)
   }
 
-  /// One more burst on every placement that still has cells to run, and one more reading of memory
-  /// where cells wait for that: other guests of a host change its rate from one second to the next.
+  /// One more burst on every placement that still has cells to run, and one more reading of the data
+  /// of those that wait for them: other guests of a host change rates from one second to the next.
   func measureDrift(for cells: [SweepCell]) {
     for placement in Set(cells.map(\.placement)) {
       guard var series = ceilings[placement], series.count < CeilingSeries.maximumCount,
         (try? burst(on: placement, into: &series)) != nil
       else { continue }
-      if cells.contains(where: { $0.placement == placement && isBoundByMemory($0) }),
-        let rate = try? instruments.executor.readRate(on: placement)
-      {
-        series.add(readRate: rate)
-      }
       ceilings[placement] = series
       learnPeak(of: placement)
-      learnBandwidth(of: placement)
+      readWorkingSets(of: cells.filter { $0.placement == placement })
     }
   }
 
-  /// Whether a cell has to wait for memory rather than for arithmetic. Of less data than that, caches
-  /// keep a part from run to run, which a reading of memory between them would push out.
-  private func isBoundByMemory(_ cell: SweepCell) -> Bool {
-    guard case .success(let work) = cell.work else { return false }
-    return work.minimumBytes >= 2 * instruments.executor.cacheByteCount
-      && forecast.isBoundByMemory(cell)
+  /// One reading of the data of each cell of the size in work that has to wait for data rather than
+  /// for arithmetic, once for all that read as much.
+  func readWorkingSets(of cells: [SweepCell]) {
+    for placement in Set(cells.map(\.placement)) {
+      let sizes = Set(
+        cells.filter { $0.placement == placement && forecast.isBoundByMemory($0) }
+          .compactMap { try? $0.work.get().minimumBytes })
+      for bytes in sizes.sorted() {
+        if let rate = try? instruments.executor.readRate(on: placement, ofBytes: bytes) {
+          ceilings[placement]?.add(readRate: rate, ofBytes: bytes)
+        }
+      }
+    }
   }
 
   /// One burst, with the share of their cores that its threads got.
@@ -64,6 +69,7 @@ extension SweepEngine {
     if plan.arithmetics.contains(.bfloat16) {
       series.add(bf16Rate: try instruments.executor.flopRate(on: placement, in: .bfloat16))
     }
+    if plan.usesBLAS { series.add(blasRate: try instruments.executor.blasRate(on: placement)) }
   }
 
   /// Warns, once in a sweep, that something else used the cores.

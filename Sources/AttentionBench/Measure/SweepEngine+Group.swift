@@ -25,6 +25,8 @@ extension SweepEngine {
   /// Measures cells that are in memory together.
   func measure(_ cells: [SweepCell]) throws(RecordError) {
     var waiting: [Active] = []
+    // Also for cells so long that their first run is their last.
+    readWorkingSets(of: cells)
     for cell in cells {
       if stop.isRaised { break }
       if try refuse(cell) { continue }
@@ -169,6 +171,9 @@ extension SweepEngine {
       flopRate: ceilings[cell.placement]?.flopRate(cell.strategy.arithmetic),
       workspaceBytes: active.prepared.workspaceBytes)
     row.work.peakRSSDeltaBytes = active.peakRSSDelta
+    if cell.strategy.usesBLAS {
+      row.work.blasPercentOfPeak = ceilings[cell.placement]?.blasPercentOfPeak
+    }
     row.accuracy = accuracy
     if status.isMeasured, let median = row.time.median { forecast.learn(cell, seconds: median) }
     busy.contention.add(active.measurement.contention)

@@ -25,7 +25,7 @@ extension SweepPlan {
       topology: topology)
     let store = try RunDirectory(path: directory, resuming: false)
     var metadata = RunMetadata.host(
-      argv: CommandLine.arguments, options: [:], seed: seed, topology: topology, blasNote: nil)
+      argv: CommandLine.arguments, options: [:], seed: seed, topology: topology)
     try store.write(metadata)
     let outcome = try SweepEngine(
       plan: self, limits: limits,

@@ -1,3 +1,5 @@
+import Attention
+
 /// A number of bytes: `4GiB`, `500MB`, `64B`.
 public struct ByteCount: Equatable, Comparable, Hashable, Sendable, CustomStringConvertible {
   /// The bytes; never negative.
@@ -27,8 +29,8 @@ public struct ByteCount: Equatable, Comparable, Hashable, Sendable, CustomString
     func failure(_ rule: String, _ fix: String) -> PlanError {
       PlanError(argument: argument, value: text, rule: rule, fix: fix)
     }
-    let (digits, unitName) = NumberText.split(text)
-    guard let number = NumberText.decimal(digits) else {
+    let (digits, unitName) = DecimalText.split(Substring(text))
+    guard DecimalText.isNumber(digits) else {
       throw failure("this is no amount of memory", "write for example 4GiB, 500MB or 1.5GiB")
     }
     let spelled = unitName == "KB" ? "kB" : String(unitName)
@@ -36,8 +38,7 @@ public struct ByteCount: Equatable, Comparable, Hashable, Sendable, CustomString
       let rule = unitName.isEmpty ? "the unit is missing" : "unknown unit '\(unitName)'"
       throw failure(rule, "use B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB")
     }
-    let exact = (number * Double(unit.bytes)).rounded()
-    guard let bytes = Int(exactly: exact) else {
+    guard let bytes = DecimalText(digits)?.rounded(times: unit.bytes) else {
       throw failure("this is too much", "the limit is \(Int.max)B")
     }
     guard bytes >= 1 else { throw failure("at least 1 byte is needed", "write for example 4GiB") }

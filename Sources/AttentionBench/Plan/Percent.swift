@@ -1,3 +1,5 @@
+import Attention
+
 /// A share in percent, above 0 and at most 100: `2%`, `0.5%`, `80%`.
 public struct Percent: Equatable, Comparable, Sendable, CustomStringConvertible {
   /// The number before the percent sign.
@@ -11,8 +13,10 @@ public struct Percent: Equatable, Comparable, Sendable, CustomStringConvertible 
   /// - Throws: `PlanError` that names `argument` when the sign is missing or the number is not
   ///   above 0 and at most 100.
   public init(parsing text: String, argument: String) throws(PlanError) {
-    let (digits, unit) = NumberText.split(text)
-    guard let number = NumberText.decimal(digits), unit == "%" else {
+    let (digits, unit) = DecimalText.split(Substring(text))
+    guard DecimalText.isNumber(digits), let number = Double(digits.filter { $0 != "_" }),
+      unit == "%"
+    else {
       throw PlanError(
         argument: argument, value: text, rule: "this is no percentage",
         fix: "write a number and a percent sign, such as 2%")

@@ -1,3 +1,4 @@
+import Attention
 import RealModule
 
 /// The sequence lengths of a sweep, in rising order and each once.
@@ -95,9 +96,7 @@ extension SizeList {
     }
     let isLinear = parts[0] == "linear"
     let limits = isLinear ? 2...maximumCount : 1...maximumPerOctave
-    guard NumberText.isGrouped(parts[1]), let count = Int(parts[1].filter { $0 != "_" }),
-      limits.contains(count)
-    else {
+    guard let count = try? CountText.parse(parts[1]), limits.contains(count) else {
       throw failure(
         "'\(text)' is out of range",
         "\(parts[0]) takes a whole number from \(limits.lowerBound) to \(limits.upperBound)")

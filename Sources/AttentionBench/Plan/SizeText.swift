@@ -1,11 +1,8 @@
+import Attention
+
 /// One sequence length as the command line writes it and as tables and axes print it.
 public enum SizeText {
-  /// Suffixes: `k` and `M` are decimal, `Ki` and `Mi` binary.
-  private static let multipliers: [Substring: Int] = [
-    "": 1, "k": 1000, "M": 1_000_000, "Ki": 1024, "Mi": 1_048_576,
-  ]
-
-  /// Reads one size: ASCII digits with optional `_` between them and an optional suffix.
+  /// Reads one size, as `CountText` does.
   ///
   /// - Throws: `PlanError` that names `argument` and the text when it is no whole number, has an
   ///   unknown suffix, is zero or negative, or does not fit an `Int`.
@@ -13,22 +10,14 @@ public enum SizeText {
     func failure(_ rule: String, _ fix: String) -> PlanError {
       PlanError(argument: argument, value: text, rule: rule, fix: fix)
     }
-    let example = "write a whole number such as 1000, 1_000, 1k or 1Ki"
-    guard !text.isEmpty else { throw failure("the size is empty", example) }
-    guard text.first != "-" else { throw failure("a size is at least 1", example) }
-
-    let (digits, suffix) = NumberText.split(text)
-    guard NumberText.isGrouped(digits) else { throw failure("this is no whole number", example) }
-    guard let multiplier = multipliers[suffix] else {
-      throw failure(
-        "unknown suffix '\(suffix)'", "use k (1000), M (1000000), Ki (1024) or Mi (1048576)")
+    guard !text.isEmpty else { throw failure("the size is empty", CountText.example) }
+    let size: Int
+    do {
+      size = try CountText.parse(text)
+    } catch {
+      throw failure(error.rule, error.fix)
     }
-    guard let number = Int(digits.filter { $0 != "_" }) else {
-      throw failure("this is too large", "the limit is \(Int.max)")
-    }
-    let (size, overflow) = number.multipliedReportingOverflow(by: multiplier)
-    guard !overflow else { throw failure("this is too large", "the limit is \(Int.max)") }
-    guard size >= 1 else { throw failure("a size is at least 1", example) }
+    guard size >= 1 else { throw failure("a size is at least 1", CountText.example) }
     return size
   }
 

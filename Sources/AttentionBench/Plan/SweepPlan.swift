@@ -47,6 +47,9 @@ public struct SweepPlan: Sendable {
     }
   }
 
+  /// Whether some cell's products are taken by the matrix library.
+  var usesBLAS: Bool { cells.contains { $0.strategy.usesBLAS } }
+
   /// The cells of one size.
   public func cells(n: Int) -> [SweepCell] { cells.filter { $0.n == n } }
 }

@@ -1,3 +1,5 @@
+import Attention
+
 /// A length of time on the command line and in messages: `60s`, `10m`, `250ms`, `1h`.
 public struct TimeSpan: Equatable, Comparable, Hashable, Sendable, CustomStringConvertible {
   /// Whole nanoseconds, so that every option prints back as it was typed; above 0.
@@ -22,19 +24,19 @@ public struct TimeSpan: Equatable, Comparable, Hashable, Sendable, CustomStringC
     func failure(_ rule: String, _ fix: String) -> PlanError {
       PlanError(argument: argument, value: text, rule: rule, fix: fix)
     }
-    let (digits, unitName) = NumberText.split(text)
-    guard let number = NumberText.decimal(digits) else {
+    let (digits, unitName) = DecimalText.split(Substring(text))
+    guard DecimalText.isNumber(digits) else {
       throw failure("this is no length of time", "write for example 250ms, 60s, 10m or 1h")
     }
     guard let unit = Self.units.first(where: { $0.name == unitName }) else {
       let rule = unitName.isEmpty ? "the unit is missing" : "unknown unit '\(unitName)'"
       throw failure(rule, "use ns, us, ms, s, m (minutes) or h, such as \(digits)s")
     }
-    guard let span = Int64(exactly: (number * Double(unit.nanoseconds)).rounded()) else {
+    guard let span = DecimalText(digits)?.rounded(times: Int(unit.nanoseconds)) else {
       throw failure("this is too long", "the limit is \(Int64.max)ns")
     }
     guard span > 0 else { throw failure("a time is above 0", "write for example 60s") }
-    nanoseconds = span
+    nanoseconds = Int64(span)
   }
 
   /// The shortest exact text, which parses back to the same span: `10m`, `250ms`, `90s`.

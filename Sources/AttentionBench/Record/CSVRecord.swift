@@ -28,7 +28,7 @@ public struct CSVCellError: Error, Equatable, Sendable {
 }
 
 extension ResultRow: CSVRecord {
-  public static var laterColumns: Set<String> { ["n"] }
+  public static var laterColumns: Set<String> { ["n", "blas_pct_of_peak"] }
 
   /// The names of `ResultColumn.all`.
   public static var header: [String] { ResultColumn.all.map(\.name) }

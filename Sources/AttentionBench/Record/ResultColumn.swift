@@ -67,5 +67,6 @@ public struct ResultColumn: Sendable {
     ResultColumn("blas_core", \.build.blasCore),
     ResultColumn("isa", \.build.isa),
     ResultColumn("n", \.sweptSize),
+    ResultColumn("blas_pct_of_peak", \.work.blasPercentOfPeak),
   ]
 }

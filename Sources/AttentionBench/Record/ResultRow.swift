@@ -164,6 +164,9 @@ extension ResultRow {
     public var gflopPerSecond: Double?
     /// Percent of the FMA peak measured in the same run with the same threads.
     public var percentOfPeak: Double?
+    /// Percent of the FMA peak that the matrix library reached on square products in the same run
+    /// with the same threads; nil for strategies that do not use it.
+    public var blasPercentOfPeak: Double?
     /// The bytes that inputs and output hold: the least that must move.
     public var minimumBytes: Int?
     /// What the plan allocated.

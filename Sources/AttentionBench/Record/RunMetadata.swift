@@ -139,8 +139,14 @@ public struct RunMetadata: Codable, Equatable, Sendable {
     public var core: String
     /// The threads it may use inside one call.
     public var threads: Int
-    /// What the environment forced on it, such as `OPENBLAS_CORETYPE=Haswell`.
+    /// What became of the environment, such as `OPENBLAS_CORETYPE=Prescott not taken`.
     public var environmentNote: String?
+    /// The environment in force, as far as it listens to it, each as `NAME=value`.
+    public var environment: [String]?
+    /// 10^9 operations a second of one thread when the run began; nil where it was not measured.
+    public var gflopPerSecond: Double?
+    /// The same in percent of the FMA peak of one thread, measured in turn with it.
+    public var percentOfPeak: Double?
 
     public init(
       library: String, config: String, core: String, threads: Int, environmentNote: String?
@@ -158,6 +164,9 @@ public struct RunMetadata: Codable, Equatable, Sendable {
       case core
       case threads
       case environmentNote = "environment_note"
+      case environment
+      case gflopPerSecond = "gflop_per_s"
+      case percentOfPeak = "pct_of_peak"
     }
   }
 }

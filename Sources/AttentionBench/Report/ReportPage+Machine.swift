@@ -29,7 +29,13 @@ extension ReportPage {
       ("system", machine.system), ("host", machine.hostname),
       ("load", Self.load(metadata)),
       ("kernels", "\(metadata.isaChosen) of \(metadata.isaCompiled.joined(separator: ", "))"),
-      ("BLAS", "\(metadata.blas.config), \(metadata.blas.core) kernel"),
+      (
+        "BLAS",
+        "\(metadata.blas.config), \(metadata.blas.core) kernel"
+          + (metadata.blas.percentOfPeak.map {
+            ", \(SignificantDigits.three($0))% of the FMA peak"
+          } ?? "")
+      ),
       ("environment", metadata.blas.environmentNote),
       ("attnbench", metadata.toolVersion), ("commit", commit),
       ("compiler", "\(build.compiler), \(build.compilerFlags)"),

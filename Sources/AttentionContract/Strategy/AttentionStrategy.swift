@@ -21,7 +21,8 @@ public struct WorkEstimate: Sendable, Hashable {
   /// Floating-point operations: `2 pairs (d + dV)` for softmax strategies, the strategy's own
   /// stated count otherwise.
   public var flops: Int
-  /// Bytes that must cross memory at least once: inputs and output.
+  /// Bytes that must be moved at least once: of queries and output all rows, of keys and values those
+  /// that some query sees.
   public var minimumBytes: Int
   /// Bytes a plan allocates beyond inputs and output.
   public var workspaceBytes: Int
@@ -65,6 +66,8 @@ public protocol AttentionStrategy: Sendable {
   var keyValueStorage: ElementType? { get }
   /// What it takes beyond query, key and value; nothing by default.
   var operands: [OperandDeclaration] { get }
+  /// Whether its products are taken by the matrix library; false, the default, where it has its own.
+  var usesBLAS: Bool { get }
 
   /// The parameters in force for a problem, as they would be written: `512, sinks: 4`; empty when
   /// there are none. Defaults that depend on the problem are resolved.
@@ -183,6 +186,8 @@ extension AttentionStrategy {
   public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
     oracle(for: problem)
   }
+
+  public var usesBLAS: Bool { false }
 
   public var arithmetic: Arithmetic { .float32 }
 

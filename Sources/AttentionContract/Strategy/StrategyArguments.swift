@@ -145,7 +145,7 @@ public struct StrategyArguments: Sendable {
   /// - Throws: `AttentionError` when it is no such number.
   public func integer(_ label: String, atLeast minimum: Int) throws(AttentionError) -> Int? {
     guard let text = values[label] else { return nil }
-    guard let value = Int(text.filter { $0 != "_" }), value >= minimum,
+    guard let value = try? CountText.parse(text), value >= minimum,
       value <= AttentionShape.maximumLength
     else {
       throw AttentionError(

@@ -10,9 +10,10 @@ public enum NpyFile {
   /// - Throws: `TensorFileError` for everything else.
   public static func read(_ path: String) throws(TensorFileError) -> HostTensor {
     let file = try InputFile(path)
-    let header = try NpyHeader(from: file)
+    let header = try NpyHeader(from: file, accepting: [.floating])
     guard let type = header.type.floatingType else {
-      throw file.failure(.unsupportedElementType(tensor: nil, found: header.descriptor))
+      throw file.failure(
+        .unexpectedElementType(tensor: nil, found: header.descriptor, accepted: [.floating]))
     }
     try check(header, file)
     return try file.tensor(at: header.dataOffset, shape: header.shape, type: type)
@@ -27,11 +28,7 @@ public enum NpyFile {
     _ path: String, as kinds: [StoredElementType.Kind]
   ) throws(TensorFileError) -> StoredTensor {
     let file = try InputFile(path)
-    let header = try NpyHeader(from: file)
-    guard kinds.contains(header.type.kind) else {
-      throw file.failure(
-        .unexpectedElementType(tensor: nil, found: header.descriptor, accepted: kinds))
-    }
+    let header = try NpyHeader(from: file, accepting: kinds)
     try check(header, file)
     return try file.storedTensor(at: header.dataOffset, shape: header.shape, type: header.type)
   }

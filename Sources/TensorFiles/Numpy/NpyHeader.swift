@@ -18,7 +18,9 @@ struct NpyHeader {
   let dataOffset: Int
 
   /// Reads and checks everything in front of the data.
-  init(from file: InputFile) throws(TensorFileError) {
+  ///
+  /// - Parameter kinds: what the elements may be.
+  init(from file: InputFile, accepting kinds: [StoredElementType.Kind]) throws(TensorFileError) {
     let preamble = try file.bytes(at: 0, count: min(12, file.size))
     guard preamble.starts(with: Self.magic), preamble.count >= 10 else {
       throw file.failure(.notThisFormat("is not a .npy file: it does not begin with \\x93NUMPY"))
@@ -43,7 +45,7 @@ struct NpyHeader {
     }
     let fields = try Self.fields(of: file.bytes(at: start, count: length), in: file)
     dataOffset = start + length
-    (type, descriptor) = try Self.type(fields.descr, in: file)
+    (type, descriptor) = try Self.type(fields.descr, in: file, accepting: kinds)
     shape = try Self.shape(fields.shape, in: file)
     guard case .bool(let fortranOrder) = fields.fortranOrder else {
       throw file.failure(
@@ -100,13 +102,14 @@ struct NpyHeader {
   }
 
   private static func type(
-    _ descr: PythonLiteral, in file: InputFile
+    _ descr: PythonLiteral, in file: InputFile, accepting kinds: [StoredElementType.Kind]
   ) throws(TensorFileError) -> (StoredElementType, String) {
-    guard case .string(let descriptor) = descr else {
-      throw file.failure(.unsupportedElementType(tensor: nil, found: descr.description))
+    func refusal(_ found: String) -> TensorFileError {
+      file.failure(.unexpectedElementType(tensor: nil, found: found, accepted: kinds))
     }
-    guard let type = StoredElementType(npyDescriptor: descriptor) else {
-      throw file.failure(.unsupportedElementType(tensor: nil, found: descriptor))
+    guard case .string(let descriptor) = descr else { throw refusal(descr.description) }
+    guard let type = StoredElementType(npyDescriptor: descriptor), kinds.contains(type.kind) else {
+      throw refusal(descriptor)
     }
     return (type, descriptor)
   }

@@ -48,7 +48,8 @@ public struct SafetensorsFile: Sendable {
   public func read(_ name: String) throws(TensorFileError) -> HostTensor {
     let entry = try entry(name)
     guard let type = entry.elementType else {
-      throw file.failure(.unsupportedElementType(tensor: name, found: entry.dtype))
+      throw file.failure(
+        .unexpectedElementType(tensor: name, found: entry.dtype, accepted: [.floating]))
     }
     return try file.tensor(
       at: header.dataOffset + entry.byteRange.lowerBound, shape: shape(of: entry), type: type)

@@ -39,10 +39,14 @@ struct InputOptions: ParsableArguments {
       """)
   var layout = Layout.bhnd
 
-  @Option(parsing: .unconditional, help: "Query heads in the last axis of --layout bnd.")
+  @Option(
+    parsing: .unconditional, help: "Query heads in the last axis of --layout bnd.",
+    transform: Count.parse)
   var heads: Int?
 
-  @Option(parsing: .unconditional, help: "Key/value heads there (default: as many as --heads).")
+  @Option(
+    parsing: .unconditional, help: "Key/value heads there (default: as many as --heads).",
+    transform: Count.parse)
   var kvHeads: Int?
 
   @Option(

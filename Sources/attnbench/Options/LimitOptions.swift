@@ -3,7 +3,9 @@ import AttentionBench
 
 /// How long and how large a measurement may get, and how exact.
 struct LimitOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Samples a cell has at least (default: 5).")
+  @Option(
+    parsing: .unconditional, help: "Samples a cell has at least (default: 5).",
+    transform: Count.parse)
   var minSamples: Int?
 
   @Option(

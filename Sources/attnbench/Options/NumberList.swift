@@ -1,3 +1,4 @@
+import Attention
 import TensorFiles
 
 /// Numbers for a batch entry or a head each, written out, `100,87`, or held by a file of rank 1.
@@ -7,10 +8,11 @@ enum NumberList {
   /// - Throws: `UsageError` naming what is none, or `TensorFileError`.
   static func integers(_ text: String, option: String) throws -> [Int] {
     guard let tensor = try tensor(text, option, as: .integer) else {
-      return try parse(text, option, "whole number", "100,87") { Int($0) }
+      return try parse(text, option, "whole number", "100,1.5k") { try? CountText.parse($0) }
     }
     guard let numbers = tensor.integers() else {
-      throw UsageError("\(option) \(text): holds a number of more than 63 bits; save as int64")
+      throw UsageError(
+        "\(option) \(text): holds a number beyond \(Int.max), which nothing here can be")
     }
     return numbers
   }

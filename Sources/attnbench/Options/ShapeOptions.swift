@@ -4,19 +4,25 @@ import AttentionBench
 
 /// The sizes of a problem other than its query length.
 struct ShapeOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Sequences.")
+  @Option(parsing: .unconditional, help: "Sequences (default: 1).", transform: Count.parse)
   var batch = 1
 
-  @Option(parsing: .unconditional, help: "Query heads.")
+  @Option(parsing: .unconditional, help: "Query heads (default: 4).", transform: Count.parse)
   var heads = 4
 
-  @Option(parsing: .unconditional, help: "Key/value heads (default: as many as --heads).")
+  @Option(
+    parsing: .unconditional, help: "Key/value heads (default: as many as --heads).",
+    transform: Count.parse)
   var kvHeads: Int?
 
-  @Option(parsing: .unconditional, help: "Dimension of queries and keys.")
+  @Option(
+    parsing: .unconditional, help: "Dimension of queries and keys (default: 64).",
+    transform: Count.parse)
   var headDim = 64
 
-  @Option(parsing: .unconditional, help: "Dimension of values (default: as --head-dim).")
+  @Option(
+    parsing: .unconditional, help: "Dimension of values (default: as --head-dim).",
+    transform: Count.parse)
   var valueDim: Int?
 
   @Option(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import AttentionBench
 import MachineTopology
 
@@ -23,7 +24,7 @@ struct ThreadOptions: ParsableArguments {
   func counts(on topology: MachineTopology) throws -> [Int] {
     guard let threads else { return [max(topology.allowedCores.count, 1)] }
     return try threads.split(separator: ",", omittingEmptySubsequences: false).map { item in
-      guard let count = Int(item.filter { !$0.isWhitespace }) else {
+      guard let count = try? CountText.parse(item.filter { !$0.isWhitespace }) else {
         throw PlanError(
           argument: "--threads", value: threads, rule: "this is no list of whole numbers",
           fix: "write for example 2 or 1,2")
@@ -59,7 +60,30 @@ struct ThreadOptions: ParsableArguments {
   /// - Throws: `TopologyError`.
   func team(of count: Int, on topology: MachineTopology) throws(TopologyError) -> WorkerTeam {
     try WorkerTeam(
-      threads: count, binding: try binding() ?? .none, topology: topology,
-      bestEffort: bestEffortBind)
+      threads: count, binding: try usable(try binding() ?? .none, count, topology),
+      topology: topology, bestEffort: bestEffortBind)
+  }
+
+  /// A placement of `count` workers, bound as asked, and to a core each by default.
+  ///
+  /// - Throws: `TopologyError`.
+  func placement(
+    of count: Int, on topology: MachineTopology
+  ) throws(TopologyError) -> SweepPlacement {
+    let asked = try binding() ?? .cores(topology.allowedCores.map(\.index))
+    return try SweepPlacement(
+      threads: count, binding: try usable(asked, count, topology), topology: topology)
+  }
+
+  /// The binding that is to be had, and a word about it where it is not the one asked for.
+  private func usable(
+    _ asked: ThreadBinding, _ count: Int, _ topology: MachineTopology
+  ) throws(TopologyError) -> ThreadBinding {
+    let (binding, refusal) = try topology.usableBinding(
+      asked, workers: count, bestEffort: bestEffortBind)
+    if let refusal {
+      Terminal.say("warning: \(refusal); --best-effort-bind goes on with unbound workers")
+    }
+    return binding
   }
 }

@@ -5,15 +5,19 @@ import Attention
 struct WindowOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
-    help: "Keys before its own position that a query sees, -1 for all: window(left: N).")
+    help: "Keys before its own position that a query sees, -1 for all: window(left: N).",
+    transform: Count.parse)
   var windowLeft: Int?
 
   @Option(
     parsing: .unconditional,
-    help: "Keys after it, likewise; 0 under --causal: window(right: N).")
+    help: "Keys after it, likewise; 0 under --causal: window(right: N).",
+    transform: Count.parse)
   var windowRight: Int?
 
-  @Option(parsing: .unconditional, help: "Leading keys that all queries see beside the window.")
+  @Option(
+    parsing: .unconditional, help: "Leading keys that all queries see beside the window.",
+    transform: Count.parse)
   var sinks: Int?
 
   /// The strategy they stand for, as text; nil where none was given.

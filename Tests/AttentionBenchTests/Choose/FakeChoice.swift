@@ -26,10 +26,18 @@ final class FakeChoiceExecutor: ChoiceExecutor {
     try inner.flopRate(on: placement, in: arithmetic)
   }
 
-  var cacheByteCount: Int { inner.cacheByteCount }
+  var caches: CacheCapacities { inner.caches }
 
   func readRate(on placement: SweepPlacement) throws -> Double? {
     try inner.readRate(on: placement)
+  }
+
+  func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
+    try inner.readRate(on: placement, ofBytes: bytes)
+  }
+
+  func blasRate(on placement: SweepPlacement) throws -> Double {
+    try inner.blasRate(on: placement)
   }
 
   func prepareReference(

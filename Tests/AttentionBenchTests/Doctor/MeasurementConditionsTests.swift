@@ -1,3 +1,4 @@
+import Attention
 import AttentionBench
 import Testing
 
@@ -35,6 +36,14 @@ struct MeasurementConditionsTests {
       change: { $0.blasIgnored = ["OPENBLAS_CORETYPE=Haswell", "OPENBLAS_L2_SIZE=512"] },
       finding: "the environment exports OPENBLAS_CORETYPE=Haswell, OPENBLAS_L2_SIZE=512",
       fix: "unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE"),
+    Case(
+      name: "slow BLAS",
+      change: {
+        $0.blasSpeed = BLASSpeed(core: "Prescott", gflopPerSecond: 26, peakGflopPerSecond: 175)
+      },
+      finding: "OpenBLAS reaches 14.9% of the FMA peak with its Prescott kernels (26.0 of 175 "
+        + "GFLOP/s a thread)",
+      fix: "measure again when the machine is quiet; if it stays so, install a newer OpenBLAS"),
     Case(
       name: "quota", change: { $0.cpuQuota = 2.5 },
       finding: "the control group grants 2.5 CPUs and 4 may be used",

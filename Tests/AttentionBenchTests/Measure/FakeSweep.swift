@@ -68,8 +68,14 @@ final class FakeExecutor: CellExecutor {
   var willBurst: () -> Void = {}
   var rate = 100e9
   var readRate = 30e9
-  var cacheByteCount = 1 << 29
+  /// The share of the peak that the matrix library reaches.
+  var blasShare = 0.9
+  var caches = CacheCapacities([.init(number: 3, byteCount: 1 << 29, count: 1, cores: 2)])
   private(set) var readings = 0
+  /// The rate of a working set, given its bytes.
+  var workingSetRate: (Int) -> Double? = { _ in 30e9 }
+  /// The sizes that were read, in order.
+  private(set) var workingSets: [Int] = []
   /// Seconds that a burst takes.
   var burstSeconds = 0.0
   /// What a plan holds, given what its strategy foresees.
@@ -110,6 +116,15 @@ final class FakeExecutor: CellExecutor {
   func readRate(on placement: SweepPlacement) throws -> Double? {
     readings += 1
     return readRate
+  }
+
+  func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
+    workingSets.append(bytes)
+    return workingSetRate(bytes)
+  }
+
+  func blasRate(on placement: SweepPlacement) throws -> Double {
+    blasShare * rate * Double(placement.threads)
   }
 
   /// The cells in the order they ran.

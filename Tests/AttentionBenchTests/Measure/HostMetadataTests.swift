@@ -7,7 +7,7 @@ import Testing
   private func metadata() throws -> RunMetadata {
     .host(
       argv: ["attnbench", "sweep"], options: ["--n": "1000", "--budget": "540s"], seed: 1,
-      topology: try .host(), blasNote: nil)
+      topology: try .host())
   }
 
   @Test func everythingAboutTheHostIsFilled() throws {
@@ -15,6 +15,7 @@ import Testing
     #expect(metadata.toolVersion == AttnbenchVersion.current)
     #expect(metadata.blas.library.hasPrefix("OpenBLAS 0."))
     #expect(!metadata.blas.core.isEmpty)
+    #expect(metadata.blas.environment != nil && metadata.blas.percentOfPeak == nil)
     #expect(metadata.isaCompiled.contains(metadata.isaChosen))
     #expect(metadata.machine.cores >= 1)
     #expect(metadata.machine.memoryTotalBytes > metadata.machine.memoryAvailableBytes)

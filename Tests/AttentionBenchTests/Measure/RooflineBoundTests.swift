@@ -18,7 +18,7 @@ import Testing
     #expect(arithmetic?.ceiling == .arithmetic)
     #expect(arithmetic?.description == "fma 72%")
     let memory = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 0.02)])
-    #expect(memory?.ceiling == .memory)
+    #expect(memory?.ceiling == .reading(level: "mem"))
     #expect(memory?.description == "mem 82%")
   }
 
@@ -58,7 +58,8 @@ import Testing
     var row = Self.row
     row.work.percentOfPeak = nil
     #expect(RooflineBound(row, ceilings: []) == nil)
-    #expect(RooflineBound(row, ceilings: [Self.ceiling(read: 0.02)])?.ceiling == .memory)
+    #expect(
+      RooflineBound(row, ceilings: [Self.ceiling(read: 0.02)])?.ceiling == .reading(level: "mem"))
     #expect(RooflineBound(.measured(status: .error), ceilings: [Self.ceiling(read: 1)]) == nil)
   }
 
@@ -72,8 +73,24 @@ import Testing
     #expect(ResultRow.measured(status: .skippedTime).gigabytesPerSecond == nil)
   }
 
-  @Test func cachesPassTheBandwidth() throws {
-    let bound = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 0.01)])
-    #expect(try #require(bound).share > 1.6)
+  /// Files of earlier versions know the rate of memory only.
+  @Test func whatPassesMemoryIsNotHeldAgainstIt() throws {
+    let ceilings = [Self.ceiling(read: 0.01)]
+    #expect(Self.row.readShare(ceilings: ceilings) == nil)
+    #expect(RooflineBound(Self.row, ceilings: ceilings)?.description == "fma 72%")
+    let noise = try #require(Self.row.readShare(ceilings: [Self.ceiling(read: 0.016)]))
+    #expect(noise > 1 && noise < 1.1)
+  }
+
+  @Test func aCellIsHeldAgainstTheLevelOfItsOwnData() {
+    var own = Self.ceiling(n: Self.row.n, read: 0.01)
+    own.workingSets = [
+      WorkingSetCeiling(bytes: 1, level: "L2", gbPerSecond: 1, gbRange: [1, 1]),
+      WorkingSetCeiling(bytes: 4_096_000, level: "L3", gbPerSecond: 0.02, gbRange: [0.01, 0.03]),
+    ]
+    let bound = RooflineBound(Self.row, ceilings: [own])
+    #expect(bound?.ceiling == .reading(level: "L3") && bound?.description == "L3 82%")
+    own.workingSets?[1].bytes += 1
+    #expect(RooflineBound(Self.row, ceilings: [own])?.description == "fma 72%")
   }
 }

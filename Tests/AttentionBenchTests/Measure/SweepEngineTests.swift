@@ -131,31 +131,57 @@ import Testing
     #expect((samples[0] == samples[1]) == together)
   }
 
-  /// Memory whose rate falls by a tenth from one round to the next.
-  @Test func memoryIsReadBetweenTheRoundsOfCellsThatItBounds() throws {
+  /// Data whose rate falls by a tenth from one run to the next.
+  @Test(arguments: [(500, "mem"), (1 << 39, "L3")])
+  func dataAreReadBetweenTheRoundsOfCellsThatReadingBounds(cache: Int, level: String) throws {
     let sweep = FakeSweep()
     sweep.executor.rate = 1e16
-    sweep.executor.cacheByteCount = 500
-    sweep.executor.willRun = { _ in sweep.executor.readRate *= 0.9 }
-    let outcome = try sweep.run()
-    let ceiling = try #require(outcome.ceilings.first)
-    let range = try #require(ceiling.readGBRange)
-    #expect(range[1] == 30 && range[0] < 20)
-    let median = try #require(ceiling.readGBPerSecond)
-    #expect(range[0] < median && median < range[1])
-    let row = try #require(outcome.rows.first)
-    let rate = try #require(row.gigabytesPerSecond)
-    #expect(row.readShare(ceilings: outcome.ceilings) == rate / median)
-  }
-
-  @Test(arguments: [(100e9, 500), (1e16, 1 << 39)])
-  func memoryIsReadOnceWhereArithmeticOrCachesBound(rate: Double, bytes: Int) throws {
-    let sweep = FakeSweep()
-    sweep.executor.rate = rate
-    sweep.executor.cacheByteCount = bytes
+    sweep.executor.caches = CacheCapacities([
+      .init(number: 3, byteCount: cache, count: 1, cores: 2)
+    ])
+    var factor = level == "mem" ? 1.0 : 4.0
+    sweep.executor.workingSetRate = { _ in 30e9 * factor }
+    sweep.executor.willRun = { _ in factor *= 0.99 }
     let outcome = try sweep.run()
     #expect(sweep.executor.readings == 1)
-    #expect(outcome.ceilings.first?.readGBRange == nil)
+    let sets = try #require(outcome.ceilings.first?.workingSets)
+    #expect(sets.map(\.bytes) == [4 * 4 * 1000 * 64 * 4] && sets.map(\.level) == [level])
+    #expect(sets[0].gbRange[0] < sets[0].gbPerSecond)
+    #expect(sets[0].gbPerSecond < sets[0].gbRange[1])
+    for row in outcome.rows {
+      let rate = try #require(row.gigabytesPerSecond)
+      #expect(row.readShare(ceilings: outcome.ceilings) == rate / sets[0].gbPerSecond)
+    }
+  }
+
+  /// Its first run is its last.
+  @Test func dataOfALongCellAreReadToo() throws {
+    let sweep = FakeSweep()
+    sweep.executor.rate = 1e16
+    sweep.executor.seconds = { _, _ in 100 }
+    let outcome = try sweep.run()
+    #expect(outcome.ceilings.first?.workingSets?.count == 1)
+  }
+
+  @Test func dataOfCellsThatArithmeticBoundsAreNotRead() throws {
+    let sweep = FakeSweep()
+    let outcome = try sweep.run()
+    #expect(sweep.executor.workingSets.isEmpty && sweep.executor.readings == 1)
+    #expect(outcome.ceilings.first?.workingSets == nil)
+  }
+
+  @Test func onlyCellsOfTheMatrixLibrarySayHowFastItIs() throws {
+    var sweep = FakeSweep()
+    sweep.strategies = "exact,flash"
+    sweep.executor.blasShare = 0.15
+    let outcome = try sweep.run()
+    let percent = try #require(sweep.row("exact-n1000-t2")?.work.blasPercentOfPeak)
+    #expect(abs(percent - 15) < 1e-9)
+    #expect(sweep.row("flash-n1000-t2")?.work.blasPercentOfPeak == nil)
+    #expect(outcome.ceilings.first?.blasGflopPerSecond == 30)
+    sweep = FakeSweep()
+    sweep.strategies = "flash"
+    #expect(try sweep.run().ceilings.first?.blasGflopPerSecond == nil)
   }
 
   @Test func aMovingPeakIsWarnedOf() throws {

@@ -10,6 +10,10 @@ struct SizeListTests {
     ("4Ki", [4096]),
     ("2M", [2_000_000]),
     ("1Mi", [1_048_576]),
+    ("1.5k", [1500]), ("1.5Ki", [1536]), ("0.5k", [500]), ("1.2345M", [1_234_500]),
+    ("1.500k", [1500]), ("2.0", [2]), ("1_0.5k", [10_500]), ("0.001k", [1]),
+    ("1.5k..6k", [1500, 3000, 6000]), ("1k..2k:linear=0.003k", [1000, 1500, 2000]),
+    ("9223372036854775.807k", [Int.max]),
     ("1k..100k", [1000, 2000, 4000, 8000, 16000, 32000, 64000, 100_000]),
     ("1k..8k", [1000, 2000, 4000, 8000]),
     ("1Ki..4Ki", [1024, 2048, 4096]),
@@ -31,7 +35,7 @@ struct SizeListTests {
     #expect(try SizeList(parsing: text).sizes == expected)
   }
 
-  private static let example = "write a whole number such as 1000, 1_000, 1k or 1Ki"
+  private static let example = "write a whole number such as 1000, 1_000, 1.5k (1500) or 1Ki (1024)"
 
   /// What is typed, and the message after `--n `.
   private static let mistakes: [(String, String)] = [
@@ -50,8 +54,8 @@ struct SizeListTests {
       "abc: this is no whole number; " + example
     ),
     (
-      "1.5k",
-      "1.5k: this is no whole number; " + example
+      "1.2345k",
+      "1.2345k: this is not whole; " + example
     ),
     (
       "_1",

@@ -8,7 +8,9 @@ struct UnitTests {
     arguments: [
       ("4GiB", 4_294_967_296, "4GiB"), ("500MB", 500_000_000, "500MB"), ("64B", 64, "64B"),
       ("1.5GiB", 1_610_612_736, "1536MiB"), ("1_024KiB", 1_048_576, "1MiB"), ("3KB", 3000, "3kB"),
-      ("2TB", 2_000_000_000_000, "2TB"),
+      ("2TB", 2_000_000_000_000, "2TB"), ("1.3B", 1, "1B"),
+      ("9007199254740993B", 9_007_199_254_740_993, "9007199254740993B"),
+      ("1.00000000000000000000000001kB", 1000, "1kB"),
     ])
   func bytes(text: String, count: Int, printed: String) throws {
     let value = try ByteCount(parsing: text, argument: "--max-memory")
