@@ -103,12 +103,18 @@ struct SweepCommand: ParsableCommand {
     metadata.ceilings = (metadata.ceilings ?? []) + outcome.ceilings
     try directory.write(metadata)
     signals.restore()
-    try SweepReport.conclude(
-      rows: directory.earlierRows + outcome.rows, plan: setup.plan, metadata, directory.layout)
+    let rows = directory.earlierRows + outcome.rows
+    try SweepReport.conclude(rows: rows, plan: setup.plan, metadata, directory.layout)
     if outcome.wasInterrupted {
       Terminal.say("interrupted; --resume -o \(directory.layout.directory) goes on")
-      throw CommandExit.interrupted
     }
+    let wrong = SweepReport.latest(rows, setup.plan).filter { $0.status == .wrong }
+    guard wrong.isEmpty else {
+      throw CommandFailure(
+        "wrong output of \(wrong.map(\.cellID).joined(separator: ", ")): their times are in no plot "
+          + "and no fit; attnbench verify looks closer")
+    }
+    if outcome.wasInterrupted { throw CommandExit.interrupted }
   }
 }
 
