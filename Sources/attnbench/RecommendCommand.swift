@@ -5,8 +5,8 @@ import Foundation
 import MachineTopology
 
 /// `attnbench recommend`: measures what could be run and says what to run.
-struct RecommendCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
+package struct RecommendCommand: ParsableCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "recommend", abstract: "Measure the candidates for a problem and choose one.",
     discussion: """
       Every family of strategies is measured, its parameters searched; the error is the relative \
@@ -74,7 +74,10 @@ struct RecommendCommand: ParsableCommand {
 
   @OptionGroup var blasOptions: BLASOptions
 
-  mutating func run() throws {
+  /// No options yet.
+  package init() {}
+
+  package mutating func run() throws {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
@@ -206,9 +209,9 @@ struct RecommendCommand: ParsableCommand {
   private func series(for problem: AttentionProblem) throws -> [[any AttentionStrategy]] {
     do throws(AttentionError) {
       if let strategies {
-        return try StrategyRegistry.standard.strategies(strategies).map { [$0] }
+        return try CommandRegistry.current.strategies(strategies).map { [$0] }
       }
-      return try StrategyRegistry.standard.candidateSeries(for: problem)
+      return try CommandRegistry.current.candidateSeries(for: problem)
     } catch {
       throw UsageError(strategy: error)
     }

@@ -5,8 +5,8 @@ import Foundation
 import MachineTopology
 
 /// `attnbench sweep`: times strategies over a range of sizes.
-struct SweepCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
+package struct SweepCommand: ParsableCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "sweep", abstract: "Time strategies over a range of sizes.",
     discussion: """
       Writes results.csv (a row a cell), samples.csv (a row a sample), meta.json and plots. Every \
@@ -61,7 +61,10 @@ struct SweepCommand: ParsableCommand {
 
   @OptionGroup var blasOptions: BLASOptions
 
-  mutating func run() throws {
+  /// No options yet.
+  package init() {}
+
+  package mutating func run() throws {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
@@ -166,7 +169,7 @@ extension SweepCommand {
     let shape = plan.cells.first?.problem.shape
     let strategies =
       strategyOptions.list
-      ?? StrategyRegistry.standard.families.map { $0.name }
+      ?? CommandRegistry.current.families.map { $0.name }
       .joined(separator: ",")
     var options = [
       "--n": plan.sizes.map(String.init).joined(separator: ","), "--strategy": strategies,

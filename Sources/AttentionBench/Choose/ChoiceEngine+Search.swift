@@ -6,7 +6,6 @@ extension ChoiceEngine {
   /// - Parameter goals: where the error has to be small enough; without any, nothing is passed over.
   func search(for goals: [ChoiceGoal]) throws {
     let executor = instruments.executor
-    try executor.load(question.problem)
     try measurePeaks()
     try timePilots()
     try executor.load(question.problem)

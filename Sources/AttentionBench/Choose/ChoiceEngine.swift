@@ -94,6 +94,8 @@ public final class ChoiceEngine {
   private(set) var order: [String] = []
   /// The series that a strategy stands in.
   private let places: [String: Int]
+  /// Counting the work of a pattern takes time: once for each strategy.
+  private var cells: [String: SweepCell] = [:]
 
   /// An engine; `run` does the work.
   ///
@@ -239,9 +241,13 @@ public final class ChoiceEngine {
 
   /// A cell of the question's problem.
   func cell(_ strategy: any AttentionStrategy) -> SweepCell {
-    SweepCell(
+    let spec = strategy.spec(for: question.problem)
+    if let known = cells[spec] { return known }
+    let cell = SweepCell(
       problem: question.problem, n: question.problem.shape.queryLength, strategy: strategy,
-      placement: question.placement, curve: places[strategy.spec(for: question.problem)] ?? -1)
+      placement: question.placement, curve: places[spec] ?? -1)
+    cells[spec] = cell
+    return cell
   }
 
   var elapsed: Double { Double(instruments.clock.now() - start) / 1e9 }
