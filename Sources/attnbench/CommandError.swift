@@ -28,7 +28,7 @@ package enum CommandExit {
 
   /// What to tell the user about an error and the code to leave with.
   package struct Outcome {
-    var message: String?
+    package var message: String?
     package var code: ExitCode
     /// Help and versions are data, errors are not.
     var isData = false

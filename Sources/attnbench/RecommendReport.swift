@@ -189,7 +189,8 @@ struct RecommendReport {
   /// What to know of a limit that was held against errors on random tensors.
   private func onRandom(_ result: Recommendation) -> String {
     guard isRandom, let limit = result.requirements.maximumError else { return "" }
-    return "\nnote: --max-error \(String(format: "%g", limit)) was held against random tensors; on a "
+    return
+      "\nnote: --max-error \(String(format: "%g", limit)) was held against random tensors; on a "
       + "model's (--inputs) what is restricted or different may keep to it"
   }
 

@@ -61,7 +61,8 @@ extension ChoiceEngine {
     let missing = candidates.filter { $0.seconds == nil && !$0.reason.isEmpty }
     return missing.isEmpty
       ? ""
-      : ": " + missing.map { "\($0.strategy) \($0.status.rawValue), \($0.reason)" }
+      : ": "
+        + missing.map { "\($0.strategy) \($0.status.rawValue), \($0.reason)" }
         .joined(separator: "; ")
   }
 

@@ -16,7 +16,8 @@ struct MeasuredTime: Equatable, Sendable {
     let ends = candidate.secondsInterval ?? []
     let margin =
       candidate.samples < Self.leastSamples ? seconds * (SeriesSearch.tolerance - 1) / 2 : 0
-    spread = min(ends.min() ?? seconds, seconds - margin)...max(ends.max() ?? seconds, seconds + margin)
+    spread =
+      min(ends.min() ?? seconds, seconds - margin)...max(ends.max() ?? seconds, seconds + margin)
   }
 
   /// Whether this is faster beyond doubt.

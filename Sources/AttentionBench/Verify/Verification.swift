@@ -21,11 +21,13 @@ public struct Verification: Sendable {
       var found: [String] = []
       if errors.rowsMissing > 0 {
         found.append(
-          "not finite in \(errors.rowsMissing) of \(rowsChecked) checked rows where its definition is")
+          "not finite in \(errors.rowsMissing) of \(rowsChecked) checked rows where its definition is"
+        )
       }
       if errors.rowsInvented > 0 {
         found.append(
-          "finite in \(errors.rowsInvented) of \(rowsChecked) checked rows where its definition is not")
+          "finite in \(errors.rowsInvented) of \(rowsChecked) checked rows where its definition is not"
+        )
       }
       if found.isEmpty {
         let figures = [

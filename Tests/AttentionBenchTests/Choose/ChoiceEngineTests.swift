@@ -145,16 +145,18 @@ import Testing
 
   /// Right in the search, wrong in a later run: its first times are not believed either.
   @Test func whatTurnsOutWrongIsNotChosen() throws {
-    let choice = choice(heads: 1)
-    let executor = choice.executor.inner
+    let fake = choice(heads: 1)
+    let executor = fake.executor.inner
     executor.check = { cell, _ in
       let isAgain = executor.log.filter { $0 == "prepare \(cell.id)" }.count > 1
       return OutputCheck(
         accuracy: .init(), fault: cell.spec == "window(103)" && isAgain ? "torn" : nil)
     }
-    let result = try #require(try choice.engine().run())
+    let result = try #require(try fake.engine().run())
     #expect(result.candidates.first { $0.strategy == "window(103)" }?.status == .wrong)
-    #expect(result.choice == "window(108)")
+    let choice = try #require(result.choice)
+    #expect(choice.hasPrefix("window(") && choice != "window(103)")
+    #expect(result.candidates.first { $0.strategy == choice }?.status == .ok)
   }
 
   /// A search that took all of the budget: what it has come to is run and timed all the same.
@@ -179,7 +181,9 @@ import Testing
     let choice = choice(heads: 2)
     choice.executor.inner.check = { _, _ in OutputCheck(accuracy: .init(), fault: "all zeros") }
     let error = #expect(throws: NoPlanError.self) { try choice.engine().runPerHead() }
-    #expect(error?.description.hasPrefix("no candidate could be measured: flash wrong, all zeros") == true)
+    let text = try #require(error?.description)
+    #expect(text.hasPrefix("no candidate could be measured: "))
+    #expect(text.contains("flash wrong, all zeros"))
   }
 
   @Test func amongEqualCostsAHeadTakesTheExactOption() {

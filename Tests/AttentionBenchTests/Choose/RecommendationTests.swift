@@ -122,8 +122,9 @@ import Testing
     ]
     for rows in [rows, rows.reversed()] {
       #expect(Self.choose(error: 1e-2, rows).choice == "flash")
-      #expect(Self.choose(error: 1e-2, rows.filter { $0.strategy.parameters != "" }).choice
-        == "flash(q: 96)")
+      #expect(
+        Self.choose(error: 1e-2, rows.filter { $0.strategy.parameters != "" }).choice
+          == "flash(q: 96)")
     }
   }
 
@@ -143,7 +144,8 @@ import Testing
     var row = Self.row("window(9)", "restricted", seconds: 1, error: 0)
     row.accuracy.relativeL2 = nil
     #expect(Self.choose(error: 1e-2, [row]).verdict == .nearestMiss)
-    #expect(Self.choose(error: 1e-2, [row]).misses.map(\.description) == ["error unknown > 1.0e-02"])
+    #expect(
+      Self.choose(error: 1e-2, [row]).misses.map(\.description) == ["error unknown > 1.0e-02"])
     #expect(Self.choose([row]).choice == "window(9)")
     row.accuracy.relativeL2 = .infinity
     #expect(Self.choose(error: 1e-2, [row]).verdict == .nearestMiss)

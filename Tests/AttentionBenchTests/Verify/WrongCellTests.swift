@@ -80,7 +80,8 @@ import Testing
       #expect(curves.first { $0.label.strategy == "flash" }?.cells.count == 4)
       let run = try RecordedRun(reading: path + "/out")
       #expect(Comparison(run, run).count(.same) + Comparison(run, run).count(.unclear) == 8)
-      #expect(!Comparison(run, run).cells.contains { $0.b.row.status == .wrong && $0.change != nil })
+      #expect(
+        !Comparison(run, run).cells.contains { $0.b.row.status == .wrong && $0.change != nil })
     }
   }
 
