@@ -14,10 +14,12 @@ extension ChoiceEngine {
       rows: question.errorRows, exact: referenceStrategy(), placement: question.placement,
       seed: question.seed)
     if let remark { emit(.warning(remark)) }
+    var hasLooked = false
     var search = SeriesSearch(counts: question.series.map(\.count), goals: goals.count)
     var places = search.first
     while !places.isEmpty {
-      for (place, strategy) in inOrder(places) {
+      // After the first looks one at a time: what a cheap look finds spares dearer ones.
+      for (place, strategy) in inOrder(places).prefix(hasLooked ? 1 : places.count) {
         if stop.isRaised { return }
         if try passOver(strategy, goals) {
           // With it those below it that cannot be the fastest either: the search goes on at the
@@ -32,6 +34,7 @@ extension ChoiceEngine {
           SeriesSearch.Look(
             seconds: assessment.seconds, meets: goals.map { meets(assessment, $0) }), at: place)
       }
+      hasLooked = true
       places = search.next
     }
     try lookAgain(for: goals)
