@@ -109,7 +109,11 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .testTarget(
-      name: "CommandTests", dependencies: ["AttentionBench", "TensorFiles", "AttentionTestSupport"]),
+      name: "CommandTests",
+      dependencies: [
+        "AttentionBench", "AttentionTestSupport", "attnbench", "TensorFiles",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c17

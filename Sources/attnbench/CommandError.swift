@@ -20,21 +20,21 @@ struct CommandFailure: Error, CustomStringConvertible {
 
 /// Exit codes of every command: 0 ok, 1 failure or mismatch, 2 regression, 64 usage, 130
 /// interrupted with results kept.
-enum CommandExit {
+package enum CommandExit {
   static let failure = ExitCode(1)
   static let regression = ExitCode(2)
   static let usage = ExitCode(64)
   static let interrupted = ExitCode(130)
 
   /// What to tell the user about an error and the code to leave with.
-  struct Outcome {
-    var message: String?
-    var code: ExitCode
+  package struct Outcome {
+    package var message: String?
+    package var code: ExitCode
     /// Help and versions are data, errors are not.
     var isData = false
   }
 
-  static func outcome(of error: any Error) -> Outcome {
+  package static func outcome(of error: any Error) -> Outcome {
     switch error {
     case let code as ExitCode:
       return Outcome(message: nil, code: code)

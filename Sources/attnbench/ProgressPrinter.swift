@@ -10,7 +10,7 @@ final class ProgressPrinter {
 
   func show(_ event: SweepEvent) {
     switch event {
-    case .sizeStarted, .ceilings: break
+    case .sizeStarted, .ceilings, .firstTable: break
     case .cellStarted(let cell): rewrite("\(cell.spec), n = \(cell.n): first run")
     case .candidateSeen(let candidate): say(Self.text(candidate))
     case .progress(let progress): rewrite(Self.text(progress))

@@ -6,14 +6,16 @@ import MachineTopology
 import TensorFiles
 
 /// `attnbench recommend`: measures what could be run and says what to run.
-struct RecommendCommand: BLASCommand {
-  static let configuration = CommandConfiguration(
+package struct RecommendCommand: BLASCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "recommend", abstract: "Measure the candidates for a problem and choose one.",
     discussion: """
       Every family of strategies is measured, its parameters searched; the error is the relative \
       L2 distance from full softmax attention. The choice is the fastest candidate that meets the \
-      requirements, or the nearest miss. With --per-head each query head gets its own, and the mix \
-      is run beside the best single strategy.
+      requirements, or the nearest miss; of candidates that cannot be told apart in time an exact \
+      one, or the one that loses least. What takes long and by its predicted time cannot win is not \
+      measured. With --per-head each query head gets its own, and the mix is run beside the best \
+      single strategy. Errors on random tensors say nothing about a model's: give --inputs.
       Example: attnbench recommend --n 32k --max-error 1e-2
       Example: attnbench recommend --inputs qkv.safetensors:layer0 --per-head --save plan.json
       """)
@@ -60,8 +62,8 @@ struct RecommendCommand: BLASCommand {
   @Option(parsing: .unconditional, help: "Most time to measure one candidate.")
   var cellTimeout = "60s"
 
-  @Option(parsing: .unconditional, help: "Most time for everything.")
-  var budget = "5m"
+  @Option(parsing: .unconditional, help: "Most time for everything; more looks at more.")
+  var budget = "60s"
 
   @Option(parsing: .unconditional, help: "Seed of the inputs and of the checked rows.")
   var seed: UInt64 = 1
@@ -74,7 +76,10 @@ struct RecommendCommand: BLASCommand {
 
   @OptionGroup var blasOptions: BLASOptions
 
-  mutating func run() throws {
+  /// No options yet.
+  package init() {}
+
+  package mutating func run() throws {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
@@ -107,6 +112,9 @@ struct RecommendCommand: BLASCommand {
       bestEffort: threadOptions.bestEffortBind,
       keepsTensors: true)
     let printer = ProgressPrinter()
+    let report = RecommendReport(
+      question: question, inputs: inputs ?? "normal, seed \(seed)", isRandom: given == nil,
+      isJSON: json)
     let engine = ChoiceEngine(
       question, limits: limits,
       instruments: ChoiceEngine.Instruments(
@@ -114,30 +122,14 @@ struct RecommendCommand: BLASCommand {
       labels: RowLabels(
         runID: "recommend",
         build: ResultRow.Build(blasCore: BLASLibrary.core, isa: KernelTable.active.name)),
-      stop: stop, emit: printer.show)
-    let report = RecommendReport(
-      question: question, inputs: inputs ?? "normal, seed \(seed)", isJSON: json)
+      stop: stop
+    ) { event in
+      printer.show(event)
+      if case .firstTable(let result) = event { report.showFirst(result) }
+    }
+    defer { printer.finish() }
     if perHead {
-      let result = try engine.runPerHead()
-      printer.finish()
-      if stop.isRaised { throw CommandExit.interrupted }
-      guard let result else {
-        if let save {
-          Terminal.say(
-            "error: --save \(save): no plan was saved, because no candidate was measured on one head; "
-              + "the reasons stand with the candidates, and --budget gives more time")
-        }
-        try report.show(engine.recommendation)
-        if save != nil { throw CommandExit.failure }
-        return
-      }
-      if let save {
-        try HeadPlan(
-          result, problem: problem, placement: placement, inputs: report.inputs,
-          isa: KernelTable.active.name
-        ).write(to: save)
-      }
-      try report.show(try addQuality(to: result, in: setting))
+      try choosePerHead(engine, report, setting)
     } else {
       let result = try engine.run()
       printer.finish()
@@ -145,6 +137,34 @@ struct RecommendCommand: BLASCommand {
       let shown = result.candidates.filter { RecommendReport.isWorthALine($0, result) }
       try report.show(try addQuality(to: result, of: shown, in: setting))
     }
+    let wrong = engine.recommendation.candidates.filter { $0.status == .wrong }.map(\.strategy)
+    guard wrong.isEmpty else {
+      throw CommandFailure(
+        "wrong output of \(wrong.joined(separator: ", ")): attnbench verify looks closer")
+    }
+  }
+
+  private func choosePerHead(
+    _ engine: ChoiceEngine, _ report: RecommendReport, _ setting: QualitySetting
+  ) throws {
+    let result: PerHeadRecommendation?
+    do {
+      result = try engine.runPerHead()
+    } catch let error as NoPlanError {
+      // What was found out all the same.
+      try report.show(engine.recommendation)
+      throw CommandFailure(
+        (save.map { "--save \($0): no plan was saved: " } ?? "no choice for each head: ")
+          + "\(error); a longer --budget or --cell-timeout gives more time")
+    }
+    guard let result else { throw CommandExit.interrupted }
+    if let save {
+      try HeadPlan(
+        result, problem: setting.problem, placement: setting.placement, inputs: report.inputs,
+        isa: KernelTable.active.name
+      ).write(to: save)
+    }
+    try report.show(try addQuality(to: result, in: setting))
   }
 
   private func rowsForErrors() throws -> ErrorRows {
@@ -191,9 +211,9 @@ struct RecommendCommand: BLASCommand {
   private func series(for problem: AttentionProblem) throws -> [[any AttentionStrategy]] {
     do throws(AttentionError) {
       if let strategies {
-        return try StrategyRegistry.standard.strategies(strategies).map { [$0] }
+        return try CommandRegistry.current.strategies(strategies).map { [$0] }
       }
-      return try StrategyRegistry.standard.candidateSeries(for: problem)
+      return try CommandRegistry.current.candidateSeries(for: problem)
     } catch {
       throw UsageError(strategy: error)
     }

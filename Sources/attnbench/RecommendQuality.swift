@@ -54,7 +54,8 @@ extension RecommendCommand {
       topology: setting.topology, bestEffort: threadOptions.bestEffortBind)
     // Bounds are about what the strategies compute, in fp32, from the numbers as stored.
     return try QualityFigures(
-      setting.problem.storing(Storage()), candidates: candidates, team: team,
+      setting.problem.storing(Storage()), candidates: candidates,
+      registry: CommandRegistry.current, team: team,
       memoryLimit: ByteCount(setting.limits.memoryBytes), stop: setting.stop)
   }
 

@@ -5,8 +5,8 @@ import Foundation
 import MachineTopology
 
 /// `attnbench sweep`: times strategies over a range of sizes.
-struct SweepCommand: BLASCommand {
-  static let configuration = CommandConfiguration(
+package struct SweepCommand: BLASCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "sweep", abstract: "Time strategies over a range of sizes.",
     discussion: """
       Writes results.csv (a row a cell), samples.csv (a row a sample), meta.json and plots. Every \
@@ -61,7 +61,10 @@ struct SweepCommand: BLASCommand {
 
   @OptionGroup var blasOptions: BLASOptions
 
-  mutating func run() throws {
+  /// No options yet.
+  package init() {}
+
+  package mutating func run() throws {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
@@ -103,12 +106,18 @@ struct SweepCommand: BLASCommand {
     metadata.ceilings = (metadata.ceilings ?? []) + outcome.ceilings
     try directory.write(metadata)
     signals.restore()
-    try SweepReport.conclude(
-      rows: directory.earlierRows + outcome.rows, plan: setup.plan, metadata, directory.layout)
+    let rows = directory.earlierRows + outcome.rows
+    try SweepReport.conclude(rows: rows, plan: setup.plan, metadata, directory.layout)
     if outcome.wasInterrupted {
       Terminal.say("interrupted; --resume -o \(directory.layout.directory) goes on")
-      throw CommandExit.interrupted
     }
+    let wrong = SweepReport.latest(rows, setup.plan).filter { $0.status == .wrong }
+    guard wrong.isEmpty else {
+      throw CommandFailure(
+        "wrong output of \(wrong.map(\.cellID).joined(separator: ", ")): their times are in no plot "
+          + "and no fit; attnbench verify looks closer")
+    }
+    if outcome.wasInterrupted { throw CommandExit.interrupted }
   }
 }
 
@@ -159,7 +168,7 @@ extension SweepCommand {
     let shape = plan.cells.first?.problem.shape
     let strategies =
       strategyOptions.list
-      ?? StrategyRegistry.standard.families.map { $0.name }
+      ?? CommandRegistry.current.families.map { $0.name }
       .joined(separator: ",")
     var options = [
       "--n": plan.sizes.map(String.init).joined(separator: ","), "--strategy": strategies,

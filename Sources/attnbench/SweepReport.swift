@@ -87,7 +87,7 @@ enum SweepReport {
   }
 
   /// One row a cell in the order of the plan: of a cell that ran twice the later one.
-  private static func latest(_ rows: [ResultRow], _ plan: SweepPlan) -> [ResultRow] {
+  static func latest(_ rows: [ResultRow], _ plan: SweepPlan) -> [ResultRow] {
     let byCell = Dictionary(rows.map { ($0.cellID, $0) }) { _, later in later }
     return plan.cells.compactMap { byCell[$0.id] }
   }
@@ -122,7 +122,9 @@ enum SweepReport {
       ]
     }
     try Terminal.print((table.string(for: rows) ?? "").trimmingCharacters(in: .newlines))
-    try Terminal.print("error: relative L2 distance from full softmax attention on sampled rows")
+    try Terminal.print(
+      "error: relative L2 distance from full softmax attention on sampled rows; none where that is "
+        + "not finite")
     try Terminal.print(
       "bound: the nearer ceiling measured in this run, the peak of the cell's arithmetic (fma, bf16) or "
         + "the rate of reading from where its data lie (mem, L3, L2), and how much of it was reached"

@@ -45,7 +45,7 @@ struct BusyMachineTests {
     let result = try SweepProcess.finish(
       [
         "sweep", "--n", "3000", "--heads", "2", "--min-samples", "1", "--rel-ci", "99%",
-        "--cell-timeout", "100ms",
+        "--cell-timeout", "10s",
       ], in: directory.root)
     #expect(result.code == 0, "\(result.error)")
     #expect(!result.error.contains("declares a workspace"), "\(result.error)")

@@ -116,17 +116,19 @@ struct KilledSweepTests {
   func fullDisk() throws {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
-    let arguments = SweepProcess.options.map { "'\($0)'" }.joined(separator: " ")
-    // In blocks of 512 bytes: the samples of some cells, not of all.
+    // In blocks of 512 bytes, of which a sample takes about 100: room for the most samples of one cell
+    // (200), whatever else the machine does, and not for the fewest of all.
+    let options = SweepProcess.options + ["--min-samples", "60"]
+    let arguments = options.map { "'\($0)'" }.joined(separator: " ")
     let result = try AttnbenchProcess.shell(
-      "ulimit -f 12; PATH=/nowhere \"$A\" \(arguments) -o out", in: directory.root)
+      "ulimit -f 48; PATH=/nowhere \"$A\" \(arguments) -o out", in: directory.root)
     #expect(result.code == 1)
     let last = try #require(result.errorLines.last)
     #expect(last.hasPrefix("error: cannot write to out/samples.csv: File too large; "), "\(last)")
     #expect(last.contains("--resume"))
     let kept = try KeptResults(in: directory.root)
     #expect(!kept.rows.isEmpty && kept.timeless.count < 20)
-    let resumed = try SweepProcess.finish(SweepProcess.options + ["--resume"], in: directory.root)
+    let resumed = try SweepProcess.finish(options + ["--resume"], in: directory.root)
     #expect(resumed.code == 0, "\(resumed.error)")
     let found = try KeptResults(in: directory.root)
     #expect(found.rows.starts(with: kept.rows))

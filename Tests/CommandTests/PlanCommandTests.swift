@@ -81,7 +81,7 @@ struct PlanCommandTests {
     try TestTensors(heads: 2, n: 150, dimension: 8).write(to: directory)
     let arguments = [
       "recommend", "--inputs", "qkv.safetensors", "--causal", "--max-error", "0.3",
-      "--strategy", "flash,window(16),window(64),linear", "--budget", "20s", "--threads", "1",
+      "--strategy", "flash,window(16),window(64),linear", "--budget", "1h", "--threads", "1",
       "--per-head", "--save", "plan.json",
     ]
     let result = try AttnbenchProcess.run(arguments, in: directory.root)
@@ -131,7 +131,7 @@ struct PlanCommandTests {
     let result = try AttnbenchProcess.run(
       [
         "recommend", "--inputs", "qkv.safetensors", "--max-error", "0.5", "--error-rows", "40",
-        "--budget", "30s", "--threads", "1",
+        "--budget", "1h", "--threads", "1",
       ], in: directory.root)
     #expect(result.code == 0, "\(result.error)")
     #expect(result.output.contains("on 80 of 300 rows, sampled"))

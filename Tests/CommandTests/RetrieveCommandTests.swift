@@ -70,7 +70,7 @@ struct RetrieveCommandTests {
   func recommend() throws {
     let arguments = [
       "recommend", "--n", "128", "--strategy", "flash,window(64)", "--max-error", "none",
-      "--max-time", "10s",
+      "--max-time", "1h", "--budget", "1h",
     ]
     let table = try AttnbenchProcess.run(arguments + ["--retrieval"])
     #expect(table.code == 0, "\(table.error)")

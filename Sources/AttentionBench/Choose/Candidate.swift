@@ -10,11 +10,14 @@ public struct Candidate: Codable, Equatable, Sendable {
   public let reason: String
   /// The median time of a run; nil when it was not measured.
   public let seconds: Double?
+  /// What a run would take by its counted work, at the rate that its kind was measured at; nil where
+  /// that was not asked.
+  public let predictedSeconds: Double?
   /// The 95% interval of that median.
   public let secondsInterval: [Double]?
   /// How many runs were timed.
   public let samples: Int
-  /// Relative L2 distance from full softmax attention on the checked rows.
+  /// Relative L2 distance from full softmax attention on the checked rows; nil where there is none.
   public let relativeError: Double?
   /// What that distance is not above over all rows, with 99% confidence; the distance itself where
   /// all rows were checked.
@@ -25,6 +28,8 @@ public struct Candidate: Codable, Equatable, Sendable {
   public let rowsChecked: Int?
   /// How many rows there are.
   public let rows: Int?
+  /// How many more were looked at on which full attention is not finite.
+  public let rowsUndefined: Int?
   /// Tensors and workspace together.
   public let memoryBytes: Int?
   /// The part of it that the strategy allocates.
@@ -40,8 +45,13 @@ public struct Candidate: Codable, Equatable, Sendable {
 
   /// The figures of a row of a sweep.
   ///
-  /// - Parameter errors: nil for those of the row's own sampled rows.
-  public init(_ row: ResultRow, errors: HeadErrors? = nil) {
+  /// - Parameters:
+  ///   - errors: nil for those of the row's own sampled rows.
+  ///   - predictedSeconds: of one that was not run.
+  public init(
+    _ row: ResultRow, errors: HeadErrors? = nil, predictedSeconds: Double? = nil
+  ) {
+    self.predictedSeconds = predictedSeconds
     let parameters = row.strategy.parameters
     strategy = parameters.isEmpty ? row.strategy.name : "\(row.strategy.name)(\(parameters))"
     operatorClass = row.strategy.classification
@@ -56,11 +66,16 @@ public struct Candidate: Codable, Equatable, Sendable {
     } else {
       secondsInterval = nil
     }
-    relativeError = errors?.whole.value ?? row.accuracy.relativeL2
-    relativeErrorUpper = errors?.whole.upper ?? row.accuracy.relativeL2
-    headErrorsUpper = errors?.heads.map(\.upper)
+    // A distance that is not finite is none: the output is not finite where full attention is, and
+    // right by the strategy's own definition.
+    func known(_ error: Double?) -> Double? { error.flatMap { $0.isFinite ? $0 : nil } }
+    relativeError = known(errors.map(\.whole.value) ?? row.accuracy.relativeL2)
+    relativeErrorUpper = known(errors.map(\.whole.upper) ?? row.accuracy.relativeL2)
+    let heads = errors?.heads.map(\.upper)
+    headErrorsUpper = heads.flatMap { $0.allSatisfy(\.isFinite) ? $0 : nil }
     rowsChecked = errors?.rowsChecked ?? row.accuracy.rowsChecked
     rows = errors?.rows
+    rowsUndefined = errors?.rowsUndefined
     workspaceBytes = row.work.workspaceBytes
     pairs = row.work.pairs
     percentOfPeak = row.work.percentOfPeak
@@ -78,6 +93,7 @@ public struct Candidate: Codable, Equatable, Sendable {
     case status
     case reason
     case seconds = "time_median_s"
+    case predictedSeconds = "predicted_time_s"
     case secondsInterval = "time_ci95_s"
     case samples
     case relativeError = "rel_l2_error"
@@ -85,6 +101,7 @@ public struct Candidate: Codable, Equatable, Sendable {
     case headErrorsUpper = "head_rel_l2_error_upper"
     case rowsChecked = "error_rows_checked"
     case rows = "rows"
+    case rowsUndefined = "rows_undefined"
     case memoryBytes = "memory_bytes"
     case workspaceBytes = "workspace_bytes"
     case pairs

@@ -4,8 +4,10 @@ import Attention
 ///
 /// Three steps. Every family's series of candidates are searched: a look at a candidate is a few
 /// runs and its error, and between one whose error is too large and a dearer one whose is not the
-/// middle is looked at next. Those that may be chosen are then timed side by side, in interleaved
-/// rounds. The choice itself is `Recommendation`. Which strategy is measured plays no part anywhere.
+/// middle is looked at next. What would take long to look at and, by its counted work and the rate of
+/// its series at a small size, cannot be the fastest is passed over. Those that may be chosen are then
+/// timed side by side, in interleaved rounds. The choice itself is `Recommendation`. Which strategy is
+/// measured plays no part anywhere.
 public final class ChoiceEngine {
   /// What is chosen for, and from what.
   public struct Question {
@@ -50,13 +52,16 @@ public final class ChoiceEngine {
     }
   }
 
-  /// A candidate that was looked at.
+  /// A candidate that was looked at, or passed over for what it would take at least.
   struct Assessment {
     let cell: SweepCell
     var row: ResultRow
-    let errors: HeadErrors?
+    var errors: HeadErrors?
+    var predictedSeconds: Double?
 
-    var candidate: Candidate { Candidate(row, errors: errors) }
+    var candidate: Candidate {
+      Candidate(row, errors: errors, predictedSeconds: predictedSeconds)
+    }
     var seconds: Double? { row.status.isMeasured ? row.time.median : nil }
   }
 
@@ -67,20 +72,28 @@ public final class ChoiceEngine {
   static let doubtFactor = 3.0
   /// The share of the budget that the search may take.
   static let searchShare = 0.6
+  /// A run of so many seconds is long: it is known well enough from once.
+  static let longRun = 1.0
 
   let question: Question
   let limits: SweepLimits
   let instruments: Instruments
   let labels: RowLabels
   let stop: StopFlag
-  private let emit: (SweepEvent) -> Void
+  let emit: (SweepEvent) -> Void
   private let start: UInt64
-  private var forecast = SweepForecast()
-  private var flopRates: [Arithmetic: Double] = [:]
+  var forecast = SweepForecast()
+  var flopRates: [Arithmetic: Double] = [:]
+  /// Whether the table has been told of that comes before everything is measured.
+  var hasToldFirstTable = false
   /// By the strategy with its parameters resolved.
   private(set) var assessments: [String: Assessment] = [:]
   /// In the order of the looks.
-  private var order: [String] = []
+  private(set) var order: [String] = []
+  /// The series that a strategy stands in.
+  private let places: [String: Int]
+  /// Counting the work of a pattern takes time: once for each strategy.
+  private var cells: [String: SweepCell] = [:]
 
   /// An engine; `run` does the work.
   ///
@@ -98,6 +111,10 @@ public final class ChoiceEngine {
     self.stop = stop
     self.emit = emit
     start = instruments.clock.now()
+    let specs = question.series.enumerated().flatMap { series, strategies in
+      strategies.map { ($0.spec(for: question.problem), series) }
+    }
+    places = Dictionary(specs) { first, _ in first }
   }
 
   /// Searches, times and chooses; call it once.
@@ -107,7 +124,12 @@ public final class ChoiceEngine {
   public func run() throws -> Recommendation? {
     let goal: ChoiceGoal = question.requirements.holdsForEachHead ? .everyHead : .whole
     try search(for: [goal])
-    try time(contenders(for: [goal]))
+    let cells = contenders(for: [goal])
+    tellFirstTable(before: cells.reduce(0) { $0 + seconds(of: $1) } * Double(limits.minimumSamples))
+    // Among one there is nothing to tell apart, and a run that takes long is known well enough.
+    if cells.count > 1 || cells.contains(where: { seconds(of: $0) < Self.longRun }) {
+      try time(cells)
+    }
     return stop.isRaised ? nil : recommendation
   }
 
@@ -116,70 +138,6 @@ public final class ChoiceEngine {
     Recommendation(
       candidates: order.compactMap { assessments[$0]?.candidate },
       requirements: question.requirements)
-  }
-
-  /// Searches all series.
-  ///
-  /// - Parameter goals: where the error has to be small enough.
-  func search(for goals: [ChoiceGoal]) throws {
-    let executor = instruments.executor
-    try executor.load(question.problem)
-    defer { executor.unload() }
-    let strategies = question.series.joined()
-    for arithmetic in Arithmetic.allCases
-    where arithmetic == .float32 || strategies.contains(where: { $0.arithmetic == arithmetic }) {
-      let bursts = try (0..<3).map { _ in
-        try executor.flopRate(on: question.placement, in: arithmetic)
-      }
-      guard let rate = SampleSummary(bursts)?.median else { continue }
-      flopRates[arithmetic] = rate
-      forecast.learn(
-        flopRate: rate, threads: question.placement.threads, arithmetic: arithmetic)
-    }
-    try executor.prepareReference(
-      rows: question.errorRows, exact: referenceStrategy(), placement: question.placement,
-      seed: question.seed)
-    var search = SeriesSearch(counts: question.series.map(\.count), goals: goals.count)
-    var places = search.first
-    while !places.isEmpty {
-      for place in places {
-        if stop.isRaised { return }
-        let assessment = try look(at: question.series[place.series][place.index])
-        search.note(
-          SeriesSearch.Look(
-            seconds: assessment.seconds, meets: goals.map { meets(assessment, $0) }),
-          at: place)
-      }
-      places = search.next
-    }
-    try lookAgain(for: goals)
-  }
-
-  /// Runs those once more that would be left out for their time: what disturbed a whole look is over by
-  /// now, or else the other candidates have suffered from it as well.
-  private func lookAgain(for goals: [ChoiceGoal]) throws {
-    var doubtful: Set<String> = []
-    for goal in goals {
-      let meeting = assessments.values.filter { meets($0, goal) }
-      let best = meeting.compactMap(\.seconds).min() ?? 0
-      for one in meeting {
-        let seconds = one.seconds ?? .infinity
-        if seconds > Self.contenderFactor * best, seconds <= Self.doubtFactor * best {
-          doubtful.insert(one.cell.spec)
-        }
-      }
-    }
-    for one in order.filter(doubtful.contains).compactMap({ assessments[$0] }) {
-      if stop.isRaised || (searchTimeLeft ?? .infinity) < 0 { return }
-      let prepared = try instruments.executor.prepare(one.cell)
-      let measurement = try run(prepared, threads: one.cell.placement.threads)
-      guard let median = measurement.summary?.median, median < one.seconds ?? .infinity else {
-        continue
-      }
-      assessments[one.cell.spec]?.row.fill(
-        measurement, flopRate: flopRates[one.cell.strategy.arithmetic],
-        workspaceBytes: prepared.workspaceBytes)
-    }
   }
 
   /// Whether a candidate keeps to what can be said of it alone: its error, and its memory.
@@ -222,13 +180,23 @@ public final class ChoiceEngine {
       .min { (error($0), $0.cell.spec) < (error($1), $1.cell.spec) }
   }
 
-  /// Times cells of one problem side by side; what was measured of them before is replaced.
+  /// Times cells of one problem side by side; what was measured of them before is replaced, also
+  /// where an output turned out to be wrong.
   func time(_ cells: [SweepCell], isFinal: Bool = false) throws {
-    for row in try rows(of: cells, isFinal: isFinal) where row.status.isMeasured {
-      let spec = Candidate(row).strategy
-      assessments[spec]?.row = row
+    for row in try rows(of: cells, isFinal: isFinal)
+    where row.status.isMeasured || row.status == .wrong {
+      assessments[Candidate(row).strategy]?.row = row
     }
   }
+
+  /// Replaces what is known of a candidate, or adds one.
+  func keep(_ assessment: Assessment) {
+    let spec = assessment.cell.spec
+    if assessments.updateValue(assessment, forKey: spec) == nil { order.append(spec) }
+  }
+
+  /// The time of a run of a candidate as far as it is known.
+  func seconds(of cell: SweepCell) -> Double { assessments[cell.spec]?.seconds ?? 0 }
 
   /// Runs cells of one problem in interleaved rounds.
   ///
@@ -245,7 +213,19 @@ public final class ChoiceEngine {
       limits.relativeInterval = min(limits.relativeInterval, 0.02)
     }
     limits.endsTogether = true
-    limits.budget = limits.budget.map { max(SweepLimits.leastAllowance, $0 - elapsed) }
+    // What a search has come to is timed at least once, however little of the budget it has left:
+    // each cell has its share of that, and none is refused for the time the others took.
+    if let budget = limits.budget {
+      let share = max(SweepLimits.leastAllowance, budget - elapsed) / Double(cells.count)
+      let longest = cells.map { seconds(of: $0) }.max() ?? 0
+      let allowance = max(share, longest > SweepLimits.warmUpLimit ? longest : 2 * longest)
+      if allowance < limits.cellTimeout {
+        limits.cellTimeout = allowance
+        limits.wording.cellTimeout =
+          "\(TimeSpan.rounded(seconds: allowance)), its share of --budget \(limits.wording.budget)"
+      }
+      limits.budget = nil
+    }
     let store = ResultCollector()
     let outcome = try SweepEngine(
       plan: plan, limits: limits,
@@ -259,105 +239,16 @@ public final class ChoiceEngine {
 
   /// A cell of the question's problem.
   func cell(_ strategy: any AttentionStrategy) -> SweepCell {
-    SweepCell(
+    let spec = strategy.spec(for: question.problem)
+    if let known = cells[spec] { return known }
+    let cell = SweepCell(
       problem: question.problem, n: question.problem.shape.queryLength, strategy: strategy,
-      placement: question.placement, curve: 0)
+      placement: question.placement, curve: places[spec] ?? -1)
+    cells[spec] = cell
+    return cell
   }
 
-  /// The exact strategy that needs the least memory, for all rows of full attention; nil where
-  /// running it would take longer than one candidate may.
-  private func referenceStrategy() -> (any AttentionStrategy)? {
-    let exact = question.series.joined().filter { $0.operatorClass == .exact }.map(cell)
-      .filter { limits.memoryRefusal(of: $0) == nil }
-    func workspace(_ cell: SweepCell) -> Int { (try? cell.work.get().workspaceBytes) ?? .max }
-    guard let cell = exact.min(by: { workspace($0) < workspace($1) }),
-      let prediction = forecast.estimate(of: cell),
-      limits.timeRefusal(prediction, budgetLeft: searchTimeLeft) == nil
-    else { return nil }
-    return cell.strategy
-  }
+  var elapsed: Double { Double(instruments.clock.now() - start) / 1e9 }
 
-  private var elapsed: Double { Double(instruments.clock.now() - start) / 1e9 }
-
-  private var searchTimeLeft: Double? { limits.budget.map { Self.searchShare * $0 - elapsed } }
-}
-
-extension ChoiceEngine {
-  /// Runs a candidate a few times and measures its error; once for each strategy.
-  @discardableResult
-  func look(at strategy: any AttentionStrategy) throws -> Assessment {
-    let cell = cell(strategy)
-    if let known = assessments[cell.spec] { return known }
-    emit(.cellStarted(cell))
-    let assessment = try assess(cell)
-    assessments[cell.spec] = assessment
-    order.append(cell.spec)
-    emit(.candidateSeen(assessment.candidate))
-    return assessment
-  }
-
-  private func assess(_ cell: SweepCell) throws -> Assessment {
-    func ended(_ status: Status, _ reason: String) -> Assessment {
-      Assessment(
-        cell: cell, row: labels.row(for: cell, status: status, reason: reason), errors: nil)
-    }
-    if case .failure(let error) = cell.work { return ended(.error, "\(error)") }
-    if let reason = limits.memoryRefusal(of: cell) { return ended(.skippedMemory, reason) }
-    if let bound = forecast.lowerBound(of: cell),
-      let reason = limits.timeRefusal(bound, budgetLeft: searchTimeLeft)
-    {
-      return ended(.skippedTime, reason)
-    }
-    do {
-      let prepared = try instruments.executor.prepare(cell)
-      try instruments.executor.clearOutput()
-      let measurement = try run(prepared, threads: cell.placement.threads)
-      let errors = try instruments.executor.headErrors()
-      guard errors.whole.value.isFinite else {
-        return ended(
-          .error, "the output has elements that are not finite where the reference is")
-      }
-      let count = measurement.samples.count
-      var row = labels.row(
-        for: cell, status: .lowSamples, reason: "\(count) run\(count == 1 ? "" : "s") in the search"
-      )
-      row.fill(
-        measurement, flopRate: flopRates[cell.strategy.arithmetic],
-        workspaceBytes: prepared.workspaceBytes)
-      row.accuracy.relativeL2 = errors.whole.value
-      row.accuracy.rowsChecked = errors.rowsChecked
-      return Assessment(cell: cell, row: row, errors: errors)
-    } catch let error as AttentionError {
-      return ended(.error, "\(error)")
-    }
-  }
-
-  /// Runs of a candidate that take so long together, in seconds, tell it from another: what else
-  /// happens on a machine mostly disturbs shorter.
-  private static let lookTime = 0.03
-  /// Runs of a look, at least and at most, where one takes less than a tenth of a second.
-  private static let lookRuns = 3...50
-
-  /// Some runs: one that takes seconds is its own warm-up, short ones are repeated.
-  private func run(_ prepared: any PreparedCell, threads: Int) throws -> CellMeasurement {
-    var measurement = CellMeasurement(threads: threads, cpus: nil)
-    let clock = instruments.clock
-    func once() throws -> Double {
-      prepared.arm()
-      let began = clock.now()
-      try prepared.run()
-      return Double(clock.now() - began) / 1e9
-    }
-    let first = try once()
-    let fitting = Int(min(Self.lookTime / max(first, 1e-9), Double(Self.lookRuns.upperBound)))
-    let repeats = first > 1 ? 0 : first > 0.1 ? 1 : max(fitting, Self.lookRuns.lowerBound)
-    for index in 0..<max(repeats, 1) {
-      let seconds = repeats == 0 ? first : try once()
-      measurement.add(
-        SampleRow(
-          runID: labels.runID, cellID: "", index: index, round: 0, time: seconds, cpuTime: 0,
-          startedAt: 0), from: Interference(), to: Interference())
-    }
-    return measurement
-  }
+  var searchTimeLeft: Double? { limits.budget.map { Self.searchShare * $0 - elapsed } }
 }

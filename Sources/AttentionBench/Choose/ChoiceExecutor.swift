@@ -13,11 +13,13 @@ public enum ErrorRows: Equatable, Sendable {
 public protocol ChoiceExecutor: CellExecutor {
   /// Computes full attention for the loaded problem, if that was not done before.
   ///
-  /// - Parameter exact: a strategy that may do so on all rows; nil where none is affordable.
+  /// - Parameter exact: a strategy that may do so on all rows; nil where none is affordable. One whose
+  ///   output fp64 does not confirm is not believed.
+  /// - Returns: why the strategy was not believed; nil where it was, or was not asked.
   /// - Throws: when memory is refused.
   func prepareReference(
     rows: ErrorRows, exact: (any AttentionStrategy)?, placement: SweepPlacement, seed: UInt64
-  ) throws
+  ) throws -> String?
   /// Marks the whole output as not written, so that what a cell leaves out shows.
   func clearOutput() throws
   /// How far the output of the last run is from full attention.
@@ -27,20 +29,29 @@ public protocol ChoiceExecutor: CellExecutor {
 extension AttentionExecutor: ChoiceExecutor {
   public func prepareReference(
     rows: ErrorRows, exact: (any AttentionStrategy)?, placement: SweepPlacement, seed: UInt64
-  ) throws {
+  ) throws -> String? {
     let tensors = try loadedTensors()
-    if tensors.reference != nil { return }
+    if tensors.reference != nil { return nil }
     let team = try team(of: placement)
     let problem = try tensors.problem.storing(Storage())
-    let isCheap = FullReference.isAffordable(tensors.problem.shape)
-    if rows == .automatic, !isCheap, let exact {
-      tensors.reference = try FullReference(
-        problem, strategy: exact, seed: seed, tensors: tensors.values, team: team)
-    } else {
-      let count: Int? = if case .perHead(let count) = rows { count } else { nil }
-      tensors.reference = FullReference(
-        problem, rowsPerHead: count, seed: seed, tensors: tensors.values, team: team)
+    var fault: String?
+    if rows == .automatic, !FullReference.isAffordable(problem.shape), let exact {
+      switch try FullReference.computed(
+        by: exact, problem, seed: seed, tensors: tensors.values, team: team)
+      {
+      case .success(let reference):
+        tensors.reference = reference
+        return nil
+      case .failure(let wrong):
+        fault =
+          "\(exact.spec(for: problem)) is not what errors are measured against: \(wrong.fault); fp64 "
+          + "on sampled rows is instead"
+      }
     }
+    let count: Int? = if case .perHead(let count) = rows { count } else { nil }
+    tensors.reference = FullReference(
+      problem, rowsPerHead: count, seed: seed, tensors: tensors.values, team: team)
+    return fault
   }
 
   public func clearOutput() throws {

@@ -4,8 +4,9 @@ import MachineTopology
 /// Full softmax attention, which errors are measured against.
 ///
 /// On every row in fp64 where that is cheap. Otherwise on every row as an exact strategy computes it
-/// in fp32, with its own distance from fp64, taken on some rows, added to every error. Where running
-/// an exact strategy is not affordable either: on sampled rows in fp64.
+/// in fp32, where fp64 confirms it on some rows; its distance from fp64 on these is added to every
+/// error. Where running an exact strategy is not affordable or its output is wrong: on sampled rows
+/// in fp64.
 package final class FullReference {
   private enum Form {
     case rows([OracleRow], of: AccuracyCheck)
@@ -37,24 +38,37 @@ package final class FullReference {
         value: tensors.value.view, on: team), of: check)
   }
 
-  /// All rows as an exact strategy computes them from fp32 tensors.
+  /// Why an output cannot stand for full attention.
+  package struct WrongOutput: Error {
+    /// What is wrong, with the numbers.
+    package let fault: String
+  }
+
+  /// All rows as an exact strategy computes them from fp32 tensors, if fp64 confirms some of them.
   ///
   /// - Throws: `AttentionError` when the strategy refuses or memory does.
-  package init(
-    _ problem: AttentionProblem, strategy: any AttentionStrategy, seed: UInt64,
+  package static func computed(
+    by strategy: any AttentionStrategy, _ problem: AttentionProblem, seed: UInt64,
     tensors: ProblemTensors, team: WorkerTeam
-  ) throws(AttentionError) {
-    shape = problem.shape
-    let output = try Tensor(shape.output)
+  ) throws(AttentionError) -> Result<FullReference, WrongOutput> {
+    let output = try Tensor(problem.shape.output)
+    output.poison()
     try strategy.plan(for: problem, on: team).run(
       AttentionOperands(
         query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
         output: output.mutableView))
-    let check = AccuracyCheck(shape, seed: seed)
-    let references = check.references(
-      SoftmaxOracle(full: problem), query: tensors.query.view, key: tensors.key.view,
-      value: tensors.value.view, on: team)
-    form = .output(output, error: check.errors(of: output.view, against: references).relativeL2)
+    let check = AccuracyCheck(problem.shape, seed: seed)
+    let expected = try ExpectedRows(
+      of: strategy, on: problem, check, tensors: tensors, seed: seed, isFull: true, team: team)
+    let found = expected.compare(output.view, check)
+    if let fault = found.fault { return .failure(WrongOutput(fault: fault)) }
+    return .success(
+      FullReference(problem.shape, .output(output, error: found.errors.relativeL2)))
+  }
+
+  private init(_ shape: AttentionShape, _ form: Form) {
+    self.shape = shape
+    self.form = form
   }
 
   /// Rows of each head that fp64 can afford: all of them for small problems.
@@ -64,9 +78,9 @@ package final class FullReference {
     return min(max(affordable / perRow / heads, leastRows), shape.queryLength)
   }
 
-  /// Whether fp64 on all rows is affordable.
+  /// Whether fp64 on all rows is affordable, or no more than what is sampled at least.
   static func isAffordable(_ shape: AttentionShape) -> Bool {
-    affordableRows(shape) == shape.queryLength && shape.queryLength > leastRows
+    affordableRows(shape) == shape.queryLength
   }
 
   /// How far an output is from full attention.
@@ -115,7 +129,7 @@ extension SquaredErrors {
     var (error, reference) = (0.0, 0.0)
     for column in row.indices {
       let wanted = expected(column)
-      guard wanted.isFinite else { continue }
+      guard wanted.isFinite else { return addUndefined() }
       let difference = Double(row[column]) - wanted
       error += difference.isFinite ? difference * difference : .infinity
       reference += wanted * wanted

@@ -33,7 +33,11 @@ public struct HeadErrors: Equatable, Sendable {
   public let heads: [Estimate]
   /// Rows that were compared, of all heads together.
   public let rowsChecked: Int
+  /// Rows there are, as far as full attention is finite on them.
   public let rows: Int
+  /// Rows that were looked at and on which full attention is not finite: from there no distance can be
+  /// taken.
+  public let rowsUndefined: Int
 
   /// The head that is furthest off.
   public var worstHead: Estimate {
@@ -41,11 +45,14 @@ public struct HeadErrors: Equatable, Sendable {
   }
 
   /// Errors as given, for choices among made-up figures.
-  public init(whole: Estimate, heads: [Estimate], rowsChecked: Int, rows: Int) {
+  public init(
+    whole: Estimate, heads: [Estimate], rowsChecked: Int, rows: Int, rowsUndefined: Int = 0
+  ) {
     self.whole = whole
     self.heads = heads
     self.rowsChecked = rowsChecked
     self.rows = rows
+    self.rowsUndefined = rowsUndefined
   }
 
   /// Errors from compared rows.
@@ -62,13 +69,15 @@ public struct HeadErrors: Equatable, Sendable {
     heads = sums.map { widened(SquaredErrors.estimate([$0], rowsPerStratum: rowsPerHead)) }
     whole = widened(SquaredErrors.estimate(sums, rowsPerStratum: rowsPerHead))
     rowsChecked = sums.reduce(0) { $0 + $1.count }
-    rows = rowsPerHead * sums.count
+    rows = sums.reduce(0) { $0 + $1.rows(of: rowsPerHead) }
+    rowsUndefined = sums.reduce(0) { $0 + $1.undefinedCount }
   }
 }
 
 /// Squared row errors and squared reference rows of one head, and what their variance needs.
 package struct SquaredErrors: Equatable, Sendable {
   package private(set) var count = 0
+  package private(set) var undefinedCount = 0
   private(set) var error = 0.0
   private(set) var reference = 0.0
   private var errorSquares = 0.0
@@ -88,6 +97,16 @@ package struct SquaredErrors: Equatable, Sendable {
     products += rowError * rowReference
   }
 
+  /// Passes over a row from whose reference no distance can be taken.
+  package mutating func addUndefined() { undefinedCount += 1 }
+
+  /// How many of `rows` rows have a distance, by the share of those that were looked at.
+  func rows(of rows: Int) -> Int {
+    undefinedCount == 0
+      ? rows
+      : Int((Double(rows) * Double(count) / Double(count + undefinedCount)).rounded())
+  }
+
   /// The variance of the sum of x - R y over the stratum's N rows, estimated from its m.
   private func variance(ratio: Double, of rows: Int) -> Double {
     guard count > 1, count < rows else { return 0 }
@@ -105,13 +124,14 @@ package struct SquaredErrors: Equatable, Sendable {
   ) -> HeadErrors.Estimate {
     // Strata of equal size that were sampled alike need no weights, others do.
     func total(_ sum: (SquaredErrors) -> Double) -> Double {
-      strata.reduce(0) { $0 + sum($1) * Double(rows) / Double(max($1.count, 1)) }
+      strata.reduce(0) { $0 + sum($1) * Double($1.rows(of: rows)) / Double(max($1.count, 1)) }
     }
+    if strata.allSatisfy({ $0.count == 0 }) { return HeadErrors.Estimate(exactly: .infinity) }
     let (error, reference) = (total(\.error), total(\.reference))
     if error == 0 { return HeadErrors.Estimate(exactly: 0) }
     let ratio = error / reference
     guard ratio.isFinite else { return HeadErrors.Estimate(exactly: .infinity) }
-    let variance = strata.reduce(0) { $0 + $1.variance(ratio: ratio, of: rows) }
+    let variance = strata.reduce(0) { $0 + $1.variance(ratio: ratio, of: $1.rows(of: rows)) }
     let degrees = strata.reduce(0) { $0 + max(1, $1.count - 1) }
     let limit = ratio + oneSided99(degrees) * variance.squareRoot() / reference
     return HeadErrors.Estimate(value: ratio.squareRoot(), upper: limit.squareRoot())

@@ -17,13 +17,13 @@ public struct Recommendation: Codable, Equatable, Sendable {
   public let requirements: Requirements
   /// How firm the choice is.
   public let verdict: Verdict
-  /// The candidate to run: the fastest that is admissible, or one of its family whose time cannot be
-  /// told from it and that has fewer pairs to score. Nil when none was measured.
+  /// The candidate to run. Of the admissible ones whose time cannot be told from that of the fastest:
+  /// an exact one before all others, then the one that loses less, then the one with the plainest
+  /// parameters. Nil when none was measured.
   public let choice: String?
   /// What the choice does not meet; empty when it is admissible.
   public let misses: [Requirements.Miss]
-  /// Admissible candidates whose time cannot be told from that of the choice: their intervals
-  /// overlap.
+  /// The other admissible candidates whose time cannot be told from that of the fastest.
   public let equallyFast: [String]
 
   private enum CodingKeys: String, CodingKey {
@@ -45,33 +45,30 @@ public struct Recommendation: Codable, Equatable, Sendable {
   }
 
   init(candidates: [Candidate], requirements: Requirements) {
-    let measured = candidates.filter { $0.seconds != nil && $0.relativeError != nil }
-      .sorted { ($0.time, $0.error) < ($1.time, $1.error) }
+    let measured = candidates.filter { $0.seconds != nil }
+      .sorted { ($0.sortTime, $0.error) < ($1.sortTime, $1.error) }
     let others = candidates.filter { candidate in !measured.contains(candidate) }
     self.candidates = measured + others
     self.requirements = requirements
     paretoFront = ParetoFront.of(
-      measured, time: \.time, error: { $0.relativeError ?? .infinity }
+      measured, time: \.sortTime, error: { $0.relativeError ?? .infinity }
     ).map(\.strategy)
 
     let admissible = measured.filter { requirements.misses(of: $0).isEmpty }
     if let fastest = admissible.first {
-      // The first of several equal medians is the luckiest; of one family, the less work is known.
-      let equal = admissible.dropFirst().filter {
-        $0.overlaps(fastest) && $0.family == fastest.family
-      }
-      let chosen = ([fastest] + equal).min { $0.work < $1.work } ?? fastest
+      // The first of several equal medians is only the luckiest.
+      let equal = admissible.filter { $0.isAsFast(as: fastest) }
+      let chosen = equal.min { $0.isBetter(than: $1) } ?? fastest
       verdict = .admissible
       choice = chosen.strategy
       misses = []
-      equallyFast = admissible.filter { $0.strategy != chosen.strategy && $0.overlaps(chosen) }
-        .map(\.strategy)
+      equallyFast = equal.map(\.strategy).filter { $0 != chosen.strategy }
       return
     }
     // The nearest is the one whose worst miss is least; of equals the fastest.
     let ranked = measured.map { (candidate: $0, misses: requirements.misses(of: $0)) }
       .map { ($0.candidate, $0.misses, worst: $0.misses.map(\.factor).max() ?? 1) }
-    let nearest = ranked.min { ($0.worst, $0.0.time) < ($1.worst, $1.0.time) }
+    let nearest = ranked.min { ($0.worst, $0.0.sortTime) < ($1.worst, $1.0.sortTime) }
     verdict = nearest == nil ? .none : .nearestMiss
     choice = nearest?.0.strategy
     misses = nearest?.1 ?? []
@@ -80,19 +77,29 @@ public struct Recommendation: Codable, Equatable, Sendable {
 }
 
 extension Candidate {
-  fileprivate var time: Double { seconds ?? .infinity }
+  fileprivate var sortTime: Double { seconds ?? .infinity }
 
   /// The error, with what is mere rounding levelled.
   fileprivate var error: Double {
     relativeError.map { max($0, Recommendation.roundingError) } ?? .infinity
   }
 
-  fileprivate var work: Int { pairs ?? .max }
+  /// Whether this cannot be told from the fastest in time.
+  fileprivate func isAsFast(as fastest: Candidate) -> Bool {
+    guard let mine = time, let theirs = fastest.time else { return false }
+    return !theirs.isClearlyFaster(than: mine)
+  }
 
-  fileprivate var family: Substring { strategy.prefix { $0 != "(" } }
+  /// What to prefer among equally fast ones.
+  fileprivate func isBetter(than other: Candidate) -> Bool {
+    (isExact ? 0 : 1, error, plainness, pairs ?? .max, sortTime)
+      < (other.isExact ? 0 : 1, other.error, other.plainness, other.pairs ?? .max, other.sortTime)
+  }
 
-  fileprivate func overlaps(_ other: Candidate) -> Bool {
-    guard let mine = secondsInterval, let theirs = other.secondsInterval else { return false }
-    return mine[0] <= theirs[1] && theirs[0] <= mine[1]
+  private var isExact: Bool { operatorClass == "exact" }
+
+  /// How many parameters are written.
+  private var plainness: Int {
+    strategy.contains("(") ? strategy.count { $0 == "," } + 1 : 0
   }
 }

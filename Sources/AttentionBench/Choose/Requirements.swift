@@ -47,7 +47,8 @@ public struct Requirements: Codable, Equatable, Sendable {
         switch requirement {
         case "memory": ByteCount(Int(figure)).rounded
         case "time": TimeSpan.rounded(seconds: figure)
-        default: String(format: "%.1e", figure)
+        default:
+          figure == .greatestFiniteMagnitude ? "unknown" : String(format: "%.1e", figure)
         }
       }
       return "\(requirement) \(text(value)) > \(text(limit))"
@@ -62,11 +63,11 @@ public struct Requirements: Codable, Equatable, Sendable {
     return heads.max()
   }
 
-  /// What a measured candidate does not meet. A figure that is not known counts as met. An error
-  /// that was estimated counts with its upper limit.
+  /// What a measured candidate does not meet. A figure that is not known counts as met, an error as
+  /// missed by any factor. An error that was estimated counts with its upper limit.
   public func misses(of candidate: Candidate) -> [Miss] {
     let checks: [(String, Double?, Double?)] = [
-      ("error", error(of: candidate), maximumError),
+      ("error", error(of: candidate) ?? .greatestFiniteMagnitude, maximumError),
       ("memory", candidate.memoryBytes.map(Double.init), maximumMemoryBytes.map(Double.init)),
       ("time", candidate.seconds, maximumSeconds),
     ]

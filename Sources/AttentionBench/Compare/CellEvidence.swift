@@ -75,6 +75,9 @@ struct CellEvidence {
   private static func unmeasured(
     _ a: CellComparison.Side, _ b: CellComparison.Side
   ) -> Times? {
+    if b.row.status == .wrong, a.row.status != .wrong {
+      return .none(.wrong, reason: "wrong in B: \(b.row.reason)")
+    }
     switch (a.row.status.isMeasured, b.row.status.isMeasured) {
     case (true, true):
       return nil

@@ -54,6 +54,7 @@ extension PlotRows {
     case .skippedMemory: "skipped (memory)"
     case .timeout: "timed out"
     case .error: "failed"
+    case .wrong: "wrong"
     case .interrupted: "interrupted"
     case .ok, .lowSamples, .noisy: "measured"
     }

@@ -1,6 +1,5 @@
 import Attention
 import MachineTopology
-import Synchronization
 
 /// Compares an output with fp64 references on some of its rows.
 ///
@@ -41,14 +40,12 @@ public struct AccuracyCheck: Sendable {
     _ oracle: any AttentionOracle, query: TensorView, key: TensorView, value: TensorView,
     on team: WorkerTeam
   ) -> [OracleRow] {
-    let job = OracleJob(rows.count) { index in
+    team.map(rows.count) { index in
       let row = rows[index]
       return oracle.row(
         InputViews(query: query, key: key, value: value), batch: row.batch, head: row.head,
         row: row.row)
     }
-    team.run(job)
-    return job.rows
   }
 
   /// How far the checked rows of an output lie from their references.
@@ -73,29 +70,6 @@ public struct AccuracyCheck: Sendable {
       output.rowAddress(row.batch, row.head, row.row).initializeMemory(
         as: UInt8.self, repeating: 0xFF,
         count: output.reading.elementType.rowBytes(columns: output.reading.shape.columns))
-    }
-  }
-}
-
-/// Oracle rows, one a task.
-private final class OracleJob: TeamJob, @unchecked Sendable {
-  private let compute: (Int) -> OracleRow
-  private let queue: TaskQueue
-  private let results: Mutex<[OracleRow]>
-
-  /// `compute` is called from all workers at once: it reads, and writes nothing shared.
-  init(_ count: Int, compute: @escaping (Int) -> OracleRow) {
-    self.compute = compute
-    queue = TaskQueue(count: count)
-    results = Mutex(Array(repeating: OracleRow(output: [], logSumExp: 0), count: count))
-  }
-
-  var rows: [OracleRow] { results.withLock { $0 } }
-
-  func work(worker: Int) {
-    while let index = queue.next() {
-      let row = compute(index)
-      results.withLock { $0[index] = row }
     }
   }
 }

@@ -14,6 +14,9 @@ public final class AttentionExecutor: CellExecutor {
     let stored: ProblemTensors
     let output: Tensor
     let check: AccuracyCheck
+    private let seed: UInt64
+    /// By strategy: what the checked rows have to be.
+    private var expected: [String: ExpectedRows] = [:]
     /// Full softmax attention on the checked rows, once it is known.
     var fullRows: [OracleRow]?
     /// Full softmax attention, where a choice has asked for it.
@@ -27,6 +30,19 @@ public final class AttentionExecutor: CellExecutor {
       values = try stored.stored(as: Storage())
       output = try Tensor(problem.shape.output, elementType: problem.storage.output)
       check = AccuracyCheck(problem.shape, seed: seed)
+      self.seed = seed
+    }
+
+    /// What a strategy has to give on the checked rows, worked out once.
+    func expected(
+      of strategy: any AttentionStrategy, on team: WorkerTeam
+    ) throws(AttentionError) -> ExpectedRows {
+      let spec = strategy.spec(for: problem)
+      if let known = expected[spec] { return known }
+      let rows = try ExpectedRows(
+        of: strategy, on: problem, check, tensors: values, seed: seed, team: team)
+      expected[spec] = rows
+      return rows
     }
 
     var operands: AttentionOperands {
@@ -207,7 +223,7 @@ public enum ExecutorError: Error, Equatable, CustomStringConvertible {
 /// A cell planned on real tensors.
 private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendable {
   private let plan: any AttentionPlan
-  private let oracle: any AttentionOracle
+  private let strategy: any AttentionStrategy
   private let tensors: AttentionExecutor.Loaded
   private let team: WorkerTeam
   private let operands: AttentionOperands
@@ -216,7 +232,7 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
     _ cell: SweepCell, tensors: AttentionExecutor.Loaded, team: WorkerTeam
   ) throws(AttentionError) {
     plan = try cell.strategy.plan(for: cell.problem, on: team)
-    oracle = cell.strategy.oracle(for: cell.problem)
+    strategy = cell.strategy
     self.tensors = tensors
     self.team = team
     operands = tensors.operands
@@ -232,23 +248,20 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
 
   func run() throws { try plan.run(operands) }
 
-  func accuracy() throws -> ResultRow.Accuracy {
-    func references(_ oracle: any AttentionOracle) -> [OracleRow] {
-      tensors.check.references(
-        oracle, query: tensors.values.query.view, key: tensors.values.key.view,
-        value: tensors.values.value.view, on: team)
-    }
-    let full = tensors.fullRows ?? references(SoftmaxOracle(full: tensors.problem))
+  func check() throws -> OutputCheck {
+    let output = operands.output.reading
+    let full = tensors.fullRows ?? fullReferences()
     tensors.fullRows = full
-    let quality = tensors.check.errors(of: operands.output.reading, against: full)
-    let correctness = tensors.check.errors(
-      of: operands.output.reading, against: references(oracle))
-    var accuracy = ResultRow.Accuracy()
-    accuracy.relativeL2 = quality.relativeL2
-    accuracy.maximumAbsolute = quality.maximum
-    accuracy.rowsChecked = tensors.check.rows.count
-    accuracy.oracleRelativeL2 = correctness.relativeL2
-    return accuracy
+    return OutputCheck(
+      quality: tensors.check.errors(of: output, against: full),
+      correctness: try tensors.expected(of: strategy, on: team)
+        .compare(output, tensors.check))
+  }
+
+  private func fullReferences() -> [OracleRow] {
+    tensors.check.references(
+      SoftmaxOracle(full: tensors.problem), query: tensors.values.query.view,
+      key: tensors.values.key.view, value: tensors.values.value.view, on: team)
   }
 
   /// Nothing: a team that has just worked is awake.

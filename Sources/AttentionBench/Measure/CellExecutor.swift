@@ -40,7 +40,7 @@ public protocol PreparedCell: AnyObject {
   /// Computes attention once. This is what is timed.
   func run() throws
   /// Compares the output of the last run with the references.
-  func accuracy() throws -> ResultRow.Accuracy
+  func check() throws -> OutputCheck
 }
 
 /// Where finished cells go.

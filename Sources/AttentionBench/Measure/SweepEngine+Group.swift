@@ -140,23 +140,20 @@ extension SweepEngine {
   private func endIfDone(_ active: Active) throws(RecordError) -> Bool {
     guard let reached = end(of: active) else { return false }
     // Now, while the output is this cell's.
-    let accuracy: ResultRow.Accuracy
+    let check: OutputCheck
     do {
-      accuracy = try active.prepared.accuracy()
+      check = try active.prepared.check()
     } catch {
       try end(active, status: .error, reason: "the output could not be checked: \(error)")
       return true
     }
-    let distances = [accuracy.relativeL2, accuracy.oracleRelativeL2].compactMap { $0 }
-    guard distances.allSatisfy(\.isFinite) else {
-      try end(
-        active, status: .error,
-        reason: "the output has elements that are not finite where the reference is")
-      return true
+    var verdict = active.measurement.verdict(reached, limits, allowance: active.allowance)
+    if let fault = check.fault {
+      verdict = (.wrong, fault)
+    } else if let remark = check.remark {
+      verdict.reason += (verdict.reason.isEmpty ? "" : "; ") + remark
     }
-    let verdict = active.measurement.verdict(
-      reached, limits, allowance: active.allowance)
-    try end(active, status: verdict.status, reason: verdict.reason, accuracy: accuracy)
+    try end(active, status: verdict.status, reason: verdict.reason, accuracy: check.accuracy)
     return true
   }
 

@@ -233,6 +233,6 @@ public final class SweepEngine {
 
 extension Status {
   /// Whether a resumed sweep leaves the cell alone. A cell that was skipped for its time is tried
-  /// again: the new sitting has a new budget.
+  /// again, since the new sitting has a new budget, and so is one whose output was wrong.
   var isSettled: Bool { isMeasured || self == .skippedMemory }
 }

@@ -6,6 +6,9 @@ public enum SweepEvent: Sendable {
   case cellStarted(SweepCell)
   /// A choice has had a look at a candidate: a few runs, and its error.
   case candidateSeen(Candidate)
+  /// What a choice knows before the looks and runs that take long; exact candidates that have not run
+  /// stand there with their predicted times.
+  case firstTable(Recommendation)
   /// Where the sweep stands; at most ten times a second.
   case progress(SweepProgress)
   /// A cell has ended, measured or not, and its row is kept.

@@ -14,6 +14,8 @@ public enum Status: String, CaseIterable, Codable, Sendable {
   case timeout
   /// Failed; the reason says how.
   case error
+  /// Run, and its output is not what the strategy's definition gives: its times mean nothing.
+  case wrong
   /// The run was interrupted before this cell was finished.
   case interrupted
 
@@ -21,7 +23,7 @@ public enum Status: String, CaseIterable, Codable, Sendable {
   public var isMeasured: Bool {
     switch self {
     case .ok, .lowSamples, .noisy: true
-    case .skippedTime, .skippedMemory, .timeout, .error, .interrupted: false
+    case .skippedTime, .skippedMemory, .timeout, .error, .wrong, .interrupted: false
     }
   }
 }

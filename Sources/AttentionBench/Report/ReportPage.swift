@@ -189,7 +189,7 @@ extension ReportPage {
     case .ok: "ok"
     case .lowSamples, .noisy: "care"
     case .skippedTime, .skippedMemory, .interrupted: "skip"
-    case .timeout, .error: "bad"
+    case .timeout, .error, .wrong: "bad"
     }
   }
 

@@ -52,7 +52,7 @@ public struct ScalingCurve: Equatable, Sendable {
       switch row.status {
       case .skippedTime, .skippedMemory:
         SkippedCell(n: row.n, flops: row.work.flops, status: row.status)
-      case .ok, .lowSamples, .noisy, .timeout, .error, .interrupted: nil
+      case .ok, .lowSamples, .noisy, .timeout, .error, .wrong, .interrupted: nil
       }
     }
   }

@@ -6,6 +6,12 @@ public struct RowErrors: Sendable, Hashable {
   public private(set) var maximum = 0.0
   /// The largest absolute error of a log-sum-exp; 0 where both are -inf.
   public private(set) var logSumExp = 0.0
+  /// Rows with an element that is not finite where the reference's is.
+  public private(set) var rowsMissing = 0
+  /// Rows with an element that is a number where the reference has none.
+  public private(set) var rowsInvented = 0
+  /// Rows whose reference is not finite: no distance can be taken from them.
+  public private(set) var rowsUndefined = 0
   private var squaredError = 0.0
   private var squaredReference = 0.0
   private var finiteCount = 0
@@ -38,7 +44,11 @@ public struct RowErrors: Sendable, Hashable {
   /// Adds one row. Where the reference is not a number, as with a NaN in the user's own input, the
   /// computed element must not be one either.
   mutating func add(_ row: OracleRow, reference: OracleRow) {
-    for (value, expected) in zip(row.output, reference.output) {
+    let places = zip(row.output, reference.output)
+    if places.contains(where: { !$0.isFinite && $1.isFinite }) { rowsMissing += 1 }
+    if places.contains(where: { $0.isFinite && !$1.isFinite }) { rowsInvented += 1 }
+    if reference.output.contains(where: { !$0.isFinite }) { rowsUndefined += 1 }
+    for (value, expected) in places {
       let error = Self.error(value, expected)
       maximum = max(maximum, error)
       squaredError += error * error

@@ -11,6 +11,37 @@ public struct Verification: Sendable {
     public let bounds: ErrorBounds
     /// Query rows compared.
     public let rowsChecked: Int
+
+    /// Whether rounding explains every error.
+    public var isWithinBounds: Bool { bounds.allow(errors) }
+
+    /// What is wrong with the output, with the numbers; nil where rounding explains every error.
+    public var fault: String? {
+      if isWithinBounds { return nil }
+      var found: [String] = []
+      if errors.rowsMissing > 0 {
+        found.append(
+          "not finite in \(errors.rowsMissing) of \(rowsChecked) checked rows where its definition is"
+        )
+      }
+      if errors.rowsInvented > 0 {
+        found.append(
+          "finite in \(errors.rowsInvented) of \(rowsChecked) checked rows where its definition is not"
+        )
+      }
+      if found.isEmpty {
+        let figures = [
+          ("relative L2 error", errors.relativeL2, bounds.relativeL2),
+          ("largest error", errors.maximum, bounds.maximum),
+          ("LSE error", errors.logSumExp, bounds.logSumExp),
+        ]
+        found = figures.filter { !($0.1 <= $0.2) }.map { name, error, bound in
+          "\(name) \(CellText.error(error)) in \(rowsChecked) checked rows, where rounding explains "
+            + CellText.error(bound)
+        }
+      }
+      return "the output is not what its definition gives: " + found.joined(separator: "; ")
+    }
   }
 
   /// How the check ended.

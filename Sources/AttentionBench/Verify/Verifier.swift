@@ -1,6 +1,5 @@
 import Attention
 import MachineTopology
-import RealModule
 
 /// Holds strategies to their definitions in fp64, on sampled query rows.
 ///
@@ -72,59 +71,10 @@ public struct Verifier: Sendable {
     let tensors = try stored.stored(as: Storage())
     let result = try run(strategy, problem, stored)
     let check = AccuracyCheck(problem.shape, limit: rowLimit, seed: seed)
-    let found = check.rows.map(result.row)
-    let own = strategy.oracle(for: problem)
-    let definition = references(own, check, tensors)
-    let moved = references(own, check, try tensors.perturbed(problem.shape, seed: seed))
-    let sensitivity = RowErrors(of: moved, against: definition)
-    // Rounded operands would hide so small a change of the inputs, or exaggerate it.
-    var (reference, weights) = (definition, RowErrors?.none)
-    if strategy.arithmetic != .float32 {
-      reference = references(strategy.arithmeticOracle(for: problem), check, tensors)
-      weights = try weightRounding(
-        strategy.arithmetic, definition, tensors, problem.shape
-      ) { references(own, check, $0) }
-    }
-    let errors = RowErrors(of: found, against: reference)
-    let full =
-      strategy.operatorClass == .exact
-      ? references(strategy.fullOracle(for: problem), check, tensors) : reference
-    let errorsToFull = RowErrors(of: found, against: full)
-    let bounds = ErrorBounds(problem, sensitivity: sensitivity, weights: weights)
-    let worse = bounds.allow(errors) && !bounds.allow(errorsToFull) ? errorsToFull : errors
-    let comparison = Verification.Comparison(
-      errors: worse, bounds: bounds, rowsChecked: check.rows.count)
-    return bounds.allow(worse) ? .pass(comparison) : .fail(comparison)
-  }
-
-  /// What moving every key's weight by half a rounding does, in the root mean square of eight draws.
-  ///
-  /// An oracle is linear in the values: with weights p (1 + d) it gives O(v (1 + d)) / (1 + O(d)).
-  private func weightRounding(
-    _ arithmetic: Arithmetic, _ definition: [OracleRow], _ tensors: ProblemTensors,
-    _ shape: AttentionShape, evaluate: (ProblemTensors) -> [OracleRow]
-  ) throws(AttentionError) -> RowErrors {
-    var errors = RowErrors()
-    for draw in 0..<8 {
-      let (moved, moves) = try tensors.movingWeights(
-        by: arithmetic.unitRoundoff / 2, shape, seed: seed &+ UInt64(draw))
-      for ((row, move), reference) in zip(zip(evaluate(moved), evaluate(moves)), definition) {
-        let factor = 1 + (move.output.first ?? 0)
-        errors.add(
-          OracleRow(
-            output: row.output.map { $0 / factor },
-            logSumExp: reference.logSumExp + Double.log(factor)), reference: reference)
-      }
-    }
-    return errors
-  }
-
-  private func references(
-    _ oracle: any AttentionOracle, _ check: AccuracyCheck, _ tensors: ProblemTensors
-  ) -> [OracleRow] {
-    check.references(
-      oracle, query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
-      on: team)
+    let expected = try ExpectedRows(
+      of: strategy, on: problem, check, tensors: tensors, seed: seed, team: team)
+    let comparison = expected.compare(check.rows.map(result.row))
+    return comparison.isWithinBounds ? .pass(comparison) : .fail(comparison)
   }
 
   private func run(

@@ -1,6 +1,12 @@
 import ArgumentParser
 import Attention
 
+/// The strategies that commands know.
+package enum CommandRegistry {
+  /// The package's own; tests add theirs, faulty ones among them.
+  @TaskLocal package static var current = StrategyRegistry.standard
+}
+
 /// `--strategy`, a list.
 struct StrategyOptions: ParsableArguments {
   @Option(
@@ -11,7 +17,7 @@ struct StrategyOptions: ParsableArguments {
   /// The strategies asked for; all with their default parameters where none was.
   ///
   /// - Throws: `UsageError` with the nearest name.
-  func strategies(of registry: StrategyRegistry = .standard) throws(UsageError)
+  func strategies(of registry: StrategyRegistry = CommandRegistry.current) throws(UsageError)
     -> [any AttentionStrategy]
   {
     do throws(AttentionError) {
@@ -28,7 +34,7 @@ extension StrategyOptions {
   ///
   /// - Throws: `UsageError` with the nearest name.
   static func strategy(
-    _ text: String, of registry: StrategyRegistry = .standard
+    _ text: String, of registry: StrategyRegistry = CommandRegistry.current
   ) throws(UsageError) -> any AttentionStrategy {
     do throws(AttentionError) {
       return try registry.strategy(text)

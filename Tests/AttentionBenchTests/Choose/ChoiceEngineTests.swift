@@ -132,6 +132,74 @@ import Testing
     #expect(result.misses.map(\.requirement) == ["error"])
   }
 
+  @Test func aWrongOutputIsNoCandidate() throws {
+    let choice = choice(heads: 1)
+    choice.executor.inner.check = { cell, _ in
+      OutputCheck(accuracy: .init(), fault: cell.spec == "window(103)" ? "off by one" : nil)
+    }
+    let result = try #require(try choice.engine().run())
+    let wrong = try #require(result.candidates.first { $0.strategy == "window(103)" })
+    #expect(wrong.status == .wrong && wrong.reason == "off by one" && wrong.seconds == nil)
+    #expect(result.choice == "window(108)")
+  }
+
+  /// Right in the search, wrong in a later run: its first times are not believed either.
+  @Test func whatTurnsOutWrongIsNotChosen() throws {
+    let fake = choice(heads: 1)
+    let executor = fake.executor.inner
+    executor.check = { cell, _ in
+      let isAgain = executor.log.filter { $0 == "prepare \(cell.id)" }.count > 1
+      return OutputCheck(
+        accuracy: .init(), fault: cell.spec == "window(103)" && isAgain ? "torn" : nil)
+    }
+    let result = try #require(try fake.engine().run())
+    #expect(result.candidates.first { $0.strategy == "window(103)" }?.status == .wrong)
+    let choice = try #require(result.choice)
+    #expect(choice.hasPrefix("window(") && choice != "window(103)")
+    #expect(result.candidates.first { $0.strategy == choice }?.status == .ok)
+  }
+
+  /// A search that took all of the budget: what it has come to is run and timed all the same.
+  @Test func aSpentBudgetStillMakesAPlan() throws {
+    var choice = choice(heads: 4)
+    choice.requirements = Requirements(maximumError: 0.1, holdsForEachHead: true)
+    choice.limits.budget = 20
+    let (executor, clock) = (choice.executor.inner, choice.clock)
+    let seconds = executor.seconds
+    // Other processes have the cores: every fifth run takes three seconds.
+    executor.seconds = { cell, count in
+      if executor.runs.count % 5 == 0 { clock.advance(3) }
+      return seconds(cell, count)
+    }
+    let result = try #require(try choice.engine().runPerHead())
+    #expect(Double(clock.now()) / 1e9 > 20)
+    #expect(result.mix.seconds != nil && result.plan.count == 4)
+    #expect(result.heads.allSatisfy(\.isAdmissible))
+  }
+
+  @Test func withoutAMeasuredCandidateThereIsAReason() throws {
+    let choice = choice(heads: 2)
+    choice.executor.inner.check = { _, _ in OutputCheck(accuracy: .init(), fault: "all zeros") }
+    let error = #expect(throws: NoPlanError.self) { try choice.engine().runPerHead() }
+    let text = try #require(error?.description)
+    #expect(text.hasPrefix("no candidate could be measured: "))
+    #expect(text.contains("flash wrong, all zeros"))
+  }
+
+  @Test func amongEqualCostsAHeadTakesTheExactOption() {
+    let options = [
+      HeadAssignment.Option(strategy: "window", cost: 1, spread: 0.9...1.1, errors: [1e-3, 0.5]),
+      HeadAssignment.Option(strategy: "sinks", cost: 1.1, spread: 1...1.2, errors: [1e-4, 1e-3]),
+      HeadAssignment.Option(
+        strategy: "flash", cost: 1.15, spread: 1.05...1.2, isExact: true, errors: [1e-7, 1e-7]),
+      HeadAssignment.Option(
+        strategy: "exact", cost: 2, spread: 1.9...2.1, isExact: true, errors: [1e-7, 1e-7]),
+    ]
+    #expect(HeadAssignment(heads: 2, options: options, limit: 1e-2).choice == [2, 2])
+    let restricted = Array(options.prefix(2))
+    #expect(HeadAssignment(heads: 2, options: restricted, limit: 1e-2).choice == [1, 1])
+  }
+
   @Test func headsTakeTheCheapestOptionWithinTheLimit() {
     let options = [
       HeadAssignment.Option(strategy: "dear", cost: 3, errors: [0, 0, 0]),

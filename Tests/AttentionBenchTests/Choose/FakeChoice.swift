@@ -9,6 +9,9 @@ final class FakeChoiceExecutor: ChoiceExecutor {
     Array(repeating: 0, count: problem.shape.heads)
   }
   private(set) var rows: ErrorRows?
+  private(set) var exact: String?
+  /// Seconds that full attention takes as a reference, beside its strategy's time.
+  var referenceSeconds = 0.0
   private(set) var looks: [String] = []
   private var last: SweepCell?
 
@@ -42,8 +45,11 @@ final class FakeChoiceExecutor: ChoiceExecutor {
 
   func prepareReference(
     rows: ErrorRows, exact: (any AttentionStrategy)?, placement: SweepPlacement, seed: UInt64
-  ) throws {
+  ) throws -> String? {
     self.rows = rows
+    self.exact = exact.map { $0.name }
+    inner.clock.advance(referenceSeconds)
+    return nil
   }
 
   func clearOutput() throws {}
@@ -62,7 +68,9 @@ final class FakeChoiceExecutor: ChoiceExecutor {
 /// A choice on fakes: change what a test is about, then `run` or `runPerHead`.
 struct FakeChoice {
   var heads = 4
+  var n = 4096
   var requirements = Requirements(maximumError: 1e-2)
+  var limits = SweepLimits()
   var series: [[String]] = []
   let stop = StopFlag()
   let clock = FakeClock()
@@ -75,22 +83,21 @@ struct FakeChoice {
   }
 
   func problem() throws -> AttentionProblem {
-    try AttentionProblem(
-      AttentionShape(heads: heads, queryLength: 4096, headDim: 64),
-      visibility: Visibility(causal: true))
+    try AttentionProblem(AttentionShape(heads: heads, queryLength: n, headDim: 64), visibility: Visibility(causal: true))
   }
 
-  func engine() throws -> ChoiceEngine {
+  func engine(emit: @escaping (SweepEvent) -> Void = { _ in }) throws -> ChoiceEngine {
     let question = ChoiceEngine.Question(
       problem: try problem(), placement: SweepPlacement(threads: 2, binding: .none),
       series: try series.map { texts in
         try texts.map { try StrategyRegistry.standard.strategy($0) }
       }, requirements: requirements)
     return ChoiceEngine(
-      question, limits: SweepLimits(),
+      question, limits: limits,
       instruments: ChoiceEngine.Instruments(executor: executor, clock: clock, probe: probe),
       labels: RowLabels(
-        runID: "r", build: ResultRow.Build(blasCore: "SkylakeX", isa: "avx512")), stop: stop)
+        runID: "r", build: ResultRow.Build(blasCore: "SkylakeX", isa: "avx512")), stop: stop,
+      emit: emit)
   }
 }
 

@@ -73,25 +73,82 @@ import Testing
     #expect(other.misses.map(\.requirement) == ["error", "time"])
   }
 
-  @Test func ofOneFamilyAndAsFastTheOneWithLessWorkIsChosen() {
-    func row(_ parameters: String, _ seconds: Double, pairs: Int, family: String = "window")
-      -> ResultRow
-    {
-      var row = Self.row(family, seconds: seconds, error: 0, spread: 0.03)
-      row.strategy.parameters = parameters
-      row.work.pairs = pairs
-      return row
-    }
+  /// A row of a class with parameters.
+  private static func row(
+    _ strategy: String, _ classification: String, seconds: Double, error: Double,
+    samples: Int = 20, spread: Double = 0.03
+  ) -> ResultRow {
+    let parts = strategy.split(separator: "(", maxSplits: 1)
+    var row = row(String(parts[0]), seconds: seconds, error: error, spread: spread)
+    row.strategy.parameters = parts.count > 1 ? String(parts[1].dropLast()) : ""
+    row.strategy.classification = classification
+    row.time.samples = samples
+    return row
+  }
+
+  @Test func anExactOneIsBeforeAllThatAreAsFast() {
     let rows = [
-      row("347", 1, pairs: 347), row("332", 1.02, pairs: 332), row("300", 1.2, pairs: 300),
-      row("16", 1.01, pairs: 16, family: "strided"),
+      Self.row("window(31379)", "restricted", seconds: 1, error: 3e-7),
+      Self.row("window(31379, sinks: 4)", "restricted", seconds: 1.01, error: 1e-7),
+      Self.row("flash", "exact", seconds: 1.05, error: 5e-7),
+      Self.row("linear", "different", seconds: 0.99, error: 5e-3),
+      Self.row("exact", "exact", seconds: 1.5, error: 1e-7),
     ]
-    let result = Self.choose(rows)
-    #expect(result.choice == "window(332)")
-    #expect(result.equallyFast == ["window(347)", "strided(16)"])
-    #expect(result.verdict == .admissible)
-    // What is slower for certain is not chosen for its work, nor is another family.
-    #expect(Self.choose(Array(rows.dropFirst(2))).choice == "strided(16)")
+    let result = Self.choose(error: 1e-2, rows)
+    #expect(result.choice == "flash")
+    #expect(result.equallyFast == ["linear", "window(31379)", "window(31379, sinks: 4)"])
+    // What is faster beyond doubt is chosen all the same.
+    let faster = [Self.row("window(16)", "restricted", seconds: 0.5, error: 1e-3)]
+    #expect(Self.choose(error: 1e-2, rows + faster).choice == "window(16)")
+  }
+
+  @Test func ofThoseThatAreAsFastTheOneThatLosesLessIsChosen() {
+    let rows = [
+      Self.row("window(300)", "restricted", seconds: 1, error: 9e-3),
+      Self.row("strided(16)", "restricted", seconds: 1.01, error: 2e-3),
+      Self.row("window(350)", "restricted", seconds: 1.02, error: 5e-3),
+      Self.row("window(900)", "restricted", seconds: 1.3, error: 1e-4),
+    ]
+    let result = Self.choose(error: 1e-2, rows)
+    #expect(result.choice == "strided(16)")
+    #expect(result.equallyFast == ["window(300)", "window(350)"])
+  }
+
+  @Test func ofThoseThatLoseAsLittleTheOneWithPlainestParametersIsChosen() {
+    let rows = [
+      Self.row("flash(kv: 64, q: 96)", "exact", seconds: 1, error: 3e-7),
+      Self.row("flash(q: 96)", "exact", seconds: 1.01, error: 5e-6),
+      Self.row("flash", "exact", seconds: 1.02, error: 2e-7),
+    ]
+    for rows in [rows, rows.reversed()] {
+      #expect(Self.choose(error: 1e-2, rows).choice == "flash")
+      #expect(
+        Self.choose(error: 1e-2, rows.filter { $0.strategy.parameters != "" }).choice
+          == "flash(q: 96)")
+    }
+  }
+
+  /// One run says nothing of two percent.
+  @Test func fewRunsTellNothingApart() {
+    func rows(_ samples: Int) -> [ResultRow] {
+      [
+        Self.row("window(9)", "restricted", seconds: 1, error: 3e-3, samples: samples, spread: 0),
+        Self.row("flash", "exact", seconds: 1.02, error: 3e-7, samples: samples, spread: 0),
+      ]
+    }
+    #expect(Self.choose(error: 1e-2, rows(1)).choice == "flash")
+    #expect(Self.choose(error: 1e-2, rows(20)).choice == "window(9)")
+  }
+
+  @Test func anErrorThatIsNotKnownIsNotWithinALimit() {
+    var row = Self.row("window(9)", "restricted", seconds: 1, error: 0)
+    row.accuracy.relativeL2 = nil
+    #expect(Self.choose(error: 1e-2, [row]).verdict == .nearestMiss)
+    #expect(
+      Self.choose(error: 1e-2, [row]).misses.map(\.description) == ["error unknown > 1.0e-02"])
+    #expect(Self.choose([row]).choice == "window(9)")
+    row.accuracy.relativeL2 = .infinity
+    #expect(Self.choose(error: 1e-2, [row]).verdict == .nearestMiss)
   }
 
   @Test func equallyFastCandidatesAreNamed() {

@@ -88,6 +88,32 @@ import Testing
     }
   }
 
+  /// From an entry on everything is too dear to win: the dearest below it is looked at, and halving
+  /// goes on from there if that is good enough.
+  @Test(arguments: [(31, 40), (20, 40), (40, 30), (7, 8), (0, 0)])
+  func whatCannotWinEndsASeries(threshold: Int, limit: Int) {
+    var search = SeriesSearch(counts: [50], goals: 1)
+    var looked: [Int] = []
+    var places = search.first
+    while !places.isEmpty {
+      for place in places {
+        if place.index >= limit {
+          search.passOver(place) { $0 >= limit }
+        } else {
+          #expect(!looked.contains(place.index))
+          looked.append(place.index)
+          search.note(
+            SeriesSearch.Look(
+              seconds: Double(place.index + 1), meets: [place.index >= threshold]), at: place)
+        }
+      }
+      places = search.next
+    }
+    #expect(looked.filter { $0 >= threshold }.min() == (threshold < limit ? threshold : nil))
+    if limit > 0 && threshold >= limit { #expect(looked.contains(limit - 1)) }
+    #expect(looked.count <= SeriesSearch.spread + 7)
+  }
+
   @Test func entriesThatCannotRunAreNoAnswer() {
     var search = SeriesSearch(counts: [9], goals: 1)
     for place in search.first {

@@ -21,6 +21,10 @@ struct ComparedCellsTests {
     let cases: [(Status, Status, Verdict, String)] = [
       (.ok, .error, .lost, "measured in A, not in B: error (why)"),
       (.noisy, .timeout, .lost, "measured in A, not in B: timeout (why)"),
+      (.ok, .wrong, .wrong, "wrong in B: why"),
+      (.skippedTime, .wrong, .wrong, "wrong in B: why"),
+      (.wrong, .ok, .unclear, "measured in B, not in A: wrong (why)"),
+      (.wrong, .wrong, .unclear, "measured in neither: wrong (why)"),
       (.ok, .skippedTime, .unclear, "measured in A, not in B: skipped_time (why)"),
       (.ok, .skippedMemory, .unclear, "measured in A, not in B: skipped_memory (why)"),
       (.ok, .interrupted, .unclear, "measured in A, not in B: interrupted (why)"),
@@ -33,7 +37,7 @@ struct ComparedCellsTests {
         .measured(status: after, reason: after.isMeasured ? "" : "why"))
       #expect(found.cells.map(\.verdict) == [verdict], "\(before) \(after)")
       #expect(found.cells[0].reason == reason)
-      #expect(found.hasRegression == (verdict == .lost))
+      #expect(found.hasRegression == (verdict == .lost || verdict == .wrong))
     }
   }
 

@@ -66,11 +66,11 @@ struct FigureTests {
     var rows = Status.allCases.enumerated().map { index, status in
       ResultRow.measured(n: 1000 * (index + 1), status: status)
     }
-    rows.append(.measured(n: 8000, seconds: 7))
+    rows.append(.measured(n: 9000, seconds: 7))
     let figure = try PlotKind.scaling.figure(rows: rows)
-    #expect(figure.sizes == [1000, 2000, 3000, 8000])
+    #expect(figure.sizes == [1000, 2000, 3000, 9000])
     #expect(figure.curves[0].points.last?.value == 7)
-    #expect(figure.notes.contains { $0.contains("7k failed") })
+    #expect(figure.notes.contains { $0.contains("7k failed") && $0.contains("8k wrong") })
     #expect(!figure.notes.contains { $0.contains("interrupted") })
   }
 

@@ -62,7 +62,8 @@ final class FakeExecutor: CellExecutor {
   var runFailure: (SweepCell, Int) -> FakeFailure? = { _, _ in nil }
   var loadFailure: FakeFailure?
   var burstFailure: FakeFailure?
-  var accuracy: (SweepCell) -> ResultRow.Accuracy = { _ in ResultRow.Accuracy() }
+  /// What checking a cell's output comes to, given how often it has run.
+  var check: (SweepCell, Int) -> OutputCheck = { _, _ in OutputCheck(accuracy: .init()) }
   /// Called before each run, and during each burst.
   var willRun: (SweepCell) -> Void = { _ in }
   var willBurst: () -> Void = {}
@@ -157,9 +158,9 @@ final class FakeExecutor: CellExecutor {
       count += 1
     }
 
-    func accuracy() throws -> ResultRow.Accuracy {
+    func check() throws -> OutputCheck {
       owner.log.append("check \(cell.id)")
-      return owner.accuracy(cell)
+      return owner.check(cell, count)
     }
   }
 }

@@ -17,7 +17,6 @@ import Testing
     var limits = SweepLimits()
     limits.relativeInterval = 0.5
     limits.minimumSamples = 3
-    limits.budget = 30
     let engine = SweepEngine(
       plan: plan, limits: limits,
       instruments: SweepEngine.Instruments(

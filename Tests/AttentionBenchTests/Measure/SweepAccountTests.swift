@@ -98,7 +98,7 @@ import Testing
       case .cellStarted(let cell): events.append("start \(cell.n)")
       case .cellFinished(let cell, _): events.append("end \(cell.n)")
       case .ceilings(let n, let ceilings): events.append("ceilings \(n) \(ceilings.count)")
-      case .candidateSeen, .progress, .warning: break
+      case .candidateSeen, .firstTable, .progress, .warning: break
       }
     }
     let one = [
@@ -145,10 +145,10 @@ import Testing
       sweep.sizes = [1000, 2000, 100_000]
       sweep.limits.memoryBytes = 4 << 30
       sweep.executor.seconds = { cell, _ in Double(cell.n) / 1e5 }
-      sweep.executor.accuracy = { cell in
+      sweep.executor.check = { cell, _ in
         var accuracy = ResultRow.Accuracy()
         accuracy.relativeL2 = 1 / Double(cell.n)
-        return accuracy
+        return OutputCheck(accuracy: accuracy)
       }
       return sweep
     }

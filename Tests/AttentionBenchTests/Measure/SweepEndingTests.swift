@@ -116,16 +116,30 @@ import Testing
     #expect(sweep.row("flash-n1000-t2")?.reason == "no inputs")
   }
 
-  @Test func outputThatIsNotFiniteIsAnError() throws {
+  @Test func aWrongOutputIsWrongHoweverSteadyItsTimes() throws {
+    var sweep = FakeSweep()
+    sweep.sizes = [1000, 2000]
+    sweep.executor.check = { cell, _ in
+      OutputCheck(accuracy: .init(), fault: cell.id == "flash-n1000-t2" ? "off by one" : nil)
+    }
+    // Were its time believed, the next size would be predicted from it, and skipped.
+    sweep.executor.seconds = { cell, _ in cell.id == "flash-n1000-t2" ? 50 : 0.01 }
+    try sweep.run()
+    let wrong = try #require(sweep.row("flash-n1000-t2"))
+    #expect(wrong.status == .wrong && wrong.reason == "off by one")
+    #expect(wrong.time.samples > 0)
+    #expect(sweep.row("flash-n2000-t2")?.status == .ok)
+    #expect(sweep.row("exact-n1000-t2")?.status == .ok)
+  }
+
+  @Test func aMissingDistanceIsARemark() throws {
     let sweep = FakeSweep()
-    sweep.executor.accuracy = { cell in
-      var accuracy = ResultRow.Accuracy()
-      accuracy.relativeL2 = cell.spec == "flash" ? .infinity : 0
-      return accuracy
+    sweep.executor.check = { cell, _ in
+      OutputCheck(accuracy: .init(), remark: "no error: not finite")
     }
     try sweep.run()
-    #expect(sweep.row("flash-n1000-t2")?.status == .error)
-    #expect(sweep.row("exact-n1000-t2")?.status == .ok)
+    #expect(sweep.row("flash-n1000-t2")?.status == .ok)
+    #expect(sweep.row("flash-n1000-t2")?.reason == "no error: not finite")
   }
 
   @Test func anInterruptionKeepsWhatThereIs() throws {
@@ -158,11 +172,11 @@ import Testing
     first.sizes = [1000, 2000]
     let whole = try first.run()
     var rows = whole.rows
-    // Settled: ok, noisy, skipped for memory. Not settled: skipped for time, error, interrupted.
+    // Settled: ok, noisy, skipped for memory. Not settled: skipped for time, wrong, interrupted.
     rows[1].status = .noisy
     rows[2].status = .skippedMemory
     rows[3].status = .skippedTime
-    rows[4].status = .error
+    rows[4].status = .wrong
     rows[5].status = .interrupted
     var second = FakeSweep()
     second.sizes = [1000, 2000]

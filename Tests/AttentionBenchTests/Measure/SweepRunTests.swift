@@ -19,7 +19,6 @@ import Testing
   private static var limits: SweepLimits {
     var limits = SweepLimits.host()
     limits.relativeInterval = 0.5
-    limits.budget = 30
     return limits
   }
 

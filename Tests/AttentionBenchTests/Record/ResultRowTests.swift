@@ -65,7 +65,7 @@ struct ResultRowTests {
   func statuses() {
     #expect(
       Status.allCases.map(\.rawValue) == [
-        "ok", "low_samples", "noisy", "skipped_time", "skipped_memory", "timeout", "error",
+        "ok", "low_samples", "noisy", "skipped_time", "skipped_memory", "timeout", "error", "wrong",
         "interrupted",
       ])
     #expect(Status.allCases.filter(\.isMeasured) == [.ok, .lowSamples, .noisy])

@@ -69,8 +69,23 @@ struct Forgetful: FaultyStrategy {
   static let name = "forgetful"
   init(_ arguments: StrategyArguments) throws(AttentionError) {}
   static func spoil(_ operands: AttentionOperands) {
-    let shape = operands.output.reading.shape
-    operands.output.base[shape.count - 1] = .nan
+    let output = operands.output
+    let shape = output.reading.shape
+    // All bits set is a NaN in every floating-point type.
+    output.rowAddress(shape.batch - 1, shape.heads - 1, shape.rows - 1).initializeMemory(
+      as: UInt8.self, repeating: 0xFF, count: output.reading.elementType.byteCount)
+  }
+}
+
+/// What is not a number is written as 0.
+struct Denier: FaultyStrategy {
+  static let name = "denier"
+  init(_ arguments: StrategyArguments) throws(AttentionError) {}
+  static func spoil(_ operands: AttentionOperands) {
+    let output = operands.output
+    for index in 0..<output.reading.shape.count where output.base[index].isNaN {
+      output.base[index] = 0
+    }
   }
 }
 

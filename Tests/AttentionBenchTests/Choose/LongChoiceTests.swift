@@ -1,0 +1,115 @@
+import Attention
+import AttentionBench
+import Testing
+
+/// Choices at a size where one run of full attention takes seconds, on a made-up machine that takes
+/// for all strategies what their operations and their kernels' shares of the peak make of it.
+@Suite struct LongChoiceTests {
+  /// What the choice is made of: every family's own series at n = 32k, causal.
+  ///
+  /// - Parameter error: of a strategy; by default what random tensors give, more than all that is
+  ///   asked unless it is exact.
+  private static func choice(
+    budget: Double = 60,
+    error: @escaping (any AttentionStrategy, AttentionProblem) -> Double = { strategy, _ in
+      strategy.operatorClass == .exact ? 3e-7 : 13
+    }
+  ) throws -> FakeChoice {
+    var choice = FakeChoice()
+    (choice.heads, choice.n) = (8, 32_000)
+    choice.limits.budget = budget
+    let problem = try choice.problem()
+    choice.series = try StrategyRegistry.standard.candidateSeries(for: problem)
+      .map { series in series.map { $0.spec(for: problem) } }
+    let (executor, clock) = (choice.executor, choice.clock)
+    executor.referenceSeconds = 1.5
+    executor.errors = { strategy, problem in
+      Array(repeating: error(strategy, problem), count: problem.shape.heads)
+    }
+    executor.inner.seconds = { cell, _ in seconds(cell) }
+    executor.inner.check = { cell, _ in
+      // Checking its own definition takes time too.
+      clock.advance(cell.n > 10_000 ? 0.2 : 0.01)
+      return OutputCheck(accuracy: .init())
+    }
+    return choice
+  }
+
+  private static func seconds(_ cell: SweepCell) -> Double {
+    let shares = ["flash": 0.8, "exact": 0.6, "window": 0.75, "linear": 0.45]
+    let share = shares[type(of: cell.strategy).name] ?? 0.4
+    let flops = (try? cell.work.get().flops) ?? 0
+    return 1e-5 + Double(flops) / (share * 200e9)
+  }
+
+  private static func run(
+    _ choice: FakeChoice
+  ) throws -> (result: Recommendation, firstTable: Double?, seconds: Double) {
+    let clock = choice.clock
+    let start = clock.now()
+    func elapsed() -> Double { Double(clock.now() - start) / 1e9 }
+    var firstTable: Double?
+    let engine = try choice.engine { event in
+      if case .firstTable(let table) = event, firstTable == nil {
+        firstTable = elapsed()
+        // Something to choose from, full attention with the time it has or is going to take.
+        #expect(table.candidates.count { $0.seconds != nil } > 5)
+        let flash = table.candidates.first { $0.strategy == "flash" }
+        let time = flash?.seconds ?? flash?.predictedSeconds ?? 0
+        #expect(time > 3 && time < 15)
+      }
+    }
+    return (try #require(try engine.run()), firstTable, elapsed())
+  }
+
+  @Test func theDefaultEndsInTimeWithTheExactChoice() throws {
+    let choice = try Self.choice()
+    let (result, firstTable, seconds) = try Self.run(choice)
+    #expect(result.choice == "flash" && result.verdict == .admissible)
+    #expect(try #require(firstTable) <= 10)
+    #expect(seconds <= 60, "\(seconds) s")
+    // What takes longer than flash has not been run, and says what it would take.
+    let exact = try #require(result.candidates.first { $0.strategy == "exact" })
+    #expect(exact.seconds == nil && exact.status == .skippedTime)
+    #expect(try #require(exact.predictedSeconds) > 8)
+    #expect(exact.reason.contains("no faster than"))
+    let flash = try #require(result.candidates.first { $0.strategy == "flash" }?.seconds)
+    for candidate in result.candidates { #expect(candidate.seconds ?? 0 <= 1.1 * flash) }
+    // Errors on all rows would have cost another run of flash.
+    #expect(choice.executor.exact == nil)
+  }
+
+  /// Tensors on which a wide window is enough.
+  @Test func aCheaperOneIsFoundInTime() throws {
+    let choice = try Self.choice { strategy, problem in
+      if strategy.operatorClass == .exact { return 3e-7 }
+      let width = strategy.firstNumber(problem)
+      return strategy.name == "window" && width >= 5000 ? 5e-3 : 0.5
+    }
+    let (result, firstTable, seconds) = try Self.run(choice)
+    let chosen = try #require(result.choice)
+    #expect(chosen.hasPrefix("window("))
+    // The first of its series that is at least 5000, or one 5% dearer.
+    let width = try #require(Int(chosen.drop { !$0.isNumber }.prefix { $0.isNumber }))
+    #expect((5000...5250).contains(width), "\(chosen)")
+    #expect(try #require(firstTable) <= 10 && seconds <= 60, "\(seconds) s")
+  }
+
+  @Test func aLongerBudgetLooksAtMore() throws {
+    func looks(_ budget: Double) throws -> Int {
+      let choice = try Self.choice(budget: budget)
+      _ = try Self.run(choice)
+      return choice.executor.looks.count
+    }
+    #expect(try looks(600) > looks(60))
+  }
+
+  /// Without an exact strategy among the candidates nothing is passed over for being slower than one.
+  @Test func namedCandidatesAreAllLookedAt() throws {
+    var choice = try Self.choice()
+    choice.series = [["window(2000)"], ["window(8000)"]]
+    let (result, _, _) = try Self.run(choice)
+    #expect(result.verdict == .nearestMiss)
+    #expect(result.candidates.allSatisfy { $0.seconds != nil })
+  }
+}
