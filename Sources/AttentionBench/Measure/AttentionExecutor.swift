@@ -120,8 +120,21 @@ public final class AttentionExecutor: CellExecutor {
 
   /// Plans the cell on the team of its placement.
   public func prepare(_ cell: SweepCell) throws -> any PreparedCell {
-    guard let loaded, loaded.problem == cell.problem else { throw ExecutorError.notLoaded(cell.id) }
-    return try PreparedAttention(cell, tensors: loaded, team: team(of: cell.placement))
+    try PreparedAttention(cell, tensors: tensors(of: cell), team: team(of: cell.placement))
+  }
+
+  /// Query, key and value of the loaded problem in fp32, as its element types round them: what
+  /// references are computed from.
+  public func operands() throws -> ProblemTensors { try loadedTensors().values }
+
+  /// Makes ready to check outputs of a cell of the loaded problem that another runs.
+  public func check(for cell: SweepCell) throws -> OutputCheck {
+    OutputCheck(cell, try tensors(of: cell), try team(of: cell.placement))
+  }
+
+  private func tensors(of cell: SweepCell) throws(ExecutorError) -> Loaded {
+    guard let loaded, loaded.problem == cell.problem else { throw .notLoaded(cell.id) }
+    return loaded
   }
 
   /// About 20 ms of fused multiply-adds, or of dot products of bf16.
@@ -189,7 +202,7 @@ public enum ExecutorError: Error, Equatable, CustomStringConvertible {
 /// A cell planned on real tensors.
 private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendable {
   private let plan: any AttentionPlan
-  private let oracle: any AttentionOracle
+  private let check: OutputCheck
   private let tensors: AttentionExecutor.Loaded
   private let team: WorkerTeam
   private let operands: AttentionOperands
@@ -198,13 +211,13 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
     _ cell: SweepCell, tensors: AttentionExecutor.Loaded, team: WorkerTeam
   ) throws(AttentionError) {
     plan = try cell.strategy.plan(for: cell.problem, on: team)
-    oracle = cell.strategy.oracle(for: cell.problem)
+    check = OutputCheck(cell, tensors, team)
     self.tensors = tensors
     self.team = team
     operands = tensors.operands
   }
 
-  var workspaceBytes: Int { plan.workspaceBytes }
+  var workspaceBytes: Int? { plan.workspaceBytes }
 
   func arm() {
     tensors.check.invalidate(operands.output)
@@ -214,24 +227,7 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
 
   func run() throws { try plan.run(operands) }
 
-  func accuracy() throws -> ResultRow.Accuracy {
-    func references(_ oracle: any AttentionOracle) -> [OracleRow] {
-      tensors.check.references(
-        oracle, query: tensors.values.query.view, key: tensors.values.key.view,
-        value: tensors.values.value.view, on: team)
-    }
-    let full = tensors.fullRows ?? references(SoftmaxOracle(full: tensors.problem))
-    tensors.fullRows = full
-    let quality = tensors.check.errors(of: operands.output.reading, against: full)
-    let correctness = tensors.check.errors(
-      of: operands.output.reading, against: references(oracle))
-    var accuracy = ResultRow.Accuracy()
-    accuracy.relativeL2 = quality.relativeL2
-    accuracy.maximumAbsolute = quality.maximum
-    accuracy.rowsChecked = tensors.check.rows.count
-    accuracy.oracleRelativeL2 = correctness.relativeL2
-    return accuracy
-  }
+  func accuracy() throws -> ResultRow.Accuracy { check.accuracy(of: operands.output.reading) }
 
   /// Nothing: a team that has just worked is awake.
   func work(worker: Int) {}

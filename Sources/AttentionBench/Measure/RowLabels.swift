@@ -16,20 +16,17 @@ public struct RowLabels: Sendable {
   /// A row with everything that is known before a cell runs.
   func row(for cell: SweepCell, status: Status, reason: String) -> ResultRow {
     let shape = cell.problem.shape
-    let family = type(of: cell.strategy)
     var row = ResultRow(
       runID: runID, cellID: cell.id,
-      strategy: ResultRow.StrategyLabel(
-        name: family.name, parameters: cell.strategy.resolvedParameters(for: cell.problem),
-        classification: cell.strategy.operatorClass.rawValue),
+      strategy: cell.runner.label,
       shape: ResultRow.Shape(
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: shape.keyLength,
         headDimension: shape.headDim, valueDimension: shape.valueDim,
-        elementType: cell.problem.elements.label, isCausal: cell.problem.causal),
+        elementType: cell.runner.elementType, isCausal: cell.problem.causal),
       placement: ResultRow.Placement(
         threads: cell.placement.threads, bind: "\(cell.placement.binding)"),
-      status: status, reason: reason, build: build)
+      status: status, reason: reason, build: cell.runner.build ?? build)
     row.sweptSize = cell.n
     if case .success(let work) = cell.work {
       row.work.pairs = work.pairs
@@ -53,7 +50,7 @@ extension ResultRow {
   /// Enters what was measured.
   ///
   /// - Parameter flopRate: the peak of the cell's arithmetic, measured with the same placement, in flop/s.
-  mutating func fill(_ measurement: CellMeasurement, flopRate: Double?, workspaceBytes: Int) {
+  mutating func fill(_ measurement: CellMeasurement, flopRate: Double?, workspaceBytes: Int?) {
     work.workspaceBytes = workspaceBytes
     guard let summary = measurement.summary else { return }
     time = Times(summary, cpuTime: measurement.cpuTime)

@@ -118,19 +118,20 @@ final class FakeExecutor: CellExecutor {
   private final class Prepared: PreparedCell {
     let cell: SweepCell
     let owner: FakeExecutor
-    let workspaceBytes: Int
+    let plannedBytes: Int
+    var workspaceBytes: Int? { plannedBytes }
     private var count = 0
 
     init(_ cell: SweepCell, _ owner: FakeExecutor) throws {
       self.cell = cell
       self.owner = owner
-      workspaceBytes = owner.workspace(try cell.work.get().workspaceBytes)
-      owner.plannedBytes += workspaceBytes
+      plannedBytes = owner.workspace(try cell.work.get().workspaceBytes)
+      owner.plannedBytes += plannedBytes
       owner.mostPlannedBytes = max(owner.mostPlannedBytes, owner.plannedBytes)
-      owner.probe.peak = owner.probe.resident + owner.growth(workspaceBytes)
+      owner.probe.peak = owner.probe.resident + owner.growth(plannedBytes)
     }
 
-    deinit { owner.plannedBytes -= workspaceBytes }
+    deinit { owner.plannedBytes -= plannedBytes }
 
     func arm() {}
 
