@@ -106,7 +106,8 @@ clean:
 
 # Comparison with other libraries and micro-benchmarks: see Benchmarks/README.md. WORK=full-*,short-*
 # (WORK='*bf16*' is all work in bf16) and SECONDS=20 choose what is compared and for how long.
-# BEFORE names another checkout, or an attnbench-peer that was built from one: it takes turns too.
+# BEFORE names another checkout, or an attnbench-peer that was built from one: it takes turns with this
+# one, in peers and in microbench.
 .PHONY: peers test-peers microbench
 VENV := Benchmarks/peers/.venv
 PEER_REQUIREMENTS := Benchmarks/peers/requirements$(if $(filter all,$(PEERS)),-all).txt
@@ -115,7 +116,8 @@ peers: OUT := $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || un
 	out=$$base; i=1; while [ -e "$$out" ]; do i=$$((i+1)); out=$$base-$$i; done; echo "$$out")
 endif
 BEFORE_TREE = $(and $(BEFORE),$(wildcard $(BEFORE)/.))
-BEFORE_PEER = $(if $(BEFORE_TREE),$(BEFORE)/Benchmarks/.build/release/attnbench-peer,$(BEFORE))
+# For an attnbench-peer that was built elsewhere, the programs beside it.
+BEFORE_PROGRAM = $(if $(BEFORE_TREE),$(BEFORE)/Benchmarks/.build/release,$(patsubst %/,%,$(dir $(BEFORE))))/$(1)
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -130,7 +132,7 @@ peers: setup $(VENV)/bin/python
 	$(if $(BEFORE_TREE),$(SWIFT) build -c release --package-path "$(BEFORE)/Benchmarks" --product attnbench-peer)
 	Benchmarks/.build/release/peers -o "$(OUT)" $(if $(QUICK),--quick) \
 	  $(if $(WORK),--work '$(WORK)') $(if $(SECONDS),--seconds $(SECONDS)) \
-	  $(if $(BEFORE),--before "$(BEFORE_PEER)") $(ARGS)
+	  $(if $(BEFORE),--before "$(call BEFORE_PROGRAM,attnbench-peer)") $(ARGS)
 
 # What drives the peers, on fake ones; needs no library.
 test-peers: setup
@@ -138,7 +140,8 @@ test-peers: setup
 
 microbench: setup
 	$(SWIFT) build -c release --package-path Benchmarks --product kernel-times
-	Benchmarks/.build/release/kernel-times $(ARGS)
+	$(if $(BEFORE_TREE),$(SWIFT) build -c release --package-path "$(BEFORE)/Benchmarks" --product kernel-times)
+	Benchmarks/.build/release/kernel-times $(if $(BEFORE),--before "$(call BEFORE_PROGRAM,kernel-times)") $(ARGS)
 
 # ARGS='--inputs FILE.safetensors:PREFIX' adds tensors; the CSV goes to results/choose-check,
 # to .build with QUICK=1.

@@ -54,6 +54,7 @@ let package = Package(
     .executableTarget(
       name: "kernel-times",
       dependencies: [
+        "PeerBench",
         .product(name: "Attention", package: "attnbench"),
         .product(name: "AttentionBench", package: "attnbench"),
         .product(name: "MachineTopology", package: "attnbench"),

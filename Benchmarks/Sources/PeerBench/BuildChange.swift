@@ -1,6 +1,6 @@
 import AttentionBench
 
-/// How this build of attnbench compares with another one on one piece of work, from rounds in which
+/// How this build compares with another one on one piece of work or one kernel, from rounds in which
 /// both took their turns.
 public struct BuildChange: Sendable {
   /// What can be said of the time.
@@ -52,7 +52,7 @@ public struct BuildChange: Sendable {
   }
 
   /// Compares samples of both.
-  init(name: String, before: [Double], after: [Double], hasSameBits: Bool?) {
+  public init(name: String, before: [Double], after: [Double], hasSameBits: Bool?) {
     self.name = name
     self.hasSameBits = hasSameBits
     ratio = RatioEstimate(after, over: before)

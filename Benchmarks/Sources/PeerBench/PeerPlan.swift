@@ -46,6 +46,8 @@ public struct PeerPlan: Sendable {
   public private(set) var unserved: [Unserved] = []
   /// Where cells run.
   public let placements: [SweepPlacement]
+  /// The libraries that were asked, in the order of their columns.
+  public let peers: [String]
 
   /// Plans the cells of one kind, and asks everybody what they serve.
   ///
@@ -55,6 +57,7 @@ public struct PeerPlan: Sendable {
     registry: StrategyRegistry = .standard, executor: PeerExecutor
   ) {
     self.placements = placements
+    peers = present.map(\.implementation).filter { $0.side == .peer }.map(\.name)
     for work in works {
       var row = 0
       for one in present {

@@ -53,14 +53,10 @@ public struct RatioTable: Sendable {
   private let failures: [String]
 
   init(_ kinds: [PeerComparison.Kind]) {
-    var peers: [String] = []
     var lines: [Line] = []
     var failures: [String] = []
     for kind in kinds {
       let rows = Dictionary(kind.rows.map { ($0.cellID, $0) }) { _, later in later }
-      for one in kind.plan.compared where one.implementation.side == .peer {
-        if !peers.contains(one.implementation.name) { peers.append(one.implementation.name) }
-      }
       for ours in kind.plan.compared where ours.implementation.side == .own {
         guard let row = rows[ours.cell.id] else { continue }
         var others: [String: ResultRow] = [:]
@@ -83,7 +79,9 @@ public struct RatioTable: Sendable {
           + "\(row.status.rawValue), \(reason)"
       }
     }
-    self.peers = peers
+    // One with no figure at all has no column.
+    let shown = Set(lines.flatMap(\.others.keys))
+    peers = kinds.first?.plan.peers.filter(shown.contains) ?? []
     self.lines = lines
     self.failures = failures
   }

@@ -187,7 +187,15 @@ struct Peers: ParsableCommand {
   private func scratchFolder() throws -> String {
     let shared = "/dev/shm"
     let base = access(shared, W_OK) == 0 ? shared : NSTemporaryDirectory()
-    let path = "\(base)/attnbench-peers-\(getpid())"
+    let prefix = "attnbench-peers-"
+    // Of runs that were killed.
+    for name in try FileManager.default.contentsOfDirectory(atPath: base)
+    where name.hasPrefix(prefix) {
+      guard let owner = pid_t(name.dropFirst(prefix.count)), kill(owner, 0) != 0, errno == ESRCH
+      else { continue }
+      try? FileManager.default.removeItem(atPath: "\(base)/\(name)")
+    }
+    let path = "\(base)/\(prefix)\(getpid())"
     try makeFolder(path)
     return path
   }

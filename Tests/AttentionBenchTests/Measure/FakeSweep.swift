@@ -63,6 +63,8 @@ final class FakeExecutor: CellExecutor {
   var loadFailure: FakeFailure?
   var burstFailure: FakeFailure?
   var accuracy: (SweepCell) -> ResultRow.Accuracy = { _ in ResultRow.Accuracy() }
+  /// What a cell says of its own time; nil for nothing.
+  var account: (SweepCell) -> RunAccount? = { _ in nil }
   /// Called before each run, and during each burst.
   var willRun: (SweepCell) -> Void = { _ in }
   var willBurst: () -> Void = {}
@@ -132,6 +134,8 @@ final class FakeExecutor: CellExecutor {
     }
 
     deinit { owner.plannedBytes -= plannedBytes }
+
+    var account: RunAccount? { owner.account(cell) }
 
     func arm() {}
 
