@@ -22,10 +22,11 @@ public final class PeerExecutor: CellExecutor {
     }
   }
 
-  /// A process holds one prepared case, so that each row of a size has its own.
+  /// A process holds one prepared case, so that each row of a size has its own: a peer has one row a
+  /// placement, a build of attnbench one for each of its strategies.
   private struct Seat: Hashable {
     let implementation: Implementation
-    let strategy: String
+    let strategy: String?
     let placement: SweepPlacement
   }
 
@@ -76,7 +77,9 @@ public final class PeerExecutor: CellExecutor {
   public func process(
     _ implementation: Implementation, strategy: String, on placement: SweepPlacement
   ) -> PeerProcess {
-    let seat = Seat(implementation: implementation, strategy: strategy, placement: placement)
+    let seat = Seat(
+      implementation: implementation, strategy: implementation.side == .peer ? nil : strategy,
+      placement: placement)
     if let process = processes[seat] { return process }
     let places = host.bindings(of: placement).map { ($0 ?? allowed).indices }
     let process = PeerProcess(

@@ -22,6 +22,12 @@ public struct Workload: Sendable {
   /// Linear attention instead of softmax.
   public let isLinear: Bool
 
+  /// Bytes of operands and output in fp32, as files hold them.
+  public var handedOverBytes: Int {
+    let shape = problem.shape
+    return 4 * (shape.query.count + shape.key.count + shape.value.count + shape.output.count)
+  }
+
   /// Whether reading keys and values is what takes the time.
   public var isDecoding: Bool { problem.shape.queryLength < problem.shape.keyLength }
 

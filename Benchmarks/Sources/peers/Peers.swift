@@ -67,7 +67,7 @@ struct Peers: ParsableCommand {
     let placements = try placements(topology)
     let works = try works()
     let cpus = topology.allowed
-    let scratch = try scratchFolder()
+    let scratch = try scratchFolder(for: works)
     defer { try? FileManager.default.removeItem(atPath: scratch) }
     try makeFolder(output)
     let executor = PeerExecutor(
@@ -183,10 +183,15 @@ struct Peers: ParsableCommand {
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
 
-  /// In memory, where there is such a place.
-  private func scratchFolder() throws -> String {
+  /// In memory, where there is room: containers often get 64 MB.
+  private func scratchFolder(for works: [Workload]) throws -> String {
     let shared = "/dev/shm"
-    let base = access(shared, W_OK) == 0 ? shared : NSTemporaryDirectory()
+    let needed = works.map(\.handedOverBytes).max() ?? 0
+    var room = statvfs()
+    let isRoomy =
+      access(shared, W_OK) == 0 && statvfs(shared, &room) == 0
+      && Double(room.f_bavail) * Double(room.f_frsize) > 1.1 * Double(needed)
+    let base = isRoomy ? shared : NSTemporaryDirectory()
     let prefix = "attnbench-peers-"
     // Of runs that were killed.
     for name in try FileManager.default.contentsOfDirectory(atPath: base)
