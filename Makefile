@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 N ?= 1k..100k
 SWIFT ?= swift
 PACKAGES := libopenblas-dev libhwloc-dev zlib1g-dev gnuplot-nox pkg-config
-SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Tests
 
 # A folder that does not exist yet: results/<date>-<host>, then -2, -3, ...
 OUT ?= $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || uname -n); out=$$base; i=1; \
