@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 N ?= 1k..100k
 SWIFT ?= swift
 PACKAGES := libopenblas-dev libhwloc-dev zlib1g-dev gnuplot-nox pkg-config
-SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Tests
 
 # A folder that does not exist yet: results/<date>-<host>, then -2, -3, ...
 OUT ?= $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || uname -n); out=$$base; i=1; \
@@ -106,27 +106,42 @@ clean:
 
 # Comparison with other libraries and micro-benchmarks: see Benchmarks/README.md. WORK=full-*,short-*
 # (WORK='*bf16*' is all work in bf16) and SECONDS=20 choose what is compared and for how long.
-.PHONY: peers microbench
+# BEFORE names another checkout, or an attnbench-peer that was built from one: it takes turns with this
+# one, in peers and in microbench.
+.PHONY: peers test-peers microbench
 VENV := Benchmarks/peers/.venv
 PEER_REQUIREMENTS := Benchmarks/peers/requirements$(if $(filter all,$(PEERS)),-all).txt
 ifeq ($(origin OUT),file)
 peers: OUT := $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || uname -n)-peers; \
 	out=$$base; i=1; while [ -e "$$out" ]; do i=$$((i+1)); out=$$base-$$i; done; echo "$$out")
 endif
+BEFORE_TREE = $(and $(BEFORE),$(wildcard $(BEFORE)/.))
+# For an attnbench-peer that was built elsewhere, the programs beside it.
+BEFORE_PROGRAM = $(if $(BEFORE_TREE),$(BEFORE)/Benchmarks/.build/release,$(patsubst %/,%,$(dir $(BEFORE))))/$(1)
 
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
 
 peers: setup $(VENV)/bin/python
+	@if [ -d "$(BEFORE)" ] && [ ! -d "$(BEFORE)/Benchmarks/Sources/attnbench-peer" ]; then \
+	  echo "error: BEFORE=$(BEFORE): this checkout has no Benchmarks/Sources/attnbench-peer; name a later \
+	one, or the path of an attnbench-peer that was built against it" >&2; exit 1; fi
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEER_REQUIREMENTS)
-	cd Benchmarks/peers && .venv/bin/python -m unittest discover -q -s tests -t .
-	$(SWIFT) build -c release --package-path Benchmarks --product attention-worker
-	$(VENV)/bin/python Benchmarks/peers/run.py -o "$(OUT)" $(if $(QUICK),--quick) \
-	  $(if $(WORK),--work '$(WORK)') $(if $(SECONDS),--seconds $(SECONDS))
+	$(SWIFT) build -c release --package-path Benchmarks --product attnbench-peer
+	$(SWIFT) build -c release --package-path Benchmarks --product peers
+	$(if $(BEFORE_TREE),$(SWIFT) build -c release --package-path "$(BEFORE)/Benchmarks" --product attnbench-peer)
+	Benchmarks/.build/release/peers -o "$(OUT)" $(if $(QUICK),--quick) \
+	  $(if $(WORK),--work '$(WORK)') $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(BEFORE),--before "$(call BEFORE_PROGRAM,attnbench-peer)") $(ARGS)
+
+# What drives the peers, on fake ones; needs no library.
+test-peers: setup
+	$(SWIFT) test -c release --package-path Benchmarks
 
 microbench: setup
 	$(SWIFT) build -c release --package-path Benchmarks --product kernel-times
-	Benchmarks/.build/release/kernel-times $(ARGS)
+	$(if $(BEFORE_TREE),$(SWIFT) build -c release --package-path "$(BEFORE)/Benchmarks" --product kernel-times)
+	Benchmarks/.build/release/kernel-times $(if $(BEFORE),--before "$(call BEFORE_PROGRAM,kernel-times)") $(ARGS)
 
 # ARGS='--inputs FILE.safetensors:PREFIX' adds tensors; the CSV goes to results/choose-check,
 # to .build with QUICK=1.

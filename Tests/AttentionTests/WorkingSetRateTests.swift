@@ -41,7 +41,9 @@ import Testing
   }
 
   @Test func aWindowDecodesItsOwnKeysOnly() throws {
-    let problem = try AttentionProblem(AttentionShape(heads: 8, kvHeads: 2, queryLength: 1, keyLength: 5000, headDim: 16), visibility: Visibility(causal: true))
+    let problem = try AttentionProblem(
+      AttentionShape(heads: 8, kvHeads: 2, queryLength: 1, keyLength: 5000, headDim: 16),
+      visibility: Visibility(causal: true))
     let work = try Specimen.registry.strategy("window(100)").work(for: problem, threads: 1)
     #expect(work.minimumBytes == 4 * 16 * (2 * 8 + 2 * 2 * 100))
   }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Attention
 import Foundation
 import MachineTopology
+import PeerBench
 import TextTable
 
 /// Where the cycles go: every micro-kernel alone, as a fraction of what the machine can do.
@@ -29,7 +30,18 @@ struct KernelTimes: ParsableCommand {
   @Option(help: "Pieces of each kernel; a piece takes about a third of a millisecond.")
   var pieces = 101
 
+  @Flag(help: "One line a kernel: instruction set, dimension, kernel, nanoseconds a call.")
+  var csv = false
+
+  @Option(
+    help: "The kernel-times of another build: both run in turns, and their times are compared.")
+  var before: String?
+
+  /// How often each of two builds takes its turn: enough for an interval.
+  private static let turns = 6
+
   func run() throws {
+    if let before { return try compare(with: before) }
     let team = try WorkerTeam(threads: 1, binding: .cores([core]))
     let tables = try tables()
     let dimensions = try dimensions()
@@ -43,9 +55,25 @@ struct KernelTimes: ParsableCommand {
       let figures = try dimensions.flatMap { headDim in
         try KernelBenchmark.Kernel.allCases.map { try timer.time($0, headDim: headDim) }
       }
-      print(Self.heading(table, timer))
-      print(Self.text(figures))
+      if csv {
+        for one in figures {
+          print("\(table.name),\(one.headDim),\(one.kernel),\(one.median * 1e9)")
+        }
+      } else {
+        print(Self.heading(table, timer))
+        print(Self.text(figures))
+      }
     }
+  }
+
+  /// Exit code 2 where a kernel has become slower.
+  private func compare(with before: String) throws {
+    let arguments =
+      ["--csv", "--dims", dims, "--core", "\(core)", "--pieces", "\(pieces)"]
+      + (isa.map { ["--isa", $0] } ?? [])
+    let changes = try KernelTurns(before: before, arguments: arguments).changes(turns: Self.turns)
+    print(BuildChange.table(changes))
+    if changes.contains(where: { $0.verdict == .slower }) { throw ExitCode(2) }
   }
 
   private func tables() throws -> [KernelTable] {

@@ -139,8 +139,21 @@ public final class AttentionExecutor: CellExecutor {
 
   /// Plans the cell on the team of its placement.
   public func prepare(_ cell: SweepCell) throws -> any PreparedCell {
-    guard let loaded, loaded.problem == cell.problem else { throw ExecutorError.notLoaded(cell.id) }
-    return try PreparedAttention(cell, tensors: loaded, team: team(of: cell.placement))
+    try PreparedAttention(cell, tensors: tensors(of: cell), team: team(of: cell.placement))
+  }
+
+  /// Query, key and value of the loaded problem in fp32, as its element types round them: what
+  /// references are computed from.
+  public func operands() throws -> ProblemTensors { try loadedTensors().values }
+
+  /// Makes ready to check outputs of a cell of the loaded problem that another runs.
+  public func checker(for cell: SweepCell) throws -> OutputChecker {
+    OutputChecker(cell, try tensors(of: cell), try team(of: cell.placement))
+  }
+
+  private func tensors(of cell: SweepCell) throws(ExecutorError) -> Loaded {
+    guard let loaded, loaded.problem == cell.problem else { throw .notLoaded(cell.id) }
+    return loaded
   }
 
   /// About 20 ms of fused multiply-adds, or of dot products of bf16.
@@ -223,7 +236,7 @@ public enum ExecutorError: Error, Equatable, CustomStringConvertible {
 /// A cell planned on real tensors.
 private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendable {
   private let plan: any AttentionPlan
-  private let strategy: any AttentionStrategy
+  private let checker: OutputChecker
   private let tensors: AttentionExecutor.Loaded
   private let team: WorkerTeam
   private let operands: AttentionOperands
@@ -232,13 +245,13 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
     _ cell: SweepCell, tensors: AttentionExecutor.Loaded, team: WorkerTeam
   ) throws(AttentionError) {
     plan = try cell.strategy.plan(for: cell.problem, on: team)
-    strategy = cell.strategy
+    checker = OutputChecker(cell, tensors, team)
     self.tensors = tensors
     self.team = team
     operands = tensors.operands
   }
 
-  var workspaceBytes: Int { plan.workspaceBytes }
+  var workspaceBytes: Int? { plan.workspaceBytes }
 
   func arm() {
     tensors.check.invalidate(operands.output)
@@ -248,21 +261,7 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
 
   func run() throws { try plan.run(operands) }
 
-  func check() throws -> OutputCheck {
-    let output = operands.output.reading
-    let full = tensors.fullRows ?? fullReferences()
-    tensors.fullRows = full
-    return OutputCheck(
-      quality: tensors.check.errors(of: output, against: full),
-      correctness: try tensors.expected(of: strategy, on: team)
-        .compare(output, tensors.check))
-  }
-
-  private func fullReferences() -> [OracleRow] {
-    tensors.check.references(
-      SoftmaxOracle(full: tensors.problem), query: tensors.values.query.view,
-      key: tensors.values.key.view, value: tensors.values.value.view, on: team)
-  }
+  func check() throws -> OutputCheck { try checker.check(operands.output.reading) }
 
   /// Nothing: a team that has just worked is awake.
   func work(worker: Int) {}

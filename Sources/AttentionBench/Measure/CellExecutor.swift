@@ -32,15 +32,40 @@ public protocol CellExecutor: AnyObject {
 
 /// A cell that is planned and can be run.
 public protocol PreparedCell: AnyObject {
-  /// What the plan holds beyond inputs and output, in bytes.
-  var workspaceBytes: Int { get }
+  /// What the plan holds beyond inputs and output, in bytes; nil where that is not known.
+  var workspaceBytes: Int? { get }
   /// Everything that belongs before a run and not into its time: workers awake, checked rows of
   /// the output marked as not yet written.
   func arm()
   /// Computes attention once. This is what is timed.
   func run() throws
+  /// What the last run says of its own time; nil, the default, where the sweep's clock has it.
+  var account: RunAccount? { get }
   /// Compares the output of the last run with the references.
   func check() throws -> OutputCheck
+}
+
+extension PreparedCell {
+  public var account: RunAccount? { nil }
+}
+
+/// The time of a run as the process took it that ran: a clock around the call alone, which the way
+/// there and back adds nothing to.
+public struct RunAccount: Equatable, Sendable {
+  /// Wall time of one call in seconds.
+  public var seconds: Double
+  /// Processor time of one call in seconds, all threads together.
+  public var processorSeconds: Double
+  /// Seconds of the whole turn: of calls that are too short to be timed once there are several, and
+  /// calls before them that are not timed.
+  public var turnSeconds: Double
+
+  /// An account as given.
+  public init(seconds: Double, processorSeconds: Double, turnSeconds: Double) {
+    self.seconds = seconds
+    self.processorSeconds = processorSeconds
+    self.turnSeconds = turnSeconds
+  }
 }
 
 /// Where finished cells go.

@@ -22,7 +22,7 @@ struct CellMeasurement {
   let threads: Int
   /// Whether each of them has a CPU: where they are more, they wait for each other.
   let hasOwnCPUs: Bool
-  /// Seconds of all samples.
+  /// Seconds of all turns.
   private(set) var seconds = 0.0
 
   init(threads: Int, cpus: Int?) {
@@ -30,12 +30,18 @@ struct CellMeasurement {
     hasOwnCPUs = threads <= cpus ?? threads
   }
 
-  mutating func add(_ sample: SampleRow, from before: Interference, to after: Interference) {
+  /// Enters a sample.
+  ///
+  /// - Parameter turn: the seconds it took, calls that are not timed included; nil without any.
+  mutating func add(
+    _ sample: SampleRow, turn: Double? = nil, from before: Interference, to after: Interference
+  ) {
     samples.append(sample)
-    seconds += sample.time
+    let turn = turn ?? sample.time
+    seconds += turn
     involuntarySwitches += max(0, after.involuntarySwitches - before.involuntarySwitches)
     if hasOwnCPUs, let a = before.waitedSeconds, let b = after.waitedSeconds {
-      contention.add(waited: b - a, time: sample.time, threads: threads)
+      contention.add(waited: b - a, time: turn, threads: threads)
     }
     if let a = before.ticks, let b = after.ticks, let s = before.stolenTicks,
       let t = after.stolenTicks
@@ -79,6 +85,7 @@ struct CellMeasurement {
     if summary.count >= limits.minimumSamples, isExact(summary, limits) { return .reached }
     if summary.count >= SweepLimits.maximumSamples { return .maximumReached }
     if let budgetLeft, summary.median > budgetLeft { return .budgetSpent }
+    if limits.guaranteesMinimum, summary.count < limits.minimumSamples { return nil }
     return seconds + summary.median > allowance ? .timeSpent : nil
   }
 

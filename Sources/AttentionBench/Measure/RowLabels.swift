@@ -16,17 +16,15 @@ public struct RowLabels: Sendable {
     let shape = cell.problem.shape
     var row = ResultRow(
       runID: runID, cellID: cell.id,
-      strategy: ResultRow.StrategyLabel(
-        name: cell.strategy.name, parameters: cell.strategy.resolvedParameters(for: cell.problem),
-        classification: cell.strategy.operatorClass.rawValue),
+      strategy: cell.runner.label,
       shape: ResultRow.Shape(
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
         queryLength: shape.queryLength, keyLength: shape.keyLength,
         headDimension: shape.headDim, valueDimension: shape.valueDim,
-        elementType: cell.problem.storage.label, isCausal: cell.problem.visibility.causal),
+        elementType: cell.runner.elementType, isCausal: cell.problem.visibility.causal),
       placement: ResultRow.Placement(
         threads: cell.placement.threads, bind: "\(cell.placement.binding)"),
-      status: status, reason: reason, build: build)
+      status: status, reason: reason, build: cell.runner.build ?? build)
     row.sweptSize = cell.n
     if case .success(let work) = cell.work {
       row.work.pairs = work.pairs
@@ -50,7 +48,7 @@ extension ResultRow {
   /// Enters what was measured.
   ///
   /// - Parameter flopRate: the peak of the cell's arithmetic, measured with the same placement, in flop/s.
-  mutating func fill(_ measurement: CellMeasurement, flopRate: Double?, workspaceBytes: Int) {
+  mutating func fill(_ measurement: CellMeasurement, flopRate: Double?, workspaceBytes: Int?) {
     work.workspaceBytes = workspaceBytes
     guard let summary = measurement.summary else { return }
     time = Times(summary, cpuTime: measurement.cpuTime)

@@ -79,13 +79,15 @@ extension SweepEngine {
     guard let first = try run(active, round: 0) else { return nil }
     if hasPeak, let before, let peak = probe.peakResidentBytes() {
       active.peakRSSDelta = max(0, peak - before)
-      let growth = MemoryGrowth(
-        declared: active.prepared.workspaceBytes, measured: max(0, peak - before),
-        threads: cell.placement.threads)
-      if let difference = growth.difference { warn("\(cell.id): \(difference)") }
+      if let declared = active.prepared.workspaceBytes {
+        let growth = MemoryGrowth(
+          declared: declared, measured: max(0, peak - before), threads: cell.placement.threads)
+        if let difference = growth.difference { warn("\(cell.id): \(difference)") }
+      }
     }
     if first.sample.time > SweepLimits.warmUpLimit {
-      active.measurement.add(first.sample, from: first.before, to: first.after)
+      active.measurement.add(
+        first.sample, turn: first.turn, from: first.before, to: first.after)
       active.allowance = limits.cellTimeout
       if try endIfDone(active) { return nil }
     } else {
@@ -102,15 +104,18 @@ extension SweepEngine {
     _ active: Active, round: Int, among group: [Active], mayEnd: Bool
   ) throws(RecordError) {
     guard let taken = try run(active, round: round) else { return }
-    active.measurement.add(taken.sample, from: taken.before, to: taken.after)
+    active.measurement.add(taken.sample, turn: taken.turn, from: taken.before, to: taken.after)
     if mayEnd || end(of: active) != .reached, try endIfDone(active) { return }
     report(active.cell, active.measurement.summary) { secondsLeft(with: group) }
   }
 
+  /// A sample, the seconds that its turn took and the disturbances around it.
+  private typealias Taken = (
+    sample: SampleRow, turn: Double, before: Interference, after: Interference
+  )
+
   /// Runs a cell once. A cell that fails ends as an error, and there is no sample.
-  private func run(
-    _ active: Active, round: Int
-  ) throws(RecordError) -> (sample: SampleRow, before: Interference, after: Interference)? {
+  private func run(_ active: Active, round: Int) throws(RecordError) -> Taken? {
     let (clock, probe) = (instruments.clock, instruments.probe)
     let before = probe.interference()
     active.prepared.arm()
@@ -123,13 +128,20 @@ extension SweepEngine {
       return nil
     }
     let ended = clock.now()
-    let used = probe.processorSeconds() - processor
+    let account =
+      active.prepared.account
+      ?? {
+        let seconds = Double(ended - began) / 1e9
+        return RunAccount(
+          seconds: seconds, processorSeconds: max(0, probe.processorSeconds() - processor),
+          turnSeconds: seconds)
+      }()
     let index = earlierSamples[active.cell.id, default: 0] + active.measurement.samples.count
     let sample = SampleRow(
       runID: labels.runID, cellID: active.cell.id, index: index, round: round,
-      time: Double(ended - began) / 1e9, cpuTime: max(0, used),
+      time: account.seconds, cpuTime: account.processorSeconds,
       startedAt: secondsBefore + Double(began - start) / 1e9)
-    return (sample, before, probe.interference())
+    return (sample, account.turnSeconds, before, probe.interference())
   }
 
   /// Why a cell could end now; nil while it could not.
@@ -165,7 +177,7 @@ extension SweepEngine {
     var row = labels.row(for: cell, status: status, reason: reason)
     row.fill(
       active.measurement,
-      flopRate: ceilings[cell.placement]?.flopRate(cell.strategy.arithmetic),
+      flopRate: ceilings[cell.placement]?.flopRate(cell.runner.arithmetic),
       workspaceBytes: active.prepared.workspaceBytes)
     row.work.peakRSSDeltaBytes = active.peakRSSDelta
     if cell.strategy.usesBLAS {

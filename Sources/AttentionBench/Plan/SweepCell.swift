@@ -9,8 +9,10 @@ public struct SweepCell: Sendable, Identifiable {
   public let n: Int
   /// What is to be computed.
   public let problem: AttentionProblem
-  /// How.
+  /// How; where another runs the cell, the strategy whose definition its output is held against.
   public let strategy: any AttentionStrategy
+  /// Who runs it, as its row says.
+  public let runner: CellRunner
   /// The strategy with its parameters resolved for the problem: `strided(64)`.
   public let spec: String
   /// The workers and where they run.
@@ -29,10 +31,37 @@ public struct SweepCell: Sendable, Identifiable {
     self.strategy = strategy
     self.placement = placement
     self.curve = curve
+    runner = CellRunner(strategy, problem)
     spec = strategy.spec(for: problem)
     id = "\(Self.slug(spec))-n\(n)-t\(placement.threads)"
     work = Result { () throws(AttentionError) in
       try strategy.work(for: problem, threads: placement.threads)
+    }
+  }
+
+  /// A cell that something else than this process runs, such as another library.
+  ///
+  /// - Parameters:
+  ///   - id: of this cell alone.
+  ///   - definition: what is computed: its oracle decides whether an output is right, and its work
+  ///     is what counts as useful.
+  ///   - workspaceBytes: what the run holds beyond inputs and output, for limits.
+  public init(
+    id: String, problem: AttentionProblem, n: Int, runner: CellRunner,
+    definition: any AttentionStrategy, workspaceBytes: Int, placement: SweepPlacement, curve: Int
+  ) {
+    self.id = id
+    self.n = n
+    self.problem = problem
+    self.strategy = definition
+    self.runner = runner
+    spec = runner.label.text
+    self.placement = placement
+    self.curve = curve
+    work = Result { () throws(AttentionError) in
+      var work = try definition.work(for: problem, threads: placement.threads)
+      work.workspaceBytes = workspaceBytes
+      return work
     }
   }
 
@@ -45,12 +74,44 @@ public struct SweepCell: Sendable, Identifiable {
   }
 
   /// `window(512, sinks: 4)` as `window_512_sinks4`, so that an id needs no quotes anywhere.
-  private static func slug(_ spec: String) -> String {
+  public static func slug(_ spec: String) -> String {
     var slug = ""
     for character in spec where character != " " && character != ")" && character != ":" {
       slug.append(character == "(" || character == "," ? "_" : character)
     }
     return slug
+  }
+}
+
+/// Who runs a cell, as plans and rows need to know it.
+public struct CellRunner: Sendable {
+  /// Its name, parameters and class.
+  public var label: ResultRow.StrategyLabel
+  /// How it stores operands: `fp32`.
+  public var elementType: String
+  /// What its products are taken in, whose peak they are held against.
+  public var arithmetic: Arithmetic
+  /// The code that runs; nil for that of this process.
+  public var build: ResultRow.Build?
+
+  /// A runner as given.
+  public init(
+    label: ResultRow.StrategyLabel, elementType: String, arithmetic: Arithmetic = .float32,
+    build: ResultRow.Build? = nil
+  ) {
+    self.label = label
+    self.elementType = elementType
+    self.arithmetic = arithmetic
+    self.build = build
+  }
+
+  /// A strategy that this process runs.
+  public init(_ strategy: any AttentionStrategy, _ problem: AttentionProblem) {
+    self.init(
+      label: ResultRow.StrategyLabel(
+        name: strategy.name, parameters: strategy.resolvedParameters(for: problem),
+        classification: strategy.operatorClass.rawValue),
+      elementType: problem.storage.label, arithmetic: strategy.arithmetic)
   }
 }
 

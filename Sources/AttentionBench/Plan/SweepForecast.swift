@@ -132,7 +132,7 @@ public struct SweepForecast: Sendable {
   }
 
   private func atPeak(_ cell: SweepCell, share: Double) -> TimePrediction? {
-    let arithmetic = cell.strategy.arithmetic
+    let arithmetic = cell.runner.arithmetic
     guard case .success(let work) = cell.work,
       let rate = flopRates[arithmetic]?[cell.placement.threads], rate > 0
     else { return nil }

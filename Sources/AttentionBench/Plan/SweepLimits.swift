@@ -10,6 +10,8 @@ public struct SweepLimits: Sendable {
 
   /// Samples a cell shall have at least.
   public var minimumSamples = 5
+  /// Whether a cell gets so many whatever they take; `cellTimeout` limits the others.
+  public var guaranteesMinimum = false
   /// The half width of the median's 95% interval that is good enough, as a share of the median.
   public var relativeInterval = 0.02
   /// The most a cell may spend on measuring, in seconds.
@@ -82,7 +84,7 @@ public struct SweepLimits: Sendable {
   /// - Parameter budgetLeft: seconds; nil without a budget.
   public func timeRefusal(_ prediction: TimePrediction, budgetLeft: Double?) -> String? {
     let time = TimeSpan.rounded(seconds: prediction.seconds)
-    if prediction.seconds > cellTimeout {
+    if prediction.seconds > cellTimeout, !guaranteesMinimum {
       return "predicted \(time) > --cell-timeout \(wording.cellTimeout) (\(prediction.basis))"
     }
     if let budgetLeft, prediction.seconds > budgetLeft {

@@ -34,7 +34,12 @@ public struct SweepPlan: Sendable {
         }
       }
     }
-    self.sizes = sizes
+    self.init(cells: cells, placements: placements, seed: seed)
+  }
+
+  /// Cells as given, each with an id of its own. Those of one size share a problem.
+  public init(cells: [SweepCell], placements: [SweepPlacement], seed: UInt64) {
+    sizes = Set(cells.map(\.n)).sorted()
     self.placements = placements
     self.seed = seed
     self.cells = cells
@@ -43,7 +48,7 @@ public struct SweepPlan: Sendable {
   /// What products are taken in: fp32, and what cells take beside it.
   public var arithmetics: [Arithmetic] {
     Arithmetic.allCases.filter { arithmetic in
-      arithmetic == .float32 || cells.contains { $0.strategy.arithmetic == arithmetic }
+      arithmetic == .float32 || cells.contains { $0.runner.arithmetic == arithmetic }
     }
   }
 

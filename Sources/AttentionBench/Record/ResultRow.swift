@@ -69,6 +69,9 @@ extension ResultRow {
       self.parameters = parameters
       self.classification = classification
     }
+
+    /// The name with its parameters: `window(512)`.
+    public var text: String { parameters.isEmpty ? name : "\(name)(\(parameters))" }
   }
 
   /// The problem: b, h, hKV, nQ, nKV, d, dV, the element type and the mask.

@@ -39,8 +39,3 @@ struct SizeChoice {
       isLevel: isLevel, status: first.status)
   }
 }
-
-extension ResultRow.StrategyLabel {
-  /// The name with its parameters: `window(512)`.
-  var text: String { parameters.isEmpty ? name : "\(name)(\(parameters))" }
-}

@@ -145,7 +145,8 @@ private struct HeadElements {
       try key.withView { (key) throws(AttentionError) in
         try value.withView { (value) throws(AttentionError) in
           oracle.row(
-            InputViews(query: query, key: key, value: value), batch: row.batch, head: row.head, row: row.row)
+            InputViews(query: query, key: key, value: value), batch: row.batch, head: row.head,
+            row: row.row)
         }
       }
     }

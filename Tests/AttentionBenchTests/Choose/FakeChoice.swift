@@ -83,7 +83,9 @@ struct FakeChoice {
   }
 
   func problem() throws -> AttentionProblem {
-    try AttentionProblem(AttentionShape(heads: heads, queryLength: n, headDim: 64), visibility: Visibility(causal: true))
+    try AttentionProblem(
+      AttentionShape(heads: heads, queryLength: n, headDim: 64),
+      visibility: Visibility(causal: true))
   }
 
   func engine(emit: @escaping (SweepEvent) -> Void = { _ in }) throws -> ChoiceEngine {

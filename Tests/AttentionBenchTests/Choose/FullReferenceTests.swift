@@ -72,7 +72,9 @@ import Testing
   @Test(arguments: [1, 17, 63, 64, 65, 130, 700])
   func aWrongReferenceIsNoticed(n: Int) throws {
     let registry = StrategyRegistry.standard.adding(Imprecise.family)
-    let problem = try AttentionProblem(AttentionShape(heads: n == 700 ? 64 : 2, queryLength: n, headDim: 32), visibility: Visibility(causal: true))
+    let problem = try AttentionProblem(
+      AttentionShape(heads: n == 700 ? 64 : 2, queryLength: n, headDim: 32),
+      visibility: Visibility(causal: true))
     let placement = SweepPlacement(threads: 2, binding: .none)
     let executor = try AttentionExecutor(
       placements: [placement], inputs: .normal(seed: 1), seed: 1, topology: .host())

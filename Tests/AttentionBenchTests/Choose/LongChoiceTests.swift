@@ -37,7 +37,7 @@ import Testing
 
   private static func seconds(_ cell: SweepCell) -> Double {
     let shares = ["flash": 0.8, "exact": 0.6, "window": 0.75, "linear": 0.45]
-    let share = shares[type(of: cell.strategy).name] ?? 0.4
+    let share = shares[cell.strategy.name] ?? 0.4
     let flops = (try? cell.work.get().flops) ?? 0
     return 1e-5 + Double(flops) / (share * 200e9)
   }

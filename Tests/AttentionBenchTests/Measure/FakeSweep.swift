@@ -64,6 +64,8 @@ final class FakeExecutor: CellExecutor {
   var burstFailure: FakeFailure?
   /// What checking a cell's output comes to, given how often it has run.
   var check: (SweepCell, Int) -> OutputCheck = { _, _ in OutputCheck(accuracy: .init()) }
+  /// What a cell says of its own time; nil for nothing.
+  var account: (SweepCell) -> RunAccount? = { _ in nil }
   /// Called before each run, and during each burst.
   var willRun: (SweepCell) -> Void = { _ in }
   var willBurst: () -> Void = {}
@@ -134,19 +136,22 @@ final class FakeExecutor: CellExecutor {
   private final class Prepared: PreparedCell {
     let cell: SweepCell
     let owner: FakeExecutor
-    let workspaceBytes: Int
+    let plannedBytes: Int
+    var workspaceBytes: Int? { plannedBytes }
     private var count = 0
 
     init(_ cell: SweepCell, _ owner: FakeExecutor) throws {
       self.cell = cell
       self.owner = owner
-      workspaceBytes = owner.workspace(try cell.work.get().workspaceBytes)
-      owner.plannedBytes += workspaceBytes
+      plannedBytes = owner.workspace(try cell.work.get().workspaceBytes)
+      owner.plannedBytes += plannedBytes
       owner.mostPlannedBytes = max(owner.mostPlannedBytes, owner.plannedBytes)
-      owner.probe.peak = owner.probe.resident + owner.growth(workspaceBytes)
+      owner.probe.peak = owner.probe.resident + owner.growth(plannedBytes)
     }
 
-    deinit { owner.plannedBytes -= workspaceBytes }
+    deinit { owner.plannedBytes -= plannedBytes }
+
+    var account: RunAccount? { owner.account(cell) }
 
     func arm() {}
 

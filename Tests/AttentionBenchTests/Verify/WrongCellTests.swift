@@ -9,7 +9,9 @@ import Testing
 /// nothing that reads results takes its times for times.
 @Suite(.serialized) struct WrongCellTests {
   private static let registry = StrategyRegistry.standard
-    .adding(Faultless.family).adding(Imprecise.family).adding(Forgetful.family).adding(WrongBase.family)
+    .adding(Faultless.family).adding(Imprecise.family).adding(Forgetful.family).adding(
+      WrongBase.family
+    )
     .adding(Pretender.family).adding(OffByOne.family).adding(Denier.family)
 
   private static func plan(
@@ -20,7 +22,9 @@ import Testing
       sizes: sizes, strategies: registry.strategies(strategies),
       placements: [SweepPlacement(threads: 1, binding: .none)], seed: 3
     ) { n in
-      try AttentionProblem(AttentionShape(heads: heads, kvHeads: 1, queryLength: n, headDim: dimension), visibility: Visibility(causal: true), storage: elements)
+      try AttentionProblem(
+        AttentionShape(heads: heads, kvHeads: 1, queryLength: n, headDim: dimension),
+        visibility: Visibility(causal: true), storage: elements)
     }
   }
 

@@ -1,1 +1,0 @@
-"""What is common to all comparisons: processes, rounds, checks, statistics, files."""
