@@ -90,8 +90,11 @@ import Testing
       guard system.calls.count > index else { break }
       index += 1
     }
-    // Only the names of old files that go at the end, and links that become copies, are let pass.
-    #expect(index > 30 && failures >= index - 4, "\(failures) of \(index)")
+    // Let pass are the names of two old files that are removed at the second attempt, the parents
+    // of the new directory that exist already, and two second names that become copies.
+    let parents = FilePath(try Scene().directory.path("")).components.count
+    let letPass = parents + (error == .notPermitted ? 4 : 2)
+    #expect(index > 30 && failures == index - letPass, "\(failures) of \(index)")
   }
 
   /// The disk goes away and does not come back: then not everything can be put back, and the message

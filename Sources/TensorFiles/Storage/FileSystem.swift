@@ -58,23 +58,26 @@ package struct HostFileSystem: FileSystem {
     _ bytes: UnsafeRawBufferPointer, to file: FileDescriptor
   ) throws(Errno) -> Int {
     // A pipe that nobody reads any more is an error to report and to clean up after, not the end of
-    // the process.
+    // the process. The signal comes also where a part was written before, without an error.
     var pipe = sigset_t()
     var before = sigset_t()
     sigemptyset(&pipe)
     sigaddset(&pipe, SIGPIPE)
     pthread_sigmask(SIG_BLOCK, &pipe, &before)
-    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-    do throws(Errno) {
-      return try Errno.typed { try file.write(bytes) }
-    } catch {
-      var pending = sigset_t()
-      if error == .brokenPipe, sigpending(&pending) == 0, sigismember(&pending, SIGPIPE) == 1 {
+    let wasPending = Self.isPending(SIGPIPE)
+    defer {
+      if !wasPending, Self.isPending(SIGPIPE) {
         var taken: CInt = 0
         sigwait(&pipe, &taken)
       }
-      throw error
+      pthread_sigmask(SIG_SETMASK, &before, nil)
     }
+    return try Errno.typed { try file.write(bytes) }
+  }
+
+  private static func isPending(_ signal: CInt) -> Bool {
+    var pending = sigset_t()
+    return sigpending(&pending) == 0 && sigismember(&pending, signal) == 1
   }
 
   package func synchronize(_ file: FileDescriptor) throws(Errno) {
