@@ -40,7 +40,7 @@ struct PeerService {
     team = try WorkerTeam(
       threads: placement.threads, binding: placement.binding, topology: topology)
     BLASLibrary.useOneThread()
-    let run = RunMetadata.host(argv: [], options: [:], seed: 0, topology: topology, blasNote: nil)
+    let run = RunMetadata.host(argv: [], options: [:], seed: 0, topology: topology)
     let commit = run.build.commit.map {
       " (\($0.prefix(7))\(run.build.dirty == true ? ", changed" : ""))"
     }
@@ -130,7 +130,7 @@ struct PeerService {
       AttentionShape(
         batch: asked.batch, heads: asked.heads, kvHeads: asked.kvHeads, queryLength: asked.nQ,
         keyLength: asked.nKv, headDim: asked.headDim, valueDim: asked.valueDim),
-      visibility: Visibility(causal: asked.visibility.causal), storage: elements)
+      visibility: Visibility(causal: asked.causal), storage: elements)
   }
 
   /// Allows this process these CPUs alone, whatever the harness's own thread was bound to.
