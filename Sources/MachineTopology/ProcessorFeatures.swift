@@ -21,7 +21,7 @@ public struct ProcessorFeatures: Hashable, Sendable {
   public init(cpuinfo text: String) {
     var fields: [Substring: Substring] = [:]
     for line in text.split(separator: "\n") {
-      let parts = line.split(separator: ":", maxSplits: 1)
+      let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
       let name = parts[0].prefix { !$0.isWhitespace }
       if parts.count == 2, fields[name] == nil { fields[name] = parts[1] }
     }

@@ -11,8 +11,8 @@ package struct SweepCommand: BLASCommand {
     discussion: """
       Writes results.csv (a row a cell), samples.csv (a row a sample), meta.json and plots. Every \
       finished cell is on disk at once; Ctrl-C keeps them and --resume goes on.
-      With --decode the sizes are numbers of cached keys; every run then reads all of them, linear too: \
-      what its recurrent step costs does not depend on n. The same cache is read again and again: one \
+      With --decode the sizes are numbers of cached keys; every run then reads those that its strategy \
+      sees, linear all: what its recurrent step costs does not depend on n. The same cache is read again and again: one \
       that fits a cache of the processor comes from there, and is held against the rate of that.
       Example: attnbench sweep --n 1k..16k --strategy 'exact,flash,window(512)' -o out
       """)
@@ -24,11 +24,11 @@ package struct SweepCommand: BLASCommand {
   var n = "1k..100k"
 
   @Option(
-    defaultAsFlag: 1,
+    defaultAsFlag: "1",
     help: ArgumentHelp(
       "Time decoding: the sizes are numbers of keys, which ROWS queries read (1).",
-      valueName: "rows"), transform: Count.parse)
-  var decode: Int?
+      valueName: "rows"))
+  var decode: String?
 
   @OptionGroup var strategyOptions: StrategyOptions
   @OptionGroup(title: "Problem") var shapeOptions: ShapeOptions
@@ -138,9 +138,7 @@ extension SweepCommand {
   private func setup() throws -> Setup {
     let topology = try MachineTopology.host()
     let sizes = try SizeList(parsing: n).sizes
-    if let decode, !(1...AttentionShape.maximumLength).contains(decode) {
-      throw UsageError("--decode \(decode): rows of a decoding step; give 1 or a few")
-    }
+    let decoding = try decode.map(decodedRows)
     let strategies = try strategyOptions.strategies()
     let placements = try threadOptions.counts(on: topology).map { threads in
       try threadOptions.placement(of: threads, on: topology)
@@ -153,18 +151,31 @@ extension SweepCommand {
       sizes: sizes, strategies: strategies, placements: placements, seed: seed
     ) { n in
       try maskOptions.problem(
-        try given.map { try $0.shape(n: n, queries: decode) }
-          ?? shapeOptions.shape(queryLength: decode ?? n, keyLength: decode.map { _ in n }),
+        try given.map { try $0.shape(n: n, queries: decoding) }
+          ?? shapeOptions.shape(queryLength: decoding ?? n, keyLength: decoding.map { _ in n }),
         elements: storageOptions.elements)
     }
     return Setup(
       topology: topology, plan: plan, limits: limits,
-      inputs: given.map { .tensors($0) } ?? .normal(seed: seed), decoding: decode,
-      options: options(plan, limits))
+      inputs: given.map { .tensors($0) } ?? .normal(seed: seed), decoding: decoding,
+      options: options(plan, limits, decoding))
+  }
+
+  /// Taken as text, since the argument parser drops an attached value that it cannot read.
+  private func decodedRows(_ text: String) throws(UsageError) -> Int {
+    do {
+      let rows = try CountText.parse(text)
+      if 1...AttentionShape.maximumLength ~= rows { return rows }
+    } catch {
+      throw UsageError("--decode \(text): \(error.rule); \(error.fix)")
+    }
+    throw UsageError("--decode \(text): rows of a decoding step; give 1 or a few")
   }
 
   /// The options with their defaults, in the command line's own spelling.
-  private func options(_ plan: SweepPlan, _ limits: SweepLimits) -> [String: String] {
+  private func options(
+    _ plan: SweepPlan, _ limits: SweepLimits, _ decoding: Int?
+  ) -> [String: String] {
     let shape = plan.cells.first?.problem.shape
     let strategies =
       strategyOptions.list
@@ -189,7 +200,7 @@ extension SweepCommand {
       options["--value-dim"] = "\(shape.valueDim)"
     }
     options["--n-kv"] = shapeOptions.keyLength
-    options["--decode"] = decode.map { "\($0)" }
+    options["--decode"] = decoding.map { "\($0)" }
     options["--align"] = maskOptions.align?.rawValue
     options["--query-offset"] = maskOptions.queryOffset
     options["--scale"] = maskOptions.scale.map { "\($0)" }

@@ -217,7 +217,7 @@ import Testing
       let work = try specimen.strategy.work(for: problem, threads: test.threads)
       let plan = try specimen.strategy.plan(for: problem, on: Teams.of(test.threads))
       #expect(work.workspaceBytes == plan.workspaceBytes, "\(test)")
-      #expect(work.minimumBytes == problem.tensorBytes)
+      #expect(work.minimumBytes <= problem.tensorBytes)
     }
   }
 }
