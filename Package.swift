@@ -96,11 +96,13 @@ let package = Package(
     .testTarget(name: "MachineTopologyTests", dependencies: ["MachineTopology"]),
     .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles", "Suggestions"]),
     .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+    .target(
+      name: "CWideKernels", dependencies: ["CAttentionKernels"], path: "Tests/CWideKernels"),
     .testTarget(
       name: "AttentionTests",
       dependencies: [
         "Attention", "AttentionTestSupport", "CAllocationCounter", "CAttentionKernels",
-        "MachineTopology", "TensorFiles",
+        "CWideKernels", "MachineTopology", "TensorFiles",
       ]),
     .testTarget(
       name: "AttentionBenchTests",

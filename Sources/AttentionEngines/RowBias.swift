@@ -9,7 +9,7 @@ extension AttentionProblem {
   ///
   /// - Parameters:
   ///   - scale: the factor that turns what is stored into scores.
-  ///   - unit: units of the scores in a natural one.
+  ///   - unit: units of the scores in a natural one, at most 1/2.
   func addBias(
     to scores: UnsafeMutablePointer<Float>, count: Int, scale: Float, unit: Float, batch: Int,
     head: Int, row: Int, functions: UnsafePointer<attn_kernels>
@@ -17,10 +17,9 @@ extension AttentionProblem {
     // A missing column hides its key.
     let columns = min(
       count, visibility.mask?.shape.columns ?? count, visibility.bias?.shape.columns ?? count)
-    let limit = Float.greatestFiniteMagnitude
     var source = attn_row_bias(
       mask: visibility.mask?.row(batch, head, row), bias: visibility.bias?.row(batch, head, row),
-      slope: visibility.alibiSlopes.map { min(max($0[head] * unit, -limit), limit) } ?? 0,
+      slope: visibility.alibiSlopes.map { $0[head] * unit } ?? 0,
       distance: Float(row + geometry(batch: batch).offset), unit: unit)
     functions.pointee.bias_row(scores, Int64(columns), scale, &source)
     (scores + columns).update(repeating: -.infinity, count: count - columns)

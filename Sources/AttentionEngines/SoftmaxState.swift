@@ -3,7 +3,7 @@ import AttentionKernels
 import RealModule
 import Tensors
 
-/// Where one row of an online softmax stands, in log2 units, and how it is merged with the result
+/// Where one row of an online softmax stands, in log16 units, and how it is merged with the result
 /// of an earlier one over other keys.
 ///
 /// Milakov & Gimelshein 2018, arXiv 1805.02867.
@@ -11,7 +11,7 @@ struct SoftmaxState {
   /// The reference exponent; -inf before the first visible key.
   private(set) var maximum: Float
   /// Sum of weights relative to it.
-  private var sum: Float
+  private(set) var sum: Float
   /// What turns the accumulator into the row's share of the output.
   private(set) var factor: Float
 
@@ -22,25 +22,29 @@ struct SoftmaxState {
     factor = sum == 0 ? 0 : 1 / sum
   }
 
-  /// log2 of the sum of 2^score; -inf when the row saw nothing.
-  var logSumExp: Float { maximum + Float.log2(sum) }
-
-  /// The same in natural units. Log2 units end before natural ones do: what a bias of -FLT_MAX
-  /// pressed against their end stands for that end.
-  var naturalLogSumExp: Float {
-    let limit = Float.greatestFiniteMagnitude
-    let sum = logSumExp
-    return abs(sum) == limit ? sum : sum * Float.ln2
+  /// 16^(score - reference), a score's weight.
+  static func weight(_ score: Float, relativeTo reference: Float) -> Float {
+    Float.exp2(4 * (score - reference))
   }
 
-  /// Takes in a normalised output over other keys, of which only the LSE need be known here.
+  /// log16 of the sum of 16^score; -inf when the row saw nothing.
+  var logSumExp: Float { maximum + Float.log2(sum) / 4 }
+
+  /// The same in natural units. Scores that saturated stand for the largest natural number.
+  var naturalLogSumExp: Float {
+    let sum = logSumExp
+    let isSaturated = sum.isFinite && abs(sum) >= Float.largestLog16Score
+    return isSaturated ? Float(signOf: sum, magnitudeOf: .greatestFiniteMagnitude) : sum * .ln16
+  }
+
+  /// Takes in a normalised output over other keys, where that stands.
   ///
   /// - Returns: the share of that output in the merged one.
-  mutating func merge(logSumExp earlier: Float) -> Float {
-    if earlier == -.infinity { return 0 }
-    let reference = max(earlier, maximum)
-    let kept = Float.exp2(earlier - reference)
-    let own = Float.exp2(maximum - reference)
+  mutating func merge(_ earlier: SoftmaxState) -> Float {
+    if earlier.sum == 0 { return 0 }
+    let reference = max(earlier.maximum, maximum)
+    let kept = earlier.sum * Self.weight(earlier.maximum, relativeTo: reference)
+    let own = Self.weight(maximum, relativeTo: reference)
     maximum = reference
     sum = kept + own * sum
     factor = own / sum
@@ -54,9 +58,9 @@ struct SoftmaxState {
   mutating func add(sink: Float) -> Float {
     if sum == 0 || sink == -.infinity { return 1 }
     let reference = max(sink, maximum)
-    let before = sum * Float.exp2(maximum - reference)
+    let before = sum * Self.weight(maximum, relativeTo: reference)
     maximum = reference
-    sum = before + Float.exp2(sink - reference)
+    sum = before + Self.weight(sink, relativeTo: reference)
     factor *= before / sum
     return before / sum
   }

@@ -115,7 +115,7 @@ public final class KernelBenchmark {
       case .softmaxRow:
         var maximum: Float = 0
         // In place, call after call: the row tends to values in 0.5...1, far from denormals.
-        _ = functions.softmax_row(row.base, length, 1, &maximum)
+        _ = functions.softmax_row(row.base, length, 0.25, &maximum)
       case .scaleRow:
         functions.scale_row(row.base, length, 1)
       case .elu:
@@ -187,8 +187,8 @@ private final class PanelOperands {
     }
     Self.fill(elements, scale: 1)
     Self.fill(weights, scale: 1)
-    // Scores of a few units in log2, as unit-normal inputs give.
-    Self.fill(queries, scale: 1.44 / Float(headDim).squareRoot())
+    // Scores of a few natural units, as unit-normal inputs give.
+    Self.fill(queries, scale: .log16e / Float(headDim).squareRoot())
     factors.base.update(repeating: 1, count: lanes)
     maxima.base.update(repeating: -.infinity, count: lanes)
   }
@@ -216,7 +216,7 @@ private final class PanelOperands {
   }
 
   /// Makes the next block's scores larger than all before by more than the kernels tolerate.
-  func lowerMaxima() { maxima.base.update(repeating: -64, count: lanes) }
+  func lowerMaxima() { maxima.base.update(repeating: -16, count: lanes) }
 
   /// Uniform in -1.7...1.7 times `scale`, so of variance `scale` squared; the same every time.
   static func fill(_ floats: borrowing AlignedFloats, scale: Float) {

@@ -1,5 +1,6 @@
 import CAttentionKernels
 import Tensors
+import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -10,8 +11,10 @@ import Tensors
 /// Chosen once, when first used: the best the processor runs, or the one that the environment
 /// variable `ATTNBENCH_ISA` names.
 public struct KernelTable: @unchecked Sendable {
-  // The table is a constant of the C library: immutable and never freed.
+  // The table is a constant of a C library: immutable and never freed.
   package let functions: UnsafePointer<attn_kernels>
+
+  package init(functions: UnsafePointer<attn_kernels>) { self.functions = functions }
 
   /// The instruction set: `avx512`, `avx2`, `neon`, `portable`.
   public var name: String { String(cString: functions.pointee.name) }
@@ -29,8 +32,16 @@ public struct KernelTable: @unchecked Sendable {
     return (0..<Int(count)).map { KernelTable(functions: tables[$0]) }
   }()
 
+  /// Tables that this library does not have.
+  private static let added = Mutex<[KernelTable]>([])
+
+  /// Makes a table from elsewhere one that the environment can choose. To be called before any table
+  /// is used.
+  package static func add(_ table: KernelTable) { added.withLock { $0.append(table) } }
+
   /// Those this processor runs, best first; the portable one always is among them.
-  public static let supported = compiled.filter { attn_kernels_supported($0.functions) != 0 }
+  public static let supported =
+    compiled.filter { attn_kernels_supported($0.functions) != 0 } + added.withLock { $0 }
 
   /// The environment variable that forces a lesser instruction set.
   public static let environmentVariable = "ATTNBENCH_ISA"

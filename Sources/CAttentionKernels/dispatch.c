@@ -39,8 +39,7 @@ int attn_kernels_supported(const attn_kernels *kernels) {
 int attn_bf16_supported(const attn_kernels *kernels) {
   if (!kernels->bf16 || !attn_kernels_supported(kernels)) return 0;
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") != 0;
-#else
-  return 1;
+  if (kernels == &attn_kernels_avx512) return __builtin_cpu_supports("avx512bf16") != 0;
 #endif
+  return 1;
 }

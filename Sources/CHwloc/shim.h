@@ -12,7 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// What Swift cannot say: variadic system calls and the spin-wait hint.
+// What Swift cannot say: variadic system calls, the spin-wait hint, the floating-point control
+// register.
 
 /// Sleeps while `*word == expected`. Returns 0 when woken, else errno; EAGAIN (the word had
 /// already changed) and EINTR are ordinary, so callers look at the word again in any case.
@@ -34,6 +35,36 @@ static inline void attn_cpu_relax(void) {
   __asm__ volatile("yield");
 #else
   __asm__ volatile("" ::: "memory");
+#endif
+}
+
+/// Has the calling thread's floating-point unit take denormal numbers for zeros, as operands and as
+/// results; they cost a hundred times as much as others on many processors. Returns what
+/// `attn_restore_denormals` takes.
+static inline uint64_t attn_flush_denormals(void) {
+#if defined(__x86_64__)
+  const uint32_t control = __builtin_ia32_stmxcsr();
+  // FZ and DAZ.
+  __builtin_ia32_ldmxcsr(control | 0x8040);
+  return control;
+#elif defined(__aarch64__)
+  uint64_t control;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+  // FZ.
+  __asm__ volatile("msr fpcr, %0" : : "r"(control | UINT64_C(1) << 24));
+  return control;
+#else
+  return 0;
+#endif
+}
+
+static inline void attn_restore_denormals(uint64_t control) {
+#if defined(__x86_64__)
+  __builtin_ia32_ldmxcsr((uint32_t)control);
+#elif defined(__aarch64__)
+  __asm__ volatile("msr fpcr, %0" : : "r"(control));
+#else
+  (void)control;
 #endif
 }
 

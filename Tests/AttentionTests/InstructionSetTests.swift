@@ -5,15 +5,24 @@ import Testing
 #if canImport(Glibc)
   import Glibc
 
-  /// Every strategy under every instruction set this processor runs.
+  /// Every strategy under every instruction set this processor runs, and under the wide table.
   ///
   /// The set is chosen once a process, so that each takes a process of its own.
   @Suite struct InstructionSetTests {
-    @Test(arguments: KernelTable.supported.map(\.name))
+    @Test(arguments: KernelFixture.all.map(\.table.name))
     func strategiesAgreeWithTheirOracles(_ name: String) async {
       await #expect(processExitsWith: .success) { [name] in
+        if let wide = KernelTable.wide, wide.name == name { KernelTable.add(wide) }
         setenv(KernelTable.environmentVariable, name, 1)
         try #require(KernelTable.active.name == name)
+        for specimen in Specimen.softmaxInAnyArithmetic {
+          try ExtremeScoreTests.check(specimen)
+        }
+        if KernelTable.active.runs(.bfloat16) {
+          for length in BFloat16ArithmeticTests.lengths {
+            try BFloat16ArithmeticTests().agreesWithFP64AroundTileEdges(length)
+          }
+        }
         for specimen in Specimen.all {
           for number in 300..<360 {
             let test = try TestCase(number)

@@ -45,13 +45,13 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
     lower[i] = masked & ATTN_BY_BOUNDS ? i % 5 : 0;
     upper[i] = masked & ATTN_BY_BOUNDS ? (i * 7) % (count + 1) : count;
     for (int t = 0; t < count; t++)
-      bias[t * lanes + i] = (t + i) % 3 == 0 ? -INFINITY : 0.25f * (float)(t % 4);
+      bias[t * lanes + i] = (t + i) % 3 == 0 ? -INFINITY : 0.0625f * (float)(t % 4);
   }
   for (int t = 0; t < count; t++) {
     key_rows[t] = keys[t];
     value_rows[t] = values[t];
   }
-  k->pack(rows, live, d, 1.5f, packed);
+  k->pack(rows, live, d, 1.5f / 4, packed);
   memset(output, 0, sizeof output);
   const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
   const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors, 0};
@@ -65,16 +65,16 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
     double total = 0, truth[most_columns] = {0};
     for (int t = lower[i]; t < upper[i]; t++) {
       double score = masked & ATTN_BY_BIAS ? bias[t * lanes + i] : 0;
-      for (int c = 0; c < d; c++) score += 1.5 * queries[i][c] * keys[t][c];
-      total += exp2(score);
-      for (int c = 0; c < e; c++) truth[c] += exp2(score) * values[t][c];
+      for (int c = 0; c < d; c++) score += 1.5 / 4 * queries[i][c] * keys[t][c];
+      total += exp2(4 * score);
+      for (int c = 0; c < e; c++) truth[c] += exp2(4 * score) * values[t][c];
     }
     double worst = 0;
     for (int c = 0; c < e; c++)
       worst = fmax(worst, fabs(back[i][c] - (total == 0 ? 0 : truth[c] / total)));
     expect(worst < 1e-5, k->name, masked ? "attend, masked" : "attend", live, count);
     const double lse = total == 0 ? -INFINITY : log2(total);
-    const double found = maxima[i] + log2(sums[i]);
+    const double found = 4 * maxima[i] + log2(sums[i]);
     expect(lse == found || fabs(lse - found) < 1e-5, k->name, "sum of weights", live, count);
   }
 }
@@ -88,7 +88,7 @@ static void check_rows(const attn_kernels *k, int count) {
     peak = fmax(peak, 0.7 * (double)row[j]);
   }
   float maximum;
-  const float sum = k->softmax_row(row, count, 0.7f, &maximum);
+  const float sum = k->softmax_row(row, count, 0.7f / 4, &maximum);
   for (int j = 0; j < count; j++) {
     const double truth = exp2(0.7 * (double)twin[j] - peak);
     total += truth;
@@ -135,6 +135,60 @@ static void check_storage(const attn_kernels *k, const attn_kernels *portable) {
   }
 }
 
+/// Takes denormal numbers for zeros, as a team's workers do, or not.
+static void flush_denormals(int on) {
+#if defined(__x86_64__)
+  const unsigned control = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(on ? control | 0x8040 : control & ~0x8040u);
+#elif defined(__aarch64__)
+  uint64_t control;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+  control = on ? control | UINT64_C(1) << 24 : control & ~(UINT64_C(1) << 24);
+  __asm__ volatile("msr fpcr, %0" : : "r"(control));
+#else
+  (void)on;
+#endif
+}
+
+/// Every finite fp16 number, the denormal ones too, widens to what it is where denormal fp32 numbers
+/// count as zeros.
+static void check_flushed_halves(const attn_kernels *k) {
+  for (int i = 0; i < 1 << 16; i++) patterns[i] = (uint16_t)i;
+  const void *row = patterns;
+  flush_denormals(1);
+  k->widen(&row, 1, 1 << 16, ATTN_FLOAT16, NULL, wide);
+  flush_denormals(0);
+  for (int i = 0; i < 1 << 16; i++) {
+    const int exponent = i >> 10 & 31, mantissa = i & 1023;
+    if (exponent == 31) continue;
+    const double size = exponent ? ldexp(1024 + mantissa, exponent - 25) : ldexp(mantissa, -24);
+    expect(wide[i] == (i >> 15 ? -size : size), k->name, "widen, flushed", i, 0);
+  }
+}
+
+/// However large finite scores and biases are, results are finite and the largest has all the weight.
+static void check_large(const attn_kernels *k, int count) {
+  float row[most_keys], maximum;
+  const float sizes[3] = {1.5e9f, 7e20f, 3.4e38f};
+  for (int s = 0; s < 3; s++) {
+    for (int j = 0; j < count; j++) row[j] = j == count / 2 ? sizes[s] : -0.77f * sizes[s];
+    const float sum = k->softmax_row(row, count, 0.37f, &maximum);
+    int right = sum == 1 && maximum == sizes[s] * 0.37f;
+    for (int j = 0; j < count; j++) right &= row[j] == (j == count / 2);
+    expect(right, k->name, "softmax_row, large", count, s);
+  }
+  const float lowest = -3.40282347e38f;
+  float biases[most_keys];
+  for (int j = 0; j < count; j++) {
+    row[j] = j % 2 ? -1e38f : 1;
+    biases[j] = lowest;
+  }
+  const attn_row_bias all = {NULL, biases, 3e38f / 4, 1000, 0.25f};
+  k->bias_row(row, count, 0.25f, &all);
+  for (int j = 0; j < count; j++)
+    expect(row[j] == lowest / 4, k->name, "bias_row saturates", count, j);
+}
+
 int main(void) {
   for (int i = 0; i < most_lanes; i++)
     for (int c = 0; c < most_columns; c++) queries[i][c] = noise();
@@ -155,7 +209,9 @@ int main(void) {
                        1 + (live + count * 11) % most_columns, count, masked);
     check_attend(k, k->panel_lanes, 64, 64, most_keys, 0);
     for (int count = 1; count <= 70; count++) check_rows(k, count);
+    for (int count = 1; count <= 70; count++) check_large(k, count);
     check_storage(k, compiled[tables - 1]);
+    check_flushed_halves(k);
     printf("%s: checked\n", k->name);
   }
   printf("%d passed, %d failed\n", checks - failures, failures);

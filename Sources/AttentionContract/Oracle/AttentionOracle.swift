@@ -25,7 +25,7 @@ public protocol AttentionOracle: Sendable {
   ) -> OracleRow
 }
 
-/// softmax(softcap(scale q K^T) + bias) V over the keys that a pattern and a mask include, with a
+/// softmax(softcap(scale q K^T) + bias) V, the sums held within +-FLT_MAX, over the keys that a pattern and a mask include, with a
 /// sink logit where there is one, two-pass, in fp64.
 public struct SoftmaxOracle: AttentionOracle {
   private let problem: AttentionProblem
@@ -72,7 +72,9 @@ public struct SoftmaxOracle: AttentionOracle {
       if let softcap = problem.scoring.softcap.map(Double.init) {
         score = softcap * Double.tanh(score / softcap)
       }
-      score += bias(j, batch, head, row, position: position)
+      if problem.visibility.bias != nil || problem.visibility.alibiSlopes != nil {
+        score = saturated(score + bias(j, batch, head, row, position: position))
+      }
       scores.append((j, score))
       maximum = max(maximum, score)
     }
@@ -111,11 +113,18 @@ public struct SoftmaxOracle: AttentionOracle {
   }
 
   private func bias(_ key: Int, _ batch: Int, _ head: Int, _ row: Int, position: Int) -> Double {
-    var sum = problem.visibility.bias.map { Double($0.row(batch, head, row)[key]) } ?? 0
-    if let slopes = problem.visibility.alibiSlopes {
-      sum -= Double(slopes[head]) * Double(abs(position - key))
-    }
-    return sum
+    let bias = problem.visibility.bias.map { Double($0.row(batch, head, row)[key]) } ?? 0
+    guard let slopes = problem.visibility.alibiSlopes else { return bias }
+    return saturated(bias - saturated(Double(slopes[head]) * Double(abs(position - key))))
+  }
+
+  /// A sum as fp32 holds it: within +-FLT_MAX, unless a term is infinite, and where fp32's grain is a
+  /// unit or more, in its grains. There a score next to a bias of -FLT_MAX vanishes by definition;
+  /// below, what fp32 rounds off is an error.
+  private func saturated(_ sum: Double) -> Double {
+    guard sum.isFinite, abs(sum) >= 0x1p24 else { return sum }
+    let limit = Double(Float.greatestFiniteMagnitude)
+    return Double(Float(min(max(sum, -limit), limit)))
   }
 }
 

@@ -82,6 +82,17 @@ struct DecodeLayout: Sendable {
   /// Query rows of a key/value head.
   var lanes: Int { problem.shape.queryLength * problem.shape.groupSize }
 
+  /// What queries are multiplied by so that their products with rows of 8-bit integers are finite, to
+  /// be made up for after the rows' scales: a power of two, which changes no other bit.
+  var queryShrink: Float {
+    guard problem.storage.keyValue == .int8PerToken else { return 1 }
+    return Float(
+      sign: .plus,
+      exponent:
+        -(8 + problem.shape.headDim.bitWidth
+        - problem.shape.headDim.leadingZeroBitCount), significand: 1)
+  }
+
   /// Floats that hold what a split gives: output, maximum and sum of every row.
   var slotFloats: Int { (lanes * (problem.shape.valueDim + 2) + 15) & ~15 }
 

@@ -135,8 +135,9 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     var state = attn_decode(
       storage: problem.storage.keyValue.storage, rows: Int32(count),
       head_dim: Int32(shape.headDim), value_dim: Int32(shape.valueDim),
-      softcap: (problem.scoring.softcap ?? 0) * Float.log2e, queries: scratch.queries,
-      query_stride: Int32(scratch.queryStride), scores: scratch.scores, output: output,
+      softcap: problem.log16Softcap, queries: scratch.queries,
+      query_stride: Int32(scratch.queryStride), factor: 1 / layout.queryShrink,
+      scores: scratch.scores, output: output,
       maxima: maxima(slot) + first, sums: sums(slot) + first,
       masks: problem.visibility.mask == nil ? nil : UnsafePointer(scratch.masks),
       biases: problem.visibility.bias == nil ? nil : UnsafePointer(scratch.biases),
@@ -185,14 +186,15 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
         }
         functions.pointee.decode_query(
           source.assumingMemoryBound(to: Float.self), Int32(shape.headDim),
-          problem.scale * Float.log2e, scales, scratch.queries + lane * scratch.queryStride)
+          problem.scale * Float.log16e * layout.queryShrink, scales,
+          scratch.queries + lane * scratch.queryStride)
         scratch.lower[lane] = bounds[2 * row]
         scratch.upper[lane] = bounds[2 * row + 1]
         scratch.positions[lane] = Int32(row + offset)
         if let mask = problem.visibility.mask { scratch.masks[lane] = mask.row(batch, head, row) }
         if let bias = problem.visibility.bias { scratch.biases[lane] = bias.row(batch, head, row) }
         if let slopes = problem.visibility.alibiSlopes {
-          scratch.slopes[lane] = slopes[head] * Float.log2e
+          scratch.slopes[lane] = slopes[head] * Float.log16e
         }
       }
     }
@@ -215,11 +217,13 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
         out.update(repeating: 0, count: shape.valueDim)
         var state = mergedState(batch: batch, kvHead: kvHead, row: row, lane: lane)
         let reference = state.maximum
-        if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
+        if let sinks = problem.scoring.sinkLogits {
+          _ = state.add(sink: sinks[head] * Float.log16e)
+        }
         forEachSlot(batch: batch, kvHead: kvHead, row: row) { slot in
           let maximum = maxima(slot)[lane]
           if maximum == -.infinity, sums(slot)[lane] == 0 { return }
-          let share = Float.exp2(maximum - reference) * state.factor
+          let share = SoftmaxState.weight(maximum, relativeTo: reference) * state.factor
           let part = slot + lane * shape.valueDim
           for column in 0..<shape.valueDim { out[column] += share * part[column] }
         }
@@ -230,7 +234,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
           layout.kernels.functions.pointee.narrow(
             &source, 1, Int32(shape.valueDim), problem.storage.output.storage, &target)
         }
-        operands.logSumExp?.row(batch, head, row)[0] = state.logSumExp * Float.ln2
+        operands.logSumExp?.row(batch, head, row)[0] = state.naturalLogSumExp
       }
     }
   }
@@ -245,7 +249,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     forEachSlot(batch: batch, kvHead: kvHead, row: row) { slot in
       let (maximum, own) = (maxima(slot)[lane], sums(slot)[lane])
       if maximum == -.infinity, own == 0 { return }
-      sum += own * Float.exp2(maximum - reference)
+      sum += own * SoftmaxState.weight(maximum, relativeTo: reference)
     }
     return SoftmaxState(maximum: reference, sum: sum)
   }

@@ -11,10 +11,7 @@ final class BFloat16Scratch: @unchecked Sendable {
   let functions: UnsafePointer<attn_bf16_kernels>
   /// Pairs of elements in a row of queries or keys.
   let headWords: Int
-  /// Scores times it are in log2 units.
-  let factor: Float
-  /// What queries are multiplied with: 1, -1 or 0.
-  let sign: Float
+  let scale: ScoreScale
   private let memory: AlignedFloats
   private let valueDim: Int
   private let lanes: Int
@@ -43,10 +40,7 @@ final class BFloat16Scratch: @unchecked Sendable {
     self.lanes = lanes
     headWords = (shape.headDim + 1) / 2
     valueDim = shape.valueDim
-    // The factor must be positive, so that a hidden key's score stays -inf.
-    let scale = problem.scale
-    factor = scale == 0 ? 1 : abs(scale) * Float.log2e
-    sign = scale == 0 ? 0 : scale < 0 ? -1 : 1
+    scale = ScoreScale(problem.scale)
     memory = try AlignedFloats(
       count: BFloat16Scratch.wordCount(shape, lanes: lanes), for: "workspace", touched: true)
   }

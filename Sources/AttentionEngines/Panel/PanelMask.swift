@@ -32,7 +32,7 @@ final class PanelMask: @unchecked Sendable {
   let gatheredBiasRows: UnsafeMutablePointer<UnsafePointer<Float>>
   let gatheredMask: UnsafeMutablePointer<UInt8>
   let gatheredBias: UnsafeMutablePointer<Float>
-  /// `[panels][L]` slopes in log2 units, `[L]` distances, `[ATTN_BLOCK_KEYS]` offsets of places.
+  /// `[panels][L]` slopes in log16 units, `[L]` distances, `[ATTN_BLOCK_KEYS]` offsets of places.
   let slopes: UnsafeMutablePointer<Float>
   let distances: UnsafeMutablePointer<Float>
   let offsets: UnsafeMutablePointer<Float>
@@ -139,8 +139,7 @@ final class PanelMask: @unchecked Sendable {
     rows.forEach { lane, head, row in
       positions[first + lane] = row + offset
       if let slope = problem.visibility.alibiSlopes?[head] {
-        let limit = Float.greatestFiniteMagnitude
-        slopes[first + lane] = min(max(slope * Float.log2e, -limit), limit)
+        slopes[first + lane] = slope * .log16e
       }
       if let mask = problem.visibility.mask { maskRows[first + lane] = mask.row(batch, head, row) }
       if let bias = problem.visibility.bias { biasRows[first + lane] = bias.row(batch, head, row) }

@@ -8,7 +8,7 @@ import Tensors
 final class PanelScratch: @unchecked Sendable {
   private let lanes: Int
   private let headDim: Int
-  /// The bound of the scores in log2 units; 0 for none.
+  /// The bound of the scores in log16 units; 0 for none.
   private let softcap: Float
   private let valueDim: Int
   /// Rows of a panel's accumulator.
@@ -89,7 +89,7 @@ final class PanelScratch: @unchecked Sendable {
         nil
       }
     outputRowCount = PanelScratch.outputRowCount(shape.valueDim, arithmetic)
-    softcap = (problem.scoring.softcap ?? 0) * Float.log2e
+    softcap = problem.log16Softcap
     lanes = kernels.panelLanes
     headDim = shape.headDim
     valueDim = shape.valueDim
@@ -184,7 +184,7 @@ final class PanelScratch: @unchecked Sendable {
       weights: UnsafeMutableRawPointer(weights).assumingMemoryBound(to: UInt32.self),
       output: output(panel), maxima: maxima(panel), sums: sums(panel),
       head_words: Int32(products.headWords), value_dim: Int32(valueDim),
-      vectors: Int32(vectors), factor: products.factor, softcap: softcap)
+      vectors: Int32(vectors), factor: products.scale.ofProducts, softcap: softcap)
   }
 
   /// What the panel's rows see of a sequence.

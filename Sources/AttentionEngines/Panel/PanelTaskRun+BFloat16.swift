@@ -14,7 +14,7 @@ extension PanelTaskRun {
       rows, of: operands.query, count: count, isTogether: true, isEven: true,
       by: scratch.rowCopies, into: products.queryCopies, products)
     products.functions.pointee.pack(
-      rows.bf16, Int32(count), Int32(columns), products.sign, scratch.queryWords(slot))
+      rows.bf16, Int32(count), Int32(columns), products.scale.ofQueries, scratch.queryWords(slot))
   }
 
   /// Rounds the keys of a block where they are not stored as bf16, and pairs its values.

@@ -78,9 +78,8 @@ struct PanelTaskRun {
         count: count, columns: columns, storage: operands.query.elementType.storage,
         into: scratch.rowCopies, functions)
     }
-    // Scores come out in log2 units: 2^x is cheaper than e^x.
     functions.pointee.pack(
-      inputRows.floats, Int32(count), Int32(columns), plan.problem.scale * Float.log2e,
+      inputRows.floats, Int32(count), Int32(columns), plan.problem.scale * Float.log16e,
       scratch.queries(slot))
   }
 
@@ -295,17 +294,18 @@ struct PanelTaskRun {
     rows.forEach { lane, head, row in
       var state = SoftmaxState(maximum: maxima[lane], sum: sums[lane])
       if pass > 0 {
-        let earlier = plan.partialLSE.base[plan.partialIndex(task.batch, head, row)]
-        kept[lane] = state.merge(logSumExp: earlier)
+        let earlier = partialState(head, row)
+        kept[lane] = state.merge(SoftmaxState(maximum: earlier[0], sum: earlier[1]))
       }
       if last, let sinks = plan.problem.scoring.sinkLogits {
-        let share = state.add(sink: sinks[head] * Float.log2e)
+        let share = state.add(sink: sinks[head] * Float.log16e)
         kept[lane] *= share
       }
       factors[lane] = state.factor
       if !keepsLSE { return }
       if !last {
-        plan.partialLSE.base[plan.partialIndex(task.batch, head, row)] = state.logSumExp
+        let left = partialState(head, row)
+        (left[0], left[1]) = (state.maximum, state.sum)
       } else if let out = operands.logSumExp {
         out.row(task.batch, head, row)[0] = state.naturalLogSumExp
       }
@@ -315,6 +315,11 @@ struct PanelTaskRun {
       scratch.output(slot), factors, pass > 0 ? kept : nil, Int32(live),
       Int32(plan.problem.shape.valueDim), scratch.outputRows)
     if last, operands.output.reading.elementType != .float32 { narrowOutput(rows) }
+  }
+
+  /// Maximum and sum of a row between passes.
+  private func partialState(_ head: Int, _ row: Int) -> UnsafeMutablePointer<Float> {
+    plan.partialStates.base + 2 * plan.partialIndex(task.batch, head, row)
   }
 
   /// Points at the fp32 rows that take a panel's output: the tensor's own, or those from which it is

@@ -26,8 +26,9 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   let map: TileMap?
   let tasks: TaskList
   private let scratch: [PanelScratch]
-  /// `[b, h, nQ]` LSE in log2 units between passes; empty when there is one pass.
-  let partialLSE: AlignedFloats
+  /// `[b, h, nQ][2]` maximum and sum between passes; empty when there is one pass. Their LSE alone
+  /// would not do: next to a large maximum a sum vanishes.
+  let partialStates: AlignedFloats
   /// `[b, h, nQ, dV]` output between passes, where the tensor is not fp32; rounded once, at the end.
   let partialOutput: AlignedFloats
   private let queue = TaskQueue()
@@ -83,13 +84,13 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
         + 4 * Layout.partialCounts(problem, passes: passes).reduce(0, +)
     }
 
-    /// Floats kept between passes: an LSE a row, and rows of output where the output itself cannot
+    /// Floats kept between passes: two of state a row, and rows of output where the output itself cannot
     /// hold them without rounding.
     static func partialCounts(_ problem: AttentionProblem, passes: Int) -> [Int] {
       if passes == 1 { return [0, 0] }
       let shape = problem.shape
       return [
-        shape.logSumExp.count, problem.storage.output == .float32 ? 0 : shape.output.count,
+        2 * shape.logSumExp.count, problem.storage.output == .float32 ? 0 : shape.output.count,
       ]
     }
 
@@ -131,7 +132,7 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     }
     self.scratch = scratch
     let counts = Layout.partialCounts(problem, passes: tables[0].passes.count)
-    partialLSE = try AlignedFloats(count: counts[0], for: "workspace", touched: true)
+    partialStates = try AlignedFloats(count: counts[0], for: "workspace", touched: true)
     partialOutput = try AlignedFloats(count: counts[1], for: "workspace", touched: true)
   }
 
@@ -158,16 +159,9 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     }
   }
 
-  /// Place of a query row in `partialLSE` and `partialOutput`.
+  /// Place of a query row in `partialStates` and `partialOutput`.
   @inline(__always)
   func partialIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
     (batch * problem.shape.heads + head) * problem.shape.queryLength + row
   }
-}
-
-extension Float {
-  /// log2(e): turns natural exponents into powers of two.
-  static let log2e: Float = 1.442_695_04
-  /// ln(2): and back.
-  static let ln2: Float = 0.693_147_18
 }

@@ -30,8 +30,10 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   /// stored as fp32.
   private let wideKeys: AlignedFloats
   private let wideValues: AlignedFloats
-  /// `[threads][blockRows][d + dV]` queries and output of the rows in work, where they are not.
+  /// `[threads][blockRows][d + dV]` scaled queries of the rows in work, and their output where it is
+  /// not stored as fp32.
   private let rowCopies: AlignedFloats
+  private let scale: ScoreScale
   private let queue = TaskQueue()
   // Set for the time of a run; read by all workers.
   package var operands: AttentionOperands?
@@ -63,10 +65,12 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     problem.storage.keyValue == .float32 ? 0 : problem.shape.keyLength * columns
   }
 
+  private static func rowCopyColumns(_ problem: AttentionProblem) -> Int {
+    problem.shape.headDim + (problem.storage.output == .float32 ? 0 : problem.shape.valueDim)
+  }
+
   private static func rowCopyCount(_ problem: AttentionProblem, threads: Int) -> Int {
-    let shape = problem.shape
-    return problem.storage.rowsAreFloat32
-      ? 0 : threads * blockRows(shape.queryLength) * (shape.headDim + shape.valueDim)
+    threads * blockRows(problem.shape.queryLength) * rowCopyColumns(problem)
   }
 
   private static func finiteValueCount(_ problem: AttentionProblem) -> Int {
@@ -78,6 +82,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     let shape = problem.shape
     self.problem = problem
     self.team = team
+    scale = ScoreScale(problem.scale)
     blockSizes = (0..<shape.batch).map {
       MaterialisedPlan.blockRows(problem.geometry(batch: $0).queryLength)
     }
@@ -174,25 +179,25 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   private func run(_ operands: AttentionOperands, rows: Range<Int>, worker: Int) {
     let shape = problem.shape
     let output = operands.output
+    let copies =
+      rowCopies.base + worker * blockRows * MaterialisedPlan.rowCopyColumns(problem)
+    operands.query.widen(rows, batch, head, into: copies, functions)
+    functions.pointee.scale_row(copies, Int64(rows.count * shape.headDim), scale.ofQueries)
+    let query = RowMatrix(copies, stride: shape.headDim)
     if output.reading.elementType == .float32 {
       attend(
-        operands, rows: rows, worker: worker,
-        query: RowMatrix(operands.query, batch, head, from: rows.lowerBound),
+        operands, rows: rows, worker: worker, query: query,
         output: RowMatrix(output.reading, batch, head, from: rows.lowerBound))
       return
     }
-    let copies = rowCopies.base + worker * blockRows * (shape.headDim + shape.valueDim)
     let finished = RowMatrix(copies + blockRows * shape.headDim, stride: shape.valueDim)
-    operands.query.widen(rows, batch, head, into: copies, functions)
-    attend(
-      operands, rows: rows, worker: worker, query: RowMatrix(copies, stride: shape.headDim),
-      output: finished)
+    attend(operands, rows: rows, worker: worker, query: query, output: finished)
     finished.narrow(
       count: rows.count, into: output, batch, head, from: rows.lowerBound, functions)
   }
 
   /// - Parameters:
-  ///   - query: fp32 queries of the block's rows.
+  ///   - query: scaled fp32 queries of the block's rows.
   ///   - output: takes their output.
   private func attend(
     _ operands: AttentionOperands, rows: Range<Int>, worker: Int, query: RowMatrix,
@@ -214,14 +219,14 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     for row in rows {
       let scores = block + (row - rows.lowerBound) * shape.keyLength
       let count = Int64(visible(row))
-      var scale = problem.scale * Float.log2e
-      if let softcap = problem.scoring.softcap {
-        functions.pointee.softcap_row(scores, count, scale, softcap * Float.log2e)
+      var scale = scale.ofProducts
+      if problem.scoring.softcap != nil {
+        functions.pointee.softcap_row(scores, count, scale, problem.log16Softcap)
         scale = 1
       }
       if PanelMask.isNeeded(problem) {
         problem.addBias(
-          to: scores, count: visible(row), scale: scale, unit: .log2e, batch: batch, head: head,
+          to: scores, count: visible(row), scale: scale, unit: .log16e, batch: batch, head: head,
           row: row, functions: functions)
         scale = 1
       }
@@ -229,7 +234,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       let sum = functions.pointee.softmax_row(scores, count, scale, &maximum)
       scores.advanced(by: visible(row)).update(repeating: 0, count: columns - visible(row))
       var state = SoftmaxState(maximum: maximum, sum: sum)
-      if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
+      if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log16e) }
       factors[row - rows.lowerBound] = state.factor
       operands.logSumExp?.row(batch, head, row)[0] = state.naturalLogSumExp
     }

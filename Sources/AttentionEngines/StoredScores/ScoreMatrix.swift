@@ -145,8 +145,8 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
       functions.pointee.softcap_row(scores, Int64(keys), 1, softcap)
     }
     if stage == .softcapped { return }
-    // Weights are powers of two.
-    let unit = stage == .masked ? 1 : Float.log2e
+    // Scores that are to be looked at come back from quarters, which are exact, to natural units.
+    let unit = stage == .masked ? 0.25 : Float.log16e
     problem.addBias(
       to: scores, count: keys, scale: unit, unit: unit, batch: batch, head: head, row: row,
       functions: functions)
@@ -156,11 +156,14 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
     where key >= pattern.geometry.keyLength || !pattern.includes(position: position, key: key) {
       scores[key] = -.infinity
     }
-    if stage == .masked { return }
+    if stage == .masked {
+      functions.pointee.scale_row(scores, Int64(keys), 1 / unit)
+      return
+    }
     var maximum = -Float.infinity
     let sum = functions.pointee.softmax_row(scores, Int64(keys), 1, &maximum)
     var state = SoftmaxState(maximum: maximum, sum: sum)
-    if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log2e) }
+    if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log16e) }
     functions.pointee.scale_row(scores, Int64(keys), state.factor)
   }
 }

@@ -8,6 +8,9 @@
 // computed transposed (S^T = K Q^T, O^T += V^T P^T), so that a row's maximum and sum need no
 // horizontal reduction, keys and values are read in place, row by row through a table of
 // pointers (contiguous, strided or scattered rows cost the same), and only queries are packed.
+//
+// Scores are in log16 units: a weight is 16^score. A finite natural score is 0.36 times as large
+// there, so that none overflows and the sum of a score and a bias does not either.
 #pragma once
 #include <stdint.h>
 
@@ -50,14 +53,14 @@ typedef struct attn_ahead {
 
 /// The state of one panel in the online softmax (Milakov & Gimelshein 2018; Dao 2022).
 typedef struct attn_panel {
-  /// [d][L], scaled by softmax scale * log2(e): scores come out in log2 units.
+  /// [d][L], scaled by softmax scale * log16(e): scores come out in log16 units.
   const float *_Nonnull queries;
-  /// [ATTN_BLOCK_KEYS][L] scratch: exp2(score - maximum) of the block in work.
+  /// [ATTN_BLOCK_KEYS][L] scratch: 16^(score - maximum) of the block in work.
   float *_Nonnull weights;
   /// [e][L] accumulator: sum of weights times values, relative to `maxima`.
   float *_Nonnull output;
-  /// [L] reference exponent of each row in log2 units, -inf before the first visible key. It
-  /// trails the true maximum by at most 8, so weights stay below 2^8.
+  /// [L] reference exponent of each row in log16 units, -inf before the first visible key. It
+  /// trails the true maximum by at most 2, so weights stay below 16^2.
   float *_Nonnull maxima;
   /// [L] sum of weights, relative to `maxima`.
   float *_Nonnull sums;
@@ -65,7 +68,7 @@ typedef struct attn_panel {
   int32_t value_dim;
   /// Vectors of lanes in use.
   int32_t vectors;
-  /// c: scores x become c tanh(x / c), in log2 units like them; 0 leaves them as they are.
+  /// c: scores x become c tanh(x / c), in log16 units like them; 0 leaves them as they are.
   float softcap;
 } attn_panel;
 
@@ -103,7 +106,7 @@ typedef struct attn_block {
   const int32_t *_Nonnull lower;
   const int32_t *_Nonnull upper;
   attn_ahead *_Nullable ahead;
-  /// [ATTN_BLOCK_KEYS][L] added to the scores, in log2 units, after the softcap; a lane does not see
+  /// [ATTN_BLOCK_KEYS][L] added to the scores, in log16 units, after the softcap; a lane does not see
   /// a key whose bias is -inf. Read in pieces masked by bias, and may be NULL where there are none.
   /// attend_linear heeds no bias.
   const float *_Nullable bias;
@@ -122,16 +125,19 @@ typedef struct attn_decode {
   int32_t value_dim;
   /// As in attn_panel.
   float softcap;
-  /// [rows], `query_stride` floats apart, as `decode_query` packs them: scores come out in log2
+  /// [rows], `query_stride` floats apart, as `decode_query` packs them: scores come out in log16
   /// units.
   const float *_Nonnull queries;
   int32_t query_stride;
+  /// With ATTN_INT8_PER_TOKEN products times a key's scale times it are scores: queries are packed
+  /// by so much less that products with integers stay finite.
+  float factor;
   /// [rows][ATTN_DECODE_SCORES] scratch.
   float *_Nonnull scores;
   /// [rows][value_dim] accumulator: sum of weights times values, relative to `maxima`. Scales a
   /// column are not applied.
   float *_Nonnull output;
-  /// [rows] maximum of the scores in log2 units, -inf before the first visible key.
+  /// [rows] maximum of the scores in log16 units, -inf before the first visible key.
   float *_Nonnull maxima;
   /// [rows] sum of weights, relative to `maxima`.
   float *_Nonnull sums;
@@ -141,7 +147,7 @@ typedef struct attn_decode {
   const float *_Nonnull const *_Nullable biases;
   int32_t mask_columns;
   int32_t bias_columns;
-  /// [rows], or NULL: slope * |position - key number| is taken off the scores, in log2 units.
+  /// [rows], or NULL: slope * |position - key number| is taken off the scores, in log16 units.
   const float *_Nullable slopes;
   const int32_t *_Nullable positions;
 } attn_decode;
@@ -172,7 +178,7 @@ typedef struct attn_decode_chunk {
 typedef struct attn_bf16_panel {
   /// [head_words][L] words: pairs of columns.
   const uint32_t *_Nonnull queries;
-  /// [ATTN_BLOCK_KEYS / 2][L] words of scratch: pairs of keys, exp2(score - maximum) rounded.
+  /// [ATTN_BLOCK_KEYS / 2][L] words of scratch: pairs of keys, 16^(score - maximum) rounded.
   uint32_t *_Nonnull weights;
   /// [e rounded up to ATTN_BF16_COLUMNS][L], and the rest, as in attn_panel.
   float *_Nonnull output;
@@ -183,8 +189,8 @@ typedef struct attn_bf16_panel {
   int32_t head_words;
   int32_t value_dim;
   int32_t vectors;
-  /// Positive: scores times it are in log2 units. Multiplied in fp32, so that queries stored as
-  /// bf16 are used as they are.
+  /// Positive: products times it are scores in log16 units. Multiplied in fp32, so that queries
+  /// stored as bf16 keep their bits but for the power of two that `pack` applies.
   float factor;
   float softcap;
 } attn_bf16_panel;
@@ -214,9 +220,10 @@ typedef struct attn_bf16_kernels {
                               int32_t columns, uint16_t *_Nonnull out);
 
   /// Transposes `count` <= L rows of `columns` numbers, rounded up to even, to lanes last: pairs of
-  /// columns [.../2][L], with the sign of `sign`, which may be 0; lanes from `count` on are zero.
+  /// columns [.../2][L], times `scale`, which is a power of two of either sign, or 0; lanes from
+  /// `count` on are zero.
   void (*_Nonnull pack)(const uint16_t *_Nonnull const *_Nonnull rows, int32_t count,
-                        int32_t columns, float sign, uint32_t *_Nonnull out);
+                        int32_t columns, float scale, uint32_t *_Nonnull out);
 
   /// Packs `count` rows of `columns` numbers to pairs of rows, [count / 2 rounded up][columns
   /// rounded up to ATTN_BF16_COLUMNS], zeros where there is nothing.
@@ -241,7 +248,7 @@ typedef struct attn_bias {
   /// nothing.
   const float *_Nonnull const *_Nullable bias;
   int64_t bias_columns;
-  /// [L] slopes m in log2 units: -m |distances[lane] - offsets[t]| is added at place t. NULL adds
+  /// [L] slopes m in log16 units: -m |distances[lane] - offsets[t]| is added at place t. NULL adds
   /// nothing (Press 2022).
   const float *_Nullable slopes;
   /// [L] positions of the lanes' queries, and [count] keys of the places, counted from any key.
@@ -258,7 +265,7 @@ typedef struct attn_row_bias {
   /// -slope |distance - j| is added for key j, in units of the scores.
   float slope;
   float distance;
-  /// Units of the scores in a natural one: log2(e), or 1.
+  /// Units of the scores in a natural one, at most 1/2: log16(e), say.
   float unit;
 } attn_row_bias;
 
@@ -328,8 +335,8 @@ typedef struct attn_kernels {
   /// Online softmax of a few rows over one chunk; vectors run along the columns.
   void (*_Nonnull decode)(const attn_decode *_Nonnull rows, const attn_decode_chunk *_Nonnull chunk);
 
-  /// One row of a materialised score matrix, in place: x = exp2(x * scale - max(x * scale)).
-  /// Returns the sum of the new x and stores the maximum, in log2 units.
+  /// One row of a materialised score matrix, in place: x = 16^((x - max x) * scale), scale > 0.
+  /// Returns the sum of the new x and stores max x * scale.
   float (*_Nonnull softmax_row)(float *_Nonnull row, int64_t count, float scale,
                                 float *_Nonnull maximum);
 
@@ -337,12 +344,13 @@ typedef struct attn_kernels {
   void (*_Nonnull softcap_row)(float *_Nonnull row, int64_t count, float scale, float cap);
 
   /// out[t][lane] for `count` places from column `column` on and `lanes` lanes from `first_lane` on
-  /// (both multiples of W), as an attn_block reads it: the bias in log2 units, -inf where mask or
-  /// bias hides. What is finite stays so.
+  /// (both multiples of W), as an attn_block reads it: the bias in log16 units, -inf where mask or
+  /// bias hides. What is finite saturates at the largest natural number.
   void (*_Nonnull fill_bias)(const attn_bias *_Nonnull bias, int64_t column, int32_t count,
                              int32_t first_lane, int32_t lanes, float *_Nonnull out);
 
-  /// x = x * scale + bias in a row of scores; -inf, whatever x is, where mask or bias hides.
+  /// x = x * scale + bias in a row of scores; -inf, whatever x is, where mask or bias hides. What is
+  /// finite saturates at the largest natural number.
   void (*_Nonnull bias_row)(float *_Nonnull row, int64_t count, float scale,
                             const attn_row_bias *_Nonnull bias);
 

@@ -36,28 +36,33 @@ static void bf16_round_rows(const float *const *rows, int32_t count, int32_t col
   }
 }
 
-static void bf16_pack(const uint16_t *const *rows, int32_t count, int32_t columns, float sign,
+/// Both numbers of words times a power of two, or 0: exact.
+ATTN_INLINE vi scale_pairs(vi pairs, vf scale) {
+  const vi low = (vi)((vf)(pairs << 16) * scale), high = (vi)((vf)(pairs & (int32_t)0xffff0000) * scale);
+  return (vi)((words)low >> 16) | (high & (int32_t)0xffff0000);
+}
+
+static void bf16_pack(const uint16_t *const *rows, int32_t count, int32_t columns, float scale,
                       uint32_t *out) {
-  const int32_t words = even(columns) / 2;
-  const vi kept = splat_int(sign == 0 ? 0 : -1), flip = splat_int(sign < 0 ? (int32_t)0x80008000 : 0);
+  const int32_t pairs_per_row = even(columns) / 2;
+  const vf factor = splat(scale);
   for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
     const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
     int32_t t = 0;
-    for (; t + ATTN_W <= words; t += ATTN_W) {
+    for (; t + ATTN_W <= pairs_per_row; t += ATTN_W) {
       vf r[ATTN_W];
       for (int i = 0; i < ATTN_W; i++)
         r[i] = i < live ? (vf)load_int((const int32_t *)(const void *)(rows[lane + i] + 2 * t))
                         : splat(0);
       transpose(r);
       for (int i = 0; i < ATTN_W; i++)
-        store_words(out + (ptrdiff_t)(t + i) * ATTN_L + lane, ((vi)r[i] & kept) ^ flip);
+        store_words(out + (ptrdiff_t)(t + i) * ATTN_L + lane, scale_pairs((vi)r[i], factor));
     }
-    for (; t < words; t++)
-      for (int i = 0; i < ATTN_W; i++)
-        out[(ptrdiff_t)t * ATTN_L + lane + i] =
-            i < live ? ((uint32_t)load_word(rows[lane + i] + 2 * t) & (uint32_t)kept[0]) ^
-                           (uint32_t)flip[0]
-                     : 0;
+    for (; t < pairs_per_row; t++) {
+      vi pairs = splat_int(0);
+      for (int i = 0; i < live; i++) pairs[i] = load_word(rows[lane + i] + 2 * t);
+      store_words(out + (ptrdiff_t)t * ATTN_L + lane, scale_pairs(pairs, factor));
+    }
   }
 }
 

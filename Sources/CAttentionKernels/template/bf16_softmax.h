@@ -10,9 +10,9 @@ static __attribute__((noinline)) void bf16_raise_maxima(const attn_bf16_panel *p
   for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
     const vf old = load(panel->maxima + lane);
     const vf peak = load(tile_maxima + v * ATTN_W);
-    const vi lags = peak > old + splat(8);
+    const vi lags = peak > old + splat(ATTN_LAG);
     const vf new = lags ? peak : old;
-    const vf factor = old == new ? splat(1) : exp2_vector(old - new);
+    const vf factor = old == new ? splat(1) : exp16_vector(old - new);
     store(panel->maxima + lane, new);
     if (!any(lags & (old > splat(-INFINITY)))) continue;
     store(panel->sums + lane, load(panel->sums + lane) * factor);
@@ -50,7 +50,7 @@ ATTN_INLINE void bf16_read_references(bf16_state *state, const int vectors) {
   }
 }
 
-/// Turns the scores of keys `r` and `r + 1` of a tile into weights 2^(score - reference), at the
+/// Turns the scores of keys `r` and `r + 1` of a tile into weights 16^(score - reference), at the
 /// place `t` of the block.
 ATTN_INLINE void bf16_weigh_pair(const bf16_state *state, int32_t r, int32_t t,
                                  const int vectors) {
@@ -60,7 +60,7 @@ ATTN_INLINE void bf16_weigh_pair(const bf16_state *state, int32_t r, int32_t t,
   for (int v = 0; v < vectors; v++) {
     const vf low = load(scores + v * ATTN_W) - state->reference[v];
     const vf high = load(scores + ATTN_L + v * ATTN_W) - state->reference[v];
-    store_words(weights + v * ATTN_W, ATTN_BF16_PAIR(exp2_vector(low), exp2_vector(high)));
+    store_words(weights + v * ATTN_W, ATTN_BF16_PAIR(exp16_vector(low), exp16_vector(high)));
   }
 }
 
@@ -124,7 +124,7 @@ ATTN_INLINE void bf16_score_tile(bf16_state *state, int32_t done, int32_t pendin
       store(state->scores + r * ATTN_L + v * ATTN_W, acc[r][v]);
       peak[v] = r ? larger(acc[r][v], peak[v]) : acc[0][v];
     }
-    grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(8);
+    grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(ATTN_LAG);
   }
   if (__builtin_expect(any(grew), 0)) {
     float tile_maxima[ATTN_L];

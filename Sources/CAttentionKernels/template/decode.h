@@ -19,21 +19,21 @@ static int shows_any(const attn_decode *all, const attn_decode_chunk *chunk) {
   return 0;
 }
 
-/// Adds bias and slopes to a row's scores and hides what mask and bias hide.
+/// Adds bias and slopes to a row's scores and hides what mask and bias hide. Writes whole vectors.
 static void adjust_scores(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
                           float *scores) {
-  const float log2e = 1.44269504f;
-  for (int32_t t = 0; t < chunk->count; t++) {
-    if (!shows_key(all, chunk, row, t)) {
-      scores[t] = -INFINITY;
-      continue;
+  const vf unit = splat(ATTN_LOG16E), limit = splat(ATTN_LARGEST * ATTN_LOG16E);
+  const vf slope = splat(all->slopes ? all->slopes[row] : 0);
+  float bias[ATTN_W] = {0}, distance[ATTN_W] = {0};
+  for (int32_t t = 0; t < chunk->count; t += ATTN_W) {
+    for (int32_t i = 0; i < ATTN_W && t + i < chunk->count; i++) {
+      const int32_t key = chunk->numbers[t + i];
+      const int shows = shows_key(all, chunk, row, t + i);
+      bias[i] = !shows ? -INFINITY : all->biases ? all->biases[row][key] : 0;
+      if (all->slopes) distance[i] = (float)((int64_t)all->positions[row] - key);
     }
-    const int32_t key = chunk->numbers[t];
-    if (all->biases) scores[t] += all->biases[row][key] * log2e;
-    if (all->slopes) {
-      const int64_t distance = (int64_t)all->positions[row] - key;
-      scores[t] -= all->slopes[row] * (float)(distance < 0 ? -distance : distance);
-    }
+    const vf share = slope_share(slope, load(distance), limit);
+    store(scores + t, biased(load(scores + t), bias_in_units(load(bias), share, unit, limit)));
   }
 }
 
@@ -44,7 +44,7 @@ static void read_scales(const void *const *rows, int32_t count, int32_t columns,
   for (int32_t t = count; t % ATTN_W; t++) scales[t] = 0;
 }
 
-/// Turns a row's scores into weights 2^(score - maximum), -0 for hidden keys, and brings what has
+/// Turns a row's scores into weights 16^(score - maximum), -0 for hidden keys, and brings what has
 /// been summed to the new maximum. Scales of keys and values, or NULL, are those of the chunk.
 /// Returns whether any of the chunk's keys is hidden from the row.
 ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
@@ -53,7 +53,7 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
   float *own = scores + chunk->first;
   if (key_scales)
     for (int32_t t = 0; t < chunk->count; t += ATTN_W)
-      store(own + t, load(own + t) * load(key_scales + t));
+      store(own + t, load(own + t) * load(key_scales + t) * splat(all->factor));
   const int32_t end = chunk->first + chunk->count;
   if (all->softcap > 0) soften(scores, (end + ATTN_W - 1) / ATTN_W, all->softcap);
   if (chunk->numbers) adjust_scores(all, chunk, row, own);
@@ -71,7 +71,7 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
   }
   const float old = all->maxima[row], top = max_lanes(peak), maximum = top > old ? top : old;
   if (maximum != old) {
-    const float factor = exp2_vector(splat(old - maximum))[0];
+    const float factor = exp16_vector(splat(old - maximum))[0];
     all->maxima[row] = maximum;
     all->sums[row] *= factor;
     scale_row(all->output + row * (ptrdiff_t)all->value_dim, all->value_dim, factor);
@@ -82,7 +82,7 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
   for (int32_t t = 0; t < end; t += ATTN_W) {
     const vf x = load(scores + t);
     const vi hidden = x == splat(-INFINITY);
-    const vf p = exp2_vector(x - reference);
+    const vf p = exp16_vector(x - reference);
     sum += p;
     store(scores + t, hidden ? splat(-0.0f) : p);
     visible += ATTN_W + __builtin_reduce_add(hidden);

@@ -15,10 +15,11 @@
 // Multiplications followed by additions are contracted to fused multiply-adds where the
 // instruction set has them.
 #include "vector.h"
-#include "exp2.h"
+#include "exp16.h"
 #include "softcap.h"
 #include "transpose.h"
 #include "storage.h"
+#include "bias.h"
 #include "tiles.h"
 #include "values.h"
 #include "online_softmax.h"

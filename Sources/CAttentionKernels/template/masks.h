@@ -1,22 +1,8 @@
-// Masks and biases: what is added to scores, and what hides a key.
+// Masks and biases as rows of a tensor: read, turned into lanes, and into bits.
 
 typedef uint8_t vb __attribute__((ext_vector_type(ATTN_W)));
 typedef uint8_t vb_unaligned __attribute__((ext_vector_type(ATTN_W), aligned(1)));
 typedef _Bool vbool __attribute__((ext_vector_type(ATTN_W)));
-
-#define ATTN_LOG2E 1.44269504f
-#define ATTN_LARGEST 0x1.fffffep127f
-
-/// The sum of a bias b and a distance's share, in units of `unit` natural ones. What is finite
-/// stays finite: a mask made of -FLT_MAX must not turn into one of -inf, which hides.
-ATTN_INLINE vf bias_in_units(vf b, vf share, vf unit) {
-  const vf lowest = splat(-INFINITY), largest = splat(ATTN_LARGEST);
-  vf x = b * unit + share;
-  // Written so that a NaN stays.
-  x = -largest > x ? -largest : x;
-  x = ((x > largest) & (b < splat(INFINITY))) ? largest : x;
-  return b == lowest ? lowest : x;
-}
 
 /// `left` floats of a row, then what hides.
 ATTN_INLINE vf load_bias(const float *row, int64_t left) {
@@ -48,7 +34,7 @@ ATTN_INLINE void prefetch_next(const void *const *rows, int64_t column, int size
 /// One vector of lanes by W places.
 ATTN_INLINE void fill_tile(const attn_bias *all, int32_t lane, int64_t column, int32_t t,
                            int32_t count, float *out) {
-  const vf unit = splat(ATTN_LOG2E);
+  const vf unit = splat(ATTN_LOG16E), limit = splat(ATTN_LARGEST * ATTN_LOG16E);
   vf r[ATTN_W];
   for (int i = 0; i < ATTN_W; i++)
     r[i] = all->bias ? load_bias(all->bias[lane + i] + column + t,
@@ -59,11 +45,9 @@ ATTN_INLINE void fill_tile(const attn_bias *all, int32_t lane, int64_t column, i
   const vf distances = all->slopes ? load(all->distances + lane) : splat(0);
   for (int i = 0; i < ATTN_W && t + i < count; i++) {
     vf share = splat(0);
-    if (all->slopes) {
-      const vf distance = distances - splat(all->offsets[t + i]);
-      share = -slopes * (distance < splat(0) ? -distance : distance);
-    }
-    r[i] = bias_in_units(r[i], share, unit);
+    if (all->slopes)
+      share = slope_share(slopes, distances - splat(all->offsets[t + i]), limit);
+    r[i] = bias_in_units(r[i], share, unit, limit);
   }
   if (all->mask) {
     vf hidden[ATTN_W];
@@ -87,6 +71,7 @@ static void fill_bias(const attn_bias *all, int64_t column, int32_t count, int32
 
 static void bias_row(float *row, int64_t count, float scale, const attn_row_bias *all) {
   const vf factor = splat(scale), unit = splat(all->unit), slope = splat(all->slope);
+  const vf limit = splat(ATTN_LARGEST * all->unit);
   vf place;
   for (int i = 0; i < ATTN_W; i++) place[i] = (float)i;
   for (int64_t j = 0; j < count; j += ATTN_W) {
@@ -99,13 +84,14 @@ static void bias_row(float *row, int64_t count, float scale, const attn_row_bias
     }
     const vf distance = splat(all->distance) - (place + splat((float)j));
     vf b = all->bias ? load_bias(all->bias + j, left) : splat(0);
-    b = bias_in_units(b, -slope * (distance < splat(0) ? -distance : distance), unit);
+    b = bias_in_units(b, slope_share(slope, distance, limit), unit, limit);
     if (all->mask) {
       const vf hidden = load_mask(all->mask + j, left);
       b = hidden < splat(0) ? hidden : b;
     }
     // Not by adding: the score of a hidden key may be NaN.
-    x = b == splat(-INFINITY) ? b : x * factor + b;
+    const vf sum = x * factor + b;
+    x = b == splat(-INFINITY) ? b : saturated(sum, limit);
     if (left >= ATTN_W) {
       store(row + j, x);
     } else {

@@ -1,6 +1,6 @@
 // One block of keys in the online softmax (Milakov & Gimelshein 2018; Dao 2022, 2023).
 
-/// Raises the reference exponents that lag behind the tile in hand by more than 8 to its maximum
+/// Raises the reference exponents that lag behind the tile in hand by more than ATTN_LAG to its maximum
 /// and brings everything accumulated so far to the new reference: the weights of keys
 /// [first, done) of the block, sums and output. Rare: see score_tile. A lane that does not lag
 /// keeps its reference, so that no row's bits depend on the rows beside it.
@@ -10,10 +10,10 @@ static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrd
   for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
     const vf old = load(panel->maxima + lane);
     const vf peak = load(tile_maxima + v * ATTN_W);
-    const vi lags = peak > old + splat(8);
+    const vi lags = peak > old + splat(ATTN_LAG);
     const vf new = lags ? peak : old;
     // A row that still sees nothing stays at -inf; everything it holds is zero.
-    const vf factor = old == new ? splat(1) : exp2_vector(old - new);
+    const vf factor = old == new ? splat(1) : exp16_vector(old - new);
     store(panel->maxima + lane, new);
     // Rows that have seen nothing yet have nothing to bring along.
     if (!any(lags & (old > splat(-INFINITY)))) continue;
@@ -56,13 +56,13 @@ ATTN_INLINE void read_references(piece_state *state, const int vectors) {
     state->reference[v] = load_reference(state->panel, state->lane + v * ATTN_W);
 }
 
-/// Turns a key's scores, stored by score_tile, into weights 2^(score - reference).
+/// Turns a key's scores, stored by score_tile, into weights 16^(score - reference).
 ATTN_INLINE void weigh_key(const piece_state *state, int32_t t, const int vectors) {
   float *weights = state->panel->weights + (ptrdiff_t)t * ATTN_L + state->lane;
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
     store(weights + v * ATTN_W,
-          exp2_vector(load(weights + v * ATTN_W) - state->reference[v]));
+          exp16_vector(load(weights + v * ATTN_W) - state->reference[v]));
   }
 }
 
@@ -72,9 +72,7 @@ static __attribute__((noinline)) void add_bias(float *scores, const float *bias,
   for (ptrdiff_t r = 0; r < rows; r++)
     for (ptrdiff_t v = 0; v < vectors; v++) {
       float *p = scores + (r * vectors + v) * ATTN_W;
-      const vf b = load(bias + r * ATTN_L + v * ATTN_W);
-      // Not by adding: the score of a hidden key may be NaN.
-      store(p, b == splat(-INFINITY) ? b : load(p) + b);
+      store(p, biased(load(p), load(bias + r * ATTN_L + v * ATTN_W)));
     }
 }
 
@@ -95,7 +93,7 @@ ATTN_INLINE void adjust_tile(float softcap, const float *bias,
     for (int v = 0; v < vectors; v++) acc[r][v] = load(scores + (r * vectors + v) * ATTN_W);
 }
 
-/// Scores of keys [done, done + rows) of the block and their weights 2^(score - reference), 0 for a
+/// Scores of keys [done, done + rows) of the block and their weights 16^(score - reference), 0 for a
 /// key that a lane does not see.
 ///
 /// With overlap, the scores are only stored, and the `pending` keys before them, scored by the call
@@ -103,9 +101,9 @@ ATTN_INLINE void adjust_tile(float softcap, const float *bias,
 /// idle. Without, the weights are computed from the registers. They are summed here only where
 /// registers do not suffice for it in the product with the values (ATTN_OVERLAP).
 ///
-/// The reference trails the maximum: it moves only when a score exceeds it by more than 8, so that
-/// almost every tile leaves the accumulator alone (the threshold is in log2 units: weights stay
-/// below 256, which costs no accuracy in fp32).
+/// The reference trails the maximum: it moves only when a score exceeds it by more than ATTN_LAG, so
+/// that almost every tile leaves the accumulator alone (weights stay below 256, which costs no
+/// accuracy in fp32).
 ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, const int rows,
                             const int masked, const int vectors) {
   const int overlap = ATTN_OVERLAP && vectors > 1;
@@ -144,7 +142,7 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
       if (masked) acc[r][v] = sees(&state->bounds, v, done + r) ? acc[r][v] : splat(-INFINITY);
       peak[v] = r ? larger(acc[r][v], peak[v]) : acc[0][v];
     }
-    grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(8);
+    grew |= peak[v] > load(panel->maxima + lane + v * ATTN_W) + splat(ATTN_LAG);
   }
   if (__builtin_expect(any(grew), 0)) {
     float tile_maxima[ATTN_L];
@@ -164,7 +162,7 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
       vf sum = splat(0);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
-        const vf p = exp2_vector(acc[r][v] - reference);
+        const vf p = exp16_vector(acc[r][v] - reference);
         store(weights + r * ATTN_L, p);
         sum += p;
       }

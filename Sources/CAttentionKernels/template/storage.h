@@ -27,16 +27,18 @@ ATTN_INLINE halves to_brain(vf x) {
 ATTN_INLINE vf from_half(halves x) { return ATTN_FROM_HALF(x); }
 ATTN_INLINE halves to_half(vf x) { return ATTN_TO_HALF(x); }
 #else
-/// Exponent and mantissa, moved into their fp32 places, make a value 2^112 too small: fp16
-/// subnormals arrive as fp32 subnormals and the multiplication normalises them. Infinity and NaN
-/// come out at or above 2^16 and only need their exponent filled up.
+/// Exponent and mantissa, moved into their fp32 places, want 112 added to the exponent, 224 for
+/// infinity and NaN, which then are quiet. Subnormals are integers of 2^-24 each: no step passes
+/// through fp32 subnormals, which count as zeros while a team computes.
 ATTN_INLINE vf from_half(halves x) {
   const words wide = __builtin_convertvector(x, words);
   const words magnitude = (wide & 0x7fff) << 13;
-  const vf scaled = (vf)magnitude * splat(0x1p112f);
-  const words quiet = magnitude > (words)(0x7c00 << 13) ? (words)0x7fc00000 : (words)0x7f800000;
-  const words special = scaled >= splat(0x1p16f) ? quiet : (words)0;
-  return (vf)((words)scaled | special | (wide & 0x8000) << 16);
+  const words rebias = 112 << 23, infinite = 0x7c00 << 13;
+  const words quiet = magnitude > infinite ? (words)0x400000 : (words)0;
+  const words number = magnitude + rebias;
+  const words wider = magnitude >= infinite ? (number + rebias) | quiet : number;
+  const vf small = __builtin_convertvector(wide & 0x3ff, vf) * splat(0x1p-24f);
+  return (vf)((magnitude < (words)(0x0400 << 13) ? (words)small : wider) | (wide & 0x8000) << 16);
 }
 
 /// Adding a power of two whose last mantissa bit is the last bit fp16 can hold makes the adder round

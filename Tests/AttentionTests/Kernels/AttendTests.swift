@@ -101,7 +101,7 @@ import Testing
         let values = RowTable(count: count, columns: 1) { row, _ in row % 2 == 0 ? 1 : 0 }
         var panel = KernelPanel(lanes: lanes, headDim: 1, valueDim: 1, &generator, size: 0)
         panel.queries = .init(repeating: 1, count: lanes)
-        panel.softcap = 1.5
+        panel.softcap = 1.5 / 4
         let piece = attn_piece(
           first: 0, count: Int32(count), first_vector: 0, vectors: Int32(vectors), masked: 0)
         panel.meet(kernel.functions.attend, keys, values, pieces: [piece], vectors: vectors)

@@ -1,13 +1,17 @@
 import Attention
 import AttentionTestSupport
 import CAttentionKernels
+import CWideKernels
 import Testing
 
 /// One instruction set's micro-kernels, called with plain arrays.
 struct KernelFixture: Sendable, CustomTestStringConvertible {
   let table: KernelTable
 
-  static let all = KernelTable.supported.map(KernelFixture.init)
+  /// Every table that runs here: what is written for AVX-512 runs in its wide form where the
+  /// processor has no such instructions.
+  static let all = (KernelTable.supported + (KernelTable.wide.map { [$0] } ?? []))
+    .map(KernelFixture.init)
 
   var testDescription: String { table.name }
   var functions: attn_kernels { table.functions.pointee }
@@ -40,6 +44,11 @@ struct KernelFixture: Sendable, CustomTestStringConvertible {
 
   /// Counts of keys around one and two tiles.
   var counts: ClosedRange<Int> { 1...2 * table.tileKeys + 1 }
+}
+
+extension KernelTable {
+  /// The AVX-512 table's parameters in plain vector code; nil where the processor cannot run that.
+  static let wide = attn_wide_kernels().map { KernelTable(functions: $0) }
 }
 
 /// Rows of floats, each in its own place, and the pointers to them that kernels read.

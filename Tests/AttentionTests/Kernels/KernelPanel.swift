@@ -18,12 +18,13 @@ struct KernelPanel {
   /// `[count][lanes]`; empty for none.
   var bias: [Float] = []
 
+  /// - Parameter size: that of the queries, as if scores were in log2 units.
   init(lanes: Int, headDim: Int, valueDim: Int, _ generator: inout TestGenerator, size: Float) {
     self.lanes = lanes
     self.headDim = headDim
     self.valueDim = valueDim
     queries = []
-    for _ in 0..<headDim * lanes { queries.append(generator.normal() * size) }
+    for _ in 0..<headDim * lanes { queries.append(generator.normal() * size / 4) }
     weights = .init(repeating: .nan, count: Int(ATTN_BLOCK_KEYS) * lanes)
     output = .init(repeating: 0, count: valueDim * lanes)
     maxima = .init(repeating: -.infinity, count: lanes)
@@ -89,13 +90,14 @@ struct KernelPanel {
   func holds(
     _ lane: Int, _ keys: RowTable, _ values: RowTable, seen: [Int], rounding: Double = 0
   ) -> Bool {
+    // In log2 units: 16^x = 2^4x.
     let scores = seen.map { key in
       let product = (0..<headDim).reduce(0.0) {
-        $0 + Double(keys[key, $1]) * Double(queries[$1 * lanes + lane])
+        $0 + 4 * Double(keys[key, $1]) * Double(queries[$1 * lanes + lane])
       }
-      let cap = Double(softcap)
+      let cap = 4 * Double(softcap)
       return (cap > 0 ? cap * Double.tanh(product / cap) : product)
-        + (bias.isEmpty ? 0 : Double(bias[key * lanes + lane]))
+        + (bias.isEmpty ? 0 : 4 * Double(bias[key * lanes + lane]))
     }
     guard let top = scores.max() else {
       return sums[lane] == 0 && maxima[lane] == -.infinity
@@ -103,15 +105,15 @@ struct KernelPanel {
     }
     let weights = scores.map { Double.exp2($0 - top) }
     let sum = weights.reduce(0, +)
-    let lse = Double(maxima[lane]) + Double.log2(Double(sums[lane]))
+    let lse = 4 * Double(maxima[lane]) + Double.log2(Double(sums[lane]))
     // A score's roundings grow with the size of its terms, d of them a random walk.
     let terms = seen.map { key in
-      (0..<headDim).reduce(0) { $0 + abs(keys[key, $1] * queries[$1 * lanes + lane]) }
+      (0..<headDim).reduce(0) { $0 + 4 * abs(keys[key, $1] * queries[$1 * lanes + lane]) }
     }
     let tolerance =
       1e-5 + 0x1p-24 * Double(terms.max() ?? 0) * (2 + Double(headDim).squareRoot())
     guard abs(lse - (top + Double.log2(sum))) < tolerance + 1.45 * rounding,
-      Double(maxima[lane]) > top - 8.01
+      4 * Double(maxima[lane]) > top - 8.01
     else { return false }
     return (0..<valueDim).allSatisfy { column in
       let terms = zip(seen, weights).map { Double(values[$0, column]) * $1 / sum }

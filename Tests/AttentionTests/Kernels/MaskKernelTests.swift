@@ -5,16 +5,19 @@ import Testing
 
 /// Biases in lanes, in rows and in bits.
 @Suite struct MaskKernelTests {
+  /// log16(e).
+  static let unit = 1.4426950408889634 / 4
   static let lowest = -Float.greatestFiniteMagnitude
 
-  /// The bias in log2 units as its definition says.
+  /// The bias in log16 units as its definition says.
   private static func truth(
     mask: UInt8?, bias: Float?, slope: Float, distance: Float
   ) -> Float {
     if mask == 0 || bias == -.infinity { return -.infinity }
-    let sum = Double(bias ?? 0) * 1.4426950408889634 - Double(slope) * Double(abs(distance))
+    let sum = Double(bias ?? 0) * Self.unit - Double(slope) * Double(abs(distance))
     if bias?.isFinite ?? true {
-      return Float(min(max(sum, Double(lowest)), -Double(lowest)))
+      let limit = -Double(lowest) * Self.unit
+      return Float(min(max(sum, -limit), limit))
     }
     return Float(sum)
   }
@@ -109,7 +112,7 @@ import Testing
         bias.withUnsafeBufferPointer { bias in
           var source = attn_row_bias(
             mask: mask.baseAddress, bias: bias.baseAddress, slope: 0.25, distance: 10,
-            unit: 1.44269504)
+            unit: Float(Self.unit))
           kernel.functions.bias_row(&out, Int64(count), 0.5, &source)
         }
       }

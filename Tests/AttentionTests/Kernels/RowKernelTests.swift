@@ -16,16 +16,14 @@ import Testing
       for peak in Set([0, length / 2, length - 1, length * 3 / 4, length / 3]) where peak >= 0 {
         var row = (0..<length).map { _ in generator.normal() * 10 }
         if peak < length { row[peak] = 300 }
-        let scale: Float = 0.7
+        let scale: Float = 0.7 / 4
         let before = row
         var maximum: Float = .nan
         let sum = kernel.functions.softmax_row(&row, Int64(length), scale, &maximum)
         #expect(
           maximum == before.map { $0 * scale }.max() ?? -.infinity, "length \(length), \(peak)")
-        // Relative to the rounded maximum, x * scale itself need not be rounded.
-        let weights = before.map {
-          Double.exp2(Double($0) * Double(scale) - Double(maximum))
-        }
+        let top = Double(before.max() ?? 0)
+        let weights = before.map { Double.exp2(4 * (Double($0) - top) * Double(scale)) }
         #expect(
           isClose(sum, weights.reduce(0, +), within: 3e-5), "length \(length), peak \(peak)")
         let matches = zip(row, weights).allSatisfy { isClose($0, $1, within: 2e-5) }
@@ -73,6 +71,34 @@ import Testing
     }
   }
 
+  /// However large finite scores are, the largest weighs 1 and what is far below it nothing; at every
+  /// length, so in whole vectors and in what is left over.
+  @Test(arguments: KernelFixture.all, [Float(1), 0.36, 1.9, 1e-3])
+  func softmaxRowIsRightForLargeScores(_ kernel: KernelFixture, _ scale: Float) {
+    let largest = Float.greatestFiniteMagnitude * min(1, 0.5 / scale)
+    for size in [1.5e9, 7e20, largest] as [Float] {
+      for length in 1...70 {
+        for place in [0, length / 2, length - 1] {
+          // Odd steps, so that neither scores nor their products with the scale are round numbers.
+          let before = (0..<length).map { j in
+            j == place ? size : size * (Float(j % 11) / 11.3 - (j % 3 == 0 ? 1.9 : 0.1)) / 1.9
+          }
+          var row = before
+          var maximum: Float = .nan
+          let sum = kernel.functions.softmax_row(&row, Int64(length), scale, &maximum)
+          let isRight = (0..<length).allSatisfy { row[$0] == (before[$0] == size ? 1 : 0) }
+          #expect(isRight && sum == 1, "\(size) at \(place) of \(length): \(row), sum \(sum)")
+          #expect(maximum == size * scale)
+        }
+        var row = [Float](repeating: -size, count: length)
+        var maximum: Float = .nan
+        #expect(
+          kernel.functions.softmax_row(&row, Int64(length), scale, &maximum) == Float(length))
+        #expect(row.allSatisfy { $0 == 1 } && maximum == -size * scale)
+      }
+    }
+  }
+
   /// 2^x to 3e-7 relative from -126 to 0 (scores never exceed the row's maximum here), monotone
   /// to zero below.
   @Test(arguments: KernelFixture.all)
@@ -83,7 +109,7 @@ import Testing
       var row = Array(exponents[chunk..<min(chunk + 1000, exponents.count)]) + [0]
       let scores = row
       var maximum: Float = 0
-      _ = kernel.functions.softmax_row(&row, Int64(row.count), 1, &maximum)
+      _ = kernel.functions.softmax_row(&row, Int64(row.count), 0.25, &maximum)
       for (x, weight) in zip(scores, row) {
         let truth = Double.exp2(Double(x))
         if x >= -126 {
@@ -101,7 +127,7 @@ import Testing
   func exponentialIsAccurateAboveOne(_ kernel: KernelFixture) {
     var worst = 0.0
     for step in 0...800 {
-      let x = Float(step) / 100
+      let x = Float(step) / 400
       // Lane 0: a first key of score 0 sets the reference, a second of score x follows it.
       let lanes = kernel.lanes
       var generator = TestGenerator(seed: 1)
@@ -115,7 +141,7 @@ import Testing
         kernel.functions.attend, keys, values,
         pieces: [attn_piece(first: 0, count: 1, first_vector: 0, vectors: 1, masked: 0)],
         vectors: 1)
-      let truth = Double.exp2(Double(x))
+      let truth = Double.exp2(4 * Double(x))
       worst = max(worst, abs(Double(panel.output[0]) - truth) / truth)
     }
     #expect(worst < 3e-7, "relative error \(worst)")
