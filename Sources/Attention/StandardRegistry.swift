@@ -6,7 +6,7 @@ import Tensors
 extension StrategyRegistry {
   /// The strategies of this package: one line each.
   public static let standard = StrategyRegistry([
-    ExactAttention.family,
+    FullAttention.family,
     FlashAttention.family,
     WindowAttention.family,
     StridedAttention.family,

@@ -1,7 +1,7 @@
 import COpenBLAS
 import Tensors
 
-/// The matrix library behind `exact`, as it describes itself.
+/// The matrix library behind `full`, as it describes itself.
 public enum BLASLibrary {
   /// Name and version, such as `OpenBLAS 0.3.21`.
   public static var nameAndVersion: String {

@@ -10,7 +10,7 @@ public enum BLASProduct {
     (65, 33, 129), (127, 65, 66), (130, 129, 33),
   ]
 
-  /// Multiplies as `exact` does, by a transposed factor and by a plain one.
+  /// Multiplies as `full` does, by a transposed factor and by a plain one.
   ///
   /// - Returns: the first product that is off by more than rounding, or that wrote beside its place:
   ///   `33 x 64 x 65, transposed`; nil when all are right.

@@ -2,7 +2,7 @@ import COpenBLAS
 import MachineTopology
 import Tensors
 
-/// How fast OpenBLAS multiplies in fp32: a product of its own on every worker, as `exact` calls it.
+/// How fast OpenBLAS multiplies in fp32: a product of its own on every worker, as `full` calls it.
 public final class BLASRate: TeamJob, @unchecked Sendable {
   /// Rows, columns and depth of a product: large enough for nearly the kernels' full speed, and so
   /// small, half a millisecond, that some fit between two disturbances of a busy machine.

@@ -107,7 +107,7 @@ import Testing
     expectError(.unknownStrategy, ["unknown strategy 'flsh'", "did you mean 'flash'?"]) {
       _ = try registry.strategy("flsh")
     }
-    expectError(.unknownStrategy, ["unknown strategy 'transformer'", "exact", "linear"]) {
+    expectError(.unknownStrategy, ["unknown strategy 'transformer'", "full", "linear"]) {
       _ = try registry.strategy("transformer")
     }
     expectError(
@@ -115,8 +115,8 @@ import Testing
     ) {
       _ = try registry.strategy("window(8, sink: 2)")
     }
-    expectError(.unknownStrategy, ["unknown parameter 'q'", "exact takes no parameters"]) {
-      _ = try registry.strategy("exact(q: 2)")
+    expectError(.unknownStrategy, ["unknown parameter 'q'", "full takes no parameters"]) {
+      _ = try registry.strategy("full(q: 2)")
     }
   }
 
@@ -156,12 +156,12 @@ import Testing
 
   @Test func listsSplitOutsideParentheses() throws {
     let strategies = try StrategyRegistry.standard.strategies(
-      " exact , window( 8, sinks : 2 ),STRIDED(16)")
+      " full , window( 8, sinks : 2 ),STRIDED(16)")
     let problem = try AttentionProblem(AttentionShape(heads: 1, queryLength: 64, headDim: 8))
     #expect(
-      strategies.map { $0.spec(for: problem) } == ["exact", "window(8, sinks: 2)", "strided(16)"])
+      strategies.map { $0.spec(for: problem) } == ["full", "window(8, sinks: 2)", "strided(16)"])
     expectError(.invalidArgument, ["strategy = ''"]) {
-      _ = try StrategyRegistry.standard.strategies("exact,")
+      _ = try StrategyRegistry.standard.strategies("full,")
     }
   }
 

@@ -275,7 +275,7 @@ import Testing
       mask: TestMask.random.mask(problem.maskShape(0), seed: 3),
       bias: TestMask.dense.bias(problem.maskShape(5), deviation: 1, seed: 4),
       alibiSlopes: [0.5, 0.25, 0.125, 1, 0, 2])
-    let texts = ["flash", "window(30)", "flash", "exact", "strided(8)", "fixed(8, 2)"]
+    let texts = ["flash", "window(30)", "flash", "full", "strided(8)", "fixed(8, 2)"]
     let mix = try MixedAttention(texts.map { try Specimen.registry.strategy($0) })
     let inputs = TestInputs(masked, seed: 8)
     let outputs = TestOutputs(masked)

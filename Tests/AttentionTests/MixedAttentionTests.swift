@@ -5,7 +5,7 @@ import Testing
 /// A mix gives each head what its strategy gives, whatever runs beside it.
 @Suite struct MixedAttentionTests {
   private static let texts = [
-    "flash", "window(9, sinks: 2)", "strided(5)", "exact", "linear", "blockdiagonal(13)",
+    "flash", "window(9, sinks: 2)", "strided(5)", "full", "linear", "blockdiagonal(13)",
     "fixed(8, 3)",
   ]
 
@@ -237,7 +237,7 @@ import Testing
         let problem = try AttentionProblem(
           AttentionShape(heads: 8, kvHeads: 4, queryLength: 130, headDim: 16),
           visibility: Visibility(causal: true))
-        let texts = ["flash", "strided(5)", "linear", "exact", "blockdiagonal(13)"]
+        let texts = ["flash", "strided(5)", "linear", "full", "blockdiagonal(13)"]
         let mix = try MixedAttention(
           (0..<8).map { try Specimen.registry.strategy(texts[$0 * 3 % 5]) })
         let count = try AllocationCount.ofRun(

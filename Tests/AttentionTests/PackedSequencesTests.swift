@@ -215,7 +215,7 @@ import Testing
   /// A mix passes sequences on to its parts.
   @Test func aMixServesPackedSequences() throws {
     let batch = try Batch(causal: true)
-    let texts = ["flash", "linear", "exact", "window(9, sinks: 2)"]
+    let texts = ["flash", "linear", "full", "window(9, sinks: 2)"]
     let mix = try MixedAttention(texts.map { try Specimen.registry.strategy($0) })
     let outputs = try batch.outputs()
     try mix.plan(for: batch.problem, on: Teams.of(1)).run(batch.operands(outputs))
@@ -228,7 +228,7 @@ import Testing
   }
 
   /// Rows stored in half precision lie behind each other as those of fp32 do.
-  @Test(arguments: ["flash", "exact", "linear", "strided(5)"], [ElementType.bfloat16, .float16])
+  @Test(arguments: ["flash", "full", "linear", "strided(5)"], [ElementType.bfloat16, .float16])
   func storedElementsCanBePacked(_ text: String, _ type: ElementType) throws {
     let offsets = [0, 70, 71, 71, 190]
     let packed = try PackedSequences(queryOffsets: offsets)
@@ -313,7 +313,7 @@ import Testing
     let packed = try PackedSequences(queryOffsets: [0, 100, 130], keyOffsets: [0, 100, 180])
     let problem = try packed.problem(heads: 4, kvHeads: 2, headDim: 8, valueDim: 6)
     let pairs = 4 * (100 * 100 + 30 * 80)
-    for text in ["flash", "exact"] {
+    for text in ["flash", "full"] {
       let work = try Specimen.registry.strategy(text).work(for: problem, threads: 1)
       #expect(work.pairs == pairs)
       #expect(work.minimumBytes == 4 * (8 + 6) * (4 * 130 + 2 * 180))

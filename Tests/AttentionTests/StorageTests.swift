@@ -187,7 +187,7 @@ import Testing
     let problem = try AttentionProblem(AttentionShape(heads: 1, queryLength: 9, headDim: 4))
     let paged = StoredInputs(
       TestInputs(problem, seed: 1), Storage(), pageRows: 4, usedRows: [9])
-    let exact = try Specimen(text: "exact", strategy: Specimen.registry.strategy("exact"))
+    let exact = try Specimen(text: "full", strategy: Specimen.registry.strategy("full"))
     let error = #expect(throws: AttentionError.self) { try exact.run(problem, paged) }
     #expect(error?.argument == "key")
     #expect(error?.description.contains("flash") == true)
@@ -201,7 +201,7 @@ import Testing
         batch: 2, heads: 6, kvHeads: 3, queryLength: 60, headDim: 16, valueDim: 9),
       visibility: Visibility(causal: true))
     let mix = try MixedAttention(
-      ["flash", "linear", "window(9)", "flash", "exact", "strided(4)"].map {
+      ["flash", "linear", "window(9)", "flash", "full", "strided(4)"].map {
         try Specimen.registry.strategy($0)
       })
     try StorageTests.check(

@@ -36,7 +36,7 @@ struct BLASEnvironmentTests {
 
     // Measured, recorded and named.
     let result = try AttnbenchProcess.run(
-      ["verify", "--n", "65", "--strategy", "exact"], environment: ["OPENBLAS_CORETYPE": coreType])
+      ["verify", "--n", "65", "--strategy", "full"], environment: ["OPENBLAS_CORETYPE": coreType])
     #expect(result.code == 0, "\(result.error)")
     #expect(result.error.hasPrefix("note: OPENBLAS_CORETYPE=\(coreType) not taken"))
   }
@@ -89,7 +89,7 @@ struct BLASEnvironmentTests {
     .enabled(if: hasVectors && !hasAVX512))
   func unrunnable() throws {
     let result = try AttnbenchProcess.run(
-      ["verify", "--n", "65", "--strategy", "exact", "--keep-blas-env"],
+      ["verify", "--n", "65", "--strategy", "full", "--keep-blas-env"],
       environment: ["OPENBLAS_CORETYPE": "SkylakeX"])
     #expect(result.code == 1)
     #expect(result.error.contains("SkylakeX kernels (OPENBLAS_CORETYPE=SkylakeX), whose"))
@@ -108,7 +108,7 @@ struct BLASEnvironmentTests {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
     let result = try AttnbenchProcess.run(
-      ["sweep", "--n", "64", "--strategy", "exact,flash", "--threads", "1", "--rel-ci", "90%"]
+      ["sweep", "--n", "64", "--strategy", "full,flash", "--threads", "1", "--rel-ci", "90%"]
         + ["-o", directory.path("out")],
       environment: ["OPENBLAS_L2_SIZE": "512"])
     #expect(result.code == 0, "\(result.error)")
@@ -118,7 +118,7 @@ struct BLASEnvironmentTests {
     #expect(blas.threads == 1)
     #expect(try #require(blas.percentOfPeak) > 0 && #require(blas.gflopPerSecond) > 0)
     for row in try RunDirectory.readResults(in: directory.path("out")).rows {
-      #expect((row.work.blasPercentOfPeak != nil) == (row.strategy.name == "exact"))
+      #expect((row.work.blasPercentOfPeak != nil) == (row.strategy.name == "full"))
     }
   }
 

@@ -13,7 +13,7 @@ struct BusyMachineTests {
     // this one has.
     let neighbour = try SweepProcess(
       [
-        "sweep", "--n", "3000", "--strategy", "exact,flash", "--threads", "1", "--rel-ci",
+        "sweep", "--n", "3000", "--strategy", "full,flash", "--threads", "1", "--rel-ci",
         "0.0001%", "--cell-timeout", "10m", "--budget", "10m",
       ], in: directory.root)
     neighbour.wait(forRows: 0)
@@ -52,7 +52,7 @@ struct BusyMachineTests {
     let rows = try RunDirectory.readResults(in: directory.path("out")).rows
       .filter(\.status.isMeasured)
     #expect(rows.count >= 5)
-    let exact = try #require(rows.first { $0.strategy.name == "exact" })
+    let exact = try #require(rows.first { $0.strategy.name == "full" })
     let declared = try #require(exact.work.workspaceBytes)
     #expect(declared > 36_000_000)
     guard let measured = exact.work.peakRSSDeltaBytes else { return }

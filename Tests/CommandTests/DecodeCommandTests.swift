@@ -10,7 +10,7 @@ struct DecodeCommandTests {
     defer { directory.remove() }
     let result = try SweepProcess.finish(
       ["sweep", "--heads", "4", "--kv-heads", "2", "--head-dim", "16", "--threads", "1"]
-        + ["--strategy", "flash,exact,linear", "--rel-ci", "90%"] + arguments,
+        + ["--strategy", "flash,full,linear", "--rel-ci", "90%"] + arguments,
       in: directory.root)
     guard result.code == 0 else { return (result, []) }
     return (result, try RunDirectory.readResults(in: directory.path("out")).rows)

@@ -229,7 +229,7 @@ struct FileFailureTests {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
     let result = try AttnbenchProcess.shell(
-      "ulimit -f 1; \"$A\" sweep --n 16,32,64 --strategy exact,flash,window,strided,linear "
+      "ulimit -f 1; \"$A\" sweep --n 16,32,64 --strategy full,flash,window,strided,linear "
         + "--min-samples 9 -o out 2>&1 >/dev/null | grep ^error >&2; exit 1", in: directory.root)
     expectFailure(result, "File too large")
   }

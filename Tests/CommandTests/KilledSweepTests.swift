@@ -85,7 +85,7 @@ struct KilledSweepTests {
   /// Enough samples that there is something to interrupt.
   private static let longer =
     [
-      "sweep", "--n", "200,400,600", "--heads", "1", "--strategy", "exact,flash,linear",
+      "sweep", "--n", "200,400,600", "--heads", "1", "--strategy", "full,flash,linear",
       "--threads", "1", "--rel-ci", "0.001%", "--seed", "2",
     ]
 

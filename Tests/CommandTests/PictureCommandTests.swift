@@ -76,7 +76,7 @@ struct PictureCommandTests {
     defer { directory.remove() }
     let sweep = try AttnbenchProcess.run(
       [
-        "sweep", "--n", "16,32", "--strategy", "exact,flash", "--threads", "1", "--min-samples",
+        "sweep", "--n", "16,32", "--strategy", "full,flash", "--threads", "1", "--min-samples",
         "3", "--rel-ci", "90%", "-o", "out",
       ], in: directory.root)
     #expect(sweep.code == 0, "\(sweep.error)")

@@ -8,7 +8,7 @@ struct PlotCommandTests {
     let directory = try TemporaryDirectory()
     let result = try AttnbenchProcess.run(
       [
-        "sweep", "--n", "16,32", "--strategy", "exact,flash", "--threads", "1", "--min-samples",
+        "sweep", "--n", "16,32", "--strategy", "full,flash", "--threads", "1", "--min-samples",
         "3", "--rel-ci", "90%", "-o", "out",
       ], in: directory.root)
     #expect(result.code == 0, "\(result.error)")

@@ -21,7 +21,7 @@ struct ReportCommandTests {
     #expect(result.code == 0)
     let entries = try JSONDecoder().decode([Entry].self, from: Data(result.output.utf8))
     #expect(
-      entries.map(\.name) == ["exact", "flash", "window", "strided", "fixed", "linear"])
+      entries.map(\.name) == ["full", "flash", "window", "strided", "fixed", "linear"])
     #expect(
       entries.map(\.class)
         == ["exact", "exact", "restricted", "restricted", "restricted", "different"])

@@ -26,7 +26,7 @@ struct RunCommandTests {
 
   static let cases = [
     Case(name: "flash", arguments: ["--strategy", "flash"]),
-    Case(name: "exact", arguments: ["--strategy", "exact"]),
+    Case(name: "full", arguments: ["--strategy", "full"]),
     Case(name: "causal", arguments: ["--strategy", "flash", "--causal"], sees: causal),
     Case(
       name: "grouped heads, own value dimension", query: [6, 4, 3], key: [2, 11, 3],
@@ -36,7 +36,7 @@ struct RunCommandTests {
       arguments: ["--strategy", "flash", "--causal"], offset: 5, sees: causal),
     Case(
       name: "top left", query: [2, 4, 5], key: [2, 9, 5], value: [2, 9, 5],
-      arguments: ["--strategy", "exact", "--causal", "--align", "top-left"], sees: causal),
+      arguments: ["--strategy", "full", "--causal", "--align", "top-left"], sees: causal),
     Case(
       name: "rows without keys",
       arguments: ["--strategy", "flash", "--causal", "--query-offset", "-3"], offset: -3,
@@ -44,7 +44,7 @@ struct RunCommandTests {
     Case(
       name: "scale", arguments: ["--strategy", "flash", "--scale", "0.25"], scale: 0.25),
     Case(
-      name: "negative scale", arguments: ["--strategy", "exact", "--scale", "-0.5"], scale: -0.5),
+      name: "negative scale", arguments: ["--strategy", "full", "--scale", "-0.5"], scale: -0.5),
     Case(
       name: "window", arguments: ["--strategy", "window(3, sinks: 1)", "--causal"],
       sees: { position, key in key <= position && (key > position - 3 || key < 1) }),
@@ -62,7 +62,7 @@ struct RunCommandTests {
       name: "padded keys", query: [2, 2, 7, 4], key: [2, 2, 9, 4], value: [2, 2, 9, 3],
       arguments: ["--strategy", "flash", "--kv-lengths", "9,4"], keyLengths: [9, 4]),
     Case(
-      name: "softcap", arguments: ["--strategy", "exact", "--softcap", "0.7"], softcap: 0.7),
+      name: "softcap", arguments: ["--strategy", "full", "--softcap", "0.7"], softcap: 0.7),
     Case(
       name: "sink logits",
       arguments: ["--strategy", "window(3)", "--causal", "--sink-logits", "-1,2"],
@@ -190,7 +190,7 @@ struct RunCommandTests {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
     try TestTensors(heads: 3, n: 70, dimension: 17).write(to: directory)
-    for strategy in ["exact", "flash", "window(9)", "strided", "linear"] {
+    for strategy in ["full", "flash", "window(9)", "strided", "linear"] {
       for output in ["a.npy", "b.npy"] {
         let result = try AttnbenchProcess.run(
           ["run", "--inputs", "qkv.safetensors", "--strategy", strategy, "--causal", "-o", output],

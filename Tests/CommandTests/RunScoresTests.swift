@@ -26,7 +26,7 @@ struct RunScoresTests {
   }
 
   @Test(
-    "are those of the stage", arguments: 0..<4, ["exact", "flash", "window(left: -1, right: 0)"])
+    "are those of the stage", arguments: 0..<4, ["full", "flash", "window(left: -1, right: 0)"])
   func stages(_ mode: Int, _ strategy: String) throws {
     let process = try RunProcess()
     defer { process.directory.remove() }

@@ -90,7 +90,7 @@ struct ScalingCommandTests {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
     let arguments = [
-      "sweep", "--n", "16,32,64", "--strategy", "exact,flash", "--threads", "1", "--min-samples",
+      "sweep", "--n", "16,32,64", "--strategy", "full,flash", "--threads", "1", "--min-samples",
       "3", "--rel-ci", "90%", "-o", "out",
     ]
     let result = try AttnbenchProcess.run(arguments, in: directory.root)

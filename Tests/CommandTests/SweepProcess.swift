@@ -8,7 +8,7 @@ struct SweepProcess {
   /// memory than it may have.
   static let options = [
     "sweep", "--n", "16,24,40,64,3000", "--heads", "1", "--head-dim", "16", "--strategy",
-    "exact,flash,window(8),linear", "--threads", "1", "--rel-ci", "90%", "--max-memory", "30MiB",
+    "full,flash,window(8),linear", "--threads", "1", "--rel-ci", "90%", "--max-memory", "30MiB",
   ]
 
   let directory: String

@@ -78,7 +78,7 @@ struct WrongOutputTests {
   func right() throws {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
-    #expect(try sweep("flash,exact", into: directory.path("out")).code == 0)
+    #expect(try sweep("flash,full", into: directory.path("out")).code == 0)
   }
 
   @Test("recommend chooses none of them and leaves with 1")

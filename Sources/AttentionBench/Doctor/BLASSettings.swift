@@ -2,7 +2,7 @@ import Foundation
 
 /// The environment variables that replace what OpenBLAS finds out about the processor.
 ///
-/// It reads them once, when the library is loaded, and some images export them: `exact` then runs
+/// It reads them once, when the library is loaded, and some images export them: `full` then runs
 /// at the speed of a lesser processor's kernels without a word.
 public enum BLASSettings {
   /// Names the kernels.

@@ -95,7 +95,7 @@ extension MeasurementConditions {
     return MeasurementWarning(
       finding: "the environment forces OpenBLAS to its \(blasCore) kernels "
         + "(\(blasForced.joined(separator: ", ")))",
-      effect: "exact may run at half its speed, and every speed-up over it looks larger than it is",
+      effect: "full may run at half its speed, and every speed-up over it looks larger than it is",
       fix: "unset \(Self.names(blasForced)), or leave out --keep-blas-env")
   }
 
@@ -115,7 +115,7 @@ extension MeasurementConditions {
       finding: "OpenBLAS reaches \(number(100 * speed.share))% of the FMA peak with its "
         + "\(speed.core) kernels (\(SignificantDigits.three(speed.gflopPerSecond)) of "
         + "\(SignificantDigits.three(speed.peakGflopPerSecond)) GFLOP/s a thread)",
-      effect: "exact is slower than it should be, and every speed-up over it looks larger than "
+      effect: "full is slower than it should be, and every speed-up over it looks larger than "
         + "it is",
       fix: "measure again when the machine is quiet; if it stays so, install a newer OpenBLAS")
   }
@@ -150,7 +150,7 @@ extension MeasurementConditions {
     guard isa != bestISA else { return nil }
     return MeasurementWarning(
       finding: "\(KernelTable.environmentVariable)=\(isa) is set and the processor runs \(bestISA)",
-      effect: "every strategy but exact runs slower than it could",
+      effect: "every strategy but full runs slower than it could",
       fix: "unset \(KernelTable.environmentVariable)")
   }
 
@@ -167,7 +167,7 @@ extension MeasurementConditions {
     guard blasThreads > 1 else { return nil }
     return MeasurementWarning(
       finding: "OpenBLAS keeps \(blasThreads) threads a call although 1 was asked for",
-      effect: "exact has more threads than --threads says, and its calls disturb each other",
+      effect: "full has more threads than --threads says, and its calls disturb each other",
       fix: "OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 attnbench ...")
   }
 

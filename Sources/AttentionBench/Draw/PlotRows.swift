@@ -31,7 +31,7 @@ struct PlotRows {
   private let rows: [ResultRow]
 
   /// The strategy that speed-ups are measured against.
-  static let baseline = "exact"
+  static let baseline = "full"
 
   init(_ all: [ResultRow]) {
     // A cell that was run again after an interruption has two rows, and the later one counts.

@@ -11,15 +11,15 @@ extension Figure {
     }
     let missing = rows.missingNotes { $0.name == PlotRows.baseline }
     return Figure(
-      name: "speedup", title: "Times faster than exact attention",
-      yLabel: "time of exact / time of strategy", yAxis: .ratio,
+      name: "speedup", title: "Times faster than full attention with stored scores",
+      yLabel: "time of full / time of strategy", yAxis: .ratio,
       curves: curves.filter { !$0.points.isEmpty },
-      guides: [Guide(power: 0, factor: 1, label: "as fast as exact")],
+      guides: [Guide(power: 0, factor: 1, label: "as fast as full")],
       notes: missing.map { $0 + ", so no speed-up there" }
         + rows.careNotes { baseline(rows, of: $0) != nil })
   }
 
-  /// The measured row of exact attention on the same problem with as many threads.
+  /// The measured row of `full` on the same problem with as many threads.
   private static func baseline(_ rows: PlotRows, of row: ResultRow) -> ResultRow? {
     rows.series.lazy.filter { $0.name == PlotRows.baseline }.flatMap(\.measured).first {
       $0.shape == row.shape && $0.placement.threads == row.placement.threads

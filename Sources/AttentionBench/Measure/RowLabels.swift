@@ -26,6 +26,9 @@ public struct RowLabels: Sendable {
         threads: cell.placement.threads, bind: "\(cell.placement.binding)"),
       status: status, reason: reason, build: cell.runner.build ?? build)
     row.sweptSize = cell.n
+    row.arithmetic = cell.runner.arithmetic
+    // Where the swept size counts keys, the few queries are a step's.
+    row.pass = cell.n == shape.keyLength && shape.queryLength < cell.n ? .decode : .forward
     if case .success(let work) = cell.work {
       row.work.pairs = work.pairs
       row.work.flops = work.flops
@@ -37,14 +40,6 @@ public struct RowLabels: Sendable {
 }
 
 extension ResultRow {
-  /// What the cell's products were multiplied in, which says whose peak `percentOfPeak` is of: bf16
-  /// where its parameters say so, or those of a part of a mix. A row stands for itself, also on a
-  /// machine that has no such products.
-  public var arithmetic: Arithmetic {
-    strategy.parameters.contains("arithmetic: \(Arithmetic.bfloat16.rawValue)")
-      ? .bfloat16 : .float32
-  }
-
   /// Enters what was measured.
   ///
   /// - Parameter flopRate: the peak of the cell's arithmetic, measured with the same placement, in flop/s.

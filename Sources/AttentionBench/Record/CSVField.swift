@@ -1,3 +1,5 @@
+import Attention
+
 /// A value that one CSV cell can hold.
 public protocol CSVField: SendableMetatype {
   /// What the cell must hold, for messages: `a whole number`.
@@ -44,16 +46,18 @@ extension Bool: CSVField {
   public var csvText: String { description }
 }
 
-extension Status: CSVField {
-  /// The raw values.
+/// Words are written as their raw values.
+extension CSVField where Self: RawRepresentable & CaseIterable, RawValue == String {
   public static var csvExpectation: String {
     "one of " + allCases.map(\.rawValue).joined(separator: ", ")
   }
-  /// Reads a raw value.
   public init?(csvText: String) { self.init(rawValue: csvText) }
-  /// The raw value.
   public var csvText: String { rawValue }
 }
+
+extension Status: CSVField {}
+extension Arithmetic: CSVField {}
+extension ResultRow.Pass: CSVField {}
 
 /// A figure that was not taken is an empty cell, never a 0.
 extension Optional: CSVField where Wrapped: CSVField {

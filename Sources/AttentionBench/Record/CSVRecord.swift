@@ -1,3 +1,5 @@
+import Attention
+
 /// A value that is one row of a CSV file whose columns have fixed names.
 public protocol CSVRecord: Sendable {
   /// The names of the columns, in file order.
@@ -28,7 +30,9 @@ public struct CSVCellError: Error, Equatable, Sendable {
 }
 
 extension ResultRow: CSVRecord {
-  public static var laterColumns: Set<String> { ["n", "blas_pct_of_peak"] }
+  public static var laterColumns: Set<String> {
+    ["n", "arithmetic", "pass", "ranks", "blas_pct_of_peak"]
+  }
 
   /// The names of `ResultColumn.all`.
   public static var header: [String] { ResultColumn.all.map(\.name) }
@@ -49,11 +53,23 @@ extension ResultRow: CSVRecord {
       placement: Placement(threads: 0, bind: ""), status: .error,
       build: Build(blasCore: "", isa: ""))
     for column in ResultColumn.all {
-      let text = cells[column.name] ?? ""
+      // Files of earlier versions lack later columns; what they imply stands in the others.
+      guard let text = cells[column.name] ?? Self.implied(column.name, row) else { continue }
       guard column.store(text, &row) else {
         throw CSVCellError(column: column.name, text: text, expectation: column.expectation)
       }
     }
+    row.strategy.name = StrategyRegistry.standard.currentName(of: row.strategy.name)
     self = row
+  }
+
+  /// What a file without a column says in another; nil for nothing, which leaves the default.
+  private static func implied(_ column: String, _ row: ResultRow) -> String? {
+    switch column {
+    case "arithmetic":
+      row.strategy.parameters.contains("arithmetic: bf16") ? Arithmetic.bfloat16.rawValue : nil
+    case "pass", "ranks": nil
+    default: ""
+    }
   }
 }

@@ -67,6 +67,9 @@ public struct ResultColumn: Sendable {
     ResultColumn("blas_core", \.build.blasCore),
     ResultColumn("isa", \.build.isa),
     ResultColumn("n", \.sweptSize),
+    ResultColumn("arithmetic", \.arithmetic),
+    ResultColumn("pass", \.pass),
+    ResultColumn("ranks", \.ranks),
     ResultColumn("blas_pct_of_peak", \.work.blasPercentOfPeak),
   ]
 }

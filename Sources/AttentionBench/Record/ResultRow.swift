@@ -1,3 +1,5 @@
+import Attention
+
 /// One cell of a sweep: what was run, how it ended and what was measured.
 ///
 /// The groups below follow the columns of `results.csv`; `ResultColumn.all` maps them. A figure
@@ -18,6 +20,13 @@ public struct ResultRow: Equatable, Sendable {
   public var shape: Shape
   /// The size that the sweep varied; nil in files of earlier versions.
   public var sweptSize: Int?
+  /// In what products were taken, which says whose peak `percentOfPeak` is of. A row stands for
+  /// itself, also on a machine that has no such products.
+  public var arithmetic = Arithmetic.float32
+  /// What of a model's work was run.
+  public var pass = Pass.forward
+  /// Processes that shared it.
+  public var ranks = 1
   /// On how many cores, and which.
   public var placement: Placement
   /// How it ended.
@@ -52,6 +61,14 @@ public struct ResultRow: Equatable, Sendable {
 }
 
 extension ResultRow {
+  /// What of a model's work a cell is.
+  public enum Pass: String, Sendable, CaseIterable {
+    /// All rows of a sequence at once, as in prefill.
+    case forward
+    /// A step of a few new rows over cached keys.
+    case decode
+  }
+
   /// The size that the sweep varied; where that is not known, the longer of the two sequences.
   public var n: Int { sweptSize ?? max(shape.queryLength, shape.keyLength) }
 

@@ -23,7 +23,7 @@ public enum ScoreRun {
     }
     if strategy.operatorClass == .different {
       throw refusal(
-        strategy.name, "computes no softmax of scores; use exact, flash or a pattern")
+        strategy.name, "computes no softmax of scores; use full, flash or a pattern")
     }
     if file.isPacked {
       throw refusal(

@@ -150,7 +150,7 @@ public enum SearchDensity: Sendable {
 }
 
 extension AttentionStrategy {
-  /// The strategy as written with its parameters resolved: `window(512, sinks: 4)`, `exact`.
+  /// The strategy as written with its parameters resolved: `window(512, sinks: 4)`, `full`.
   public func spec(for problem: AttentionProblem) -> String {
     let parameters = resolvedParameters(for: problem)
     return parameters.isEmpty ? name : "\(name)(\(parameters))"

@@ -15,6 +15,11 @@ public struct StrategyRegistry: Sendable {
     StrategyRegistry(families.filter { $0.name != family.name } + [family])
   }
 
+  /// The name that a family has now, of a name that it had: what older files say stays readable.
+  public func currentName(of name: String) -> String {
+    families.first { $0.answers(to: name) }?.name ?? name
+  }
+
   /// The strategy a text like `window(512, sinks: 4)` names.
   ///
   /// - Throws: `AttentionError` when the name or a parameter is unknown, with the nearest one, or

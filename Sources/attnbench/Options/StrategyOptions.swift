@@ -11,7 +11,7 @@ package enum CommandRegistry {
 struct StrategyOptions: ParsableArguments {
   @Option(
     name: .customLong("strategy"),
-    help: "Strategies, as 'exact,flash,window(512, sinks: 4)' (default: all; see attnbench list).")
+    help: "Strategies, as 'full,flash,window(512, sinks: 4)' (default: all; see attnbench list).")
   var list: String?
 
   /// The strategies asked for; all with their default parameters where none was.

@@ -193,7 +193,7 @@ import Testing
       HeadAssignment.Option(
         strategy: "flash", cost: 1.15, spread: 1.05...1.2, isExact: true, errors: [1e-7, 1e-7]),
       HeadAssignment.Option(
-        strategy: "exact", cost: 2, spread: 1.9...2.1, isExact: true, errors: [1e-7, 1e-7]),
+        strategy: "full", cost: 2, spread: 1.9...2.1, isExact: true, errors: [1e-7, 1e-7]),
     ]
     #expect(HeadAssignment(heads: 2, options: options, limit: 1e-2).choice == [2, 2])
     let restricted = Array(options.prefix(2))

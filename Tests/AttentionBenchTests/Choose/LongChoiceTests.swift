@@ -36,7 +36,7 @@ import Testing
   }
 
   private static func seconds(_ cell: SweepCell) -> Double {
-    let shares = ["flash": 0.8, "exact": 0.6, "window": 0.75, "linear": 0.45]
+    let shares = ["flash": 0.8, "full": 0.6, "window": 0.75, "linear": 0.45]
     let share = shares[cell.strategy.name] ?? 0.4
     let flops = (try? cell.work.get().flops) ?? 0
     return 1e-5 + Double(flops) / (share * 200e9)
@@ -69,7 +69,7 @@ import Testing
     #expect(try #require(firstTable) <= 10)
     #expect(seconds <= 60, "\(seconds) s")
     // What takes longer than flash has not been run, and says what it would take.
-    let exact = try #require(result.candidates.first { $0.strategy == "exact" })
+    let exact = try #require(result.candidates.first { $0.strategy == "full" })
     #expect(exact.seconds == nil && exact.status == .skippedTime)
     #expect(try #require(exact.predictedSeconds) > 8)
     #expect(exact.reason.contains("no faster than"))

@@ -20,7 +20,7 @@ import Testing
   }
 
   private static let rows = [
-    row("exact", seconds: 4, error: 2e-7, workspace: 1 << 30),
+    row("full", seconds: 4, error: 2e-7, workspace: 1 << 30),
     row("flash", seconds: 2, error: 5e-7),
     row("wide", seconds: 1, error: 5e-3),
     row("narrow", seconds: 0.5, error: 5e-2),
@@ -92,7 +92,7 @@ import Testing
       Self.row("window(31379, sinks: 4)", "restricted", seconds: 1.01, error: 1e-7),
       Self.row("flash", "exact", seconds: 1.05, error: 5e-7),
       Self.row("linear", "different", seconds: 0.99, error: 5e-3),
-      Self.row("exact", "exact", seconds: 1.5, error: 1e-7),
+      Self.row("full", "exact", seconds: 1.5, error: 1e-7),
     ]
     let result = Self.choose(error: 1e-2, rows)
     #expect(result.choice == "flash")
@@ -162,7 +162,7 @@ import Testing
 
   @Test func skippedCandidatesAreListedAndNeverChosen() {
     let skipped = ResultRow.measured(
-      "exact", status: .skippedMemory, reason: "needs 37.6 GiB")
+      "full", status: .skippedMemory, reason: "needs 37.6 GiB")
     let result = Self.choose([skipped, Self.row("flash", seconds: 2, error: 5e-7)])
     #expect(result.choice == "flash")
     #expect(result.candidates.last?.reason == "needs 37.6 GiB")

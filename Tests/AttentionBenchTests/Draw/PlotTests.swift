@@ -10,7 +10,7 @@ struct FigureTests {
     let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows(), machine: "Box")
     #expect(
       figure.curves.map(\.label) == [
-        "exact", "flash(96,128)", "strided", "window(512)", "linear(elu)",
+        "full", "flash(96,128)", "strided", "window(512)", "linear(elu)",
       ])
     #expect(
       figure.curves.map(\.group) == [
@@ -49,7 +49,7 @@ struct FigureTests {
     let figure = try PlotKind.scaling.figure(rows: SyntheticSweep.rows(threads: [1, 2]))
     #expect(
       figure.notes == [
-        "exact: 64k, 100k skipped (memory), 32k skipped (time)", "strided: 100k with few samples",
+        "full: 64k, 100k skipped (memory), 32k skipped (time)", "strided: 100k with few samples",
         "window(512): 1k noisy",
       ])
   }
@@ -113,9 +113,9 @@ struct FigureTests {
   @Test("A speed-up is the ratio of medians with the widest interval, where both were measured")
   func speedup() throws {
     let rows = [
-      ResultRow.measured("exact", seconds: 4), .measured("flash", seconds: 2),
+      ResultRow.measured("full", seconds: 4), .measured("flash", seconds: 2),
       .measured("flash", n: 2000, seconds: 8), .measured("flash", seconds: 3, threads: 1),
-      .measured("exact", n: 2000, status: .skippedTime),
+      .measured("full", n: 2000, status: .skippedTime),
     ]
     let figure = try PlotKind.speedup.figure(rows: rows)
     #expect(figure.curves.count == 1)
@@ -123,7 +123,7 @@ struct FigureTests {
     #expect(point.n == 1000 && point.value == 2)
     #expect(abs(point.low - 4 * 0.98 / (2 * 1.03)) < 1e-12)
     #expect(abs(point.high - 4 * 1.03 / (2 * 0.98)) < 1e-12)
-    #expect(figure.notes == ["exact: 2k skipped (time), so no speed-up there"])
+    #expect(figure.notes == ["full: 2k skipped (time), so no speed-up there"])
   }
 
   @Test("Memory shows what was planned and what was measured, without zeros")
@@ -153,7 +153,7 @@ struct FigureTests {
       return row
     }
     let rows = [
-      cell("flash", 1000, 2, 4e-7), cell("exact", 1000, 3, 2e-7), cell("window", 1000, 1, 0.2),
+      cell("flash", 1000, 2, 4e-7), cell("full", 1000, 3, 2e-7), cell("window", 1000, 1, 0.2),
       cell("fixed", 1000, 1.5, 0.3), cell("linear", 1000, 0.5, 0.9), cell("flash", 2000, 8, 0),
       .measured("window", n: 2000, threads: 1),
     ]

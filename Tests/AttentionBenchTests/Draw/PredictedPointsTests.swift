@@ -7,9 +7,9 @@ import Testing
 struct PredictedPointsTests {
   private var rows: [ResultRow] {
     var sweep = ScalingFixture()
-    sweep.curve("exact", sizes: [1000, 2000, 4000]) { 1e-9 * $0 * $0 }
-    sweep.skip("exact", n: 8000)
-    sweep.skip("exact", n: 16000, status: .skippedMemory)
+    sweep.curve("full", sizes: [1000, 2000, 4000]) { 1e-9 * $0 * $0 }
+    sweep.skip("full", n: 8000)
+    sweep.skip("full", n: 16000, status: .skippedMemory)
     sweep.curve("flash", sizes: [1000, 2000, 4000]) { 5e-10 * $0 * $0 }
     return sweep.rows
   }

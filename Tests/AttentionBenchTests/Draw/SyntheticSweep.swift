@@ -14,14 +14,14 @@ enum SyntheticSweep {
         let full = 4.0 * Double(n) * Double(n) * 256 / rate
         let linear = Double(n) * 4 * 2.5e-7 / Double(count)
         for (name, parameters, classification, seconds) in [
-          ("exact", "", "exact", 2.2 * full),
+          ("full", "", "exact", 2.2 * full),
           ("flash", "96,128", "exact", full + 2e-5),
           ("window", "512", "restricted softmax", full * min(1, 530 / Double(n)) * 1.5 + 3e-5),
           ("strided", "\(n / 64)", "restricted softmax", full * 24 / Double(n).squareRoot() + 4e-5),
           ("linear", "elu", "different operator", linear + 6e-5),
         ] {
           var row = row(name, parameters, classification, n: n, threads: count)
-          if name == "exact" && n >= 32000 {
+          if name == "full" && n >= 32000 {
             row.status = n >= 64000 ? .skippedMemory : .skippedTime
             row.reason = "made up"
           } else {
@@ -53,11 +53,11 @@ enum SyntheticSweep {
     guard let summary = SampleSummary(samples) else { return }
     let n = row.shape.queryLength
     row.time = .init(summary, cpuTime: seconds * Double(row.placement.threads))
-    let isExact = row.strategy.name == "exact"
+    let isExact = row.strategy.name == "full"
     row.work.workspaceBytes = isExact ? 4 * n * n * row.placement.threads : 300_000 + 40 * n
     row.work.peakRSSDeltaBytes = (row.work.workspaceBytes ?? 0) + 700_000
     let shares = [
-      "exact": 32.0, "flash": 74, "window": 49, "strided": 44, "linear": 21,
+      "full": 32.0, "flash": 74, "window": 49, "strided": 44, "linear": 21,
     ]
     let errors = ["window": 0.4, "strided": 0.3, "linear": 0.8]
     row.accuracy.relativeL2 = errors[row.strategy.name] ?? 3e-7

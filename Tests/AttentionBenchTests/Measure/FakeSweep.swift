@@ -173,7 +173,7 @@ final class FakeExecutor: CellExecutor {
 /// A sweep on fakes: change what a test is about, then `run`.
 struct FakeSweep {
   var sizes = [1000]
-  var strategies = "exact,flash,window(512)"
+  var strategies = "full,flash,window(512)"
   var threads = [2]
   var seed: UInt64 = 1
   var limits = SweepLimits()

@@ -47,7 +47,7 @@ import Testing
   func storedCellsSaySoAndAreHeldToTheirOwnReferences(_ type: ElementType) throws {
     try withTemporaryDirectory { path in
       let plan = try Self.plan(
-        sizes: [64, 100], strategies: "exact,flash,window(16, sinks: 2),strided(8),linear",
+        sizes: [64, 100], strategies: "full,flash,window(16, sinks: 2),strided(8),linear",
         elements: Storage(type))
       _ = try Self.sweep(into: path + "/out", plan)
       for row in try RunDirectory.readResults(in: path + "/out").rows {
@@ -67,7 +67,7 @@ import Testing
     try withTemporaryDirectory { path in
       let plan = try Self.plan(
         sizes: [64, 100],
-        strategies: "exact,flash,window(16, sinks: 2),strided(8),fixed(8, 2),linear",
+        strategies: "full,flash,window(16, sinks: 2),strided(8),fixed(8, 2),linear",
         causal: causal)
       _ = try Self.sweep(into: path + "/out", plan)
       let rows = try RunDirectory.readResults(in: path + "/out").rows

@@ -7,11 +7,11 @@ import Testing
 @Suite struct SweepEndingTests {
   @Test func memoryIsCheckedBeforeAnythingIsLoaded() throws {
     var sweep = FakeSweep()
-    sweep.strategies = "exact"
+    sweep.strategies = "full"
     sweep.sizes = [100_000]
     sweep.limits.memoryBytes = 16 << 30
     try sweep.run()
-    let row = try #require(sweep.row("exact-n100000-t2"))
+    let row = try #require(sweep.row("full-n100000-t2"))
     #expect(row.status == .skippedMemory)
     #expect(row.reason.contains("workspace 37.3 GiB"))
     #expect(row.work.workspaceBytes == 4 * 100_000 * 100_000 + 4 * 2 * 256)
@@ -94,14 +94,14 @@ import Testing
   @Test func failuresAreRowsAndTheSweepGoesOn() throws {
     let sweep = FakeSweep()
     sweep.executor.prepareFailure = {
-      $0.spec == "exact" ? FakeFailure(description: "no room") : nil
+      $0.spec == "full" ? FakeFailure(description: "no room") : nil
     }
     sweep.executor.runFailure = { cell, count in
       cell.spec == "flash" && count == 3 ? FakeFailure(description: "fell over") : nil
     }
     try sweep.run()
-    #expect(sweep.row("exact-n1000-t2")?.status == .error)
-    #expect(sweep.row("exact-n1000-t2")?.reason == "no room")
+    #expect(sweep.row("full-n1000-t2")?.status == .error)
+    #expect(sweep.row("full-n1000-t2")?.reason == "no room")
     #expect(sweep.row("flash-n1000-t2")?.reason == "fell over")
     #expect(sweep.row("flash-n1000-t2")?.time.samples == 2)
     #expect(sweep.row("window_512-n1000-t2")?.status == .ok)
@@ -129,7 +129,7 @@ import Testing
     #expect(wrong.status == .wrong && wrong.reason == "off by one")
     #expect(wrong.time.samples > 0)
     #expect(sweep.row("flash-n2000-t2")?.status == .ok)
-    #expect(sweep.row("exact-n1000-t2")?.status == .ok)
+    #expect(sweep.row("full-n1000-t2")?.status == .ok)
   }
 
   @Test func aMissingDistanceIsARemark() throws {
@@ -145,7 +145,7 @@ import Testing
   @Test func anInterruptionKeepsWhatThereIs() throws {
     var sweep = FakeSweep()
     sweep.sizes = [1000, 2000]
-    sweep.strategies = "exact,flash"
+    sweep.strategies = "full,flash"
     let (stop, executor) = (sweep.stop, sweep.executor)
     // Two warm-ups, two rounds of two, and the run under way when the user interrupts.
     sweep.executor.willRun = { _ in if executor.runs.count == 6 { stop.raise() } }

@@ -121,7 +121,7 @@ import Testing
   @Test(arguments: [false, true])
   func cellsEndTogetherWhereDifferencesMatter(together: Bool) throws {
     var sweep = FakeSweep()
-    sweep.strategies = "exact,flash"
+    sweep.strategies = "full,flash"
     sweep.limits.endsTogether = together
     sweep.executor.seconds = { cell, count in
       cell.id.hasPrefix("flash") && count < 10 ? 0.01 * Double(1 + count % 3) : 0.01
@@ -172,10 +172,10 @@ import Testing
 
   @Test func onlyCellsOfTheMatrixLibrarySayHowFastItIs() throws {
     var sweep = FakeSweep()
-    sweep.strategies = "exact,flash"
+    sweep.strategies = "full,flash"
     sweep.executor.blasShare = 0.15
     let outcome = try sweep.run()
-    let percent = try #require(sweep.row("exact-n1000-t2")?.work.blasPercentOfPeak)
+    let percent = try #require(sweep.row("full-n1000-t2")?.work.blasPercentOfPeak)
     #expect(abs(percent - 15) < 1e-9)
     #expect(sweep.row("flash-n1000-t2")?.work.blasPercentOfPeak == nil)
     #expect(outcome.ceilings.first?.blasGflopPerSecond == 30)
@@ -198,7 +198,7 @@ import Testing
 @Suite struct SweepOrderTests {
   private static func order(seed: UInt64, _ order: SweepLimits.Order) throws -> [String] {
     var sweep = FakeSweep()
-    sweep.strategies = "exact,flash,window(512),strided,fixed,linear"
+    sweep.strategies = "full,flash,window(512),strided,fixed,linear"
     sweep.seed = seed
     sweep.limits.order = order
     try sweep.run()
@@ -221,12 +221,12 @@ import Testing
   @Test func serialOrderIsThePlan() throws {
     let runs = try Self.order(seed: 1, .serial)
     #expect(Array(runs[6..<12]) == Array(runs[0..<6]))
-    #expect(runs.first == "exact-n1000-t2")
+    #expect(runs.first == "full-n1000-t2")
   }
 
   @Test func eachCellIsCheckedRightAfterItsLastRun() throws {
     var sweep = FakeSweep()
-    sweep.strategies = "exact,flash,linear"
+    sweep.strategies = "full,flash,linear"
     try sweep.run()
     for (index, entry) in sweep.executor.log.enumerated() where entry.hasPrefix("check") {
       #expect(sweep.executor.log[index - 1] == entry.replacing("check", with: "run"))
@@ -236,7 +236,7 @@ import Testing
 
   @Test func workspacesThatDoNotFitTogetherTakeTurns() throws {
     var sweep = FakeSweep()
-    sweep.strategies = "exact"
+    sweep.strategies = "full"
     sweep.threads = [1, 2]
     sweep.sizes = [4096]
     let work = try sweep.plan().cells[0].work.get()

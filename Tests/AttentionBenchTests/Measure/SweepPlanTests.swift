@@ -26,7 +26,7 @@ import Testing
   }
 
   @Test func workIsCountedForEachCell() throws {
-    let plan = try SweepPlan.ofHeads(2, sizes: [100], strategies: "exact", causal: true)
+    let plan = try SweepPlan.ofHeads(2, sizes: [100], strategies: "full", causal: true)
     let work = try plan.cells[0].work.get()
     #expect(work.pairs == 2 * 5050)
     #expect(work.flops == 2 * 5050 * 2 * 128)
@@ -50,7 +50,7 @@ import Testing
 
 @Suite struct SweepForecastTests {
   private func plan(_ sizes: [Int]) throws -> SweepPlan {
-    try .ofHeads(4, sizes: sizes, strategies: "flash,exact")
+    try .ofHeads(4, sizes: sizes, strategies: "flash,full")
   }
 
   @Test func nothingIsKnownAtFirst() throws {
@@ -71,7 +71,7 @@ import Testing
     let expected = 32.0 * (100.0 / 28.0) * (100.0 / 28.0)
     #expect(abs(prediction.seconds - expected) < 1e-6 * expected)
     #expect("\(prediction.basis)" == "from 32.0 s at 28000, slope 2.00")
-    #expect(forecast.extrapolation(to: try plan.cell("exact-n100000-t2")) == nil)
+    #expect(forecast.extrapolation(to: try plan.cell("full-n100000-t2")) == nil)
   }
 
   @Test func oneSizeGivesTheRatioOfFlops() throws {
@@ -149,7 +149,7 @@ import Testing
   }
 
   @Test func memoryCountsTensorsAndWorkspace() throws {
-    let cell = try SweepPlan.ofHeads(4, sizes: [100_000], strategies: "exact").cells[0]
+    let cell = try SweepPlan.ofHeads(4, sizes: [100_000], strategies: "full").cells[0]
     var limits = SweepLimits()
     limits.memoryBytes = 18 << 30
     let reason = try #require(limits.memoryRefusal(of: cell))
@@ -168,7 +168,7 @@ import Testing
 
   @Test func aPreviewSaysWhatWouldBeSkipped() throws {
     let plan = try SweepPlan.ofHeads(
-      4, sizes: [1000, 100_000], strategies: "exact,flash,linear")
+      4, sizes: [1000, 100_000], strategies: "full,flash,linear")
     var limits = SweepLimits()
     limits.memoryBytes = 8 << 30
     var forecast = SweepForecast()

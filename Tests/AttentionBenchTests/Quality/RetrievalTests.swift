@@ -30,7 +30,7 @@ import Testing
 
   private struct TestFailure: Error, CustomStringConvertible { let description: String }
 
-  @Test(arguments: ["exact", "flash"], [false, true])
+  @Test(arguments: ["full", "flash"], [false, true])
   func fullAttentionFindsEverything(strategy: String, causal: Bool) throws {
     let task = try RetrievalTask(Self.problem(n: 700, causal: causal), needles: 60, seed: 1)
     let result = try result(strategy, task)
@@ -175,8 +175,8 @@ import Testing
     let registry = StrategyRegistry.standard
     let runner = RetrievalRunner(
       team: team, memoryLimit: ByteCount(task.problem.tensorBytes))
-    let outcomes = try runner.run(task, registry.strategies("exact"))
-    guard case .notRun("exact", let reason) = try #require(outcomes.first) else {
+    let outcomes = try runner.run(task, registry.strategies("full"))
+    guard case .notRun("full", let reason) = try #require(outcomes.first) else {
       Issue.record("it was run")
       return
     }

@@ -124,7 +124,7 @@ struct ReportPageTests {
       ]
       return try self.page(rows, metadata: metadata)
     }
-    let both = try page([.measured("exact"), products], bf16: 987)
+    let both = try page([.measured("full"), products], bf16: 987)
     let cells = try both.section("cells")
     let shares = cells.all("tr").compactMap { line in
       line.all("td").map(\.text).first { $0 == "71.5" || $0 == "bf16 35.8" }
@@ -138,7 +138,7 @@ struct ReportPageTests {
     #expect(lines.contains { $0.hasSuffix(" in bf16") })
     #expect(lines.contains { $0.hasSuffix(" GB/s") })
 
-    let plain = try page([.measured("exact")], bf16: nil)
+    let plain = try page([.measured("full")], bf16: nil)
     #expect(!plain.text.contains("bf16"))
   }
 
@@ -150,7 +150,7 @@ struct ReportPageTests {
       return row
     }
     let rows = [
-      cell("exact", 4, 1e-7, "exact"), cell("flash", 2, 4e-7, "exact"),
+      cell("full", 4, 1e-7, "exact"), cell("flash", 2, 4e-7, "exact"),
       cell("window", 1, 0.05, "restricted"), cell("linear", 0.1, 0.7, "different"),
     ]
     let section = try page(rows, limits: [0.01, 0.1, 0.6, 1]).section("choice")
@@ -166,7 +166,7 @@ struct ReportPageTests {
   func repeated() throws {
     let rows = [
       ResultRow.measured("flash", seconds: 9), .measured("flash", seconds: 1),
-      .measured("exact", seconds: 1.02),
+      .measured("full", seconds: 1.02),
     ]
     let page = try page(rows)
     #expect(page.all("li").contains { $0.text == "2 cells" })
@@ -196,8 +196,8 @@ struct ReportPageTests {
   @Test("Crossovers stand in a table, pairs that do not cross in a list")
   func crossovers() throws {
     let rows = [
-      ResultRow.measured("exact", n: 1000, seconds: 1), .measured("window", n: 1000, seconds: 2),
-      .measured("exact", n: 4000, seconds: 4), .measured("window", n: 4000, seconds: 2),
+      ResultRow.measured("full", n: 1000, seconds: 1), .measured("window", n: 1000, seconds: 2),
+      .measured("full", n: 4000, seconds: 4), .measured("window", n: 4000, seconds: 2),
       .measured("flash", n: 1000, seconds: 0.5), .measured("flash", n: 4000, seconds: 1),
     ]
     let section = try page(rows).section("choice")
@@ -279,12 +279,12 @@ struct ReportPageTests {
   @Test("Sizes that were skipped are on the chart as predictions, and say so")
   func predictions() throws {
     var sweep = ScalingFixture()
-    sweep.curve("exact", sizes: [1000, 2000, 4000]) { 1e-9 * $0 * $0 }
-    sweep.skip("exact", n: 8000)
+    sweep.curve("full", sizes: [1000, 2000, 4000]) { 1e-9 * $0 * $0 }
+    sweep.skip("full", n: 8000)
     let chart = try #require(try page(sweep.rows).section("curves").all("figure").first)
     let tips = chart.all("path").flatMap { $0.all("title") }.map(\.text)
     let predicted = tips.filter {
-      $0.hasPrefix("predicted, not measured: exact, n = 8000: 64.0 ms")
+      $0.hasPrefix("predicted, not measured: full, n = 8000: 64.0 ms")
     }
     #expect(tips.count == 4 && predicted.count == 1)
   }

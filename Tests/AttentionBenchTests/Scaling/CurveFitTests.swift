@@ -67,10 +67,10 @@ struct CurveFitTests {
   func fewSizes() throws {
     var sweep = ScalingFixture()
     sweep.curve("flash", sizes: [1000, 2000]) { $0 }
-    sweep.curve("exact", sizes: [1000]) { $0 }
+    sweep.curve("full", sizes: [1000]) { $0 }
     sweep.skip("window", n: 1000)
     let fits = sweep.analysis.fits
-    #expect(fits.map(\.label.text) == ["exact", "flash", "window"])
+    #expect(fits.map(\.label.text) == ["full", "flash", "window"])
     #expect(fits.map(\.sizes.count) == [1, 2, 0])
     #expect(fits.allSatisfy { $0.law == nil && $0.exponentInterval == nil })
     #expect(fits.map(\.slopes.count) == [0, 1, 0])
@@ -143,8 +143,8 @@ struct CurveFitTests {
     var sweep = ScalingFixture()
     sweep.noisyCurve("flash", using: &generator) { $0 }
     let alone = sweep.analysis.fits
-    sweep.noisyCurve("exact", using: &generator) { 2 * $0 }
-    sweep.curve("exact", threads: 1) { 2 * $0 }
+    sweep.noisyCurve("full", using: &generator) { 2 * $0 }
+    sweep.curve("full", threads: 1) { 2 * $0 }
     let flash = sweep.analysis.fits.filter { $0.label.strategy == "flash" }
     #expect(flash.map(\.exponentInterval) == alone.map(\.exponentInterval))
     #expect(flash.map(\.slopes) == alone.map(\.slopes))

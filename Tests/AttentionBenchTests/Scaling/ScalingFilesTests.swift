@@ -76,10 +76,10 @@ struct ScalingFilesTests {
   func empty() throws {
     #expect(try texts(ScalingAnalysis(rows: [], samples: [])).map(\.count) == [1, 1, 1, 1])
     var skipped = ScalingFixture()
-    skipped.skip("exact", n: 1000)
+    skipped.skip("full", n: 1000)
     let lines = try texts(skipped.analysis)
     #expect(lines.map(\.count) == [2, 1, 1, 1])
-    #expect(lines[0][1] == "exact,exact,1,4,4,64,64,fp32,false,2,core:0-1,0,,,,,,,,")
+    #expect(lines[0][1] == "full,exact,1,4,4,64,64,fp32,false,2,core:0-1,0,,,,,,,,")
   }
 
   @Test("A directory without samples.csv has no samples, and a damaged one is an error")

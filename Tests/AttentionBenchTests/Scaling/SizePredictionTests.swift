@@ -76,11 +76,11 @@ struct SizePredictionTests {
   func fewSizes() throws {
     var sweep = ScalingFixture()
     sweep.curve("flash", sizes: [1000, 2000]) { $0 * $0 }
-    sweep.curve("exact", sizes: [1000]) { $0 * $0 }
-    sweep.skip("exact", n: 2000)
+    sweep.curve("full", sizes: [1000]) { $0 * $0 }
+    sweep.skip("full", n: 2000)
     sweep.skip("window", n: 1000)
     let predictions = sweep.analysis.predictions
-    #expect(predictions.map(\.label.text) == ["exact", "flash"])
+    #expect(predictions.map(\.label.text) == ["full", "flash"])
     #expect(predictions.allSatisfy { $0.errors == 0 && $0.interval == nil })
     #expect(predictions.map(\.measured) == [nil, 4e6])
   }

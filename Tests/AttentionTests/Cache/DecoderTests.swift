@@ -44,7 +44,7 @@ import Testing
   @Test(arguments: CacheKind.keepingEverything, ElementType.allCases)
   func storedRowsAreWhatIsAttendedTo(_ kind: CacheKind, _ elementType: ElementType) throws {
     let whole = try DecoderTests.whole()
-    for text in ["flash", "exact", "window(16, sinks: 2)", "strided(5)", "fixed(8, 3)"] {
+    for text in ["flash", "full", "window(16, sinks: 2)", "strided(5)", "fixed(8, 3)"] {
       let strategy = try Specimen.registry.strategy(text)
       let run = DecodeRun(whole, seed: 6)
       let problem = try DecodeRun.problem(
@@ -70,7 +70,7 @@ import Testing
   @Test(arguments: CacheKind.keepingEverything)
   func aMixOfStrategiesDecodes(_ kind: CacheKind) throws {
     let whole = try DecoderTests.whole()
-    let texts = ["flash", "window(9)", "linear", "flash", "strided(4)", "exact"]
+    let texts = ["flash", "window(9)", "linear", "flash", "strided(4)", "full"]
     for texts in [texts, Array(repeating: "flash", count: 5) + ["window(9)"]] {
       let mix = try MixedAttention(texts.map { try Specimen.registry.strategy($0) })
       let run = DecodeRun(whole, seed: 16)
@@ -104,7 +104,7 @@ import Testing
     let whole = try AttentionProblem(
       shape, scoring: Scoring(scale: 0.3, softcap: 2, sinkLogits: [0.5, -1, 2, 0, 1, -.infinity]),
       visibility: Visibility(causal: true))
-    for text in ["flash", "exact", "strided(4)"] {
+    for text in ["flash", "full", "strided(4)"] {
       let strategy = try Specimen.registry.strategy(text)
       let run = DecodeRun(whole, seed: 7)
       let decoder = try strategy.decoder(for: DecodeRun.problem(of: whole), on: Teams.of(2))
@@ -115,7 +115,7 @@ import Testing
   }
 
   /// Not causal, the new tokens see each other and all before.
-  @Test(arguments: ["flash", "exact", "linear"])
+  @Test(arguments: ["flash", "full", "linear"])
   func withoutACausalMaskNewTokensSeeEachOther(_ text: String) throws {
     let strategy = try Specimen.registry.strategy(text)
     let whole = try AttentionProblem(
@@ -138,7 +138,7 @@ import Testing
   }
 
   /// StreamingLLM: full attention over a rolling cache is a window with sink tokens.
-  @Test(arguments: ["flash", "exact"], ElementType.allCases)
+  @Test(arguments: ["flash", "full"], ElementType.allCases)
   func aRollingCacheIsAWindowWithSinks(_ text: String, _ elementType: ElementType) throws {
     let whole = try DecoderTests.whole()
     let run = DecodeRun(whole, seed: 9)

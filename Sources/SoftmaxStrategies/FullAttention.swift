@@ -12,12 +12,12 @@ import Tensors
 /// holds; OpenBLAS keeps packing buffers of its own, and for small products takes one in each call.
 ///
 /// Vaswani 2017, arXiv 1706.03762.
-public struct ExactAttention: FamilyStrategy {
+public struct FullAttention: FamilyStrategy {
   public static let family = StrategyFamily(
-    "exact", operatorClass: .exact,
+    "full", aliases: ["exact"], operatorClass: .exact,
     summary: "materialised scores: sgemm, row softmax, sgemm (OpenBLAS)",
     source: "Vaswani 2017, arXiv 1706.03762"
-  ) { arguments throws(AttentionError) in try ExactAttention(arguments) }
+  ) { arguments throws(AttentionError) in try FullAttention(arguments) }
 
   public var usesBLAS: Bool { true }
 
