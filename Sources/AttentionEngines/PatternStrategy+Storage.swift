@@ -11,20 +11,25 @@ extension PatternStrategy {
   }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
-    oracle(for: problem, operands: .float32)
+    oracle(for: problem, operands: .float32) { pattern(for: $0) }
   }
 
   public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
-    oracle(for: problem, operands: arithmetic)
+    oracle(for: problem, operands: arithmetic) { pattern(for: $0) }
+  }
+
+  public func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
+    oracle(for: problem, operands: arithmetic) { DensePattern($0) }
   }
 
   private func oracle(
-    for problem: AttentionProblem, operands: Arithmetic
+    for problem: AttentionProblem, operands: Arithmetic,
+    pattern: (MaskGeometry) -> any KeyPattern
   ) -> any AttentionOracle {
     guard let storage = newStorage(for: problem) else {
-      return SoftmaxOracle(problem, operands: operands) { pattern(for: $0) }
+      return SoftmaxOracle(problem, operands: operands, pattern: pattern)
     }
-    return QuantisedOracle(problem, storedAs: storage, operands: operands) { pattern(for: $0) }
+    return QuantisedOracle(problem, storedAs: storage, operands: operands, pattern: pattern)
   }
 
   /// A decoder's cache stores rows so as they arrive: nothing is converted twice.

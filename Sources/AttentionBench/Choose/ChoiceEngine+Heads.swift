@@ -91,7 +91,7 @@ extension ChoiceEngine {
         options: candidates.map {
           HeadAssignment.Option(
             strategy: $0.spec, cost: $0[keyPath: time].seconds, spread: $0[keyPath: time].spread,
-            isExact: $0.strategy.operatorClass == .exact, errors: $0.errors)
+            isExact: $0.strategy.isExactInFloat32, errors: $0.errors)
         }, limit: question.requirements.maximumError
       ).choice
       if mixes.contains(where: { $0.choice == choice }) { continue }

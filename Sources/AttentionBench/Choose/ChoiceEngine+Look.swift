@@ -153,7 +153,7 @@ extension ChoiceEngine {
   private func pilotProblem() -> AttentionProblem? {
     let whole = question.problem
     let shape = whole.shape
-    let exact = question.series.joined().filter { $0.operatorClass == .exact }.map(cell)
+    let exact = question.series.joined().filter { $0.isExactInFloat32 }.map(cell)
     guard let least = exact.compactMap({ forecast.lowerBound(of: $0)?.seconds }).min(),
       least > 10 * Self.pilotTime, whole.isPlain
     else { return nil }

@@ -68,7 +68,7 @@ extension ChoiceEngine {
       let seconds = forecast.estimate(of: cell(strategy))?.seconds ?? 0
       return (
         place: place, strategy: strategy,
-        cost: strategy.operatorClass == .exact ? seconds / Self.exactLead : seconds
+        cost: strategy.isExactInFloat32 ? seconds / Self.exactLead : seconds
       )
     }
     return known.sorted {
@@ -134,7 +134,7 @@ extension ChoiceEngine {
     guard !hasToldFirstTable, elapsed + seconds > Self.firstTableTime else { return }
     hasToldFirstTable = true
     // The exact ones are what everything is held against: predicted where they have not run.
-    let exact = question.series.joined().filter { $0.operatorClass == .exact }.map(cell)
+    let exact = question.series.joined().filter { $0.isExactInFloat32 }.map(cell)
       .filter { assessments[$0.spec] == nil && limits.memoryRefusal(of: $0) == nil }
     let predicted = exact.compactMap { cell in
       forecast.estimate(of: cell).map { prediction in
@@ -157,7 +157,7 @@ extension ChoiceEngine {
   /// running it would take too long.
   private func referenceStrategy() -> (any AttentionStrategy)? {
     let exact = question.series.joined()
-      .filter { $0.operatorClass == .exact && $0.arithmetic == .float32 }.map(cell)
+      .filter { $0.isExactInFloat32 }.map(cell)
       .filter { limits.memoryRefusal(of: $0) == nil }
     func workspace(_ cell: SweepCell) -> Int { (try? cell.work.get().workspaceBytes) ?? .max }
     guard let cell = exact.min(by: { workspace($0) < workspace($1) }),

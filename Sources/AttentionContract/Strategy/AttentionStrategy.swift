@@ -193,6 +193,12 @@ extension AttentionStrategy {
 
   public var keyValueStorage: ElementType? { nil }
 
+  /// Whether its outputs differ from softmax attention by no more than fp32 rounds: of the exact
+  /// class, and of full precision.
+  public var isExactInFloat32: Bool {
+    operatorClass == .exact && arithmetic == .float32 && keyValueStorage == nil
+  }
+
   public var operands: [OperandDeclaration] { [] }
 
   public func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
