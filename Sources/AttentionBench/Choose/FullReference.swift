@@ -10,7 +10,7 @@ import MachineTopology
 package final class FullReference {
   private enum Form {
     case rows([OracleRow], of: AccuracyCheck)
-    case output(Tensor, error: Double)
+    case output(Tensor, error: HeadErrors.Estimate)
   }
 
   /// fp64 multiply-adds that count as cheap: about a second on one core.
@@ -63,7 +63,14 @@ package final class FullReference {
     let found = expected.compare(output.view, check)
     if let fault = found.fault { return .failure(WrongOutput(fault: fault)) }
     return .success(
-      FullReference(problem.shape, .output(output, error: found.errors.relativeL2)))
+      FullReference(
+        problem.shape,
+        .output(
+          output,
+          // Some rows tell how far it is off on the whole, but not how far a single head may be.
+          error: HeadErrors.Estimate(
+            value: found.errors.relativeL2,
+            upper: max(found.errors.relativeL2, found.bounds.relativeL2)))))
   }
 
   private init(_ shape: AttentionShape, _ form: Form) {
@@ -95,7 +102,7 @@ package final class FullReference {
           }
         }
       }
-      return HeadErrors(sums, rowsPerHead: shape.batch * shape.queryLength, referenceError: 0)
+      return HeadErrors(sums, rowsPerHead: shape.batch * shape.queryLength, referenceError: HeadErrors.Estimate(exactly: 0))
     case .output(let full, let error):
       let reference = full.view
       for batch in 0..<shape.batch {

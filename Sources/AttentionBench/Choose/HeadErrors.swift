@@ -61,10 +61,11 @@ public struct HeadErrors: Equatable, Sendable {
   ///   - sums: one for each query head.
   ///   - referenceError: what the reference itself may be off, relatively: by the triangle
   ///     inequality it adds to every figure.
-  init(_ sums: [SquaredErrors], rowsPerHead: Int, referenceError: Double) {
+  init(_ sums: [SquaredErrors], rowsPerHead: Int, referenceError: Estimate) {
     func widened(_ estimate: Estimate) -> Estimate {
       Estimate(
-        value: estimate.value + referenceError, upper: estimate.upper + referenceError)
+        value: estimate.value + referenceError.value,
+        upper: estimate.upper + referenceError.upper)
     }
     heads = sums.map { widened(SquaredErrors.estimate([$0], rowsPerStratum: rowsPerHead)) }
     whole = widened(SquaredErrors.estimate(sums, rowsPerStratum: rowsPerHead))
