@@ -71,15 +71,44 @@ let package = Package(
     .target(
       name: "TensorFiles",
       dependencies: ["Suggestions", .product(name: "SystemPackage", package: "swift-system")]),
+    .target(name: "Units", dependencies: ["Attention"]),
     .target(
-      name: "AttentionBench",
+      name: "Statistics", dependencies: [.product(name: "RealModule", package: "swift-numerics")]),
+    .target(
+      name: "Records",
       dependencies: [
-        "Attention", "CZlib", "MachineTopology", "Suggestions", "TensorFiles",
+        "Attention", "CZlib", "MachineTopology", "Statistics", "Suggestions", "TensorFiles", "Units",
+        .product(name: "RealModule", package: "swift-numerics"),
+        .product(name: "SwiftCSV", package: "SwiftCSV"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ]),
+    .target(
+      name: "Measuring",
+      dependencies: [
+        "Attention", "CZlib", "MachineTopology", "Records", "Statistics", "Suggestions",
+        "TensorFiles", "Units", .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "RealModule", package: "swift-numerics"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ]),
+    .target(
+      name: "Choosing",
+      dependencies: [
+        "Attention", "MachineTopology", "Measuring", "Records", "Statistics", "Suggestions",
+        "TensorFiles", "Units", .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "RealModule", package: "swift-numerics"),
+      ]),
+    .target(
+      name: "Reporting",
+      dependencies: [
+        "Attention", "Choosing", "MachineTopology", "Measuring", "Records", "Statistics",
+        "Suggestions", "TensorFiles", "Units",
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SystemPackage", package: "swift-system"),
-        .product(name: "SwiftCSV", package: "SwiftCSV"),
       ]),
+    .target(
+      name: "AttentionBench",
+      dependencies: ["Choosing", "Measuring", "Records", "Reporting", "Statistics", "Units"]),
     .executableTarget(
       name: "attnbench",
       dependencies: [

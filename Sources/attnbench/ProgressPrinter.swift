@@ -10,12 +10,19 @@ final class ProgressPrinter {
 
   func show(_ event: SweepEvent) {
     switch event {
-    case .sizeStarted, .ceilings, .firstTable: break
+    case .sizeStarted, .ceilings: break
     case .cellStarted(let cell): rewrite("\(cell.spec), n = \(cell.n): first run")
-    case .candidateSeen(let candidate): say(Self.text(candidate))
     case .progress(let progress): rewrite(Self.text(progress))
     case .cellFinished(let cell, let row): say(Self.text(cell, row))
     case .warning(let text): say("warning: \(text)")
+    }
+  }
+
+  func show(_ event: ChoiceEvent) {
+    switch event {
+    case .measuring(let event): show(event)
+    case .candidateSeen(let candidate): say(Self.text(candidate))
+    case .firstTable: break
     }
   }
 

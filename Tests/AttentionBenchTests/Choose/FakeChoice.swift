@@ -88,7 +88,7 @@ struct FakeChoice {
       visibility: Visibility(causal: true))
   }
 
-  func engine(emit: @escaping (SweepEvent) -> Void = { _ in }) throws -> ChoiceEngine {
+  func engine(emit: @escaping (ChoiceEvent) -> Void = { _ in }) throws -> ChoiceEngine {
     let question = ChoiceEngine.Question(
       problem: try problem(), placement: SweepPlacement(threads: 2, binding: .none),
       series: try series.map { texts in

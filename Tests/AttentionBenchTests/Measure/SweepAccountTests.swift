@@ -98,7 +98,7 @@ import Testing
       case .cellStarted(let cell): events.append("start \(cell.n)")
       case .cellFinished(let cell, _): events.append("end \(cell.n)")
       case .ceilings(let n, let ceilings): events.append("ceilings \(n) \(ceilings.count)")
-      case .candidateSeen, .firstTable, .progress, .warning: break
+      case .progress, .warning: break
       }
     }
     let one = [

@@ -1,0 +1,174 @@
+import Attention
+import Measuring
+import Records
+import Statistics
+import Units
+
+extension ChoiceEngine {
+  /// Searches all series, the cheapest looks first.
+  ///
+  /// - Parameter goals: where the error has to be small enough; without any, nothing is passed over.
+  func search(for goals: [ChoiceGoal]) throws {
+    let executor = instruments.executor
+    try measurePeaks()
+    try timePilots()
+    try executor.load(question.problem)
+    defer { executor.unload() }
+    let remark = try executor.prepareReference(
+      rows: question.errorRows, exact: referenceStrategy(), placement: question.placement,
+      seed: question.seed)
+    if let remark { emit(.measuring(.warning(remark))) }
+    var hasLooked = false
+    var search = SeriesSearch(counts: question.series.map(\.count), goals: goals.count)
+    var places = search.first
+    while !places.isEmpty {
+      // After the first looks one at a time: what a cheap look finds spares dearer ones.
+      for (place, strategy) in inOrder(places).prefix(hasLooked ? 1 : places.count) {
+        if stop.isRaised { return }
+        if try passOver(strategy, goals) {
+          // With it those below it that cannot be the fastest either: the search goes on at the
+          // dearest that may be.
+          search.passOver(place) { index in
+            whyNot(cell(question.series[place.series][index]), goals) != nil
+          }
+          continue
+        }
+        let assessment = try look(at: strategy)
+        search.note(
+          SeriesSearch.Look(
+            seconds: assessment.seconds, meets: goals.map { meets(assessment, $0) }), at: place)
+      }
+      hasLooked = true
+      places = search.next
+    }
+    try lookAgain(for: goals)
+  }
+
+  private func measurePeaks() throws {
+    let strategies = question.series.joined()
+    for arithmetic in Arithmetic.allCases
+    where arithmetic == .float32 || strategies.contains(where: { $0.arithmetic == arithmetic }) {
+      let bursts = try (0..<3).map { _ in
+        try instruments.executor.flopRate(on: question.placement, in: arithmetic)
+      }
+      guard let rate = SampleSummary(bursts)?.median else { continue }
+      flopRates[arithmetic] = rate
+      forecast.learn(
+        flopRate: rate, threads: question.placement.threads, arithmetic: arithmetic)
+    }
+  }
+
+  /// How many times its predicted time an exact strategy may take to look at before others do: its
+  /// time is what all others have to be below.
+  private static let exactLead = 8.0
+
+  /// What is cheap to look at comes first: with it the rest can be passed over. Series of equal times
+  /// stay in their order.
+  private func inOrder(
+    _ places: [SeriesSearch.Place]
+  ) -> [(place: SeriesSearch.Place, strategy: any AttentionStrategy)] {
+    let known = places.map { place in
+      let strategy = question.series[place.series][place.index]
+      let seconds = forecast.estimate(of: cell(strategy))?.seconds ?? 0
+      return (
+        place: place, strategy: strategy,
+        cost: strategy.isExactInFloat32 ? seconds / Self.exactLead : seconds
+      )
+    }
+    return known.sorted {
+      ($0.cost, $0.place.series, $0.place.index) < ($1.cost, $1.place.series, $1.place.index)
+    }.map { ($0.place, $0.strategy) }
+  }
+
+  /// A look that takes a smaller share of the budget than this is always worth it.
+  private static let cheapShare = 0.005
+  /// How much faster than at its pilot's rate a candidate may be.
+  private static let pilotTolerance = 1.1
+
+  /// The least time that a run of a candidate takes: at the machine's peak, or somewhat above the
+  /// rate that its series had at a small size.
+  func leastTime(of cell: SweepCell) -> TimePrediction? {
+    let pilot = forecast.extrapolation(to: cell).map {
+      TimePrediction(seconds: $0.seconds / Self.pilotTolerance, basis: $0.basis)
+    }
+    return [forecast.lowerBound(of: cell), pilot].compactMap { $0 }
+      .max { $0.seconds < $1.seconds }
+  }
+
+  /// Keeps a candidate unmeasured that need not be looked at.
+  ///
+  /// - Returns: whether it was such.
+  private func passOver(_ strategy: any AttentionStrategy, _ goals: [ChoiceGoal]) throws -> Bool {
+    let cell = cell(strategy)
+    guard assessments[cell.spec] == nil, let predicted = forecast.estimate(of: cell) else {
+      return false
+    }
+    tellFirstTable(before: predicted.seconds)
+    guard let reason = whyNot(cell, goals) else { return false }
+    keep(
+      ended(
+        cell, .skippedTime,
+        "predicted \(TimeSpan.rounded(seconds: predicted.seconds)) (\(predicted.basis)): \(reason)",
+        predictedSeconds: predicted.seconds))
+    return true
+  }
+
+  /// Why a candidate need not be looked at: it would take long, and cannot be faster than what is good
+  /// enough already. Nil where it may be, or where finding out takes no time.
+  private func whyNot(_ cell: SweepCell, _ goals: [ChoiceGoal]) -> String? {
+    guard !goals.isEmpty, let least = leastTime(of: cell), limits.memoryRefusal(of: cell) == nil,
+      least.seconds > Self.cheapShare * (limits.budget ?? limits.cellTimeout)
+    else { return nil }
+    // What the fastest is at each goal; where there is none, anything may be.
+    var fastest = 0.0
+    for goal in goals {
+      guard let best = assessments.values.filter({ meets($0, goal) }).compactMap(\.seconds).min()
+      else { return nil }
+      fastest = max(fastest, best)
+    }
+    return least.seconds * SeriesSearch.tolerance < fastest
+      ? nil : "no faster than \(TimeSpan.rounded(seconds: fastest))"
+  }
+
+  /// Seconds after which a choice has something to show at the latest.
+  private static let firstTableTime = 8.0
+
+  /// Tells once of what is known so far, before something that takes longer than people wait.
+  func tellFirstTable(before seconds: Double) {
+    guard !hasToldFirstTable, elapsed + seconds > Self.firstTableTime else { return }
+    hasToldFirstTable = true
+    // The exact ones are what everything is held against: predicted where they have not run.
+    let exact = question.series.joined().filter { $0.isExactInFloat32 }.map(cell)
+      .filter { assessments[$0.spec] == nil && limits.memoryRefusal(of: $0) == nil }
+    let predicted = exact.compactMap { cell in
+      forecast.estimate(of: cell).map { prediction in
+        ended(
+          cell, .skippedTime, "not measured yet (\(prediction.basis))",
+          predictedSeconds: prediction.seconds)
+      }
+    }
+    emit(
+      .firstTable(
+        Recommendation(
+          candidates: order.compactMap { assessments[$0]?.candidate } + predicted.map(\.candidate),
+          requirements: question.requirements)))
+  }
+
+  /// The share of the budget that full attention on all rows may take, as a reference alone.
+  private static let referenceShare = 0.1
+
+  /// The exact strategy that needs the least memory, for all rows of full attention; nil where
+  /// running it would take too long.
+  private func referenceStrategy() -> (any AttentionStrategy)? {
+    let exact = question.series.joined()
+      .filter { $0.isExactInFloat32 }.map(cell)
+      .filter { limits.memoryRefusal(of: $0) == nil }
+    func workspace(_ cell: SweepCell) -> Int { (try? cell.work.get().workspaceBytes) ?? .max }
+    guard let cell = exact.min(by: { workspace($0) < workspace($1) }),
+      let prediction = forecast.estimate(of: cell),
+      prediction.seconds <= limits.cellTimeout,
+      prediction.seconds <= Self.referenceShare * (limits.budget ?? .infinity)
+    else { return nil }
+    return cell.strategy
+  }
+}

@@ -1,0 +1,65 @@
+import Attention
+import MachineTopology
+import Records
+import Statistics
+import TensorFiles
+import Units
+
+/// One computation of attention on tensors from files, without copying them unless their element
+/// type must change.
+public struct AttentionRun: Sendable {
+  /// The result, with the rank, the layout and, in the problem, the element type of the query.
+  public let output: StoredTensor
+  /// The natural logarithm of each row's denominator: the output's shape without its last axis.
+  /// Nil where it was not asked for.
+  public let logSumExp: StoredTensor?
+  /// How long the computation took: no reading, no planning, no warm-up.
+  public let duration: Duration
+
+  /// Plans and computes.
+  ///
+  /// - Parameters:
+  ///   - problem: has the shape of `file`.
+  ///   - memory: what the workspace is held against before it is allocated; nil where unknown.
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem or memory does not
+  ///   suffice, and `TensorAllocationError`.
+  public init(
+    _ strategy: any AttentionStrategy, on problem: AttentionProblem, of file: FileProblem,
+    team: WorkerTeam, wantsLSE: Bool, memory: MachineMemory? = .current()
+  ) throws {
+    let work = try strategy.work(for: problem, threads: team.threadCount)
+    if let available = memory?.availableBytes, work.workspaceBytes > available {
+      throw AttentionError(
+        .outOfMemory, argument: "workspace of \(strategy.spec(for: problem))",
+        value: ByteCount(work.workspaceBytes).rounded,
+        advice: "only \(ByteCount(available).rounded) of memory can be had; flash needs no score "
+          + "matrix")
+    }
+    let plan = try strategy.plan(for: problem, on: team)
+    // Rows beyond a query length are not written by anyone: they come out as rows without keys.
+    let isZeroed = problem.visibility.queryLengths != nil && !file.isPacked
+    var logSumExp: StoredTensor?
+    var duration = Duration.zero
+    output = try file.makeTensor(
+      columns: problem.shape.valueDim, problem.storage.output, isZeroed: isZeroed
+    ) { output in
+      func compute(_ lse: MutableTensorView?) throws {
+        duration = try file.withViews(as: problem.storage) { query, key, value in
+          let operands = AttentionOperands(
+            query: query, key: key, value: value, output: output, logSumExp: lse)
+          let clock = ContinuousClock()
+          let start = clock.now
+          try plan.run(operands)
+          return clock.now - start
+        }
+      }
+      guard wantsLSE else { return try compute(nil) }
+      logSumExp = try file.makeTensor(columns: nil, .float32, isZeroed: false) { lse in
+        if isZeroed { lse.base.update(repeating: -.infinity, count: lse.reading.shape.count) }
+        try compute(lse)
+      }
+    }
+    self.logSumExp = logSumExp
+    self.duration = duration
+  }
+}

@@ -1,0 +1,71 @@
+import Attention
+import MachineTopology
+import RealModule
+import Records
+import Statistics
+import Units
+
+/// What a strategy has to give on some rows of a problem, and how far rounding may take it from
+/// there: the one definition of a right output, for `verify`, sweeps and choices alike.
+struct ExpectedRows: Sendable {
+  /// How far the definition moves under roundings, and what that allows.
+  let bounds: ErrorBounds
+  /// The strategy's definition on operands as its arithmetic rounds them.
+  private let definition: [OracleRow]
+  /// Full softmax attention on such operands, where the output has to be that as well.
+  private let full: [OracleRow]?
+
+  /// Evaluates oracles in fp64, on the inputs and on inputs moved by a rounding.
+  ///
+  /// Moved inputs are made a key/value head at a time, so that they take the memory of one head a
+  /// worker, whatever the problem.
+  ///
+  /// - Parameters:
+  ///   - tensors: fp32, what the stored elements stand for: storage is no error of a strategy.
+  ///   - isFull: whether the output has to be full softmax attention as well; nil where the class is exact.
+  init(
+    of strategy: any AttentionStrategy, on problem: AttentionProblem, _ check: AccuracyCheck,
+    tensors: ProblemTensors, seed: UInt64, isFull: Bool? = nil, team: WorkerTeam
+  ) throws(AttentionError) {
+    func references(_ oracle: any AttentionOracle) -> [OracleRow] {
+      check.references(
+        oracle, query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
+        on: team)
+    }
+    let own = strategy.oracle(for: problem)
+    let plain = references(own)
+    let moving = MovedInputs(check, problem.shape, tensors, seed: seed, team: team)
+    let sensitivity = RowErrors(of: try moving.roundingInputs(own), against: plain)
+    // Rounded operands would hide so small a change of the inputs, or exaggerate it.
+    var weights: RowErrors?
+    if strategy.arithmetic != .float32 {
+      definition = references(strategy.arithmeticOracle(for: problem))
+      weights = try moving.roundingWeights(own, by: strategy.arithmetic.unitRoundoff / 2, of: plain)
+    } else {
+      definition = plain
+    }
+    full =
+      isFull ?? (strategy.operatorClass == .exact)
+      ? references(strategy.fullOracle(for: problem)) : nil
+    bounds = ErrorBounds(problem, sensitivity: sensitivity, weights: weights)
+  }
+
+  /// Holds rows to the definition and, where the output has to be full attention, to that as well.
+  func compare(_ found: [OracleRow]) -> Verification.Comparison {
+    compare { reference in RowErrors(of: found, against: reference) }
+  }
+
+  /// The same for the checked rows of an output alone: nobody has asked for the LSE.
+  func compare(_ output: TensorView, _ check: AccuracyCheck) -> Verification.Comparison {
+    compare { reference in check.errors(of: output, against: reference) }
+  }
+
+  private func compare(_ errors: ([OracleRow]) -> RowErrors) -> Verification.Comparison {
+    var worse = errors(definition)
+    if bounds.allow(worse), let full {
+      let toFull = errors(full)
+      if !bounds.allow(toFull) { worse = toFull }
+    }
+    return Verification.Comparison(errors: worse, bounds: bounds, rowsChecked: definition.count)
+  }
+}

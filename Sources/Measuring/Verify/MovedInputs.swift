@@ -1,0 +1,175 @@
+import Attention
+import MachineTopology
+import RealModule
+import Records
+import Statistics
+import Units
+
+/// What oracles give for the checked rows where the inputs, or the weights of the keys, are off by a
+/// rounding.
+struct MovedInputs {
+  private let check: AccuracyCheck
+  private let shape: AttentionShape
+  private let tensors: ProblemTensors
+  private let seed: UInt64
+  private let team: WorkerTeam
+
+  init(
+    _ check: AccuracyCheck, _ shape: AttentionShape, _ tensors: ProblemTensors, seed: UInt64,
+    team: WorkerTeam
+  ) {
+    self.check = check
+    self.shape = shape
+    self.tensors = tensors
+    self.seed = seed
+    self.team = team
+  }
+
+  /// One finite element in four is replaced by a neighbouring fp32 number.
+  ///
+  /// A neighbour is at most 2u away, u = 2^-24 being the relative error of one rounding, so the
+  /// root mean square of the change is at most u: as if every input had been rounded once more.
+  func roundingInputs(
+    _ oracle: any AttentionOracle
+  ) throws(AttentionError) -> [OracleRow] {
+    try forEachHead { (head, rows) throws(AttentionError) in
+      var generator = SeededGenerator(seed: seed, path: [9, head.batch, head.kvHead])
+      var key = HeadElements(tensors.key.view, head.batch, head.kvHead)
+      var value = HeadElements(tensors.value.view, head.batch, head.kvHead)
+      key.round(&generator)
+      value.round(&generator)
+      var moved: [OracleRow] = []
+      for row in rows {
+        var query = HeadElements(tensors.query.view, row.batch, row.head, row: row.row)
+        query.round(&generator)
+        moved.append(try HeadElements.row(oracle, query, key, value, row))
+      }
+      return moved
+    }
+  }
+
+  /// What moving every key's weight by a relative d does, where `share` is the root mean square of
+  /// d: that of eight draws together.
+  ///
+  /// An oracle is linear in the values: with weights p (1 + d) it gives O(v (1 + d)) / (1 + O(d)).
+  func roundingWeights(
+    _ oracle: any AttentionOracle, by share: Double, of plain: [OracleRow]
+  ) throws(AttentionError) -> RowErrors {
+    let range = share * Double(3).squareRoot()
+    var errors = RowErrors()
+    for draw in 0..<8 {
+      let moved = try forEachHead { (head, rows) throws(AttentionError) in
+        var generator = SeededGenerator(seed: seed, path: [10, draw, head.batch, head.kvHead])
+        let key = HeadElements(tensors.key.view, head.batch, head.kvHead)
+        var value = HeadElements(tensors.value.view, head.batch, head.kvHead)
+        var moves = value
+        for row in 0..<shape.keyLength {
+          let change = Float(Double.random(in: -range...range, using: &generator))
+          value.map(row) { $0 * (1 + change) }
+          moves.map(row) { _ in change }
+        }
+        var moved: [OracleRow] = []
+        for row in rows {
+          let query = HeadElements(tensors.query.view, row.batch, row.head, row: row.row)
+          let output = try HeadElements.row(oracle, query, key, value, row)
+          let move = try HeadElements.row(oracle, query, key, moves, row)
+          let factor = 1 + (move.output.first ?? 0)
+          moved.append(
+            OracleRow(output: output.output.map { $0 / factor }, logSumExp: Double.log(factor)))
+        }
+        return moved
+      }
+      for (row, reference) in zip(moved, plain) {
+        errors.add(
+          OracleRow(output: row.output, logSumExp: reference.logSumExp + row.logSumExp),
+          reference: reference)
+      }
+    }
+    return errors
+  }
+
+  private typealias Head = (batch: Int, kvHead: Int)
+
+  /// Calls `body` with every key/value head that checked rows belong to, and those rows, from all
+  /// workers.
+  private func forEachHead(
+    _ body: @escaping (Head, [SampledRow]) throws(AttentionError) -> [OracleRow]
+  ) throws(AttentionError) -> [OracleRow] {
+    let places = Dictionary(grouping: check.rows.indices) { index in
+      let row = check.rows[index]
+      return row.batch * shape.kvHeads + row.head / shape.groupSize
+    }.sorted { $0.key < $1.key }
+    let found = try team.map(places.count) { (index) throws(AttentionError) in
+      let (head, rows) = places[index]
+      return try body(
+        (head / shape.kvHeads, head % shape.kvHeads), rows.map { check.rows[$0] })
+    }
+    var all = [OracleRow?](repeating: nil, count: check.rows.count)
+    for ((_, indices), rows) in zip(places, found) {
+      for (index, row) in zip(indices, rows) { all[index] = row }
+    }
+    return all.compactMap { $0 }
+  }
+}
+
+/// The elements of one head of a tensor, or of one of its rows, in memory of their own.
+private struct HeadElements {
+  private var elements: [Float]
+  private let columns: Int
+
+  init(_ view: TensorView, _ batch: Int, _ head: Int, row: Int? = nil) {
+    columns = view.shape.columns
+    elements = (row.map { $0..<$0 + 1 } ?? 0..<view.shape.rows).flatMap {
+      UnsafeBufferPointer(start: view.row(batch, head, $0), count: view.shape.columns)
+    }
+  }
+
+  /// Moves one finite element in four to a neighbour.
+  mutating func round(_ generator: inout SeededGenerator) {
+    for index in elements.indices where elements[index].isFinite {
+      switch generator.next() >> 61 {
+      case 0: elements[index] = elements[index].nextUp
+      case 1: elements[index] = elements[index].nextDown
+      default: break
+      }
+    }
+  }
+
+  mutating func map(_ row: Int, _ change: (Float) -> Float) {
+    for index in row * columns..<(row + 1) * columns { elements[index] = change(elements[index]) }
+  }
+
+  /// What an oracle gives where every head is the given one, and every query row the given one.
+  static func row(
+    _ oracle: any AttentionOracle, _ query: HeadElements, _ key: HeadElements,
+    _ value: HeadElements, _ row: SampledRow
+  ) throws(AttentionError) -> OracleRow {
+    try query.withView { (query) throws(AttentionError) in
+      try key.withView { (key) throws(AttentionError) in
+        try value.withView { (value) throws(AttentionError) in
+          oracle.row(
+            InputViews(query: query, key: key, value: value), batch: row.batch, head: row.head,
+            row: row.row)
+        }
+      }
+    }
+  }
+
+  /// Calls `body` with a view of which all batch entries and heads are these rows; a single row is
+  /// every row.
+  private func withView<Value>(
+    _ body: (TensorView) throws(AttentionError) -> Value
+  ) throws(AttentionError) -> Value {
+    try elements.withUnsafeBufferPointer { (buffer) throws(AttentionError) in
+      guard let base = buffer.baseAddress else {
+        throw AttentionError(
+          .shapeMismatch, argument: "tensor", value: "no elements", advice: "must have some")
+      }
+      let rows = elements.count / columns
+      return try body(
+        TensorView(
+          base, shape: TensorShape(1, 1, rows, columns),
+          strides: (0, 0, rows == 1 ? 0 : columns)))
+    }
+  }
+}
