@@ -25,16 +25,16 @@ struct DecodeLayout: Sendable {
   let segments: [[DecodeSegment]]
   /// Keys of a split.
   let splitKeys: Int
-  /// Rows ahead of use that memory is asked for.
-  let ahead: Int
+  /// How many rows before their use rows are prefetched.
+  let prefetchDistance: Int
   /// Splits of a key/value head at most.
   let tasksPerHead: Int
 
   /// Elements of keys and values in a split, however they are stored: long enough to make its start
   /// and its merging cheap, short enough that workers end together.
   private static let splitElements = 1 << 18
-  /// Bytes ahead of use in each of the two streams.
-  private static let aheadBytes = 8 << 10
+  /// Bytes that are prefetched before their use in each of the two streams.
+  private static let prefetchBytes = 8 << 10
 
   init(
     _ problem: AttentionProblem, kernels: KernelTable, pattern: (MaskGeometry) -> any KeyPattern
@@ -50,7 +50,7 @@ struct DecodeLayout: Sendable {
     let chunk = Int(ATTN_DECODE_KEYS)
     let keys = min(max(DecodeLayout.splitElements / (shape.headDim + shape.valueDim), 256), 4096)
     splitKeys = keys / chunk * chunk
-    ahead = min(max(DecodeLayout.aheadBytes / max(keyBytes, valueBytes), 2), 64)
+    prefetchDistance = min(max(DecodeLayout.prefetchBytes / max(keyBytes, valueBytes), 2), 64)
     segments = patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
     tasksPerHead =
       zip(patterns, segments).map { [splitKeys] pattern, segments in
@@ -84,8 +84,11 @@ struct DecodeLayout: Sendable {
   /// be made up for after the rows' scales: a power of two, which changes no other bit.
   var queryShrink: Float {
     guard problem.elements.keyValue == .int8PerToken else { return 1 }
-    return Float(sign: .plus, exponent: -(8 + problem.shape.headDim.bitWidth
-      - problem.shape.headDim.leadingZeroBitCount), significand: 1)
+    return Float(
+      sign: .plus,
+      exponent:
+        -(8 + problem.shape.headDim.bitWidth
+        - problem.shape.headDim.leadingZeroBitCount), significand: 1)
   }
 
   /// Floats that hold what a split gives: output, maximum and sum of every row.

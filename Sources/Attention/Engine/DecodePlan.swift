@@ -150,7 +150,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
         keys: scratch.keys + done, values: scratch.values + done,
         numbers: usesNumbers ? UnsafePointer(scratch.numbers + done) : nil, base: Int32(base),
         first: Int32(place - base), count: Int32(end - place),
-        available: Int32(places.upperBound - place), ahead: Int32(layout.ahead),
+        available: Int32(places.upperBound - place),
+        prefetch_distance: Int32(layout.prefetchDistance),
         lower: scratch.lower, upper: scratch.upper)
       layout.kernels.functions.pointee.decode(&state, &chunk)
       place = end
@@ -181,7 +182,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
         }
         functions.pointee.decode_query(
           source.assumingMemoryBound(to: Float.self), Int32(shape.headDim),
-          problem.scale * Float.log16e * layout.queryShrink, scales, scratch.queries + lane * scratch.queryStride)
+          problem.scale * Float.log16e * layout.queryShrink, scales,
+          scratch.queries + lane * scratch.queryStride)
         scratch.lower[lane] = bounds[2 * row]
         scratch.upper[lane] = bounds[2 * row + 1]
         scratch.positions[lane] = Int32(row + offset)
