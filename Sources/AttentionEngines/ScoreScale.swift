@@ -12,6 +12,11 @@ struct ScoreScale {
   /// What products are multiplied by then, above 0, so that the largest product is the largest score.
   let ofProducts: Float
 
+  init(ofQueries: Float, ofProducts: Float) {
+    self.ofQueries = ofQueries
+    self.ofProducts = ofProducts
+  }
+
   /// - Parameter scale: the softmax scale; scores are in log16 units.
   init(_ scale: Float) {
     let factor = scale * .log16e

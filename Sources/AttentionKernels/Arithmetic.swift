@@ -46,13 +46,10 @@ extension Arithmetic {
 }
 
 extension KernelTable {
-  /// The table's bf16 products; nil where the instruction set or the processor has none.
-  package var bf16: UnsafePointer<attn_bf16_kernels>? {
-    attn_bf16_supported(functions) != 0 ? functions.pointee.bf16 : nil
-  }
-
   /// Whether the table's panels can be multiplied so on this processor.
-  public func runs(_ arithmetic: Arithmetic) -> Bool { arithmetic == .float32 || bf16 != nil }
+  public func runs(_ arithmetic: Arithmetic) -> Bool {
+    attn_format_supported(functions, arithmetic.format) != 0
+  }
 }
 
 extension Arithmetic {

@@ -101,12 +101,12 @@ public final class KernelBenchmark {
           panel.rows, panel.weights.base, Int64(lanes), keys, dimension, vectors,
           panel.output.base, nil)
       case .attend:
-        panel.attend(functions, pieces: panel.whole)
+        panel.attend(kernels.functions, pieces: panel.whole)
       case .attendRescaling:
         panel.lowerMaxima()
-        panel.attend(functions, pieces: panel.whole)
+        panel.attend(kernels.functions, pieces: panel.whole)
       case .attendMasked:
-        panel.attend(functions, pieces: panel.diagonal)
+        panel.attend(kernels.functions, pieces: panel.diagonal)
       case .pack:
         functions.pack(panel.rows, lanes, dimension, 1, panel.queries.base)
       case .unpack:
@@ -201,17 +201,19 @@ private final class PanelOperands {
   }
 
   /// Lets the panel meet the pieces of a block.
-  func attend(_ functions: attn_kernels, pieces: [attn_piece]) {
+  func attend(_ functions: UnsafePointer<attn_kernels>, pieces: [attn_piece]) {
     var panel = attn_panel(
       queries: queries.base, weights: weights.base, output: output.base, maxima: maxima.base,
-      sums: sums.base, head_dim: Int32(headDim), value_dim: Int32(headDim),
-      vectors: Int32(vectors), softcap: 0)
+      sums: sums.base, head_words: Int32(headDim), value_dim: Int32(headDim),
+      vectors: Int32(vectors), factor: 1, softcap: 0)
+    let operands = UnsafeRawPointer(rows).assumingMemoryBound(to: UnsafeRawPointer.self)
     pieces.withUnsafeBufferPointer { pieces in
       guard let first = pieces.baseAddress else { return }
       var block = attn_block(
-        keys: rows, values: rows, pieces: first, piece_count: Int32(pieces.count), first_key: 0,
-        lower: lower, upper: upper, ahead: nil, bias: nil)
-      functions.attend(&panel, &block)
+        keys: operands, values: operands, pieces: first, piece_count: Int32(pieces.count),
+        first_key: 0,
+        lower: lower, upper: upper, prefetch: nil, bias: nil)
+      attn_attend(functions, ATTN_FP32, &panel, &block)
     }
   }
 

@@ -52,17 +52,15 @@ public final class FMARate: TeamJob, @unchecked Sendable {
 
   private func piece(on team: WorkerTeam) -> (rate: Double, elapsed: Duration) {
     let elapsed = ContinuousClock().measure { team.run(self) }
-    let perRound = bf16?.dot_flops_per_round ?? kernels.functions.pointee.fma_flops_per_round
-    let operations = Double(rounds * perRound)
+    // A multiply-add for each element of a word.
+    let perRound =
+      2 * kernels.vectorLanes * Int(kernels.functions.pointee.chains) * arithmetic.grain
+    let operations = Double(rounds * Int64(perRound))
     return (operations * Double(team.threadCount) / (elapsed / .seconds(1)), elapsed)
   }
 
-  private var bf16: attn_bf16_kernels? {
-    arithmetic == .bfloat16 ? kernels.bf16?.pointee : nil
-  }
-
   public func work(worker: Int) {
-    _ = bf16?.dot_rounds(rounds) ?? kernels.functions.pointee.fma_rounds(rounds)
+    _ = attn_product_rounds(kernels.functions, arithmetic.format, rounds)
   }
 }
 

@@ -1,3 +1,5 @@
+import Tensors
+
 // The units that the engines compute scores in, log16: a weight is 16^score. A natural unit is 0.36
 // of them, so that every finite score and bias is finite there too, and so is the sum of any two.
 extension Float {

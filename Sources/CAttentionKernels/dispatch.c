@@ -36,10 +36,11 @@ int attn_kernels_supported(const attn_kernels *kernels) {
   return 1;
 }
 
-int attn_bf16_supported(const attn_kernels *kernels) {
-  if (!kernels->bf16 || !attn_kernels_supported(kernels)) return 0;
+int attn_format_supported(const attn_kernels *kernels, attn_format format) {
+  if (!kernels->attend[format] || !attn_kernels_supported(kernels)) return 0;
 #if defined(__x86_64__)
-  if (kernels == &attn_kernels_avx512) return __builtin_cpu_supports("avx512bf16") != 0;
+  if (kernels == &attn_kernels_avx512 && format == ATTN_BF16_PAIRS)
+    return __builtin_cpu_supports("avx512bf16") != 0;
 #endif
   return 1;
 }

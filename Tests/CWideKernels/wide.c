@@ -1,5 +1,7 @@
 #include "wide_kernels.h"
 
+// As the template has it.
+#pragma STDC FP_CONTRACT ON
 // Vectors of 64 bytes are passed between inlined functions only.
 #pragma clang diagnostic ignored "-Wpsabi"
 
@@ -30,26 +32,25 @@ static inline __attribute__((always_inline)) wide_floats wide_permute(
   return (wide_floats)index;
 }
 
-#define ATTN_BF16 attn_bf16_wide
-extern const attn_bf16_kernels ATTN_BF16;
-#include "../../Sources/CAttentionKernels/template/kernels.h"
-
 /// vdpbf16ps: two fused multiply-adds, the upper halves first.
-static inline __attribute__((always_inline)) vf wide_dot(vf acc, vi a, vi b) {
-  const vi upper = splat_int((int32_t)0xffff0000);
-  acc = (vf)(a & upper) * (vf)(b & upper) + acc;
-  return (vf)(a << 16) * (vf)(b << 16) + acc;
+static inline __attribute__((always_inline)) wide_floats wide_dot(
+    wide_floats acc, wide_words a, wide_words b) {
+  acc = (wide_floats)(a & 0xffff0000) * (wide_floats)(b & 0xffff0000) + acc;
+  return (wide_floats)(a << 16) * (wide_floats)(b << 16) + acc;
 }
 
-/// vcvtne2ps2bf16, its numbers interleaved.
-static inline __attribute__((always_inline)) vi wide_pair(vf low, vf high) {
-  return __builtin_convertvector(to_brain(low), vi) |
-         __builtin_convertvector(to_brain(high), vi) << 16;
+/// A number of vcvtne2ps2bf16, in the upper half of its word.
+static inline __attribute__((always_inline)) wide_words wide_round(wide_floats x) {
+  const wide_words bits = (wide_words)x, magnitude = bits & 0x7fffffff;
+  const wide_words rounded = bits + 0x7fff + ((bits >> 16) & 1);
+  // A NaN becomes quiet, a denormal number zero.
+  const wide_words number = magnitude < 0x00800000 ? bits & 0x80000000 : rounded;
+  return (magnitude > 0x7f800000 ? bits | 0x400000 : number) & 0xffff0000;
 }
 
-#define ATTN_BF16_DOT(acc, a, b) wide_dot(acc, a, b)
-#define ATTN_BF16_PAIR(low, high) wide_pair(low, high)
-#include "../../Sources/CAttentionKernels/template/bf16.h"
+#define ATTN_PAIR_DOT(acc, a, b) wide_dot(acc, (wide_words)(a), (wide_words)(b))
+#define ATTN_PAIR(low, high) ((vi)(wide_round(low) >> 16 | wide_round(high)))
+#include "../../Sources/CAttentionKernels/template/kernels.h"
 #if defined(__x86_64__)
 #pragma clang attribute pop
 #endif

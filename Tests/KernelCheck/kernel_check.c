@@ -54,11 +54,12 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
   k->pack(rows, live, d, 1.5f / 4, packed);
   memset(output, 0, sizeof output);
   const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
-  const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors, 0};
+  const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors, 1, 0};
   const attn_piece pieces[2] = {{0, count / 2, 0, vectors, masked},
                                 {count / 2, count - count / 2, 0, vectors, masked}};
-  const attn_block block = {key_rows, value_rows, pieces, 2, 0, lower, upper, NULL, bias};
-  k->attend(&panel, &block);
+  const attn_block block = {(const void *const *)key_rows, (const void *const *)value_rows,
+                            pieces, 2, 0, lower, upper, NULL, bias};
+  attn_attend(k, ATTN_FP32, &panel, &block);
   for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
   k->unpack(output, factors, NULL, live, e, out_rows);
   for (int i = 0; i < live; i++) {

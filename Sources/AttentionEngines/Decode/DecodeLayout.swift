@@ -27,16 +27,16 @@ struct DecodeLayout: Sendable {
   /// `[b][...]`.
   let segments: [[DecodeSegment]]
   let splitKeys: Int
-  /// Rows ahead of use that memory is asked for.
-  let ahead: Int
+  /// How many rows before their use rows are prefetched.
+  let prefetchDistance: Int
   /// Splits of a key/value head at most.
   let tasksPerHead: Int
 
   /// Elements of keys and values in a split, however they are stored: long enough to make its start
   /// and its merging cheap, short enough that workers end together.
   private static let splitElements = 1 << 18
-  /// Bytes ahead of use in each of the two streams.
-  private static let aheadBytes = 8 << 10
+  /// Bytes that are prefetched before their use in each of the two streams.
+  private static let prefetchBytes = 8 << 10
 
   init(
     _ problem: AttentionProblem, kernels: KernelTable, pattern: (MaskGeometry) -> any KeyPattern
@@ -52,7 +52,7 @@ struct DecodeLayout: Sendable {
     let chunk = Int(ATTN_DECODE_KEYS)
     let keys = min(max(DecodeLayout.splitElements / (shape.headDim + shape.valueDim), 256), 4096)
     splitKeys = keys / chunk * chunk
-    ahead = min(max(DecodeLayout.aheadBytes / max(keyBytes, valueBytes), 2), 64)
+    prefetchDistance = min(max(DecodeLayout.prefetchBytes / max(keyBytes, valueBytes), 2), 64)
     segments = patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
     tasksPerHead =
       zip(patterns, segments).map { [splitKeys] pattern, segments in

@@ -155,7 +155,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
         keys: scratch.keys + done, values: scratch.values + done,
         numbers: usesNumbers ? UnsafePointer(scratch.numbers + done) : nil, base: Int32(base),
         first: Int32(place - base), count: Int32(end - place),
-        available: Int32(places.upperBound - place), ahead: Int32(layout.ahead),
+        available: Int32(places.upperBound - place),
+        prefetch_distance: Int32(layout.prefetchDistance),
         lower: scratch.lower, upper: scratch.upper)
       layout.kernels.functions.pointee.decode(&state, &chunk)
       place = end

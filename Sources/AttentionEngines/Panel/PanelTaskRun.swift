@@ -56,31 +56,13 @@ struct PanelTaskRun {
     let rows = rows(at: panel)
     let inputRows = scratch.inputRows
     rows.forEach { inputRows[$0] = operands.query.rowAddress(task.batch, $1, $2) }
-    if let products = scratch.products {
-      pack(slot, count: rows.live, products)
-    } else {
-      pack(slot, count: rows.live)
-    }
+    pack(slot, count: rows.live)
     scratch.maxima(slot).update(repeating: -.infinity, count: lanes)
     scratch.sums(slot).update(repeating: 0, count: lanes)
     scratch.output(slot).update(repeating: 0, count: scratch.outputRowCount * lanes)
     readBounds(slot, rows)
     scratch.mask?.begin(slot, rows, batch: task.batch, offset: table.geometry.offset)
     if panel + 1 < task.panels.upperBound { prefetchQueries(self.rows(at: panel + 1)) }
-  }
-
-  /// Packs the query rows that the scratch points at.
-  private func pack(_ slot: Int, count: Int) {
-    let inputRows = scratch.inputRows
-    let columns = plan.problem.shape.headDim
-    if operands.query.elementType != .float32 {
-      inputRows.widen(
-        count: count, columns: columns, storage: operands.query.elementType.storage,
-        into: scratch.rowCopies, functions)
-    }
-    functions.pointee.pack(
-      inputRows.floats, Int32(count), Int32(columns), plan.problem.scale * Float.log16e,
-      scratch.queries(slot))
   }
 
   private func prefetchQueries(_ rows: PanelRows) {
@@ -139,14 +121,14 @@ struct PanelTaskRun {
       let places = places(of: block, seen: seen)
       let next = nextVisible(block + blockSize, seen, of: keys)
       scratch.advance()
-      scratch.ahead.clear()
+      scratch.prefetches.clear()
       if let next {
         let places = next..<min(next + blockSize, end)
         point(keys, seen: seen, block: next)
-        askAhead(keys, places, of: operands.key)
-        askAhead(keys, places, of: operands.value)
+        prefetch(keys, places, of: operands.key)
+        prefetch(keys, places, of: operands.value)
       } else if sequence == sequenceCount - 1 {
-        askAheadForOutput()
+        prefetchOutput()
       }
       copyTogether(keys, places: places, block: block)
       for panel in task.panels {
@@ -175,7 +157,7 @@ struct PanelTaskRun {
 
   /// The places of a block that are visited: those that are seen, rounded to whole grains.
   private func places(of block: Int, seen: Range<Int>) -> Range<Int> {
-    let grain = scratch.grain
+    let grain = scratch.arithmetic.grain
     return max(
       block, seen.lowerBound / grain * grain)..<min(
         block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
@@ -194,60 +176,33 @@ struct PanelTaskRun {
     }
   }
 
-  /// Has the next block's rows asked for while one is in work: its first panel would otherwise wait
+  /// Has the next block's rows prefetched while one is in work: its first panel would otherwise wait
   /// for each of them. Rows that will be copied together are fetched then: so far apart they would
   /// push each other out of the cache before.
-  private func askAhead(_ keys: KeySequence, _ places: Range<Int>, of tensor: TensorView) {
+  private func prefetch(_ keys: KeySequence, _ places: Range<Int>, of tensor: TensorView) {
     if areApart(keys, tensor) { return }
     if keys.period == keys.run {
       let first = keys.key(places.lowerBound)
-      scratch.ahead.add(
+      scratch.prefetches.add(
         first..<first + places.count, of: tensor, batch: task.batch, head: task.kvHead)
       return
     }
     for place in places {
       let key = keys.key(place)
-      scratch.ahead.add(key..<key + 1, of: tensor, batch: task.batch, head: task.kvHead)
+      scratch.prefetches.add(key..<key + 1, of: tensor, batch: task.batch, head: task.kvHead)
     }
   }
 
-  /// Has the output rows asked for: storing to them would wait.
-  private func askAheadForOutput() {
+  /// Has the output rows prefetched: storing to them would wait.
+  private func prefetchOutput() {
     let output = operands.output.reading
     if rowStride * output.rowStride > 2 * output.shape.columns { return }
     for panel in task.panels {
       let covered = rows(at: panel).covered
       for head in covered.heads {
-        scratch.ahead.add(covered.rows, of: output, batch: task.batch, head: head)
+        scratch.prefetches.add(covered.rows, of: output, batch: task.batch, head: head)
       }
     }
-  }
-
-  /// Copies a block's rows together, as fp32, where they are not fp32 or far apart: at a large power
-  /// of two they would share a few cache sets and be fetched again for every panel and every tile
-  /// of value columns.
-  private func copyTogether(_ keys: KeySequence, places: Range<Int>, block: Int) {
-    let start = places.lowerBound - block
-    if let products = scratch.products {
-      pair(keys, from: start, count: places.count, products)
-      return
-    }
-    copyTogether(
-      keys, operands.key, rows: scratch.keyRows + start, count: places.count,
-      into: scratch.keyCopies)
-    copyTogether(
-      keys, operands.value, rows: scratch.valueRows + start, count: places.count,
-      into: scratch.valueCopies)
-  }
-
-  private func copyTogether(
-    _ keys: KeySequence, _ tensor: TensorView, rows: RowPointers, count: Int,
-    into copies: UnsafeMutablePointer<Float>
-  ) {
-    guard tensor.elementType != .float32 || areApart(keys, tensor) else { return }
-    rows.widen(
-      count: count, columns: tensor.shape.columns, storage: tensor.elementType.storage,
-      columnScales: tensor.channelScales(task.batch, task.kvHead), into: copies, functions)
   }
 
   func areApart(_ keys: KeySequence, _ tensor: TensorView) -> Bool {
@@ -263,22 +218,20 @@ struct PanelTaskRun {
     let count =
       scratch.mask?.cut(
         slot, places, of: sequence, bounds: bounds, vectors: vectors, tile: tile,
-        grain: scratch.grain, block: block, into: scratch.pieces)
+        grain: scratch.arithmetic.grain, block: block, into: scratch.pieces)
       ?? bounds.cut(
-        places, vectors: vectors, tile: tile, grain: scratch.grain, block: block,
+        places, vectors: vectors, tile: tile, grain: scratch.arithmetic.grain, block: block,
         into: scratch.pieces)
     if count == 0 { return }
-    if let products = scratch.products {
-      attend(slot, vectors: vectors, bounds: bounds, block: block, pieces: count, products)
-      return
-    }
     var panel = scratch.kernelPanel(slot, vectors: vectors)
     var keys = attn_block(
-      keys: scratch.keyRows.floats, values: scratch.valueRows.floats, pieces: scratch.pieces,
+      keys: scratch.keyRows,
+      values: UnsafePointer(scratch.pairs == nil ? scratch.valueRows : scratch.pairRows),
+      pieces: scratch.pieces,
       piece_count: Int32(count), first_key: Int32(block), lower: bounds.lower,
-      upper: bounds.upper, ahead: scratch.ahead.pending,
+      upper: bounds.upper, prefetch: scratch.prefetches.pending,
       bias: scratch.mask.map { UnsafePointer($0.bias) })
-    functions.pointee.attend(&panel, &keys)
+    attn_attend(functions, scratch.arithmetic.format, &panel, &keys)
   }
 
   /// Normalises a panel and stores output rows and LSE, merged with what earlier passes left.

@@ -13,7 +13,7 @@ package final class LinearScratch: @unchecked Sendable {
   private let bounds: PanelBounds
   private let pieces: UnsafeMutablePointer<attn_piece>
   /// What the next chunk and the next panel need.
-  private let ahead: AheadList
+  private let prefetches: PrefetchList
   private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
   private let storedRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
   /// fp32 values of the loaded keys, and floats from one to the next.
@@ -27,11 +27,11 @@ package final class LinearScratch: @unchecked Sendable {
       + MemoryLayout<UnsafeRawPointer>.stride * (pointerCount(layout) + 2 * layout.lanes)
       + 4 * PanelBounds.size(lanes: layout.lanes, vectorLanes: layout.vectorLanes)
       + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
-      + AheadList.bytes(capacity: aheadCapacity(layout))
+      + PrefetchList.bytes(capacity: prefetchCapacity(layout))
   }
 
   /// Keys and values of a chunk, queries and output of a panel.
-  private static func aheadCapacity(_ layout: LinearStateLayout) -> Int {
+  private static func prefetchCapacity(_ layout: LinearStateLayout) -> Int {
     2 * chunk + 2 * layout.lanes
   }
 
@@ -56,7 +56,7 @@ package final class LinearScratch: @unchecked Sendable {
         capacity: PanelBounds.size(lanes: layout.lanes, vectorLanes: layout.vectorLanes)),
       lanes: layout.lanes)
     pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
-    ahead = AheadList(capacity: LinearScratch.aheadCapacity(layout))
+    prefetches = PrefetchList(capacity: LinearScratch.prefetchCapacity(layout))
     outputRows = .allocate(capacity: layout.lanes)
     storedRows = .allocate(capacity: layout.lanes)
     values = (UnsafePointer(floats.base), 0)
@@ -124,13 +124,13 @@ package final class LinearScratch: @unchecked Sendable {
   package func reset() { state.update(repeating: 0, count: layout.count) }
 
   /// Computes phi(k) of at most `chunk` keys, brings their values to fp32, and has as many keys and
-  /// values after them, which are usually next, asked for.
+  /// values after them, which are usually next, prefetched.
   ///
   /// - Parameter limit: the keys there are; those after them may not even have an address.
   package func load(
     keys: Range<Int>, key: TensorView, value: TensorView, batch: Int, kvHead: Int, limit: Int
   ) {
-    if keys.isEmpty { return ahead.clear() }
+    if keys.isEmpty { return prefetches.clear() }
     for t in 0..<keys.count {
       let row = keys.lowerBound + t
       let out = features + t * layout.paddedFeatures
@@ -143,10 +143,10 @@ package final class LinearScratch: @unchecked Sendable {
       }
     }
     loadValues(keys, value, batch: batch, kvHead: kvHead)
-    ahead.clear()
+    prefetches.clear()
     let upcoming = keys.upperBound..<max(min(keys.upperBound + keys.count, limit), keys.upperBound)
-    ahead.add(upcoming, of: key, batch: batch, head: kvHead)
-    ahead.add(upcoming, of: value, batch: batch, head: kvHead)
+    prefetches.add(upcoming, of: key, batch: batch, head: kvHead)
+    prefetches.add(upcoming, of: value, batch: batch, head: kvHead)
   }
 
   /// Uses fp32 values in place where they follow each other and fill vectors, else copies them.
@@ -195,7 +195,7 @@ package final class LinearScratch: @unchecked Sendable {
       functions.pointee.accumulate(
         featureRows.floats, values.first + group * layout.groupLanes, Int64(values.stride),
         Int32(count), Int32(layout.headDim), Int32(layout.vectors(layout.columns(group))),
-        state + group * layout.headDim * layout.lanes, ahead.pending)
+        state + group * layout.headDim * layout.lanes, prefetches.pending)
     }
     for first in Swift.stride(from: 0, to: layout.paddedFeatures, by: layout.lanes) {
       functions.pointee.accumulate(
@@ -209,7 +209,7 @@ package final class LinearScratch: @unchecked Sendable {
   /// last, the keys each row sees.
   ///
   /// - Parameters:
-  ///   - upcoming: the panel after this one, whose queries are asked for meanwhile.
+  ///   - upcoming: the panel after this one, whose queries are prefetched meanwhile.
   ///   - chunk: keys of the loaded chunk to score pair by pair; may be empty.
   package func attend(
     _ operands: AttentionOperands, batch: Int, rows: PanelRows, upcoming: PanelRows?,
@@ -225,9 +225,9 @@ package final class LinearScratch: @unchecked Sendable {
         into: rowCopies, functions)
     }
     functions.pointee.pack(inputRows.floats, Int32(live), Int32(layout.headDim), 1, queries)
-    if chunk.isEmpty { ahead.clear() }
-    askAhead(rows, of: operands.output.reading, batch: batch)
-    if let upcoming { askAhead(upcoming, of: operands.query, batch: batch) }
+    if chunk.isEmpty { prefetches.clear() }
+    prefetch(rows, of: operands.output.reading, batch: batch)
+    if let upcoming { prefetch(upcoming, of: operands.query, batch: batch) }
     functions.pointee.elu_plus_one(queries, Int64(layout.headDim * lanes), queries)
     output.update(repeating: 0, count: layout.valueDim * lanes)
     normalisers.update(repeating: 0, count: lanes)
@@ -240,7 +240,7 @@ package final class LinearScratch: @unchecked Sendable {
       functions.pointee.accumulate(
         stateRows.floats, queries, Int64(lanes), Int32(layout.headDim),
         Int32(layout.columns(group)),
-        Int32(vectors), output + group * layout.groupLanes * lanes, ahead.pending)
+        Int32(vectors), output + group * layout.groupLanes * lanes, prefetches.pending)
     }
     for feature in 0..<layout.headDim {
       stateRows[feature] = UnsafeRawPointer(state + layout.normaliser + feature)
@@ -259,24 +259,24 @@ package final class LinearScratch: @unchecked Sendable {
       bounds.summarise(vectors: vectors, vectorLanes: layout.vectorLanes)
       var panel = attn_panel(
         queries: queries, weights: weights, output: output, maxima: factors, sums: normalisers,
-        head_dim: Int32(layout.headDim), value_dim: Int32(layout.valueDim),
-        vectors: Int32(vectors), softcap: 0)
+        head_words: Int32(layout.headDim), value_dim: Int32(layout.valueDim),
+        vectors: Int32(vectors), factor: 1, softcap: 0)
       var block = attn_block(
-        keys: featureRows.floats, values: valueRows.floats, pieces: pieces,
+        keys: featureRows, values: valueRows, pieces: pieces,
         piece_count: Int32(
           bounds.cut(
             chunk, vectors: vectors, tile: layout.tileKeys, block: chunk.lowerBound,
             into: pieces)),
         first_key: Int32(chunk.lowerBound), lower: bounds.lower, upper: bounds.upper,
-        ahead: ahead.pending, bias: nil)
+        prefetch: prefetches.pending, bias: nil)
       functions.pointee.attend_linear(&panel, &block)
     }
     store(operands, batch: batch, rows: rows, geometry: geometry)
   }
 
-  private func askAhead(_ rows: PanelRows, of tensor: TensorView, batch: Int) {
+  private func prefetch(_ rows: PanelRows, of tensor: TensorView, batch: Int) {
     let covered = rows.covered
-    for head in covered.heads { ahead.add(covered.rows, of: tensor, batch: batch, head: head) }
+    for head in covered.heads { prefetches.add(covered.rows, of: tensor, batch: batch, head: head) }
   }
 
   /// Divides by the normaliser and stores output rows and LSE.

@@ -16,10 +16,10 @@
 
 /// Keys of a block at most: the size of the weights buffer, in rows.
 #define ATTN_BLOCK_KEYS 128
-/// Bytes in a cache line, for prefetch.
+/// Bytes in a cache line, for prefetching.
 #define ATTN_LINE_BYTES 64
-/// Packed bf16 values have a multiple of so many columns.
-#define ATTN_BF16_COLUMNS 4
+/// Values in pairs have a multiple of so many columns.
+#define ATTN_PAIR_COLUMNS 4
 /// Pieces of a block at most.
 #define ATTN_BLOCK_PIECES 16
 
@@ -34,40 +34,57 @@ typedef enum attn_storage {
   ATTN_INT8_PER_CHANNEL,
 } attn_storage;
 
+/// In what products of a panel are taken: how words of 32 bits hold its operands. Sums are fp32.
+typedef enum attn_format {
+  /// A number a word.
+  ATTN_FP32,
+  /// Two bf16 numbers a word, the one of the lower index in its lower half: neighbouring columns of
+  /// queries and keys, neighbouring keys of weights and values. Denormal numbers count as zeros.
+  ATTN_BF16_PAIRS,
+} attn_format;
+#define ATTN_FORMATS 2
+
 /// Consecutive cache lines.
 typedef struct attn_lines {
   const void *_Nonnull first;
   int32_t count;
 } attn_lines;
 
-/// Memory that will be needed soon. The product loops ask for it a line a step, into the
-/// second-level cache: asked for all at once, most requests would only wait for each other. What
-/// has been asked for is taken off.
-typedef struct attn_ahead {
+/// Memory that will be needed soon. The product loops prefetch a line of it a step, into the
+/// second-level cache: of many requests at once most would only wait for each other. What has been
+/// prefetched is taken off.
+typedef struct attn_prefetch_list {
   const attn_lines *_Nonnull lines;
   /// Entries of `lines` left.
   int32_t count;
-  /// Lines of the first entry that have been asked for.
+  /// Lines of the first entry that have been prefetched.
   int32_t done;
-} attn_ahead;
+} attn_prefetch_list;
 
 /// The state of one panel in the online softmax (Milakov & Gimelshein 2018; Dao 2022).
 typedef struct attn_panel {
-  /// [d][L], scaled by softmax scale * log16(e): scores come out in log16 units.
-  const float *_Nonnull queries;
-  /// [ATTN_BLOCK_KEYS][L] scratch: 16^(score - maximum) of the block in work.
-  float *_Nonnull weights;
-  /// [e][L] accumulator: sum of weights times values, relative to `maxima`.
+  /// [head_words][L] words: scores come out in log16 units, of ATTN_FP32 at once, of other formats
+  /// times `factor`.
+  const void *_Nonnull queries;
+  /// [ATTN_BLOCK_KEYS / keys of a word][L] words of scratch: 16^(score - maximum) of the block in
+  /// work.
+  void *_Nonnull weights;
+  /// [e][L] accumulator: sum of weights times values, relative to `maxima`. With pairs e is rounded
+  /// up to a multiple of ATTN_PAIR_COLUMNS.
   float *_Nonnull output;
   /// [L] reference exponent of each row in log16 units, -inf before the first visible key. It
   /// trails the true maximum by at most 2, so weights stay below 16^2.
   float *_Nonnull maxima;
-  /// [L] sum of weights, relative to `maxima`.
+  /// [L] sum of weights, as they are multiplied, relative to `maxima`.
   float *_Nonnull sums;
-  int32_t head_dim;
+  /// Words of a row of queries or keys: d, or d / 2 rounded up.
+  int32_t head_words;
   int32_t value_dim;
   /// Vectors of lanes in use.
   int32_t vectors;
+  /// Above 0. Multiplied in fp32, so that queries stored as bf16 keep their bits but for the power of
+  /// two that they are packed with.
+  float factor;
   /// c: scores x become c tanh(x / c), in log16 units like them; 0 leaves them as they are.
   float softcap;
 } attn_panel;
@@ -92,10 +109,12 @@ typedef struct attn_piece {
 
 /// A block of keys as one panel meets it.
 typedef struct attn_block {
-  /// [ATTN_BLOCK_KEYS] rows of d and of e floats; those outside the pieces are not read.
-  const float *_Nonnull const *_Nonnull keys;
-  const float *_Nonnull const *_Nonnull values;
-  /// At most ATTN_BLOCK_PIECES, in ascending order, none overlapping.
+  /// [ATTN_BLOCK_KEYS] rows of head_words words; those outside the pieces are not read.
+  const void *_Nonnull const *_Nonnull keys;
+  /// [ATTN_BLOCK_KEYS / keys of a word] rows of e words, rounded up as in `output`.
+  const void *_Nonnull const *_Nonnull values;
+  /// At most ATTN_BLOCK_PIECES, in ascending order, none overlapping. They begin and end at whole
+  /// words.
   const attn_piece *_Nonnull pieces;
   int32_t piece_count;
   /// The key that place 0 stands for in the bounds.
@@ -105,7 +124,7 @@ typedef struct attn_block {
   /// not even a NaN.
   const int32_t *_Nonnull lower;
   const int32_t *_Nonnull upper;
-  attn_ahead *_Nullable ahead;
+  attn_prefetch_list *_Nullable prefetch;
   /// [ATTN_BLOCK_KEYS][L] added to the scores, in log16 units, after the softcap; a lane does not see
   /// a key whose bias is -inf. Read in pieces masked by bias, and may be NULL where there are none.
   /// attend_linear heeds no bias.
@@ -154,8 +173,8 @@ typedef struct attn_decode {
 
 /// Keys of a chunk as the rows of attn_decode meet them.
 typedef struct attn_decode_chunk {
-  /// Rows of the places `base + first` on; `available` of them may be asked for ahead of use, of
-  /// which this chunk reads `count`.
+  /// Rows of the places `base + first` on; `available` of them may be prefetched, of which this chunk
+  /// reads `count`.
   const void *_Nonnull const *_Nonnull keys;
   const void *_Nonnull const *_Nonnull values;
   /// Their key numbers; needed with masks, biases or slopes.
@@ -165,79 +184,32 @@ typedef struct attn_decode_chunk {
   int32_t first;
   int32_t count;
   int32_t available;
-  /// How many rows ahead of use to ask for memory.
-  int32_t ahead;
+  /// How many rows before their use rows are prefetched.
+  int32_t prefetch_distance;
   /// [rows]: row i sees only places lower[i] <= place < upper[i]. Nothing of a key a row does not
   /// see reaches it, not even a NaN.
   const int32_t *_Nonnull lower;
   const int32_t *_Nonnull upper;
 } attn_decode_chunk;
 
-/// attn_panel for products of bf16 numbers. A word holds a pair of them, the one of the lower index
-/// in its lower half.
-typedef struct attn_bf16_panel {
-  /// [head_words][L] words: pairs of columns.
-  const uint32_t *_Nonnull queries;
-  /// [ATTN_BLOCK_KEYS / 2][L] words of scratch: pairs of keys, 16^(score - maximum) rounded.
-  uint32_t *_Nonnull weights;
-  /// [e rounded up to ATTN_BF16_COLUMNS][L], and the rest, as in attn_panel.
-  float *_Nonnull output;
-  float *_Nonnull maxima;
-  /// [L] sum of the rounded weights, relative to `maxima`.
-  float *_Nonnull sums;
-  /// d / 2, rounded up.
-  int32_t head_words;
-  int32_t value_dim;
-  int32_t vectors;
-  /// Positive: products times it are scores in log16 units. Multiplied in fp32, so that queries
-  /// stored as bf16 keep their bits but for the power of two that `pack` applies.
-  float factor;
-  float softcap;
-} attn_bf16_panel;
-
-/// attn_block for products of bf16 numbers. Pieces begin and end at even places.
-typedef struct attn_bf16_block {
-  /// [ATTN_BLOCK_KEYS] rows of 2 head_words bf16 numbers.
-  const uint16_t *_Nonnull const *_Nonnull keys;
-  /// [ATTN_BLOCK_KEYS / 2][e rounded up to ATTN_BF16_COLUMNS] words: pairs of keys.
-  const uint32_t *_Nonnull values;
-  const attn_piece *_Nonnull pieces;
-  int32_t piece_count;
-  int32_t first_key;
-  const int32_t *_Nonnull lower;
-  const int32_t *_Nonnull upper;
-  attn_ahead *_Nullable ahead;
-  /// As in attn_block.
-  const float *_Nullable bias;
-} attn_bf16_block;
-
-/// Functions that multiply in bf16 and add in fp32. Denormal numbers count as zeros there, in
-/// operands and in sums.
-typedef struct attn_bf16_kernels {
+/// How rows become operands of ATTN_BF16_PAIRS.
+typedef struct attn_pair_rows {
   /// Rounds `count` rows of `columns` floats to the nearest bf16, ties to even: out[r] has
   /// `columns` numbers rounded up to even, the last of them 0.
   void (*_Nonnull round_rows)(const float *_Nonnull const *_Nonnull rows, int32_t count,
-                              int32_t columns, uint16_t *_Nonnull out);
+                              int32_t columns, void *_Nonnull out);
 
-  /// Transposes `count` <= L rows of `columns` numbers, rounded up to even, to lanes last: pairs of
-  /// columns [.../2][L], times `scale`, which is a power of two of either sign, or 0; lanes from
+  /// Transposes `count` <= L rows of `columns` bf16 numbers, rounded up to even, to lanes last: pairs
+  /// of columns [.../2][L], times `scale`, which is a power of two of either sign, or 0; lanes from
   /// `count` on are zero.
-  void (*_Nonnull pack)(const uint16_t *_Nonnull const *_Nonnull rows, int32_t count,
-                        int32_t columns, float scale, uint32_t *_Nonnull out);
+  void (*_Nonnull pack)(const void *_Nonnull const *_Nonnull rows, int32_t count, int32_t columns,
+                        float scale, void *_Nonnull out);
 
-  /// Packs `count` rows of `columns` numbers to pairs of rows, [count / 2 rounded up][columns
-  /// rounded up to ATTN_BF16_COLUMNS], zeros where there is nothing.
-  void (*_Nonnull pair_values)(const uint16_t *_Nonnull const *_Nonnull rows, int32_t count,
-                               int32_t columns, uint32_t *_Nonnull out);
-
-  /// Online softmax over one block.
-  void (*_Nonnull attend)(const attn_bf16_panel *_Nonnull panel,
-                          const attn_bf16_block *_Nonnull block);
-
-  /// fma_rounds of the dot products of pairs.
-  float (*_Nonnull dot_rounds)(int64_t rounds);
-  int64_t dot_flops_per_round;
-} attn_bf16_kernels;
+  /// Packs `count` rows of `columns` bf16 numbers to pairs of rows, [count / 2 rounded up][columns
+  /// rounded up to ATTN_PAIR_COLUMNS], zeros where there is nothing.
+  void (*_Nonnull pair_values)(const void *_Nonnull const *_Nonnull rows, int32_t count,
+                               int32_t columns, void *_Nonnull out);
+} attn_pair_rows;
 
 /// Where the biases of a panel's rows come from.
 typedef struct attn_bias {
@@ -290,7 +262,7 @@ typedef struct attn_kernels {
                           const float *_Nullable kept, int32_t count, int32_t columns,
                           float *_Nonnull const *_Nonnull rows);
 
-  /// Asks for `count` rows of `length` bytes into the second-level cache.
+  /// Prefetches `count` rows of `length` bytes into the second-level cache.
   void (*_Nonnull prefetch)(const void *_Nonnull const *_Nonnull rows, int32_t count,
                             int32_t length);
 
@@ -306,11 +278,13 @@ typedef struct attn_kernels {
                           int32_t columns, attn_storage storage,
                           void *_Nonnull const *_Nonnull out);
 
-  /// Online softmax over one block.
-  void (*_Nonnull attend)(const attn_panel *_Nonnull panel, const attn_block *_Nonnull block);
+  /// Online softmax over one block, of each attn_format; NULL where the instruction set has no such
+  /// products. Swift reads it with attn_attend.
+  void (*_Nullable attend[ATTN_FORMATS])(const attn_panel *_Nonnull panel,
+                                         const attn_block *_Nonnull block);
 
-  /// The same with the scores themselves as weights: output += (q . k) v, sums += q . k, where
-  /// queries and keys are features. `maxima` is not used.
+  /// The same of fp32 operands with the scores themselves as weights: output += (q . k) v,
+  /// sums += q . k, where queries and keys are features. `maxima` is not used.
   void (*_Nonnull attend_linear)(const attn_panel *_Nonnull panel,
                                  const attn_block *_Nonnull block);
 
@@ -325,7 +299,7 @@ typedef struct attn_kernels {
   void (*_Nonnull accumulate)(const float *_Nonnull const *_Nonnull values,
                               const float *_Nonnull weights, int64_t weight_stride, int32_t count,
                               int32_t columns, int32_t vectors, float *_Nonnull output,
-                              attn_ahead *_Nullable ahead);
+                              attn_prefetch_list *_Nullable prefetch);
 
   /// One query row for `decode`: times a factor and, if there are, scales a column; the last columns
   /// lie where the kernel wants them. Writes `columns` floats rounded up to a multiple of 16.
@@ -365,16 +339,17 @@ typedef struct attn_kernels {
   /// out = elu(x) + 1 = x + 1 for x > 0, exp(x) otherwise (Katharopoulos 2020).
   void (*_Nonnull elu_plus_one)(const float *_Nonnull x, int64_t count, float *_Nonnull out);
 
-  /// Runs `rounds` rounds of independent fused multiply-adds on registers and returns a value
-  /// that depends on all of them; one round is fma_flops_per_round floating-point operations.
-  float (*_Nonnull fma_rounds)(int64_t rounds);
-  int64_t fma_flops_per_round;
-
   /// Reads `count` floats once and returns a value that depends on all of them.
   float (*_Nonnull read_floats)(const float *_Nonnull x, int64_t count);
 
-  /// The same panels with bf16 products; NULL where the instruction set has none.
-  const attn_bf16_kernels *_Nullable bf16;
+  /// Runs `rounds` rounds of independent products of each attn_format on registers, `chains` times
+  /// W multiply-adds a round, twice as many of pairs, and returns a value that depends on all of
+  /// them; NULL as `attend`.
+  float (*_Nullable product_rounds[ATTN_FORMATS])(int64_t rounds);
+  int32_t chains;
+
+  /// NULL where the instruction set has no ATTN_BF16_PAIRS.
+  const attn_pair_rows *_Nullable pairs;
 } attn_kernels;
 
 /// The tables compiled into this build, best first, and how many there are.
@@ -383,5 +358,18 @@ const attn_kernels *_Nonnull const *_Nonnull attn_kernels_compiled(int32_t *_Non
 /// Whether this processor (and its operating system) can run a table.
 int attn_kernels_supported(const attn_kernels *_Nonnull kernels);
 
-/// Whether this processor can run a table's bf16 products; 0 when it has none.
-int attn_bf16_supported(const attn_kernels *_Nonnull kernels);
+/// Whether this processor can run a table's products of a format.
+int attn_format_supported(const attn_kernels *_Nonnull kernels, attn_format format);
+
+/// Lets a panel meet a block.
+static inline void attn_attend(const attn_kernels *_Nonnull kernels, attn_format format,
+                               const attn_panel *_Nonnull panel,
+                               const attn_block *_Nonnull block) {
+  kernels->attend[format](panel, block);
+}
+
+/// Runs rounds of products of a format.
+static inline float attn_product_rounds(const attn_kernels *_Nonnull kernels, attn_format format,
+                                        int64_t rounds) {
+  return kernels->product_rounds[format](rounds);
+}

@@ -113,16 +113,17 @@ ATTN_INLINE void score_step(const vf *key, const float *query, ptrdiff_t stride,
 /// scores[r][k] = keys[k] . queries[r] for `rows` rows and W / rows keys, of which the last may be
 /// repeated.
 ///
-/// With `asks` the keys come from memory: they are read one after the other, in the order in which
-/// they lie there, and with each of its lines the same line of next[k], needed soon, is asked for;
-/// narrow keys for four query rows two at a time, since loads of queries then are the limit.
+/// With `prefetches` the keys come from memory: they are read one after the other, in the order in
+/// which they lie there, and with each of its lines the same line of next[k], needed soon, is
+/// prefetched; narrow keys for four query rows two at a time, since loads of queries then are the limit.
 /// Otherwise they are cached, and some at a time take fewer of these loads.
 ATTN_INLINE void score_rows(const attn_decode *all, const char *const *keys,
                             const char *const *next, const float *queries, float *scores,
-                            const attn_storage storage, const int rows, const int asks) {
+                            const attn_storage storage, const int rows,
+                            const int prefetches) {
   const ptrdiff_t size = stored_size(storage), d = all->head_dim, stride = all->query_stride;
-  const int count = ATTN_W / rows, asked = rows == 4 && storage != ATTN_FLOAT32 ? 2 : 1;
-  const int most = asks ? asked : 4, together = count < most ? count : most;
+  const int count = ATTN_W / rows, streamed = rows == 4 && storage != ATTN_FLOAT32 ? 2 : 1;
+  const int most = prefetches ? streamed : 4, together = count < most ? count : most;
   vf acc[ATTN_W], key[ATTN_W];
 #pragma clang loop unroll(full)
   for (int i = 0; i < ATTN_W; i++) acc[i] = splat(0);
@@ -130,7 +131,7 @@ ATTN_INLINE void score_rows(const attn_decode *all, const char *const *keys,
   for (int first = 0; first < count; first += together) {
     ptrdiff_t t = 0;
     for (; t + ATTN_W <= d; t += ATTN_W) {
-      if (asks && (t * size & (ATTN_LINE_BYTES - 1)) == 0)
+      if (prefetches && (t * size & (ATTN_LINE_BYTES - 1)) == 0)
 #pragma clang loop unroll(full)
         for (int k = 0; k < together; k++) __builtin_prefetch(next[first + k] + t * size, 0, 3);
 #pragma clang loop unroll(full)
@@ -152,7 +153,7 @@ ATTN_INLINE void score_rows(const attn_decode *all, const char *const *keys,
       scores[r * (ptrdiff_t)ATTN_DECODE_SCORES + k] = sums[r * count + k];
 }
 
-/// score_rows for W keys; the first rows of a chunk ask for memory.
+/// score_rows for W keys; the first rows of a chunk prefetch.
 ATTN_INLINE void score_tile_rows(const attn_decode *all, const char *const *keys,
                                  const char *const *next, ptrdiff_t row, float *scores,
                                  const attn_storage storage, const int rows) {
@@ -172,13 +173,13 @@ ATTN_INLINE void score_chunk(const attn_decode *all, const attn_decode_chunk *ch
   for (int32_t t = 0; t < chunk->count; t += ATTN_W) {
     const char *const *keys, *const *next, *own[ATTN_W], *later[ATTN_W];
     // Copied only at the edges: between a tile's products and the next one's little may come, or
-    // memory waits to be asked.
-    if (t + ATTN_W <= chunk->count && t + ATTN_W + chunk->ahead <= chunk->available) {
+    // memory idles.
+    if (t + ATTN_W <= chunk->count && t + ATTN_W + chunk->prefetch_distance <= chunk->available) {
       keys = rows + t;
-      next = keys + chunk->ahead;
+      next = keys + chunk->prefetch_distance;
     } else {
       for (int32_t k = 0; k < ATTN_W; k++) {
-        const int32_t place = t + k, after = place + chunk->ahead;
+        const int32_t place = t + k, after = place + chunk->prefetch_distance;
         own[k] = rows[place < chunk->count ? place : chunk->count - 1];
         later[k] = rows[after < chunk->available ? after : chunk->available - 1];
       }
@@ -204,7 +205,7 @@ ATTN_INLINE vf add_weighted(const float *weight, vf x, vf acc, const int bounded
 
 /// output[r][column...] += sum over t of weights[r][t] * values[t][column...] for `rows` rows and
 /// `vectors` vectors of columns, summed from zero and then added. `tail`: the last columns, fewer
-/// than a vector. The first rows of a chunk ask for memory.
+/// than a vector. The first rows of a chunk prefetch.
 ATTN_INLINE void add_value_tile(const attn_decode *all, const attn_decode_chunk *chunk,
                                 ptrdiff_t row, ptrdiff_t column, const attn_storage storage,
                                 const int rows, const int vectors, const int tail,
@@ -212,7 +213,7 @@ ATTN_INLINE void add_value_tile(const attn_decode *all, const attn_decode_chunk 
   const ptrdiff_t size = stored_size(storage), e = all->value_dim;
   const char *const *values = (const char *const *)chunk->values;
   const float *weights = all->scores + row * (ptrdiff_t)ATTN_DECODE_SCORES + chunk->first;
-  const ptrdiff_t count = chunk->count, last = chunk->available - 1, ahead = chunk->ahead;
+  const ptrdiff_t count = chunk->count, last = chunk->available - 1, distance = chunk->prefetch_distance;
   vf acc[4][ATTN_DECODE_VECTORS];
 #pragma clang loop unroll(full)
   for (int r = 0; r < rows; r++)
@@ -222,7 +223,7 @@ ATTN_INLINE void add_value_tile(const attn_decode *all, const attn_decode_chunk 
     const char *value = values[t];
     vf x[ATTN_DECODE_VECTORS];
     if (row == 0 && !tail) {
-      const char *next = values[t + ahead < last ? t + ahead : last];
+      const char *next = values[t + distance < last ? t + distance : last];
 #pragma clang loop unroll(full)
       for (ptrdiff_t line = 0; line < vectors * ATTN_W * size; line += ATTN_LINE_BYTES)
         __builtin_prefetch(next + column * size + line, 0, 3);

@@ -9,7 +9,8 @@
 //   ATTN_OVERLAP        1 where registers suffice to compute exponentials inside product loops
 // and may define
 //   ATTN_PERMUTE_32     (low, index, high): looks each lane's low five index bits up in 32 floats
-//   ATTN_BF16           the table of bf16 products: see bf16.h
+//   ATTN_PAIR_DOT       and
+//   ATTN_PAIR           products of bf16 pairs: see formats.h
 //   ATTN_FROM_HALF(x)   W fp16 patterns to fp32, and
 //   ATTN_TO_HALF(x)     back, to nearest even
 // Multiplications followed by additions are contracted to fused multiply-adds where the
@@ -20,15 +21,23 @@
 #include "transpose.h"
 #include "storage.h"
 #include "bias.h"
+#include "formats.h"
 #include "tiles.h"
 #include "values.h"
 #include "online_softmax.h"
 #include "products.h"
+#if ATTN_HAS_PAIRS
+#include "pair_rows.h"
+#endif
 #include "rows.h"
 #include "masks.h"
 #include "decode_tiles.h"
 #include "decode.h"
 #include "limits.h"
+
+#if ATTN_HAS_PAIRS
+static const attn_pair_rows ATTN_PASTE(attn_pairs_, ATTN_NAME) = {round_rows, pack_pairs, pair_values};
+#endif
 
 const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .name = ATTN_STRING(ATTN_NAME),
@@ -40,7 +49,6 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .prefetch = prefetch,
     .widen = widen,
     .narrow = narrow,
-    .attend = attend,
     .attend_linear = attend_linear,
     .dots = dots,
     .accumulate = accumulate,
@@ -53,10 +61,21 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .key_bits = key_bits,
     .scale_row = scale_row,
     .elu_plus_one = elu_plus_one,
-    .fma_rounds = fma_rounds,
-    .fma_flops_per_round = 2 * ATTN_W * ATTN_FMA_CHAINS,
     .read_floats = read_floats,
-#ifdef ATTN_BF16
-    .bf16 = &ATTN_BF16,
+    .attend = {
+        [ATTN_FP32] = attend_fp32,
+#if ATTN_HAS_PAIRS
+        [ATTN_BF16_PAIRS] = attend_pairs,
+#endif
+    },
+    .product_rounds = {
+        [ATTN_FP32] = fma_rounds,
+#if ATTN_HAS_PAIRS
+        [ATTN_BF16_PAIRS] = pair_rounds,
+#endif
+    },
+    .chains = ATTN_FMA_CHAINS,
+#if ATTN_HAS_PAIRS
+    .pairs = &ATTN_PASTE(attn_pairs_, ATTN_NAME),
 #endif
 };

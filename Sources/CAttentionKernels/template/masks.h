@@ -23,7 +23,7 @@ ATTN_INLINE vf load_mask(const uint8_t *row, int64_t left) {
   return __builtin_convertvector(bytes, vi) == splat_int(0) ? splat(-INFINITY) : splat(0);
 }
 
-/// Asks for what the next block reads of some rows.
+/// Prefetches what the next block reads of some rows.
 ATTN_INLINE void prefetch_next(const void *const *rows, int64_t column, int size, int count) {
   for (int i = 0; i < count; i++)
     for (int64_t k = 0; k < ATTN_BLOCK_KEYS * size; k += ATTN_LINE_BYTES)

@@ -1,12 +1,14 @@
 // One block of keys in the online softmax (Milakov & Gimelshein 2018; Dao 2022, 2023).
 
-/// Raises the reference exponents that lag behind the tile in hand by more than ATTN_LAG to its maximum
-/// and brings everything accumulated so far to the new reference: the weights of keys
-/// [first, done) of the block, sums and output. Rare: see score_tile. A lane that does not lag
-/// keeps its reference, so that no row's bits depend on the rows beside it.
+/// Raises the reference exponents that lag behind the tile in hand by more than ATTN_LAG to its
+/// maximum and brings everything accumulated so far to the new reference: words [first, done) of the
+/// block's weights, sums and output. Rare: see score_tile. A lane that does not lag keeps its
+/// reference, so that no row's bits depend on the rows beside it.
 static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrdiff_t lane,
                                                    int32_t vectors, int32_t first, int32_t done,
-                                                   const float *tile_maxima) {
+                                                   const float *tile_maxima,
+                                                   attn_format format) {
+  float *weights = panel->weights;
   for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
     const vf old = load(panel->maxima + lane);
     const vf peak = load(tile_maxima + v * ATTN_W);
@@ -19,8 +21,8 @@ static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrd
     if (!any(lags & (old > splat(-INFINITY)))) continue;
     store(panel->sums + lane, load(panel->sums + lane) * factor);
     for (ptrdiff_t t = first; t < done; t++) {
-      float *p = panel->weights + t * ATTN_L + lane;
-      store(p, load(p) * factor);
+      float *p = weights + t * ATTN_L + lane;
+      store(p, scale_weights(load(p), factor, format));
     }
     for (ptrdiff_t c = 0; c < panel->value_dim; c++) {
       float *p = panel->output + c * ATTN_L + lane;
@@ -41,6 +43,8 @@ typedef struct piece_state {
   /// Whether scores are more than products: bounded or biased.
   int adjusts;
   vf reference[ATTN_VECTORS];
+  /// [2 TILE][L] scores of the tile before, where they do not lie where its weights will.
+  float *scores;
 } piece_state;
 
 /// The reference of a vector of rows; a row that has seen nothing yet is measured against 0, since
@@ -56,13 +60,29 @@ ATTN_INLINE void read_references(piece_state *state, const int vectors) {
     state->reference[v] = load_reference(state->panel, state->lane + v * ATTN_W);
 }
 
-/// Turns a key's scores, stored by score_tile, into weights 16^(score - reference).
-ATTN_INLINE void weigh_key(const piece_state *state, int32_t t, const int vectors) {
-  float *weights = state->panel->weights + (ptrdiff_t)t * ATTN_L + state->lane;
+/// Where the scores of the tile at a place of the block wait for their exponentials: an fp32 weight
+/// takes its score's place.
+ATTN_INLINE float *tile_scores(const piece_state *state, int32_t place,
+                               const attn_format format) {
+  if (format != ATTN_FP32) return state->scores;
+  return (float *)state->panel->weights + (ptrdiff_t)place * ATTN_L + state->lane;
+}
+
+/// Turns the scores of the keys of a word, from key `r` of the tile at a place on, into weights
+/// 16^(score - reference).
+ATTN_INLINE void weigh_word(const piece_state *state, int32_t place, int32_t r,
+                            const attn_format format, const int vectors) {
+  const int keys = word_keys(format);
+  const float *scores = tile_scores(state, place, format) + (ptrdiff_t)r * ATTN_L;
+  float *weights = (float *)state->panel->weights + (ptrdiff_t)((place + r) / keys) * ATTN_L +
+                   state->lane;
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
-    store(weights + v * ATTN_W,
-          exp16_vector(load(weights + v * ATTN_W) - state->reference[v]));
+    vf p[2];
+#pragma clang loop unroll(full)
+    for (int k = 0; k < keys; k++)
+      p[k] = exp16_vector(load(scores + k * ATTN_L + v * ATTN_W) - state->reference[v]);
+    store(weights + v * ATTN_W, weights_word(p, format));
   }
 }
 
@@ -93,6 +113,12 @@ ATTN_INLINE void adjust_tile(float softcap, const float *bias,
     for (int v = 0; v < vectors; v++) acc[r][v] = load(scores + (r * vectors + v) * ATTN_W);
 }
 
+/// Whether exponentials are computed inside the product loop of the next tile; those of pairs always
+/// are, since a word needs both its keys.
+ATTN_INLINE int overlaps(const attn_format format, const int vectors) {
+  return format != ATTN_FP32 || (ATTN_OVERLAP && vectors > 1);
+}
+
 /// Scores of keys [done, done + rows) of the block and their weights 16^(score - reference), 0 for a
 /// key that a lane does not see.
 ///
@@ -104,12 +130,13 @@ ATTN_INLINE void adjust_tile(float softcap, const float *bias,
 /// The reference trails the maximum: it moves only when a score exceeds it by more than ATTN_LAG, so
 /// that almost every tile leaves the accumulator alone (weights stay below 256, which costs no
 /// accuracy in fp32).
-ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, const int rows,
-                            const int masked, const int vectors) {
-  const int overlap = ATTN_OVERLAP && vectors > 1;
+ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
+                            const attn_format format, const int rows, const int masked,
+                            const int vectors) {
+  const int overlap = overlaps(format, vectors), keys = word_keys(format);
   const attn_panel *panel = state->panel;
-  const ptrdiff_t lane = state->lane;
-  const float *queries = panel->queries + lane;
+  const ptrdiff_t lane = state->lane, words = panel->head_words;
+  const float *queries = (const float *)panel->queries + lane;
   vf acc[2 * ATTN_TILE][ATTN_VECTORS];
   const float *key[2 * ATTN_TILE];
 #pragma clang loop unroll(full)
@@ -120,14 +147,20 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
   }
   ptrdiff_t t = 0;
   if (overlap && pending) {
-    const ptrdiff_t steps = panel->head_dim / pending;
-    for (int32_t p = done - pending; p < done; p++) {
+    const ptrdiff_t steps = words / (pending / keys);
+    for (int32_t r = 0; r < pending; r += keys) {
       for (const ptrdiff_t stop = t + steps; t < stop; t++)
-        dot_step(queries, key, t, rows, vectors, acc);
-      weigh_key(state, p, vectors);
+        dot_step(queries, key, t, format, rows, vectors, acc);
+      weigh_word(state, done - pending, r, format, vectors);
     }
   }
-  for (; t < panel->head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
+  for (; t < words; t++) dot_step(queries, key, t, format, rows, vectors, acc);
+  if (format != ATTN_FP32) {
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++) acc[r][v] *= splat(panel->factor);
+  }
   if (__builtin_expect(state->adjusts, 0)) {
     const float *bias = state->bias ? state->bias + (ptrdiff_t)done * ATTN_L : NULL;
     adjust_tile(panel->softcap, bias, acc, rows, vectors);
@@ -148,22 +181,23 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
     float tile_maxima[ATTN_L];
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) store(tile_maxima + v * ATTN_W, peak[v]);
-    raise_maxima(panel, lane, vectors, state->block->pieces[0].first, done, tile_maxima);
+    raise_maxima(panel, lane, vectors, state->block->pieces[0].first / keys, done / keys,
+                 tile_maxima, format);
     if (overlap) read_references(state, vectors);
   }
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
-    float *weights = panel->weights + (ptrdiff_t)done * ATTN_L + lane + v * ATTN_W;
+    float *scores = tile_scores(state, done, format) + v * ATTN_W;
     if (overlap) {
 #pragma clang loop unroll(full)
-      for (int r = 0; r < rows; r++) store(weights + r * ATTN_L, acc[r][v]);
+      for (int r = 0; r < rows; r++) store(scores + r * ATTN_L, acc[r][v]);
     } else {
       const vf reference = load_reference(panel, lane + v * ATTN_W);
       vf sum = splat(0);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
         const vf p = exp16_vector(acc[r][v] - reference);
-        store(weights + r * ATTN_L, p);
+        store(scores + r * ATTN_L, p);
         sum += p;
       }
       float *sums = panel->sums + lane + v * ATTN_W;
@@ -174,47 +208,64 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending, c
 
 /// Scores all keys before `end` that fill tiles of `rows`; returns how many are done.
 ATTN_INLINE int32_t score_tiles(piece_state *state, int32_t done, int32_t end, int32_t *pending,
-                                const int rows, const int masked, const int vectors) {
+                                const attn_format format, const int rows, const int masked,
+                                const int vectors) {
   for (; done + rows <= end; done += rows) {
-    score_tile(state, done, *pending, rows, masked, vectors);
+    score_tile(state, done, *pending, format, rows, masked, vectors);
     *pending = rows;
   }
   return done;
 }
 
 ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
-                             const attn_piece *piece, const int masked, const int vectors) {
-  const int overlap = ATTN_OVERLAP && vectors > 1;
+                             const attn_piece *piece, const attn_format format,
+                             const int masked, const int vectors) {
+  const int keys = word_keys(format);
   const ptrdiff_t lane = (ptrdiff_t)piece->first_vector * ATTN_W;
   const float *bias = piece->masked & ATTN_BY_BIAS ? block->bias + lane : NULL;
+  float scores[2 * ATTN_TILE * ATTN_L];
   piece_state state = {panel,
                        block,
                        lane,
                        {block->lower + lane, block->upper + lane, block->first_key},
                        bias,
                        bias || panel->softcap > 0,
-                       {}};
-  if (overlap) read_references(&state, vectors);
+                       {},
+                       scores};
+  if (overlaps(format, vectors)) read_references(&state, vectors);
   const int32_t end = piece->first + piece->count;
   int32_t done = piece->first, pending = 0;
   // One vector of lanes takes twice the keys, as in value_columns.
   if (vectors == 1)
-    done = score_tiles(&state, done, end, &pending, 2 * ATTN_TILE, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, ATTN_TILE, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, ATTN_TILE / 2, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, 1, masked, vectors);
-  if (overlap)
-    for (int32_t t = done - pending; t < done; t++) weigh_key(&state, t, vectors);
+    done = score_tiles(&state, done, end, &pending, format, 2 * ATTN_TILE, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, format, ATTN_TILE, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, format, ATTN_TILE / 2, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, format, keys, masked, vectors);
+  if (overlaps(format, vectors))
+    for (int32_t r = 0; r < pending; r += keys)
+      weigh_word(&state, done - pending, r, format, vectors);
 }
 
-static void attend(const attn_panel *panel, const attn_block *block) {
+ATTN_INLINE void attend(const attn_panel *panel, const attn_block *block,
+                        const attn_format format) {
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
     if (piece->masked & ATTN_BY_BOUNDS) {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, 1)
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, 1)
     } else {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, 0)
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, 0)
     }
   }
-  ATTN_FOR_VECTORS(panel->vectors, add_values, panel, block, ATTN_OVERLAP)
+  ATTN_FOR_VECTORS(panel->vectors, add_values, panel, block, format,
+                   format != ATTN_FP32 || ATTN_OVERLAP)
 }
+
+static void attend_fp32(const attn_panel *panel, const attn_block *block) {
+  attend(panel, block, ATTN_FP32);
+}
+
+#if ATTN_HAS_PAIRS
+static void attend_pairs(const attn_panel *panel, const attn_block *block) {
+  attend(panel, block, ATTN_BF16_PAIRS);
+}
+#endif

@@ -33,21 +33,24 @@ static void dots(const float *queries, const float *const *keys, int32_t count, 
 }
 
 static void attend_linear(const attn_panel *panel, const attn_block *block) {
+  const float *queries = panel->queries, *const *keys = (const float *const *)block->keys;
+  float *weights = panel->weights;
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
     const ptrdiff_t lane = (ptrdiff_t)piece->first_vector * ATTN_W;
     const lane_bounds bounds = {block->lower + lane, block->upper + lane, block->first_key};
-    ATTN_FOR_VECTORS(piece->vectors, dots_vectors, panel->queries + lane,
-                     block->keys + piece->first, piece->count, panel->head_dim,
+    ATTN_FOR_VECTORS(piece->vectors, dots_vectors, queries + lane,
+                     keys + piece->first, piece->count, panel->head_words,
                      piece->masked ? &bounds : NULL, piece->first,
-                     panel->weights + (ptrdiff_t)piece->first * ATTN_L + lane)
+                     weights + (ptrdiff_t)piece->first * ATTN_L + lane)
   }
-  ATTN_FOR_VECTORS(panel->vectors, add_values, panel, block, 1)
+  ATTN_FOR_VECTORS(panel->vectors, add_values, panel, block, ATTN_FP32, 1)
 }
 
 static void accumulate(const float *const *values, const float *weights, int64_t weight_stride,
-                       int32_t count, int32_t columns, int32_t vectors, float *output, attn_ahead *ahead) {
+                       int32_t count, int32_t columns, int32_t vectors, float *output,
+                       attn_prefetch_list *prefetch) {
   const attn_piece piece = {0, count, 0, vectors, 0};
-  const weighted_values all = {values, weights, weight_stride, &piece, 1, ahead, NULL};
-  ATTN_FOR_VECTORS(vectors, value_columns, &all, columns, output, NULL, 0)
+  const weighted_values all = {values, weights, weight_stride, &piece, 1, prefetch, NULL};
+  ATTN_FOR_VECTORS(vectors, value_columns, &all, columns, output, NULL, ATTN_FP32, 0)
 }

@@ -103,11 +103,11 @@ ATTN_INLINE int32_t row_bytes(attn_storage storage, int32_t columns) {
 static void widen(const void *const *rows, int32_t count, int32_t columns, attn_storage storage,
                   const float *column_scales, float *out) {
   // Far enough ahead to cover a miss to memory, near enough to be still there.
-  enum { ahead = 16 };
+  enum { distance = 16 };
   const int32_t length = row_bytes(storage, columns);
-  prefetch(rows, count < ahead ? count : ahead, length);
+  prefetch(rows, count < distance ? count : distance, length);
   for (int32_t r = 0; r < count; r++, out += columns) {
-    if (r + ahead < count) prefetch_rows(rows + r + ahead, 1, length);
+    if (r + distance < count) prefetch_rows(rows + r + distance, 1, length);
     const char *row = rows[r];
     switch (storage) {
       case ATTN_FLOAT32: __builtin_memcpy(out, row, (size_t)length); break;

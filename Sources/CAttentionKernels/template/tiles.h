@@ -32,7 +32,8 @@ ATTN_INLINE vi sees(const lane_bounds *bounds, int vector, int32_t t) {
 
 /// One step of a tile of S^T: acc[r][v] += keys[r][t] * queries[t] of vector v.
 ATTN_INLINE void dot_step(const float *queries, const float *const *key, ptrdiff_t t,
-                          const int rows, const int vectors, vf (*acc)[ATTN_VECTORS]) {
+                          const attn_format format, const int rows, const int vectors,
+                          vf (*acc)[ATTN_VECTORS]) {
   vf q[ATTN_VECTORS];
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) q[v] = load(queries + t * ATTN_L + v * ATTN_W);
@@ -40,7 +41,7 @@ ATTN_INLINE void dot_step(const float *queries, const float *const *key, ptrdiff
   for (int r = 0; r < rows; r++) {
     const vf k = broadcast(key[r] + t);
 #pragma clang loop unroll(full)
-    for (int v = 0; v < vectors; v++) acc[r][v] = k * q[v] + acc[r][v];
+    for (int v = 0; v < vectors; v++) acc[r][v] = add_words(k, q[v], acc[r][v], format);
   }
 }
 
@@ -55,5 +56,6 @@ ATTN_INLINE void dot_tile(const float *queries, const float *const *keys, int32_
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
   }
-  for (ptrdiff_t t = 0; t < head_dim; t++) dot_step(queries, key, t, rows, vectors, acc);
+  for (ptrdiff_t t = 0; t < head_dim; t++)
+    dot_step(queries, key, t, ATTN_FP32, rows, vectors, acc);
 }

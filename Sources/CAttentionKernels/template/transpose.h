@@ -28,7 +28,7 @@ ATTN_INLINE void transpose(vf r[ATTN_W]) {
   }
 }
 
-/// Asks for rows of `length` bytes that are about to be read, into the second-level cache.
+/// Prefetches rows of `length` bytes that are about to be read, into the second-level cache.
 ATTN_INLINE void prefetch_rows(const void *const *rows, const int count, int32_t length) {
 #pragma clang loop unroll(full)
   for (int r = 0; r < count; r++)
@@ -40,7 +40,7 @@ static void prefetch(const void *const *rows, int32_t count, int32_t length) {
   for (int32_t r = 0; r < count; r++) prefetch_rows(rows + r, 1, length);
 }
 
-/// Asks for the rows of the vector of lanes after `lane`, near enough to be still there when they
+/// Prefetches the rows of the vector of lanes after `lane`, near enough to be still there when they
 /// are read: rows a large power of two apart share a few cache sets.
 ATTN_INLINE void prefetch_lanes(const float *const *rows, int32_t lane, int32_t count,
                                 int32_t columns) {

@@ -26,7 +26,7 @@ import Testing
               first: Int32(part.lowerBound), count: Int32(part.count), first_vector: Int32(first),
               vectors: Int32(vectors), masked: 0)
             panel.meet(
-              kernel.functions.attend, keys, values, pieces: [piece], vectors: first + vectors)
+              kernel.attend, keys, values, pieces: [piece], vectors: first + vectors)
           }
           let used = first * width..<(first + vectors) * width
           let matches = (0..<lanes).allSatisfy {
@@ -77,7 +77,7 @@ import Testing
           var panel = KernelPanel(
             lanes: lanes, headDim: headDim, valueDim: valueDim, &generator, size: linear ? 0.5 : 2)
           panel.meet(
-            linear ? kernel.functions.attend_linear : kernel.functions.attend, keys, values,
+            linear ? kernel.attendLinear : kernel.attend, keys, values,
             pieces: pieces, vectors: vectors, key: firstKey, bounds: bounds)
           let matches = (0..<lanes).allSatisfy { lane in
             linear
@@ -104,7 +104,7 @@ import Testing
         panel.softcap = 1.5 / 4
         let piece = attn_piece(
           first: 0, count: Int32(count), first_vector: 0, vectors: Int32(vectors), masked: 0)
-        panel.meet(kernel.functions.attend, keys, values, pieces: [piece], vectors: vectors)
+        panel.meet(kernel.attend, keys, values, pieces: [piece], vectors: vectors)
         let (high, low) = (Double((count + 1) / 2), Double(count / 2))
         let truth = high / (high + low / 8)
         for lane in 0..<vectors * kernel.vectorLanes {
@@ -131,7 +131,7 @@ import Testing
       let piece = attn_piece(
         first: 0, count: Int32(count), first_vector: 0, vectors: Int32(vectors), masked: 1)
       panel.meet(
-        linear ? kernel.functions.attend_linear : kernel.functions.attend, keys, values,
+        linear ? kernel.attendLinear : kernel.attend, keys, values,
         pieces: [piece], vectors: vectors, bounds: bounds)
       for lane in 0..<lanes {
         let sees = infinite < lane % (count + 1)

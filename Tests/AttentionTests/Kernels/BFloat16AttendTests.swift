@@ -5,7 +5,7 @@ import Testing
 
 /// Online softmax with bf16 products over blocks, against a two-pass softmax in fp64.
 @Suite struct BFloat16AttendTests {
-  static let fixtures = KernelFixture.all.filter { $0.table.bf16 != nil }
+  static let fixtures = KernelFixture.all.filter { $0.table.runs(.bfloat16) }
   static let sizes = [(1, 1), (2, 4), (5, 3), (8, 17), (33, 2), (32, 24)]
 
   /// Numbers that bf16 holds.
@@ -132,7 +132,7 @@ import Testing
   /// Rows are rounded to nearest, ties to even, and end at a whole word.
   @Test(arguments: fixtures)
   func roundsRows(_ kernel: KernelFixture) throws {
-    let functions = try #require(kernel.table.bf16).pointee
+    let functions = try #require(kernel.functions.pairs).pointee
     var generator = TestGenerator(seed: 8)
     for columns in [1, 2, 15, 16, 17, 33] {
       let rows = RowTable(count: 3, columns: columns) { row, column in
@@ -157,82 +157,88 @@ extension KernelPanel {
     _ kernel: KernelFixture, _ keys: RowTable, _ values: RowTable, pieces: [attn_piece],
     vectors: Int, key: Int32 = 0, bounds: [Range<Int32>]
   ) throws {
-    let functions = try #require(kernel.table.bf16).pointee
+    let functions = try #require(kernel.functions.pairs).pointee
     let (words, count) = ((headDim + 1) / 2, keys.pointers.count)
     let width = (valueDim + 3) / 4 * 4
     let queryRows = RowTable(count: lanes, columns: headDim) { queries[$1 * lanes + $0] }
-    var roundedQueries = [UInt16](repeating: 0, count: lanes * 2 * words)
-    queryRows.withReading {
-      functions.round_rows($0, Int32(lanes), Int32(headDim), &roundedQueries)
+    let roundedQueries = PairRows(queryRows, count: lanes, words: words, functions)
+    let roundedKeys = PairRows(keys, count: count, words: words, functions)
+    let roundedValues = PairRows(values, count: count, words: (valueDim + 1) / 2, functions)
+    let paired = PairRows(count: count / 2, words: width)
+    let (packed, scratch) = (
+      PairRows(count: words, words: lanes), PairRows(count: Int(ATTN_BLOCK_KEYS) / 2, words: lanes)
+    )
+    roundedQueries.withRows { functions.pack($0, Int32(lanes), Int32(headDim), 1, packed.base) }
+    roundedValues.withRows {
+      functions.pair_values($0, Int32(count), Int32(valueDim), paired.base)
     }
-    var roundedKeys = [UInt16](repeating: 0, count: count * 2 * words)
-    keys.withReading { functions.round_rows($0, Int32(count), Int32(headDim), &roundedKeys) }
-    let valueWidth = (valueDim + 1) / 2 * 2
-    var roundedValues = [UInt16](repeating: 0, count: count * valueWidth)
-    values.withReading { functions.round_rows($0, Int32(count), Int32(valueDim), &roundedValues) }
-    var packed = [UInt32](repeating: .max, count: words * lanes)
-    roundedQueries.withRows(count: lanes, columns: 2 * words) {
-      functions.pack($0, Int32(lanes), Int32(headDim), 1, &packed)
-    }
-    var pairs = [UInt32](repeating: .max, count: count / 2 * width)
-    roundedValues.withRows(count: count, columns: valueWidth) {
-      functions.pair_values($0, Int32(count), Int32(valueDim), &pairs)
-    }
-    var scratch = [UInt32](repeating: .max, count: Int(ATTN_BLOCK_KEYS) / 2 * lanes)
-    var sums = sums, maxima = maxima
     let bias = bias
     var wide = [Float](repeating: 0, count: width * lanes)
-    roundedKeys.withRows(count: count, columns: 2 * words) { keyRows in
-      pieces.withUnsafeBufferPointer { pieces in
-        bounds.map(\.lowerBound).withUnsafeBufferPointer { lower in
-          bounds.map(\.upperBound).withUnsafeBufferPointer { upper in
-            withUnsafeMutableState(&packed, &scratch, &pairs, &wide, &maxima, &sums) {
-              packed, scratch, pairs, wide, maxima, sums in
-              guard let piece = pieces.baseAddress, let lower = lower.baseAddress,
-                let upper = upper.baseAddress
-              else { return }
-              var panel = attn_bf16_panel(
-                queries: packed, weights: scratch, output: wide, maxima: maxima, sums: sums,
-                head_words: Int32(words), value_dim: Int32(valueDim), vectors: Int32(vectors),
-                factor: 1, softcap: 0)
+    roundedKeys.withRows { keyRows in
+      paired.withRows { valueRows in
+        pieces.withUnsafeBufferPointer { pieces in
+          bounds.map(\.lowerBound).withUnsafeBufferPointer { lower in
+            bounds.map(\.upperBound).withUnsafeBufferPointer { upper in
               bias.withUnsafeBufferPointer { bias in
-                var block = attn_bf16_block(
-                  keys: keyRows, values: pairs, pieces: piece, piece_count: Int32(pieces.count),
-                  first_key: key, lower: lower, upper: upper, ahead: nil, bias: bias.baseAddress)
-                functions.attend(&panel, &block)
+                wide.withUnsafeMutableBufferPointer { wide in
+                  maxima.withUnsafeMutableBufferPointer { maxima in
+                    sums.withUnsafeMutableBufferPointer { sums in
+                      guard let piece = pieces.baseAddress, let lower = lower.baseAddress,
+                        let upper = upper.baseAddress, let wide = wide.baseAddress,
+                        let maxima = maxima.baseAddress, let sums = sums.baseAddress
+                      else { return }
+                      var panel = attn_panel(
+                        queries: packed.base, weights: scratch.base, output: wide,
+                        maxima: maxima, sums: sums, head_words: Int32(words),
+                        value_dim: Int32(valueDim), vectors: Int32(vectors), factor: 1,
+                        softcap: 0)
+                      var block = attn_block(
+                        keys: keyRows, values: valueRows, pieces: piece,
+                        piece_count: Int32(pieces.count), first_key: key, lower: lower,
+                        upper: upper, prefetch: nil, bias: bias.baseAddress)
+                      attn_attend(kernel.table.functions, ATTN_BF16_PAIRS, &panel, &block)
+                    }
+                  }
+                }
               }
             }
           }
         }
       }
     }
-    (self.sums, self.maxima, output) = (sums, maxima, Array(wide.prefix(valueDim * lanes)))
+    output = Array(wide.prefix(valueDim * lanes))
   }
 }
 
-/// The arguments' addresses, in their order.
-private func withUnsafeMutableState(
-  _ a: UnsafeMutablePointer<UInt32>, _ b: UnsafeMutablePointer<UInt32>,
-  _ c: UnsafeMutablePointer<UInt32>, _ d: UnsafeMutablePointer<Float>,
-  _ e: UnsafeMutablePointer<Float>, _ f: UnsafeMutablePointer<Float>,
-  _ body: (
-    UnsafeMutablePointer<UInt32>, UnsafeMutablePointer<UInt32>, UnsafeMutablePointer<UInt32>,
-    UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
-  ) -> Void
-) {
-  body(a, b, c, d, e, f)
-}
+/// Rows of words of bf16 pairs, all bits set where nothing was written.
+private final class PairRows {
+  private let words: UnsafeMutableBufferPointer<UInt32>
+  private let count: Int
+  private let width: Int
 
-extension [UInt16] {
-  /// Calls `body` with pointers to rows of `columns` numbers.
-  fileprivate func withRows(
-    count: Int, columns: Int, _ body: (UnsafePointer<UnsafePointer<UInt16>>) -> Void
-  ) {
-    withUnsafeBufferPointer { numbers in
-      guard let base = numbers.baseAddress else { return }
-      (0..<count).map { base + $0 * columns }.withUnsafeBufferPointer {
-        if let rows = $0.baseAddress { body(rows) }
-      }
+  init(count: Int, words width: Int) {
+    words = .allocate(capacity: max(count * width, 1))
+    words.initialize(repeating: .max)
+    self.count = count
+    self.width = width
+  }
+
+  /// Rounds rows of fp32 numbers.
+  convenience init(_ rows: RowTable, count: Int, words: Int, _ functions: attn_pair_rows) {
+    self.init(count: count, words: words)
+    rows.withReading { functions.round_rows($0, Int32(count), Int32(rows.columns), base) }
+  }
+
+  deinit { words.deallocate() }
+
+  var base: UnsafeMutableRawPointer {
+    guard let base = words.baseAddress else { fatalError("no rows") }
+    return UnsafeMutableRawPointer(base)
+  }
+
+  func withRows(_ body: (UnsafePointer<UnsafeRawPointer>) -> Void) {
+    (0..<max(count, 1)).map { UnsafeRawPointer(base + 4 * $0 * width) }.withUnsafeBufferPointer {
+      if let rows = $0.baseAddress { body(rows) }
     }
   }
 }

@@ -15,6 +15,10 @@ struct KernelFixture: Sendable, CustomTestStringConvertible {
 
   var testDescription: String { table.name }
   var functions: attn_kernels { table.functions.pointee }
+  /// Online softmax over fp32 operands.
+  var attend: KernelFunction { { attn_attend(table.functions, ATTN_FP32, $0, $1) } }
+  /// The same with the scores themselves as weights.
+  var attendLinear: KernelFunction { { functions.attend_linear($0, $1) } }
   var lanes: Int { table.panelLanes }
   var vectorLanes: Int { table.vectorLanes }
   var vectorCounts: ClosedRange<Int> { 1...lanes / vectorLanes }
@@ -81,6 +85,15 @@ final class RowTable {
 
   /// NaNs between the rows that are still there.
   var nanCount: Int { memory.lazy.filter(\.isNaN).count }
+
+  /// The pointers as kernels read rows of words.
+  func withWords<R>(_ body: (UnsafePointer<UnsafeRawPointer>) throws -> R) rethrows -> R {
+    let reading = pointers.map { UnsafeRawPointer($0) }
+    return try reading.withUnsafeBufferPointer {
+      guard let base = $0.baseAddress else { fatalError("no rows") }
+      return try body(base)
+    }
+  }
 
   /// The pointers as kernels read them.
   func withReading<R>(

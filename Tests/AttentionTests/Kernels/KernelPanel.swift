@@ -41,8 +41,8 @@ struct KernelPanel {
     let bias = bias
     let bounds = bounds.isEmpty ? Array(repeating: 0..<0, count: lanes) : bounds
     withKernelPanel(vectors: vectors) { panel in
-      keys.withReading { keys in
-        values.withReading { values in
+      keys.withWords { keys in
+        values.withWords { values in
           bounds.map(\.lowerBound).withUnsafeBufferPointer { lower in
             bounds.map(\.upperBound).withUnsafeBufferPointer { upper in
               pieces.withUnsafeBufferPointer { pieces in
@@ -52,7 +52,7 @@ struct KernelPanel {
                 bias.withUnsafeBufferPointer { bias in
                   var block = attn_block(
                     keys: keys, values: values, pieces: first, piece_count: Int32(pieces.count),
-                    first_key: key, lower: lower, upper: upper, ahead: nil,
+                    first_key: key, lower: lower, upper: upper, prefetch: nil,
                     bias: bias.baseAddress)
                   function(&panel, &block)
                 }
@@ -75,8 +75,8 @@ struct KernelPanel {
               else { return }
               var panel = attn_panel(
                 queries: q, weights: w, output: o, maxima: m, sums: s,
-                head_dim: Int32(headDim), value_dim: Int32(valueDim),
-                vectors: Int32(vectors), softcap: softcap)
+                head_words: Int32(headDim), value_dim: Int32(valueDim),
+                vectors: Int32(vectors), factor: 1, softcap: softcap)
               body(&panel)
             }
           }

@@ -186,7 +186,7 @@ import Testing
             masked: $0.2)
         }
         panel.meet(
-          kernel.functions.attend, keys, values, pieces: pieces, vectors: vectors, bounds: bounds)
+          kernel.attend, keys, values, pieces: pieces, vectors: vectors, bounds: bounds)
         let isRight = (0..<vectors * kernel.vectorLanes).allSatisfy { lane in
           panel.holds(
             lane, keys, values,

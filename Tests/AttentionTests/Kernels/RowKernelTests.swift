@@ -1,3 +1,4 @@
+import Attention
 import AttentionTestSupport
 import CAttentionKernels
 import RealModule
@@ -138,7 +139,7 @@ import Testing
       let keys = RowTable(count: 1, columns: 1) { _, _ in x }
       let values = RowTable(count: 1, columns: 1) { _, _ in 1 }
       panel.meet(
-        kernel.functions.attend, keys, values,
+        kernel.attend, keys, values,
         pieces: [attn_piece(first: 0, count: 1, first_vector: 0, vectors: 1, masked: 0)],
         vectors: 1)
       let truth = Double.exp2(4 * Double(x))
@@ -210,9 +211,10 @@ import Testing
     }
   }
 
-  @Test(arguments: KernelFixture.all)
-  func fusedMultiplyAddRoundsStayFinite(_ kernel: KernelFixture) {
-    #expect(kernel.functions.fma_rounds(1000).isFinite)
-    #expect(kernel.functions.fma_flops_per_round >= 2 * Int64(kernel.vectorLanes))
+  @Test(arguments: KernelFixture.all, Arithmetic.allCases)
+  func productRoundsStayFinite(_ kernel: KernelFixture, _ arithmetic: Arithmetic) {
+    if !kernel.table.runs(arithmetic) { return }
+    #expect(attn_product_rounds(kernel.table.functions, arithmetic.format, 1000).isFinite)
+    #expect(kernel.functions.chains >= 1)
   }
 }

@@ -3,13 +3,13 @@ import AttentionKernels
 import CAttentionKernels
 import Tensors
 
-/// Rows that will be needed soon, for the kernels to ask for while they compute.
-final class AheadList: @unchecked Sendable {
+/// Rows that will be needed soon, for the kernels to prefetch while they compute.
+final class PrefetchList: @unchecked Sendable {
   private let lines: UnsafeMutablePointer<attn_lines>
   private let capacity: Int
   private var count = 0
-  /// What the kernels have not asked for yet.
-  let pending: UnsafeMutablePointer<attn_ahead>
+  /// What the kernels have not prefetched yet.
+  let pending: UnsafeMutablePointer<attn_prefetch_list>
 
   /// Bytes of a list of at most `capacity` rows.
   static func bytes(capacity: Int) -> Int { MemoryLayout<attn_lines>.stride * capacity }
@@ -29,10 +29,10 @@ final class AheadList: @unchecked Sendable {
   /// Drops whatever is left.
   func clear() {
     count = 0
-    pending.initialize(to: attn_ahead(lines: lines, count: 0, done: 0))
+    pending.initialize(to: attn_prefetch_list(lines: lines, count: 0, done: 0))
   }
 
-  /// Adds rows of one head; rows that do not fit are not asked for.
+  /// Adds rows of one head; rows that do not fit are not prefetched.
   func add(_ rows: Range<Int>, of tensor: TensorView, batch: Int, head: Int) {
     let rowBytes = Int(tensor.rowBytes)
     let isDense = tensor.rowStride * tensor.elementType.byteCount == rowBytes

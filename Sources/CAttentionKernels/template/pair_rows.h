@@ -1,7 +1,4 @@
-// bf16 rows: rounding, pairing, transposing.
-//
-// The instruction multiplies pairs: a word of 32 bits holds two bf16 numbers, the one of the lower
-// index in its lower half.
+// Rows of bf16 pairs: rounding, pairing, transposing.
 
 ATTN_INLINE int32_t load_word(const uint16_t *p) {
   int32_t word;
@@ -9,12 +6,6 @@ ATTN_INLINE int32_t load_word(const uint16_t *p) {
   return word;
 }
 ATTN_INLINE void store_words(uint32_t *p, vi x) { *(vi_unaligned *)p = x; }
-ATTN_INLINE vi load_words(const uint32_t *p) { return load_int((const int32_t *)p); }
-ATTN_INLINE vi broadcast_word(int32_t word) {
-  vi x = splat_int(word);
-  ATTN_KEEP(x);
-  return x;
-}
 /// bf16 numbers in the halves of words.
 ATTN_INLINE vi load_halves(const uint16_t *p) {
   return __builtin_convertvector(*(const halves_unaligned *)p, vi);
@@ -23,13 +14,8 @@ ATTN_INLINE vi load_halves(const uint16_t *p) {
 /// Numbers to a row that starts at a whole word.
 ATTN_INLINE int32_t even(int32_t count) { return (count + 1) & ~1; }
 
-/// Columns of packed values: whole tiles, so that there is no last column to treat alone.
-ATTN_INLINE int32_t paired_columns(int32_t columns) {
-  return (columns + ATTN_BF16_COLUMNS - 1) & ~(ATTN_BF16_COLUMNS - 1);
-}
-
-static void bf16_round_rows(const float *const *rows, int32_t count, int32_t columns,
-                            uint16_t *out) {
+static void round_rows(const float *const *rows, int32_t count, int32_t columns, void *rounded) {
+  uint16_t *out = rounded;
   for (int32_t r = 0; r < count; r++, out += even(columns)) {
     if (columns % 2) out[columns] = 0;
     narrow_row(rows[r], columns, out, 1);
@@ -42,8 +28,10 @@ ATTN_INLINE vi scale_pairs(vi pairs, vf scale) {
   return (vi)((words)low >> 16) | (high & (int32_t)0xffff0000);
 }
 
-static void bf16_pack(const uint16_t *const *rows, int32_t count, int32_t columns, float scale,
-                      uint32_t *out) {
+static void pack_pairs(const void *const *numbers, int32_t count, int32_t columns, float scale,
+                       void *packed) {
+  const uint16_t *const *rows = (const uint16_t *const *)numbers;
+  uint32_t *out = packed;
   const int32_t pairs_per_row = even(columns) / 2;
   const vf factor = splat(scale);
   for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
@@ -66,9 +54,11 @@ static void bf16_pack(const uint16_t *const *rows, int32_t count, int32_t column
   }
 }
 
-static void bf16_pair_values(const uint16_t *const *rows, int32_t count, int32_t columns,
-                             uint32_t *out) {
-  const int32_t width = paired_columns(columns);
+static void pair_values(const void *const *numbers, int32_t count, int32_t columns,
+                        void *paired) {
+  const uint16_t *const *rows = (const uint16_t *const *)numbers;
+  uint32_t *out = paired;
+  const int32_t width = whole_columns(columns, ATTN_BF16_PAIRS);
   for (int32_t t = 0; t < count; t += 2, out += width) {
     const int whole = t + 1 < count;
     int32_t c = 0;
