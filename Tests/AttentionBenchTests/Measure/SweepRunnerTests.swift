@@ -1,7 +1,7 @@
 import Attention
 import Testing
 
-@testable import AttentionBench
+import AttentionBench
 
 /// Cells that something else than this process runs.
 struct SweepRunnerTests {
