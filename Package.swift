@@ -91,7 +91,10 @@ let package = Package(
     // Tests.
     .target(
       name: "AttentionTestSupport",
-      dependencies: ["Attention", .product(name: "RealModule", package: "swift-numerics")],
+      dependencies: [
+        "Attention", "MachineTopology",
+        .product(name: "RealModule", package: "swift-numerics"),
+      ],
       path: "Tests/AttentionTestSupport"),
     .testTarget(name: "MachineTopologyTests", dependencies: ["MachineTopology"]),
     .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles", "Suggestions"]),
