@@ -18,7 +18,8 @@ struct ExpectedRows: Sendable {
   /// worker, whatever the problem.
   ///
   /// - Parameters:
-  ///   - tensors: fp32, with the operands that the strategy takes; what the stored elements stand for: storage is no error of a strategy.
+  ///   - tensors: fp32, with the operands that the strategy takes: what the stored elements stand for,
+  ///     since storage is no error of a strategy.
   ///   - isFull: whether the output has to be full softmax attention as well; nil where the class is exact.
   init(
     of strategy: any AttentionStrategy, on problem: AttentionProblem, _ check: AccuracyCheck,

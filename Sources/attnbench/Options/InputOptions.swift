@@ -72,8 +72,8 @@ struct InputOptions: ParsableArguments {
   /// Reads the tensors.
   ///
   /// - Parameter declarations: the operands that the strategy takes beyond the three.
-  /// - Throws: `AttentionError` for an operand that is missing, not taken or not valid, `UsageError` for options that do not go together, `TensorFileError`,
-  ///   `FileProblemError`.
+  /// - Throws: `AttentionError` for an operand that is missing, not taken or not valid, `UsageError` for
+  ///   options that do not go together, `TensorFileError`, `FileProblemError`.
   func read(operands declarations: [OperandDeclaration]) throws -> FileProblem {
     let arrangement = try arrangement()
     let (query, key, value) = try InputFiles.sources(
