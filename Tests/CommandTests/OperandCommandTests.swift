@@ -114,7 +114,7 @@ struct OperandCommandTests {
     let directory = try files()
     defer { directory.remove() }
     let inputs = directory.path("all.safetensors:layer7")
-    for source in [["--inputs", inputs], ["--n", "40", "--heads", "2", "--d", "8"]] {
+    for source in [["--inputs", inputs], ["--n", "40", "--heads", "2"]] {
       let (code, message) = try run(
         VerifyCommand.self, source + ["--strategy", "gated,flash", "--threads", "1", "--causal"])
       #expect(code == 0, "\(source): \(message)")
