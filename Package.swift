@@ -77,7 +77,8 @@ let package = Package(
     .target(
       name: "Records",
       dependencies: [
-        "Attention", "CZlib", "MachineTopology", "Statistics", "Suggestions", "TensorFiles", "Units",
+        "Attention", "CZlib", "MachineTopology", "Statistics", "Suggestions", "TensorFiles",
+        "Units",
         .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SwiftCSV", package: "SwiftCSV"),
         .product(name: "SystemPackage", package: "swift-system"),
@@ -120,7 +121,10 @@ let package = Package(
     // Tests.
     .target(
       name: "AttentionTestSupport",
-      dependencies: ["Attention", .product(name: "RealModule", package: "swift-numerics")],
+      dependencies: [
+        "Attention", "MachineTopology",
+        .product(name: "RealModule", package: "swift-numerics"),
+      ],
       path: "Tests/AttentionTestSupport"),
     .testTarget(name: "MachineTopologyTests", dependencies: ["MachineTopology"]),
     .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles", "Suggestions"]),

@@ -3,11 +3,13 @@ import AttentionBench
 import TensorFiles
 
 /// Reads tensors as the options name them.
-enum InputFiles {
-  /// `--inputs FILE.safetensors[:PREFIX]`.
+package enum InputFiles {
+  /// `--inputs FILE.safetensors[:PREFIX]`, with those of the declared operands that it holds.
   ///
-  /// - Throws: `TensorFileError`, `FileProblemError`.
-  static func problem(inputs argument: String, layout: TensorLayout) throws -> FileProblem {
+  /// - Throws: `TensorFileError`, `FileProblemError`, `AttentionError`.
+  package static func problem(
+    inputs argument: String, layout: TensorLayout, operands: [OperandDeclaration] = []
+  ) throws -> FileProblem {
     let reference = try TensorReference(argument)
     let inputs = try AttentionInputs(reference)
     let prefix = reference.selector.map { $0 + "." } ?? ""
@@ -16,7 +18,48 @@ enum InputFiles {
     }
     return try FileProblem(
       query: source(inputs.query, "q"), key: source(inputs.key, "k"),
-      value: source(inputs.value, "v"), layout: layout)
+      value: source(inputs.value, "v"), layout: layout
+    ).adding(Self.operands(inputs: argument, [], operands), declared: operands)
+  }
+
+  /// The operands that `--inputs` holds beside q, k and v, and those of `--operand NAME=FILE`.
+  ///
+  /// - Throws: `UsageError` for a text that is no name and file, `TensorFileError`.
+  package static func operands(
+    inputs: String?, _ arguments: [String], _ declarations: [OperandDeclaration]
+  ) throws -> [(name: String, source: FileProblem.Source)] {
+    var found: [(name: String, source: FileProblem.Source)] = []
+    if let inputs, !declarations.isEmpty {
+      let reference = try TensorReference(inputs)
+      let file = try SafetensorsFile(reference.path)
+      for name in Set(declarations.map(\.name)).sorted() {
+        let key = (reference.selector.map { $0 + "." } ?? "") + name
+        guard file[key] != nil else { continue }
+        found.append(
+          (
+            name,
+            FileProblem.Source(
+              try file.readStored(key, as: [.floating]), name: "--inputs \(reference.path) (\(key))"
+            )
+          ))
+      }
+    }
+    for argument in arguments {
+      let parts = argument.split(separator: "=", maxSplits: 1).map(String.init)
+      guard parts.count == 2 else {
+        throw UsageError(
+          "--operand \(argument): must be NAME=FILE.npy or NAME=FILE.safetensors:KEY, as in "
+            + "decay=decay.npy")
+      }
+      found.append(
+        (
+          parts[0],
+          FileProblem.Source(
+            try TensorFile.readStored(TensorReference(parts[1]), as: [.floating]),
+            name: "--operand \(argument)")
+        ))
+    }
+    return found
   }
 
   /// What `--inputs` names and what the file holds, for `meta.json`.

@@ -90,7 +90,11 @@ package struct RecommendCommand: BLASCommand {
     }
     try OutputTransaction.check(save.map { [$0] } ?? [])
     let topology = try MachineTopology.host()
-    let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
+    let given = try inputs.map {
+      try InputFiles.problem(
+        inputs: $0, layout: .bhnd,
+        operands: CommandRegistry.current.families.flatMap(\.operands))
+    }
     let size = try size(of: given)
     let problem = try maskOptions.problem(
       try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size),

@@ -25,7 +25,7 @@ extension RecommendCommand {
   ) throws -> Recommendation {
     var figures = try figures(of: candidates, in: setting)
     try certify(in: setting) { seconds in
-      try figures.certify(within: seconds) { try setting.inputs.tensors(for: setting.problem) }
+      try figures.certify(within: seconds) { try setting.inputs.tensors(for: setting.problem, $0) }
     }
     if retrieval { try figures.retrieve(seed: seed) }
     try conclude(figures, in: setting)
@@ -39,7 +39,7 @@ extension RecommendCommand {
     var figures = try figures(of: result.single.candidates, in: setting)
     try certify(in: setting) { seconds in
       try figures.certify(heads: result.heads.map(\.strategy), within: seconds) {
-        try setting.inputs.tensors(for: setting.problem)
+        try setting.inputs.tensors(for: setting.problem, $0)
       }
     }
     try conclude(figures, in: setting)

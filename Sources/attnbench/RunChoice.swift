@@ -6,6 +6,16 @@ enum RunChoice {
   case strategy(any AttentionStrategy)
   case plan(HeadPlan, path: String)
 
+  /// What it takes beyond query, key and value.
+  ///
+  /// - Throws: `HeadPlanError`.
+  func operands() throws -> [OperandDeclaration] {
+    switch self {
+    case .strategy(let strategy): strategy.operands
+    case .plan(let plan, let path): try plan.mix(path: path).operands
+    }
+  }
+
   /// What to know of the result beside it: how the tensors were stored, once that has been settled.
   func caution(on elements: Storage) -> String? {
     switch self {

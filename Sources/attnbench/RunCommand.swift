@@ -5,14 +5,16 @@ import MachineTopology
 import TensorFiles
 
 /// `attnbench run`: attention on tensors from files, once.
-struct RunCommand: BLASCommand {
-  static let configuration = CommandConfiguration(
+package struct RunCommand: BLASCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "run",
     abstract: "Compute attention on tensors from files.",
     discussion: """
       Tensors have shape [b, h, n, d] or [h, n, d]; the output has the rank of q. A .safetensors \
       file given to --inputs holds q, k and v, or PREFIX.q and so on; an output in that format \
-      holds o, and lse, present_k, present_v and scores where they are asked for into the same file.
+      holds o, and lse, present_k, present_v and scores where they are asked for into the same file. \
+      What a strategy takes beyond q, k and v (see attnbench list) is found there by its name, or \
+      given with --operand.
       Example: attnbench run --inputs qkv.safetensors:layer0 --strategy flash --causal -o out.npy
       Example: attnbench run --q q.npy --k k.npy --v v.npy --past-k pk.npy --past-v pv.npy --causal \
       --strategy flash --present-k pk.npy --present-v pv.npy -o out.npy
@@ -34,10 +36,12 @@ struct RunCommand: BLASCommand {
   @OptionGroup var threads: ThreadOptions
   @OptionGroup var blasOptions: BLASOptions
 
-  mutating func run() throws {
+  package init() {}
+
+  package mutating func run() throws {
     let choice = try choice()
     try outputs.check()
-    let file = try inputs.read()
+    let file = try inputs.read(operands: choice.operands())
     try outputs.check(file)
     let (strategy, settings) = try choice.resolved(for: file, settings(for: file), given: given)
     let topology = try MachineTopology.host()

@@ -146,7 +146,10 @@ extension SweepCommand {
     var limits = try limitOptions.limits(
       available: MachineMemory.current()?.availableBytes ?? .max)
     limits.order = order
-    let given = try inputs.map { try InputFiles.problem(inputs: $0, layout: .bhnd) }
+    let given = try inputs.map {
+      try InputFiles.problem(
+        inputs: $0, layout: .bhnd, operands: strategies.flatMap(\.operands))
+    }
     let plan = try SweepPlan(
       sizes: sizes, strategies: strategies, placements: placements, seed: seed
     ) { n in

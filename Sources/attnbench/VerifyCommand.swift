@@ -6,8 +6,8 @@ import MachineTopology
 import TensorFiles
 
 /// `attnbench verify`: is every strategy what it says it is?
-struct VerifyCommand: BLASCommand {
-  static let configuration = CommandConfiguration(
+package struct VerifyCommand: BLASCommand {
+  package static let configuration = CommandConfiguration(
     commandName: "verify",
     abstract: "Compare strategies with their definitions in fp64.",
     discussion: """
@@ -50,14 +50,16 @@ struct VerifyCommand: BLASCommand {
   /// The cut of real tensors that the repository ships.
   private static let shippedTensors = "Tests/Fixtures/real/minilm-n512-layers0and3.safetensors"
 
-  mutating func run() throws {
+  package init() {}
+
+  package mutating func run() throws {
     guard rows >= 1 else {
       throw UsageError("--rows \(rows): at least 1 row must be checked; leave it out for 64")
     }
     let strategies = try strategy.strategies()
     let topology = try MachineTopology.host()
     let workers = try threads.count(on: topology)
-    let problems = try problems().map { try $0.storing(storage.elements) }
+    let problems = try problems(strategies).map { try $0.storing(storage.elements) }
     let team = try threads.team(of: workers, on: topology)
     _ = try measureBLAS()
 
@@ -72,10 +74,10 @@ struct VerifyCommand: BLASCommand {
       var made: ProblemTensors?
       for strategy in strategies {
         let result = verifier.verify(strategy, on: problem.problem) {
-          () throws(AttentionError) in
+          (operands) throws(AttentionError) in
           let tensors = if let made { made } else { try problem.tensors() }
           made = tensors
-          return tensors
+          return try problem.adding(operands, to: tensors)
         }
         tally.add(result)
         try Terminal.print(VerifyLine.text(result, problem))
@@ -85,8 +87,10 @@ struct VerifyCommand: BLASCommand {
     if tally.failed > 0 { throw CommandExit.failure }
   }
 
-  private func problems() throws -> [VerificationProblem] {
-    let files = try inputs.flatMap { try fileProblems($0) }
+  private func problems(
+    _ strategies: [any AttentionStrategy]
+  ) throws -> [VerificationProblem] {
+    let files = try inputs.flatMap { try fileProblems($0, strategies) }
     if n == nil, !inputs.isEmpty { return files }
     if let n {
       return try files + SizeList(parsing: n).sizes.map { try sized($0, causal: mask.causal) }
@@ -102,8 +106,11 @@ struct VerifyCommand: BLASCommand {
       source: .random(seed: seed), name: "random")
   }
 
-  private func fileProblems(_ argument: String) throws -> [VerificationProblem] {
-    let file = try InputFiles.problem(inputs: argument, layout: layout)
+  private func fileProblems(
+    _ argument: String, _ strategies: [any AttentionStrategy]
+  ) throws -> [VerificationProblem] {
+    let file = try InputFiles.problem(
+      inputs: argument, layout: layout, operands: strategies.flatMap(\.operands))
     return [
       VerificationProblem(
         try mask.problem(file.shape), source: .file(file), name: Self.shortName(argument))

@@ -49,6 +49,15 @@ public struct AttentionOperands: Sendable {
     self.keyLengths = keyLengths
   }
 
+  /// Bundles what a run reads with what it writes.
+  public init(
+    _ inputs: InputViews, output: MutableTensorView, logSumExp: MutableTensorView? = nil
+  ) {
+    self.inputs = inputs
+    self.output = output
+    self.logSumExp = logSumExp
+  }
+
   /// `[b, h, nQ, d]`.
   public var query: TensorView {
     get { inputs.query }

@@ -44,7 +44,9 @@ extension ChoiceEngine {
       let measurement = try run(prepared, threads: cell.placement.threads)
       let check = try prepared.check()
       if let fault = check.fault { return ended(cell, .wrong, fault) }
-      let errors = try instruments.executor.headErrors()
+      // A distance that means nothing is none.
+      let errors =
+        cell.strategy.needsTrainedModel ? nil : try instruments.executor.headErrors()
       let count = measurement.samples.count
       var reason = "\(count) run\(count == 1 ? "" : "s") in the search"
       if let remark = check.remark { reason += "; \(remark)" }
@@ -52,8 +54,8 @@ extension ChoiceEngine {
       row.fill(
         measurement, flopRate: flopRates[cell.strategy.arithmetic],
         workspaceBytes: prepared.workspaceBytes)
-      row.accuracy.relativeL2 = errors.whole.value
-      row.accuracy.rowsChecked = errors.rowsChecked
+      row.accuracy.relativeL2 = errors?.whole.value
+      row.accuracy.rowsChecked = errors?.rowsChecked ?? check.accuracy.rowsChecked
       return Assessment(cell: cell, row: row, errors: errors)
     } catch let error as AttentionError {
       return ended(cell, .error, "\(error)")

@@ -41,7 +41,7 @@ extension AttentionExecutor: ChoiceExecutor {
     var fault: String?
     if rows == .automatic, !FullReference.isAffordable(problem.shape), let exact {
       switch try FullReference.computed(
-        by: exact, problem, seed: seed, tensors: tensors.values, team: team)
+        by: exact, problem, seed: seed, tensors: try tensors.values(for: exact), team: team)
       {
       case .success(let reference):
         tensors.reference = reference

@@ -178,7 +178,8 @@ public struct MassCertifier {
     try strategy.plan(for: problem, on: team).run(
       AttentionOperands(
         query: tensors.query.view, key: tensors.key.view, value: value,
-        output: output.mutableView, logSumExp: logSumExp?.mutableView))
+        named: tensors.views(for: strategy).named, output: output.mutableView,
+        logSumExp: logSumExp?.mutableView))
   }
 }
 

@@ -69,7 +69,7 @@ public struct QualityFigures: Sendable {
   ///     certify, and time and memory for it.
   /// - Throws: what `tensors` throws, and `AttentionError` when memory is refused.
   public mutating func certify(
-    within seconds: Double, tensors: () throws -> ProblemTensors
+    within seconds: Double, tensors: ([OperandDeclaration]) throws -> ProblemTensors
   ) throws {
     try certify(measured, within: seconds, tensors: tensors) { certifier, candidate, figures in
       figures.certificates[candidate.name] = try certifier.certificate(of: candidate.strategy)
@@ -81,7 +81,8 @@ public struct QualityFigures: Sendable {
   /// - Parameter strategies: the name of each head's strategy.
   /// - Throws: as `certify(within:tensors:)` does.
   public mutating func certify(
-    heads strategies: [String], within seconds: Double, tensors: () throws -> ProblemTensors
+    heads strategies: [String], within seconds: Double,
+    tensors: ([OperandDeclaration]) throws -> ProblemTensors
   ) throws {
     let heads = Dictionary(grouping: strategies.indices) { strategies[$0] }
     let used = measured.filter { heads[$0.name] != nil }
@@ -94,7 +95,8 @@ public struct QualityFigures: Sendable {
 
   /// Does something with each restricted strategy for which time and memory suffice.
   private mutating func certify(
-    _ candidates: [Measured], within seconds: Double, tensors: () throws -> ProblemTensors,
+    _ candidates: [Measured], within seconds: Double,
+    tensors: ([OperandDeclaration]) throws -> ProblemTensors,
     _ body: (MassCertifier, Measured, inout QualityFigures) throws -> Void
   ) throws {
     let restricted = candidates.filter { $0.strategy.operatorClass == .restricted }
@@ -115,7 +117,9 @@ public struct QualityFigures: Sendable {
       return
     }
     if stop.isRaised { return }
-    let certifier = try MassCertifier(problem, tensors: try tensors(), team: team)
+    let certifier = try MassCertifier(
+      problem, tensors: try tensors(MixedAttention(restricted.map(\.strategy)).operands), team: team
+    )
     var left = seconds - fullSeconds
     for candidate in restricted where !stop.isRaised {
       // Once as it is and once with one value column.
@@ -186,10 +190,13 @@ extension PerHeadRecommendation {
 }
 
 extension SweepInputs {
-  /// The numbers that a sweep measures a problem on: rounded to its element types, in fp32.
+  /// The numbers that a sweep measures a problem on: rounded to its element types, in fp32, and the
+  /// operands of strategies beside them.
   ///
   /// - Throws: `AttentionError` when memory is refused, or what reading the user's tensors throws.
-  public func tensors(for problem: AttentionProblem) throws -> ProblemTensors {
+  public func tensors(
+    for problem: AttentionProblem, _ operands: [OperandDeclaration] = []
+  ) throws -> ProblemTensors {
     let tensors: ProblemTensors
     switch self {
     case .normal(let seed): tensors = try ProblemTensors(random: problem.shape, seed: seed)
@@ -198,5 +205,6 @@ extension SweepInputs {
       try given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
     }
     return try tensors.stored(as: problem.storage).stored(as: Storage())
+      .with(self.operands(operands, for: problem.shape))
   }
 }

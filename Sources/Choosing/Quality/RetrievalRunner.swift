@@ -61,6 +61,11 @@ private struct Search {
     self.task = task
     result = RetrievalResult(strategy, on: task)
     do throws(AttentionError) {
+      if let operand = strategy.operands.first(where: { !$0.isOptional }) {
+        refusal =
+          "takes \(operand.name), for which needles have no values: needs a model trained for it"
+        return
+      }
       let work = try strategy.work(for: task.problem, threads: threads)
       let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
         task.problem.tensorBytes)

@@ -67,6 +67,9 @@ public struct FileProblem: Sendable {
   /// Keys and values as they are after the new rows were appended to the past, or as given.
   public let present: (key: StoredTensor, value: StoredTensor)
 
+  /// What strategies declare beyond the three, by name, in fp32; see `adding(_:declared:)`.
+  var named: [String: Tensor] = [:]
+
   private let operands: [Operand]
   private var query: FilePlacement { operands[0].placement }
 

@@ -3,7 +3,7 @@ import Records
 import Statistics
 import Units
 
-/// Query, key and value of one problem, in memory of their own.
+/// Query, key and value of one problem, and what strategies take beyond them, in memory of their own.
 public struct ProblemTensors: Sendable {
   /// `[b, h, nQ, d]`.
   public let query: Tensor
@@ -11,6 +11,8 @@ public struct ProblemTensors: Sendable {
   public let key: Tensor
   /// `[b, hKV, nKV, dV]`.
   public let value: Tensor
+  /// What strategies declare beyond these, by name, in fp32.
+  public private(set) var named: [String: Tensor] = [:]
 
   /// Tensors of zeros.
   ///
@@ -31,13 +33,34 @@ public struct ProblemTensors: Sendable {
     }
   }
 
-  private init(query: Tensor, key: Tensor, value: Tensor) {
+  private init(query: Tensor, key: Tensor, value: Tensor, named: [String: Tensor]) {
     self.query = query
     self.key = key
     self.value = value
+    self.named = named
+  }
+
+  /// The same query, key and value with these operands beside them instead of those that there were.
+  public func with(_ named: [String: Tensor]) -> ProblemTensors {
+    ProblemTensors(query: query, key: key, value: value, named: named)
+  }
+
+  /// Query, key, value and those of the operands that a strategy takes.
+  package func views(for strategy: any AttentionStrategy) -> InputViews {
+    var views = views
+    let taken = Set(strategy.operands.map(\.name))
+    views.named = views.named.filter { taken.contains($0.key) }
+    return views
+  }
+
+  /// All of them, for a plan or an oracle. The views do not keep the tensors alive.
+  public var views: InputViews {
+    InputViews(
+      query: query.view, key: key.view, value: value.view, named: named.mapValues(\.view))
   }
 
   /// The same numbers rounded to other element types; fp32 gives them back without another rounding.
+  /// Named operands stay as they are.
   ///
   /// - Throws: `AttentionError` when an element type is an integer or memory is refused.
   public func stored(as elements: Storage) throws(AttentionError) -> ProblemTensors {
@@ -47,6 +70,6 @@ public struct ProblemTensors: Sendable {
     }
     return ProblemTensors(
       query: try copy(query, elements.query), key: try copy(key, elements.keyValue),
-      value: try copy(value, elements.keyValue))
+      value: try copy(value, elements.keyValue), named: named)
   }
 }

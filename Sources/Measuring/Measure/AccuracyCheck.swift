@@ -40,14 +40,11 @@ public struct AccuracyCheck: Sendable {
 
   /// What an oracle gives for the checked rows, computed by all workers of a team.
   public func references(
-    _ oracle: any AttentionOracle, query: TensorView, key: TensorView, value: TensorView,
-    on team: WorkerTeam
+    _ oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam
   ) -> [OracleRow] {
     team.map(rows.count) { index in
       let row = rows[index]
-      return oracle.row(
-        InputViews(query: query, key: key, value: value), batch: row.batch, head: row.head,
-        row: row.row)
+      return oracle.row(inputs, batch: row.batch, head: row.head, row: row.row)
     }
   }
 

@@ -18,6 +18,9 @@ public final class AttentionExecutor: CellExecutor {
     package let output: Tensor
     let check: AccuracyCheck
     private let seed: UInt64
+    private let inputs: SweepInputs
+    /// What strategies take beyond query, key and value, made once however many of them take it.
+    private var named: [NamedOperand: Tensor] = [:]
     /// By strategy: what the checked rows have to be.
     private var expected: [String: ExpectedRows] = [:]
     /// Full softmax attention on the checked rows, once it is known.
@@ -25,9 +28,17 @@ public final class AttentionExecutor: CellExecutor {
     /// Full softmax attention, where a choice has asked for it.
     package var reference: FullReference?
 
+    /// What makes an operand the same for two strategies.
+    private struct NamedOperand: Hashable {
+      let name: String
+      let axes: [OperandAxis]
+      let domain: ClosedRange<Float>
+    }
+
     init(
-      _ problem: AttentionProblem, _ tensors: ProblemTensors, seed: UInt64
+      _ problem: AttentionProblem, _ tensors: ProblemTensors, inputs: SweepInputs, seed: UInt64
     ) throws(AttentionError) {
+      self.inputs = inputs
       self.problem = problem
       stored = try tensors.stored(as: problem.storage)
       values = try stored.stored(as: Storage())
@@ -43,15 +54,39 @@ public final class AttentionExecutor: CellExecutor {
       let spec = strategy.spec(for: problem)
       if let known = expected[spec] { return known }
       let rows = try ExpectedRows(
-        of: strategy, on: problem, check, tensors: values, seed: seed, team: team)
+        of: strategy, on: problem, check, tensors: values(for: strategy), seed: seed, team: team)
       expected[spec] = rows
       return rows
     }
 
-    var operands: AttentionOperands {
-      AttentionOperands(
-        query: stored.query.view, key: stored.key.view, value: stored.value.view,
-        output: output.mutableView)
+    /// The fp32 tensors with the operands that a strategy takes beside them.
+    package func values(for strategy: any AttentionStrategy) throws(AttentionError)
+      -> ProblemTensors
+    {
+      values.with(try operands(of: strategy))
+    }
+
+    /// The stored tensors, likewise.
+    func stored(for strategy: any AttentionStrategy) throws(AttentionError) -> ProblemTensors {
+      stored.with(try operands(of: strategy))
+    }
+
+    private func operands(
+      of strategy: any AttentionStrategy
+    ) throws(AttentionError) -> [String: Tensor] {
+      var tensors: [String: Tensor] = [:]
+      for declaration in strategy.operands {
+        let operand = NamedOperand(
+          name: declaration.name, axes: declaration.axes, domain: declaration.domain)
+        if let known = named[operand] {
+          tensors[declaration.name] = known
+          continue
+        }
+        let made = try inputs.operands([declaration], for: problem.shape)[declaration.name]
+        named[operand] = made
+        tensors[declaration.name] = made
+      }
+      return tensors
     }
   }
 
@@ -128,7 +163,7 @@ public final class AttentionExecutor: CellExecutor {
       try given.copy(query: tensors.query, key: tensors.key, value: tensors.value)
     }
     // Resident before anybody's memory is measured.
-    let loaded = try Loaded(problem, tensors, seed: seed)
+    let loaded = try Loaded(problem, tensors, inputs: inputs, seed: seed)
     loaded.output.poison()
     self.loaded = loaded
     if keepsTensors { kept[problem] = loaded }
@@ -241,6 +276,8 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
   private let plan: any AttentionPlan
   private let checker: OutputChecker
   private let tensors: AttentionExecutor.Loaded
+  /// What `operands` point to.
+  private let stored: ProblemTensors
   private let team: WorkerTeam
   private let operands: AttentionOperands
 
@@ -251,7 +288,8 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
     checker = OutputChecker(cell, tensors, team)
     self.tensors = tensors
     self.team = team
-    operands = tensors.operands
+    stored = try tensors.stored(for: cell.strategy)
+    operands = AttentionOperands(stored.views, output: tensors.output.mutableView)
   }
 
   var workspaceBytes: Int? { plan.workspaceBytes }

@@ -22,13 +22,18 @@ public struct OutputCheck: Equatable, Sendable {
   ///
   /// - Parameters:
   ///   - quality: from full softmax attention. It is none where that is not finite, as with a NaN among
-  ///     the keys that the strategy does not look at.
+  ///     the keys that the strategy does not look at; nil where it means nothing, for the strategy is
+  ///     another function of operands that softmax attention does not have.
   ///   - correctness: from the strategy's own definition.
-  init(quality: RowErrors, correctness: Verification.Comparison) {
+  init(quality: RowErrors?, correctness: Verification.Comparison) {
     accuracy = ResultRow.Accuracy()
     accuracy.rowsChecked = correctness.rowsChecked
     accuracy.oracleRelativeL2 = correctness.errors.relativeL2
     fault = correctness.fault
+    guard let quality else {
+      remark = "needs a model trained for it"
+      return
+    }
     if quality.rowsUndefined > 0 {
       remark =
         "no error: full attention is not finite in \(quality.rowsUndefined) of "

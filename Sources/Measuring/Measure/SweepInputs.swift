@@ -9,6 +9,19 @@ public enum SweepInputs: Sendable {
   case normal(seed: UInt64)
   /// The user's tensors; a size n takes their first n queries and keys.
   case tensors(FileProblem)
+
+  /// What strategies declare beyond the three, by name.
+  ///
+  /// - Throws: `AttentionError` naming an operand that the user's tensors lack, and when memory is
+  ///   refused.
+  public func operands(
+    _ declarations: [OperandDeclaration], for shape: AttentionShape
+  ) throws(AttentionError) -> [String: Tensor] {
+    switch self {
+    case .normal(let seed): try declarations.random(for: shape, seed: seed)
+    case .tensors(let given): try given.operands(declarations, for: shape)
+    }
+  }
 }
 
 extension FileProblem {

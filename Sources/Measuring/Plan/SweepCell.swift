@@ -38,7 +38,7 @@ public struct SweepCell: Sendable, Identifiable {
     spec = strategy.spec(for: problem)
     id = "\(Self.slug(spec))-n\(n)-t\(placement.threads)"
     work = Result { () throws(AttentionError) in
-      try strategy.work(for: problem, threads: placement.threads)
+      try strategy.countedWork(for: problem, threads: placement.threads)
     }
   }
 
@@ -62,18 +62,21 @@ public struct SweepCell: Sendable, Identifiable {
     self.placement = placement
     self.curve = curve
     work = Result { () throws(AttentionError) in
-      var work = try definition.work(for: problem, threads: placement.threads)
+      var work = try definition.countedWork(for: problem, threads: placement.threads)
       work.workspaceBytes = workspaceBytes
       return work
     }
   }
 
-  /// Bytes of query, key, value and output, and of the fp32 copies that errors are measured with
-  /// where they are stored otherwise.
+  /// Bytes of query, key, value, output and the strategy's own operands, and of the fp32 copies that
+  /// errors are measured with where they are stored otherwise.
   public var tensorBytes: Int {
-    if problem.storage.isFloat32 { return problem.tensorBytes }
     let shape = problem.shape
-    return problem.tensorBytes + 4 * (shape.query.count + shape.key.count + shape.value.count)
+    // Where they overflow, so does the work, and the cell is not run.
+    let named = (try? strategy.operands.bytes(on: shape)) ?? 0
+    if problem.storage.isFloat32 { return problem.tensorBytes + named }
+    return problem.tensorBytes + named + 4
+      * (shape.query.count + shape.key.count + shape.value.count)
   }
 
   /// `window(512, sinks: 4)` as `window_512_sinks4`, so that an id needs no quotes anywhere.

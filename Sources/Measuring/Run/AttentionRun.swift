@@ -21,13 +21,14 @@ public struct AttentionRun: Sendable {
   /// - Parameters:
   ///   - problem: has the shape of `file`.
   ///   - memory: what the workspace is held against before it is allocated; nil where unknown.
-  /// - Throws: `AttentionError` when the strategy cannot serve the problem or memory does not
-  ///   suffice, and `TensorAllocationError`.
+  /// - Throws: `AttentionError` when the strategy cannot serve the problem, an operand that it takes
+  ///   is not there or memory does not suffice, and `TensorAllocationError`.
   public init(
     _ strategy: any AttentionStrategy, on problem: AttentionProblem, of file: FileProblem,
     team: WorkerTeam, wantsLSE: Bool, memory: MachineMemory? = .current()
   ) throws {
-    let work = try strategy.work(for: problem, threads: team.threadCount)
+    let named = try file.operands(strategy.operands, for: problem.shape)
+    let work = try strategy.countedWork(for: problem, threads: team.threadCount)
     if let available = memory?.availableBytes, work.workspaceBytes > available {
       throw AttentionError(
         .outOfMemory, argument: "workspace of \(strategy.spec(for: problem))",
@@ -46,10 +47,11 @@ public struct AttentionRun: Sendable {
       func compute(_ lse: MutableTensorView?) throws {
         duration = try file.withViews(as: problem.storage) { query, key, value in
           let operands = AttentionOperands(
-            query: query, key: key, value: value, output: output, logSumExp: lse)
+            query: query, key: key, value: value, named: named.mapValues(\.view), output: output,
+            logSumExp: lse)
           let clock = ContinuousClock()
           let start = clock.now
-          try plan.run(operands)
+          try withExtendedLifetime(named) { try plan.run(operands) }
           return clock.now - start
         }
       }

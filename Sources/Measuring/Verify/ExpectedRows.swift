@@ -21,20 +21,20 @@ struct ExpectedRows: Sendable {
   /// worker, whatever the problem.
   ///
   /// - Parameters:
-  ///   - tensors: fp32, what the stored elements stand for: storage is no error of a strategy.
+  ///   - tensors: fp32, with the operands that the strategy takes: what the stored elements stand for,
+  ///     since storage is no error of a strategy.
   ///   - isFull: whether the output has to be full softmax attention as well; nil where the class is exact.
   init(
     of strategy: any AttentionStrategy, on problem: AttentionProblem, _ check: AccuracyCheck,
     tensors: ProblemTensors, seed: UInt64, isFull: Bool? = nil, team: WorkerTeam
   ) throws(AttentionError) {
     func references(_ oracle: any AttentionOracle) -> [OracleRow] {
-      check.references(
-        oracle, query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
-        on: team)
+      check.references(oracle, tensors.views, on: team)
     }
     let own = strategy.oracle(for: problem)
     let plain = references(own)
-    let moving = MovedInputs(check, problem.shape, tensors, seed: seed, team: team)
+    let moving = MovedInputs(
+      check, problem.shape, tensors, domains: strategy.operands.domains, seed: seed, team: team)
     let sensitivity = RowErrors(of: try moving.roundingInputs(own), against: plain)
     // Rounded operands would hide so small a change of the inputs, or exaggerate it.
     var weights: RowErrors?

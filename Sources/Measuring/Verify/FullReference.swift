@@ -37,8 +37,7 @@ package final class FullReference {
       shape, rowsPerHead: rowsPerHead ?? Self.affordableRows(shape), seed: seed)
     form = .rows(
       check.references(
-        SoftmaxOracle(full: problem), query: tensors.query.view, key: tensors.key.view,
-        value: tensors.value.view, on: team), of: check)
+        SoftmaxOracle(full: problem), tensors.views, on: team), of: check)
   }
 
   /// Why an output cannot stand for full attention.
@@ -57,9 +56,7 @@ package final class FullReference {
     let output = try Tensor(problem.shape.output)
     output.poison()
     try strategy.plan(for: problem, on: team).run(
-      AttentionOperands(
-        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
-        output: output.mutableView))
+      AttentionOperands(tensors.views, output: output.mutableView))
     let check = AccuracyCheck(problem.shape, seed: seed)
     let expected = try ExpectedRows(
       of: strategy, on: problem, check, tensors: tensors, seed: seed, isFull: true, team: team)

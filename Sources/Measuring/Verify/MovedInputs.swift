@@ -11,28 +11,33 @@ struct MovedInputs {
   private let check: AccuracyCheck
   private let shape: AttentionShape
   private let tensors: ProblemTensors
+  /// What named operands may be moved within.
+  private let domains: [String: ClosedRange<Float>]
   private let seed: UInt64
   private let team: WorkerTeam
 
   init(
-    _ check: AccuracyCheck, _ shape: AttentionShape, _ tensors: ProblemTensors, seed: UInt64,
-    team: WorkerTeam
+    _ check: AccuracyCheck, _ shape: AttentionShape, _ tensors: ProblemTensors,
+    domains: [String: ClosedRange<Float>], seed: UInt64, team: WorkerTeam
   ) {
     self.check = check
     self.shape = shape
     self.tensors = tensors
+    self.domains = domains
     self.seed = seed
     self.team = team
   }
 
-  /// One finite element in four is replaced by a neighbouring fp32 number.
+  /// One finite element in four is replaced by a neighbouring fp32 number, in named operands as far as
+  /// their domain allows.
   ///
   /// A neighbour is at most 2u away, u = 2^-24 being the relative error of one rounding, so the
   /// root mean square of the change is at most u: as if every input had been rounded once more.
   func roundingInputs(
     _ oracle: any AttentionOracle
   ) throws(AttentionError) -> [OracleRow] {
-    try forEachHead { (head, rows) throws(AttentionError) in
+    let named = try roundedOperands()
+    return try forEachHead { (head, rows) throws(AttentionError) in
       var generator = SeededGenerator(seed: seed, path: [9, head.batch, head.kvHead])
       var key = HeadElements(tensors.key.view, head.batch, head.kvHead)
       var value = HeadElements(tensors.value.view, head.batch, head.kvHead)
@@ -42,7 +47,7 @@ struct MovedInputs {
       for row in rows {
         var query = HeadElements(tensors.query.view, row.batch, row.head, row: row.row)
         query.round(&generator)
-        moved.append(try HeadElements.row(oracle, query, key, value, row))
+        moved.append(try HeadElements.row(oracle, query, key, value, named, row))
       }
       return moved
     }
@@ -56,6 +61,7 @@ struct MovedInputs {
     _ oracle: any AttentionOracle, by share: Double, of plain: [OracleRow]
   ) throws(AttentionError) -> RowErrors {
     let range = share * Double(3).squareRoot()
+    let named = tensors.named
     var errors = RowErrors()
     for draw in 0..<8 {
       let moved = try forEachHead { (head, rows) throws(AttentionError) in
@@ -71,8 +77,8 @@ struct MovedInputs {
         var moved: [OracleRow] = []
         for row in rows {
           let query = HeadElements(tensors.query.view, row.batch, row.head, row: row.row)
-          let output = try HeadElements.row(oracle, query, key, value, row)
-          let move = try HeadElements.row(oracle, query, key, moves, row)
+          let output = try HeadElements.row(oracle, query, key, value, named, row)
+          let move = try HeadElements.row(oracle, query, key, moves, named, row)
           let factor = 1 + (move.output.first ?? 0)
           moved.append(
             OracleRow(output: output.output.map { $0 / factor }, logSumExp: Double.log(factor)))
@@ -86,6 +92,21 @@ struct MovedInputs {
       }
     }
     return errors
+  }
+
+  /// All named operands, moved like the inputs.
+  private func roundedOperands() throws(AttentionError) -> [String: Tensor] {
+    var moved: [String: Tensor] = [:]
+    for (name, tensor) in tensors.named {
+      let copy = try Tensor(tensor.shape)
+      var generator = SeededGenerator(seed: seed, path: [12] + name.utf8.map { Int($0) })
+      for (index, value) in tensor.elements.enumerated() {
+        let neighbour = value.movedByRounding(&generator)
+        copy.elements[index] = domains[name]?.contains(neighbour) ?? true ? neighbour : value
+      }
+      moved[name] = copy
+    }
+    return moved
   }
 
   private typealias Head = (batch: Int, kvHead: Int)
@@ -112,6 +133,25 @@ struct MovedInputs {
   }
 }
 
+extension [OperandDeclaration] {
+  /// The domains, by name.
+  var domains: [String: ClosedRange<Float>] {
+    reduce(into: [:]) { $0[$1.name] = $1.domain }
+  }
+}
+
+extension Float {
+  /// In one of four draws a neighbour of a finite number, otherwise the number itself.
+  fileprivate func movedByRounding(_ generator: inout SeededGenerator) -> Float {
+    guard isFinite else { return self }
+    return switch generator.next() >> 61 {
+    case 0: nextUp
+    case 1: nextDown
+    default: self
+    }
+  }
+}
+
 /// The elements of one head of a tensor, or of one of its rows, in memory of their own.
 private struct HeadElements {
   private var elements: [Float]
@@ -126,12 +166,8 @@ private struct HeadElements {
 
   /// Moves one finite element in four to a neighbour.
   mutating func round(_ generator: inout SeededGenerator) {
-    for index in elements.indices where elements[index].isFinite {
-      switch generator.next() >> 61 {
-      case 0: elements[index] = elements[index].nextUp
-      case 1: elements[index] = elements[index].nextDown
-      default: break
-      }
+    for index in elements.indices {
+      elements[index] = elements[index].movedByRounding(&generator)
     }
   }
 
@@ -142,14 +178,16 @@ private struct HeadElements {
   /// What an oracle gives where every head is the given one, and every query row the given one.
   static func row(
     _ oracle: any AttentionOracle, _ query: HeadElements, _ key: HeadElements,
-    _ value: HeadElements, _ row: SampledRow
+    _ value: HeadElements, _ named: [String: Tensor], _ row: SampledRow
   ) throws(AttentionError) -> OracleRow {
     try query.withView { (query) throws(AttentionError) in
       try key.withView { (key) throws(AttentionError) in
         try value.withView { (value) throws(AttentionError) in
-          oracle.row(
-            InputViews(query: query, key: key, value: value), batch: row.batch, head: row.head,
-            row: row.row)
+          withExtendedLifetime(named) {
+            oracle.row(
+              InputViews(query: query, key: key, value: value, named: named.mapValues(\.view)),
+              batch: row.batch, head: row.head, row: row.row)
+          }
         }
       }
     }

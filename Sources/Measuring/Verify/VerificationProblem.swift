@@ -33,13 +33,29 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
     VerificationProblem(try problem.storing(elements), source: source, name: name)
   }
 
-  /// Makes the tensors, in fp32.
+  /// Makes query, key and value, in fp32, and the operands that a strategy declares beside them.
   ///
-  /// - Throws: `AttentionError` when the system refuses the memory.
-  public func tensors() throws(AttentionError) -> ProblemTensors {
+  /// - Throws: `AttentionError` when the system refuses the memory, or the file lacks an operand.
+  public func tensors(
+    _ operands: [OperandDeclaration] = []
+  ) throws(AttentionError) -> ProblemTensors {
+    let tensors =
+      switch source {
+      case .random(let seed): try ProblemTensors(random: problem.shape, seed: seed)
+      case .file(let file): try file.tensors()
+      }
+    return try adding(operands, to: tensors)
+  }
+
+  /// The same tensors with the operands that a strategy declares beside them.
+  ///
+  /// - Throws: as `tensors(_:)`.
+  public func adding(
+    _ operands: [OperandDeclaration], to tensors: ProblemTensors
+  ) throws(AttentionError) -> ProblemTensors {
     switch source {
-    case .random(let seed): try ProblemTensors(random: problem.shape, seed: seed)
-    case .file(let file): try file.tensors()
+    case .random(let seed): tensors.with(try operands.random(for: problem.shape, seed: seed))
+    case .file(let file): tensors.with(try file.operands(operands, for: problem.shape))
     }
   }
 

@@ -31,10 +31,11 @@ public struct Verifier: Sendable {
   ///
   /// The output is filled with NaN first, so that an element the strategy forgets shows.
   ///
-  /// - Parameter tensors: asked for only if there is memory for everything.
+  /// - Parameter tensors: makes query, key, value and the operands that the strategy declares; asked
+  ///   for only if there is memory for everything.
   public func verify(
     _ strategy: any AttentionStrategy, on problem: AttentionProblem,
-    tensors: () throws(AttentionError) -> ProblemTensors
+    tensors: ([OperandDeclaration]) throws(AttentionError) -> ProblemTensors
   ) -> Verification {
     let outcome: Verification.Outcome
     do throws(AttentionError) {
@@ -42,7 +43,7 @@ public struct Verifier: Sendable {
       outcome =
         needed > memoryLimit
         ? .skipped(needed: needed, limit: memoryLimit)
-        : try compare(strategy, problem, try tensors())
+        : try compare(strategy, problem, try tensors(strategy.operands))
     } catch {
       outcome = .refused(error)
     }
@@ -56,11 +57,11 @@ public struct Verifier: Sendable {
   private func memory(
     for strategy: any AttentionStrategy, _ problem: AttentionProblem
   ) throws(AttentionError) -> ByteCount {
-    let work = try strategy.work(for: problem, threads: team.threadCount)
+    let work = try strategy.countedWork(for: problem, threads: team.threadCount)
     let fp32 = try problem.storing(Storage())
     // A shape's tensors are known to take less than half of what an Int can count.
     let (bytes, overflow) = work.workspaceBytes.addingReportingOverflow(
-      2 * fp32.tensorBytes)
+      2 * (fp32.tensorBytes + (try strategy.operands.bytes(on: problem.shape))))
     let (sum, overflowSum) = bytes.addingReportingOverflow(
       problem.storage.isFloat32 ? 0 : problem.tensorBytes)
     return ByteCount(overflow || overflowSum ? .max : sum)
@@ -90,8 +91,7 @@ public struct Verifier: Sendable {
     result.logSumExp.poison()
     try strategy.plan(for: problem, on: team).run(
       AttentionOperands(
-        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
-        output: result.output.mutableView, logSumExp: result.logSumExp.mutableView))
+        tensors.views, output: result.output.mutableView, logSumExp: result.logSumExp.mutableView))
     return result
   }
 }

@@ -112,6 +112,11 @@ struct PooledOracle {
   init(
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, columns: Int
   ) throws(AttentionError) {
+    if let operand = strategy.operands.first(where: { !$0.isOptional }) {
+      throw AttentionError(
+        .invalidArgument, argument: "strategy", value: strategy.name,
+        advice: "takes \(operand.name) beside query and key, which cannot be drawn; use another")
+    }
     let shape = problem.shape
     let pooled = try problem.with { shape, _, _, storage in
       shape.valueDim = columns

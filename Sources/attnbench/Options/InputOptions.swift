@@ -26,6 +26,14 @@ struct InputOptions: ParsableArguments {
   var value: String?
 
   @Option(
+    name: .customLong("operand"),
+    help: ArgumentHelp(
+      "What the strategy takes beyond q, k and v, once each: decay=FILE.npy or "
+        + "decay=FILE.safetensors:KEY, with the axes that attnbench list shows, whatever --layout.",
+      valueName: "name=file"))
+  var operands: [String] = []
+
+  @Option(
     name: .customLong("past-k"),
     help: "Keys that come before those of --k: queries stand behind them. With --past-v.")
   var pastKey: String?
@@ -63,14 +71,19 @@ struct InputOptions: ParsableArguments {
 
   /// Reads the tensors.
   ///
-  /// - Throws: `UsageError` for options that do not go together, `TensorFileError`,
-  ///   `FileProblemError`.
-  func read() throws -> FileProblem {
+  /// - Parameter declarations: the operands that the strategy takes beyond the three.
+  /// - Throws: `AttentionError` for an operand that is missing, not taken or not valid, `UsageError` for
+  ///   options that do not go together, `TensorFileError`, `FileProblemError`.
+  func read(operands declarations: [OperandDeclaration]) throws -> FileProblem {
     let arrangement = try arrangement()
     let (query, key, value) = try InputFiles.sources(
       inputs: inputs, query: query, key: key, value: value)
-    return try FileProblem(
-      query: query, key: key, value: value, arrangement: arrangement, past: past())
+    let file = try FileProblem(
+      query: query, key: key, value: value, arrangement: arrangement, past: past()
+    ).adding(InputFiles.operands(inputs: inputs, operands, declarations), declared: declarations)
+    // Before any work: is all there that the strategy takes?
+    _ = try file.operands(declarations, for: file.shape)
+    return file
   }
 
   private func past() throws -> PastCache? {

@@ -18,9 +18,7 @@ import Testing
   }
 
   private func references(_ check: AccuracyCheck) -> [OracleRow] {
-    check.references(
-      SoftmaxOracle(full: problem), query: tensors.query.view, key: tensors.key.view,
-      value: tensors.value.view, on: team)
+    check.references(SoftmaxOracle(full: problem), tensors.views, on: team)
   }
 
   @Test func rowsAreDrawnBySeedWithTheLastAmongThem() throws {

@@ -33,13 +33,13 @@ import Testing
       memoryLimit: ByteCount(memory), stop: stop)
   }
 
-  private func tensors() throws -> ProblemTensors {
-    try SweepInputs.normal(seed: 1).tensors(for: problem)
+  private func tensors(_ operands: [OperandDeclaration] = []) throws -> ProblemTensors {
+    try SweepInputs.normal(seed: 1).tensors(for: problem, operands)
   }
 
   @Test func restrictedStrategiesThatWereMeasuredAreCertified() throws {
     var figures = try figures()
-    try figures.certify(within: 10, tensors: tensors)
+    try figures.certify(within: 10, tensors: { try tensors($0) })
     #expect(figures.certificates.keys.sorted() == ["strided(16)", "window(64)"])
     #expect(figures.certificates.values.allSatisfy { $0.rowCount == 400 })
     #expect(figures.notes.isEmpty)
@@ -58,16 +58,16 @@ import Testing
 
   @Test func whatDoesNotFitTheBudgetIsSaid() throws {
     var none = try figures()
-    try none.certify(within: 1e-6) { fatalError("tensors are not needed") }
+    try none.certify(within: 1e-6) { _ in fatalError("tensors are not needed") }
     #expect(none.certificates.isEmpty)
     #expect(none.notes.count == 1 && none.notes[0].contains("left of the budget"))
     // Enough for the scores and for one strategy, run twice.
     var one = try figures()
-    try one.certify(within: 0.0035, tensors: tensors)
+    try one.certify(within: 0.0035, tensors: { try tensors($0) })
     #expect(one.certificates.count == 1)
     #expect(one.notes == ["no certified bound for strided(16): the budget is spent"])
     var small = try figures(memory: 1000)
-    try small.certify(within: 10) { fatalError("tensors are not needed") }
+    try small.certify(within: 10) { _ in fatalError("tensors are not needed") }
     #expect(small.notes.count == 1 && small.notes[0].contains("memory"))
   }
 
@@ -75,13 +75,13 @@ import Testing
     let stop = StopFlag()
     stop.raise()
     var figures = try figures(stop: stop)
-    try figures.certify(within: 10) { fatalError("tensors are not needed") }
+    try figures.certify(within: 10) { _ in fatalError("tensors are not needed") }
     #expect(figures.certificates.isEmpty)
   }
 
   @Test func theyGoIntoTheRecommendationAndItsJSON() throws {
     var figures = try figures()
-    try figures.certify(within: 10, tensors: tensors)
+    try figures.certify(within: 10, tensors: { try tensors($0) })
     try figures.retrieve(seed: 1)
     let rows = ["flash", "window"].map { name in
       var row = ResultRow.measured(name, n: 200, seconds: 0.001)

@@ -17,7 +17,7 @@ struct VerifierTests {
       team: try WorkerTeam(threads: 1), rowLimit: rows, seed: 3, memoryLimit: memory)
     return verifier.verify(
       try registry.strategy(family.name), on: problem
-    ) { () throws(AttentionError) in try ProblemTensors(random: problem.shape, seed: 5) }
+    ) { _ throws(AttentionError) in try ProblemTensors(random: problem.shape, seed: 5) }
   }
 
   private static let faults: [StrategyFamily] = [
@@ -79,7 +79,7 @@ struct VerifierTests {
       let tensors = try problem.tensors()
       for text in texts {
         let strategy = try StrategyRegistry.standard.strategy(text)
-        let result = verifier.verify(strategy, on: problem.problem) { tensors }
+        let result = verifier.verify(strategy, on: problem.problem) { _ in tensors }
         guard case .pass = result.outcome else {
           Issue.record("\(text) on \(problem): \(result.outcome)")
           continue
@@ -144,7 +144,7 @@ struct VerifierTests {
     for problem in try VerificationProblem.randomShapes(count: 8, seed: seed) {
       let tensors = try problem.tensors()
       for strategy in try StrategyRegistry.standard.defaults() {
-        let result = verifier.verify(strategy, on: problem.problem) { tensors }
+        let result = verifier.verify(strategy, on: problem.problem) { _ in tensors }
         #expect(!result.isFailure, "\(result.strategy) on \(problem): \(result.outcome)")
       }
     }

@@ -50,7 +50,7 @@ import Testing
         team: try WorkerTeam(threads: 1), rowLimit: 40, seed: 3, memoryLimit: ByteCount(1 << 40))
       for cell in plan.cells {
         let verified = verifier.verify(cell.strategy, on: cell.problem) {
-          () throws(AttentionError) in
+          _ throws(AttentionError) in
           try ProblemTensors(random: cell.problem.shape, seed: 3)
         }
         let row = try #require(rows.first { $0.cellID == cell.id })

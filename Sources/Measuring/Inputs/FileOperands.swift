@@ -1,0 +1,123 @@
+import Records
+import Statistics
+import Units
+import Attention
+import TensorFiles
+
+extension FileProblem {
+  /// These tensors with operands that strategies declare beside them, checked against their
+  /// declarations: shape, element type and every value.
+  ///
+  /// The axes are those of the declaration, whatever the layout of query, key and value; a batch of 1
+  /// may be left out.
+  ///
+  /// - Parameters:
+  ///   - sources: names, each with its tensor.
+  ///   - declarations: of all strategies that are to run.
+  /// - Throws: `AttentionError` for a name that no strategy takes or that is given twice, or a value
+  ///   outside the domain; `FileProblemError` for a wrong shape; or a failed allocation.
+  public func adding(
+    _ sources: [(name: String, source: Source)], declared declarations: [OperandDeclaration]
+  ) throws -> FileProblem {
+    var problem = self
+    var given: [String: Source] = [:]
+    for (name, source) in sources {
+      if let other = given[name] {
+        throw AttentionError(
+          .invalidArgument, argument: "operand \(name)", value: source.name,
+          advice: "is given by \(other.name), too; leave one of them out")
+      }
+      given[name] = source
+      let own = declarations.filter { $0.name == name }
+      if own.isEmpty {
+        let taken = Set(declarations.map(\.name)).sorted().joined(separator: ", ")
+        throw AttentionError(
+          .invalidArgument, argument: "operand \(name)", value: source.name,
+          advice: taken.isEmpty
+            ? "the strategy takes query, key and value alone; leave it out"
+            : "the strategy takes \(taken); leave it out")
+      }
+      for declaration in own {
+        let tensor = try problem.named[name] ?? tensor(source, of: declaration)
+        try declaration.checkValues(tensor.view)
+        problem.named[name] = tensor
+      }
+    }
+    return problem
+  }
+
+  /// Operands of a problem that takes the first queries and keys of these tensors, by name.
+  ///
+  /// - Throws: `AttentionError` naming an operand that is not there and has to be, and when memory is
+  ///   refused.
+  public func operands(
+    _ declarations: [OperandDeclaration], for shape: AttentionShape
+  ) throws(AttentionError) -> [String: Tensor] {
+    var tensors: [String: Tensor] = [:]
+    for declaration in declarations {
+      guard let whole = named[declaration.name] else {
+        if declaration.isOptional { continue }
+        let name = declaration.name
+        throw AttentionError(
+          .invalidArgument, argument: "operand \(name)", value: "missing",
+          advice: "\(declaration.letters) is needed (\(declaration.meaning)): save it as \(name) "
+            + "beside q, k and v of --inputs, or give --operand \(name)=FILE to run")
+      }
+      if isPacked {
+        throw AttentionError(
+          .invalidArgument, argument: "operand \(declaration.name)", value: "packed",
+          advice:
+            "sequences behind each other have no operands beyond q, k and v; run one sequence "
+            + "at a time")
+      }
+      let expected = try declaration.shape(in: self.shape)
+      guard whole.shape == expected else {
+        throw AttentionError(
+          .shapeMismatch, argument: "operand \(declaration.name)", value: whole.shape,
+          advice: "must be \(declaration.letters) = \(expected)")
+      }
+      tensors[declaration.name] = try whole.prefix(declaration.shape(in: shape))
+    }
+    return tensors
+  }
+
+  private func tensor(_ source: Source, of declaration: OperandDeclaration) throws -> Tensor {
+    let sizes = declaration.axes.map { $0.size(in: shape) }
+    let isShort = sizes.count > 1 && declaration.axes[0] == .batch && sizes[0] == 1
+    guard source.tensor.shape == sizes || isShort && source.tensor.shape == Array(sizes.dropFirst())
+    else {
+      throw FileProblemError(
+        source: source.name,
+        problem:
+          "has shape \(source.tensor.shape); \(declaration.name) is \(declaration.letters) = "
+          + "\(sizes) here")
+    }
+    guard let floats = try source.tensor.floats() else {
+      throw FileProblemError(source: source.name, problem: "does not hold floating-point numbers")
+    }
+    let tensor = try Tensor(declaration.shape(in: shape))
+    floats.withUnsafeElements { _ = tensor.elements.update(fromContentsOf: $0) }
+    return tensor
+  }
+}
+
+extension Tensor {
+  /// The first entries along every axis; the tensor itself where those are all.
+  fileprivate func prefix(_ shape: TensorShape) throws(AttentionError) -> Tensor {
+    if shape == self.shape { return self }
+    let (part, view) = (try Tensor(shape), view)
+    var index = 0
+    for batch in 0..<shape.batch {
+      for head in 0..<shape.heads {
+        for row in 0..<shape.rows {
+          let from = view.row(batch, head, row)
+          for column in 0..<shape.columns {
+            part.elements[index] = from[column]
+            index += 1
+          }
+        }
+      }
+    }
+    return part
+  }
+}

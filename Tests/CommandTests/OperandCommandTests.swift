@@ -1,0 +1,168 @@
+import ArgumentParser
+import Attention
+import AttentionBench
+import AttentionTestSupport
+import Foundation
+import TensorFiles
+import Testing
+import attnbench
+
+/// Operands that a strategy takes beyond q, k and v, on the command line.
+@Suite("Operands", .serialized)
+struct OperandCommandTests {
+  private static let registry = StrategyRegistry.standard.adding(GatedRecurrence.family)
+
+  /// Runs a command in this process, with a strategy from outside among the others.
+  private func run<Command: ParsableCommand>(
+    _ type: Command.Type, _ arguments: [String]
+  ) throws -> (code: Int32, message: String) {
+    CommandRegistry.$current.withValue(Self.registry) {
+      do {
+        var command = try type.parse(arguments)
+        try command.run()
+        return (0, "")
+      } catch {
+        let outcome = CommandExit.outcome(of: error)
+        return (outcome.code.rawValue, outcome.message ?? "")
+      }
+    }
+  }
+
+  /// Two heads, nine rows: q.npy and so on, decay.npy, and all of them in all.safetensors with and
+  /// without the prefix `layer7`; qkv.safetensors is without the decay.
+  private func files() throws -> TemporaryDirectory {
+    let directory = try TemporaryDirectory()
+    let tensors = try TestTensors()
+    try tensors.write(to: directory)
+    let decay = try HostTensor(shape: [2, 9]) { elements in
+      for index in elements.indices { elements[index] = Float(index % 4) * -0.2 }
+    }
+    try NpyFile.write(decay, to: directory.path("decay.npy"))
+    let all = [("q", tensors.query), ("k", tensors.key), ("v", tensors.value), ("decay", decay)]
+    try SafetensorsFile.write(
+      all.map { NamedTensor($0, $1) } + all.map { NamedTensor("layer7." + $0, $1) },
+      to: directory.path("all.safetensors"))
+    return directory
+  }
+
+  @Test("run finds them beside q, k and v or by --operand, with the same result")
+  func found() throws {
+    let directory = try files()
+    defer { directory.remove() }
+    func path(_ name: String) -> String { directory.path(name) }
+    let separate = ["--q", path("q.npy"), "--k", path("k.npy"), "--v", path("v.npy")]
+    let ways = [
+      ["--inputs", path("all.safetensors")], ["--inputs", path("all.safetensors:layer7")],
+      ["--inputs", path("qkv.safetensors:layer7"), "--operand", "decay=" + path("decay.npy")],
+      separate + ["--operand", "decay=" + path("decay.npy")],
+      separate + ["--operand", "decay=" + path("all.safetensors:layer7.decay")],
+    ]
+    var results: [[UInt32]] = []
+    for way in ways {
+      let (code, message) = try run(
+        RunCommand.self, way + ["--strategy", "gated", "--causal", "-o", path("o.npy")])
+      #expect(code == 0, "\(way): \(message)")
+      results.append(try NpyFile.read(path("o.npy")).elements.map(\.bitPattern))
+    }
+    #expect(results.allSatisfy { $0 == results[0] })
+  }
+
+  @Test("run refuses what is missing, not taken, given twice or not valid, and writes nothing")
+  func refused() throws {
+    let directory = try files()
+    defer { directory.remove() }
+    func path(_ name: String) -> String { directory.path(name) }
+    for (name, value) in [("positive", Float(0.5)), ("nan", .nan)] {
+      try NpyFile.write(
+        HostTensor(shape: [2, 9]) {
+          $0.update(repeating: -1)
+          $0[12] = value
+        }, to: path(name + ".npy"))
+    }
+    func decay(_ name: String) -> [String] { ["--operand", "decay=" + path(name)] }
+    let cases: [(strategy: String, arguments: [String], code: Int32, words: [String])] = [
+      ("gated", [], 64, ["operand decay = missing", "--operand decay=FILE"]),
+      ("gated", decay("decay.npy") + decay("decay.npy"), 64, ["leave one of them out"]),
+      (
+        "gated", ["--operand", "decai=" + path("decay.npy")], 64, ["operand decai", "takes decay"]
+      ),
+      ("flash", decay("decay.npy"), 64, ["query, key and value alone", "leave it out"]),
+      ("gated", decay("q.npy"), 1, ["q.npy has shape [2, 9, 5]", "[b, hKV, nKV] = [1, 2, 9]"]),
+      ("gated", decay("positive.npy"), 64, ["decay[0, 1, 3, 0] = 0.5", "-inf...0.0"]),
+      ("gated", decay("nan.npy"), 64, ["decay[0, 1, 3, 0] = nan"]),
+      ("gated", ["--operand", path("decay.npy")], 64, ["must be NAME=FILE"]),
+      ("gated", decay("nowhere.npy"), 1, ["nowhere.npy"]),
+    ]
+    for (strategy, arguments, code, words) in cases {
+      let (found, message) = try run(
+        RunCommand.self,
+        ["--inputs", path("qkv.safetensors"), "--strategy", strategy, "-o", path("o.npy")]
+          + arguments)
+      #expect(found == code, "\(arguments): \(message)")
+      #expect(words.allSatisfy(message.contains), "\(message)")
+      #expect(!FileManager.default.fileExists(atPath: path("o.npy")))
+    }
+    let both = try run(
+      RunCommand.self,
+      ["--inputs", path("all.safetensors"), "--strategy", "gated", "-o", path("o.npy")]
+        + decay("decay.npy"))
+    #expect(both.code == 64 && both.message.contains("leave one of them out"), "\(both.message)")
+  }
+
+  @Test("verify and sweep read them from --inputs and draw them without")
+  func checkedAndSwept() throws {
+    let directory = try files()
+    defer { directory.remove() }
+    let inputs = directory.path("all.safetensors:layer7")
+    for source in [["--inputs", inputs], ["--n", "40", "--heads", "2"]] {
+      let (code, message) = try run(
+        VerifyCommand.self, source + ["--strategy", "gated,flash", "--threads", "1", "--causal"])
+      #expect(code == 0, "\(source): \(message)")
+    }
+    let without = try run(
+      VerifyCommand.self,
+      ["--inputs", directory.path("qkv.safetensors"), "--strategy", "gated", "--threads", "1"])
+    #expect(without.code == 1)
+    let (code, message) = try run(
+      SweepCommand.self,
+      [
+        "--inputs", inputs, "--n", "5,9", "--strategy", "flash,gated", "--threads", "1",
+        "--rel-ci", "100%", "--budget", "1h", "-o", directory.path("out"),
+      ])
+    #expect(code == 0, "\(message)")
+    for row in try RunDirectory.readResults(in: directory.path("out")).rows {
+      let isGated = row.strategy.name == "gated"
+      #expect((row.accuracy.relativeL2 == nil) == isGated, "\(row.reason)")
+      #expect(row.reason.contains("needs a model trained for it") == isGated)
+    }
+  }
+
+  @Test("recommend measures it and shows no distance from full attention")
+  func recommended() throws {
+    let directory = try files()
+    defer { directory.remove() }
+    let (code, message) = try run(
+      RecommendCommand.self,
+      [
+        "--inputs", directory.path("all.safetensors"), "--strategy", "flash,gated", "--threads",
+        "1", "--budget", "1h", "--causal",
+      ])
+    #expect(code == 0, "\(message)")
+  }
+
+  @Test("list says what it takes")
+  func listed() throws {
+    let listed = ListedStrategy(GatedRecurrence.family)
+    #expect(
+      listed.operands.map(\.line) == [
+        "operand decay [b, hKV, nKV], at most 0.0: natural logarithm of what is kept of the state"
+      ])
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    let json = String(decoding: try encoder.encode(listed), as: UTF8.self)
+    #expect(
+      json.contains(
+        #""operands":[{"maximum":0,"meaning":"natural logarithm of what is kept of the state","#
+          + #""name":"decay","optional":false,"shape":"[b, hKV, nKV]"}]"#), "\(json)")
+  }
+}
