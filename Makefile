@@ -47,7 +47,10 @@ sweep: build
 
 # In release: the kernels are C, which a debug build does not optimise.
 test: setup
-	$(SWIFT) test -c release
+	@echo "building the library, the command and the tests in release: a few minutes the first time"
+	$(SWIFT) build -c release --build-tests
+	@echo "running the tests"
+	$(SWIFT) test -c release --skip-build
 
 # The kernels cross-compiled for AArch64 and run under an emulator: right, where they cannot be timed.
 test-neon:

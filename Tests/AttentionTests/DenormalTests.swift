@@ -18,7 +18,9 @@ import Testing
       let inputs = TestInputs(problem, seed: rows)
       inputs.query.fill { _, _, _, column in column == 0 ? 1 : 0 }
       inputs.key.fill { _, _, key, column in column == 0 && key % 64 == 0 ? lead : 0 }
-      inputs.value.fill { _, _, key, column in column == 0 ? 1e-30 : column == 1 ? 1 : 1e-40 }
+      inputs.value.fill { _, _, key, column in
+        column == 0 ? 1e-30 : column == 1 ? 1 : Float(Double(1e-40))
+      }
       let outputs = try specimen.run(problem, inputs, threads: 2)
       let truth = oracleRows(specimen.strategy.arithmeticOracle(for: problem), inputs)
       let error = outputs.deviation(from: truth)
@@ -43,7 +45,8 @@ import Testing
         let (mixed, zeros) = (faint[keyPath: role], none[keyPath: role])
         mixed.forEachRow { batch, head, row in
           for column in 0..<mixed.shape.columns where (row + column) % 3 == 0 {
-            mixed[batch, head, row, column] = column % 2 == 0 ? 1e-40 : -1e-39
+            mixed[batch, head, row, column] =
+              column % 2 == 0 ? Float(Double(1e-40)) : -Float(Double(1e-39))
             zeros[batch, head, row, column] = 0
           }
         }

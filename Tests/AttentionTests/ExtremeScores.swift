@@ -102,7 +102,7 @@ enum ExtremeScores: String, Sendable, CaseIterable {
     case .hugeScoresUnderSoftcap: try plain.with(softcap: 5)
     case .hugeSoftcap: try plain.with(softcap: largest)
     case .hugeSoftcapOfHugeScores: try plain.with(softcap: 2e38)
-    case .denormalSoftcap: try plain.with(softcap: 1e-40)
+    case .denormalSoftcap: try plain.with(softcap: Float(Double(1e-40)))
     default: plain
     }
   }

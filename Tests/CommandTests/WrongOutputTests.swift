@@ -17,7 +17,7 @@ struct WrongOutputTests {
   private func run<Command: ParsableCommand>(
     _ type: Command.Type, _ arguments: [String]
   ) throws -> (code: Int32, message: String) {
-    try CommandRegistry.$current.withValue(Self.registry) {
+    CommandRegistry.$current.withValue(Self.registry) {
       do {
         var command = try type.parse(arguments)
         try command.run()

@@ -158,7 +158,6 @@ extension ChoiceEngine {
   /// longer than predicting, or where what hides its pairs cannot be cut.
   private func pilotProblem() -> AttentionProblem? {
     let whole = question.problem
-    let shape = whole.shape
     let exact = question.series.joined().filter { $0.isExactInFloat32 }.map(cell)
     guard let least = exact.compactMap({ forecast.lowerBound(of: $0)?.seconds }).min(),
       least > 10 * Self.pilotTime, whole.isPlain
