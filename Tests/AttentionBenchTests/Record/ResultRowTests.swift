@@ -13,8 +13,8 @@ struct ResultRowTests {
         time_median_s, time_min_s, time_p25_s, time_p75_s, time_ci95_lo_s, time_ci95_hi_s, \
         cpu_time_s, pairs, flops, gflop_per_s, pct_of_peak, bytes_min, workspace_bytes, \
         peak_rss_delta_bytes, rel_l2_error, max_abs_error, error_rows_checked, \
-        oracle_rel_l2_error, steal_pct, invol_ctx_switches, blas_core, isa, n, \
-        blas_pct_of_peak
+        oracle_rel_l2_error, steal_pct, invol_ctx_switches, blas_core, isa, n, arithmetic, pass, \
+        ranks, blas_pct_of_peak
         """)
   }
 
