@@ -17,11 +17,17 @@ extension ChoiceEngine {
     var hasLooked = false
     var search = SeriesSearch(counts: question.series.map(\.count), goals: goals.count)
     var places = search.first
+    // The dearest of a series has to be looked at some time: without it nothing says where to halve.
+    var waiting: [SeriesSearch.Place] = []
     while !places.isEmpty {
       // After the first looks one at a time: what a cheap look finds spares dearer ones.
       for (place, strategy) in inOrder(places).prefix(hasLooked ? 1 : places.count) {
         if stop.isRaised { return }
-        if !hasLooked, canWait(place, strategy) { continue }
+        if !hasLooked, canWait(strategy) {
+          if place.index == question.series[place.series].count - 1 { waiting.append(place) }
+          continue
+        }
+        waiting.removeAll { $0 == place }
         if try passOver(strategy, goals) {
           // With it those below it that cannot be the fastest either: the search goes on at the
           // dearest that may be.
@@ -36,7 +42,7 @@ extension ChoiceEngine {
             seconds: assessment.seconds, meets: goals.map { meets(assessment, $0) }), at: place)
       }
       hasLooked = true
-      places = search.next
+      places = search.next + waiting
     }
     try lookAgain(for: goals)
   }
@@ -86,11 +92,8 @@ extension ChoiceEngine {
 
   /// Whether a first look is too dear to be taken just for the overview: where the time of an exact
   /// strategy is known, which all others have to be below, halving finds out with fewer.
-  private func canWait(
-    _ place: SeriesSearch.Place, _ strategy: any AttentionStrategy
-  ) -> Bool {
-    place.index < question.series[place.series].count - 1 && strategy.operatorClass != .exact
-      && isDear(cell(strategy))
+  private func canWait(_ strategy: any AttentionStrategy) -> Bool {
+    strategy.operatorClass != .exact && isDear(cell(strategy))
       && assessments.values.contains {
         $0.cell.strategy.operatorClass == .exact && $0.seconds != nil
       }

@@ -93,7 +93,7 @@ import Testing
     }
     let (result, firstTable, seconds) = try Self.run(choice)
     let chosen = try #require(result.choice)
-    #expect(chosen.hasPrefix("window("))
+    #expect(chosen.hasPrefix("window("), "\(seconds) s: \(choice.executor.looks)")
     let digits = chosen.drop { !$0.isNumber }.prefix { $0.isNumber }
     let width = Double(digits) ?? 0
     #expect(width >= 5000)
