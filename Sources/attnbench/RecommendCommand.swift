@@ -155,8 +155,8 @@ package struct RecommendCommand: BLASCommand {
     do {
       result = try engine.runPerHead()
     } catch let error as NoPlanError {
-      // What was found out all the same.
-      try report.show(engine.recommendation)
+      // What was found out all the same; that it is nothing is said below.
+      do { try report.show(engine.recommendation) } catch is ExitCode {}
       throw CommandFailure(
         (save.map { "--save \($0): no plan was saved: " } ?? "no choice for each head: ")
           + "\(error); a longer --budget or --cell-timeout gives more time")

@@ -21,10 +21,17 @@ extension ChoiceEngine {
     var hasLooked = false
     var search = SeriesSearch(counts: question.series.map(\.count), goals: goals.count)
     var places = search.first
+    // The dearest of a series has to be looked at some time: without it nothing says where to halve.
+    var waiting: [SeriesSearch.Place] = []
     while !places.isEmpty {
       // After the first looks one at a time: what a cheap look finds spares dearer ones.
       for (place, strategy) in inOrder(places).prefix(hasLooked ? 1 : places.count) {
         if stop.isRaised { return }
+        if !hasLooked, canWait(strategy) {
+          if place.index == question.series[place.series].count - 1 { waiting.append(place) }
+          continue
+        }
+        waiting.removeAll { $0 == place }
         if try passOver(strategy, goals) {
           // With it those below it that cannot be the fastest either: the search goes on at the
           // dearest that may be.
@@ -39,7 +46,7 @@ extension ChoiceEngine {
             seconds: assessment.seconds, meets: goals.map { meets(assessment, $0) }), at: place)
       }
       hasLooked = true
-      places = search.next
+      places = search.next + waiting
     }
     try lookAgain(for: goals)
   }
@@ -62,22 +69,43 @@ extension ChoiceEngine {
   /// time is what all others have to be below.
   private static let exactLead = 8.0
 
-  /// What is cheap to look at comes first: with it the rest can be passed over. Series of equal times
-  /// stay in their order.
+  /// What is cheap to look at comes first: with it the rest can be passed over. Dear looks are taken
+  /// in the series that has come nearest to full attention so far.
   private func inOrder(
     _ places: [SeriesSearch.Place]
   ) -> [(place: SeriesSearch.Place, strategy: any AttentionStrategy)] {
+    let errors = Dictionary(
+      assessments.values.compactMap { one in one.errors.map { (one.cell.curve, $0.whole.upper) } },
+      uniquingKeysWith: min)
     let known = places.map { place in
       let strategy = question.series[place.series][place.index]
-      let seconds = forecast.estimate(of: cell(strategy))?.seconds ?? 0
+      let cell = cell(strategy)
+      let seconds = forecast.estimate(of: cell)?.seconds ?? 0
+      let isDear = isDear(cell) && strategy.operatorClass != .exact
       return (
         place: place, strategy: strategy,
+        error: isDear ? errors[place.series] ?? .infinity : 0,
         cost: strategy.isExactInFloat32 ? seconds / Self.exactLead : seconds
       )
     }
     return known.sorted {
-      ($0.cost, $0.place.series, $0.place.index) < ($1.cost, $1.place.series, $1.place.index)
+      ($0.error, $0.cost, $0.place.series, $0.place.index)
+        < ($1.error, $1.cost, $1.place.series, $1.place.index)
     }.map { ($0.place, $0.strategy) }
+  }
+
+  /// Whether a first look is too dear to be taken just for the overview: where the time of an exact
+  /// strategy is known, which all others have to be below, halving finds out with fewer.
+  private func canWait(_ strategy: any AttentionStrategy) -> Bool {
+    strategy.operatorClass != .exact && isDear(cell(strategy))
+      && assessments.values.contains {
+        $0.cell.strategy.operatorClass == .exact && $0.seconds != nil
+      }
+  }
+
+  /// Whether a run takes a noticeable share of the budget.
+  private func isDear(_ cell: SweepCell) -> Bool {
+    (leastTime(of: cell)?.seconds ?? 0) > Self.cheapShare * (limits.budget ?? limits.cellTimeout)
   }
 
   /// A look that takes a smaller share of the budget than this is always worth it.
@@ -116,8 +144,8 @@ extension ChoiceEngine {
   /// Why a candidate need not be looked at: it would take long, and cannot be faster than what is good
   /// enough already. Nil where it may be, or where finding out takes no time.
   private func whyNot(_ cell: SweepCell, _ goals: [ChoiceGoal]) -> String? {
-    guard !goals.isEmpty, let least = leastTime(of: cell), limits.memoryRefusal(of: cell) == nil,
-      least.seconds > Self.cheapShare * (limits.budget ?? limits.cellTimeout)
+    guard !goals.isEmpty, isDear(cell), let least = leastTime(of: cell),
+      limits.memoryRefusal(of: cell) == nil
     else { return nil }
     // What the fastest is at each goal; where there is none, anything may be.
     var fastest = 0.0

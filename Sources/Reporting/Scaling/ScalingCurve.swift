@@ -71,10 +71,7 @@ public struct ScalingCurve: Equatable, Sendable {
   public static func curves(rows: [ResultRow], samples: [SampleRow]) -> [ScalingCurve] {
     let rows = PlotRows(rows)
     let times = SampleTimes(samples)
-    // A curve of wrong outputs alone has no place in a table either.
-    return rows.series.filter { series in
-      !series.measured.isEmpty || !series.missing.allSatisfy { $0.status == .wrong }
-    }.map { ScalingCurve($0, in: rows, samples: times) }
+    return rows.series.map { ScalingCurve($0, in: rows, samples: times) }
   }
 }
 

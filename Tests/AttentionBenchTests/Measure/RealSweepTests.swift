@@ -170,7 +170,7 @@ import Testing
       }
       let rows = try Self.sweep(into: path + "/out", plan).rows
       #expect(rows.first { $0.strategy.name == "flash" }?.status.isMeasured == true)
-      #expect(rows.first { $0.strategy.name == "idle" }?.status == .error)
+      #expect(rows.first { $0.strategy.name == "idle" }?.status == .wrong)
     }
   }
 }

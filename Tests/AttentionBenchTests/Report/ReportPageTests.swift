@@ -107,7 +107,7 @@ struct ReportPageTests {
       #expect(line.all("span").map(\.text) == [status])
       #expect(table.all("div").contains { $0.text == "because \(index)" })
     }
-    #expect(page.all("li").contains { $0.text == "8 cells" })
+    #expect(page.all("li").contains { $0.text == "\(rows.count) cells" })
   }
 
   @Test("A page says which peak a cell is held against, and draws the ceilings of the run")
