@@ -199,6 +199,7 @@ struct FigureTests {
   private static var bothArithmetics: [ResultRow] {
     var products = ResultRow.measured("window")
     products.strategy.parameters = "arithmetic: bf16"
+    products.arithmetic = .bfloat16
     products.work.percentOfPeak = 71.5 / 2
     return [.measured(), products]
   }

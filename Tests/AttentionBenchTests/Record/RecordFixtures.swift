@@ -13,7 +13,7 @@ extension ResultRow {
   /// A measured cell of 4 heads of 64 on two threads, with round numbers.
   static func measured(
     _ strategy: String = "flash", n: Int = 1000, seconds: Double = 0.25, threads: Int = 2,
-    classification: String = "full", status: Status = .ok, reason: String = ""
+    classification: String = "exact", status: Status = .ok, reason: String = ""
   ) -> ResultRow {
     var row = ResultRow(
       runID: "r1", cellID: "\(strategy)-\(n)-\(threads)",

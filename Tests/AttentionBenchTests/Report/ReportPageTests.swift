@@ -114,6 +114,7 @@ struct ReportPageTests {
   func peaks() throws {
     var products = ResultRow.measured("flash")
     products.strategy.parameters = "arithmetic: bf16"
+    products.arithmetic = .bfloat16
     products.work.percentOfPeak = 71.5 / 2
     func page(_ rows: [ResultRow], bf16: Double?) throws -> PageReader.Node {
       var metadata = RunMetadata.made()
