@@ -203,7 +203,7 @@ struct ReportPageTests {
     ]
     let section = try page(rows).section("choice")
     // Without samples nothing is sure. Times grow by 4 and by 1 over a factor of 4 in n.
-    #expect(section.text.contains("windowexactn = 2,000unclear: noise may have made it"))
+    #expect(section.text.contains("windowfulln = 2,000unclear: noise may have made it"))
     let others = section.all("details").first?.all("li").map(\.text)
     #expect(others?.contains("flash is faster than window at every measured size") == true)
   }
