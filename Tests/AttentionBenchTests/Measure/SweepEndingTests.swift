@@ -14,7 +14,9 @@ import Testing
     let row = try #require(sweep.row("full-n100000-t2"))
     #expect(row.status == .skippedMemory)
     #expect(row.reason.contains("workspace 37.3 GiB"))
-    #expect(row.work.workspaceBytes == 4 * 100_000 * 100_000 + 4 * 2 * 256)
+    #expect(
+      row.work.workspaceBytes
+        == 4 * (100_000 * 100_000 + 2 * 256 + 2 * 256 * 64))
     #expect(row.time.median == nil)
     #expect(sweep.executor.log.isEmpty)
   }
