@@ -51,7 +51,7 @@ public struct AttentionRun: Sendable {
             logSumExp: lse)
           let clock = ContinuousClock()
           let start = clock.now
-          try withExtendedLifetime(named) { try plan.run(operands) }
+          try plan.run(operands)
           return clock.now - start
         }
       }
