@@ -51,11 +51,13 @@ public struct TensorElements<Element: BitwiseCopyable>: RandomAccessCollection, 
   }
 
   /// Sets all of them.
+  @inlinable
   public func update(repeating value: Element) {
     withUnsafeMutableBufferPointer { $0.update(repeating: value) }
   }
 
   /// Copies as many as there are in both, from the first on.
+  @inlinable
   public func update(from source: some Sequence<Element>) {
     withUnsafeMutableBufferPointer { _ = $0.update(from: source) }
   }

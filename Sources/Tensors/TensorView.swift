@@ -84,16 +84,12 @@ public struct TensorView: @unchecked Sendable {
     layout: TensorLayout, channelScales: UnsafePointer<Float>? = nil, owner: AnyObject? = nil
   ) {
     let row = elementType.rowBytes(columns: shape.columns) / elementType.byteCount
-    self.address = address
-    self.elementType = elementType
-    self.shape = shape
-    batchStride = shape.heads * shape.rows * row
-    headStride = layout == .bhnd ? shape.rows * row : row
-    rowStride = layout == .bhnd ? row : shape.heads * row
-    placement = .strided
-    self.channelScales = channelScales
-    scaleStrides = (shape.heads * shape.columns, shape.columns)
-    self.owner = owner
+    self.init(
+      unchecked: address, elementType, shape: shape,
+      strides: (
+        shape.heads * shape.rows * row, layout == .bhnd ? shape.rows * row : row,
+        layout == .bhnd ? row : shape.heads * row
+      ), channelScales: channelScales, owner: owner)
   }
 
   /// Creates a view of fp32 memory with explicit batch, head and row strides, in elements.
@@ -143,14 +139,9 @@ public struct TensorView: @unchecked Sendable {
         value: channelScales == nil ? "none" : "given",
         advice: "int8-channel elements have them, others do not; these are \(elementType.rawValue)")
     }
-    self.address = address
-    self.elementType = elementType
-    self.shape = shape
-    (batchStride, headStride, rowStride) = strides
-    self.placement = placement
-    self.channelScales = channelScales
-    scaleStrides = (shape.heads * shape.columns, shape.columns)
-    self.owner = owner
+    self.init(
+      unchecked: address, elementType, shape: shape, strides: strides, placement: placement,
+      channelScales: channelScales, owner: owner)
   }
 
   private init(_ whole: TensorView, first: Int, step: Int, count: Int) {
