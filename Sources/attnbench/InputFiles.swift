@@ -109,7 +109,7 @@ package enum InputFiles {
   ///
   /// - Throws: `TensorFileError`.
   static func mask(
-    _ option: String, _ argument: String, as kinds: [StoredElementType.Kind]
+    _ option: String, _ argument: String, as kinds: [FileElementType.Kind]
   ) throws -> FileMask {
     FileMask(
       try TensorFile.readStored(TensorReference(argument), as: kinds),

@@ -63,7 +63,7 @@ package struct RunCommand: BLASCommand {
   private func scores(
     _ strategy: any AttentionStrategy, _ settings: ProblemSettings, _ file: FileProblem,
     _ team: WorkerTeam
-  ) throws -> StoredTensor? {
+  ) throws -> FileTensor? {
     guard let stage = outputs.scoreStage else { return nil }
     do {
       return try ScoreRun.compute(stage, strategy, on: settings, of: file, team: team)

@@ -207,7 +207,7 @@ extension SweepCommand {
     options["--align"] = maskOptions.align?.rawValue
     options["--query-offset"] = maskOptions.queryOffset
     options["--scale"] = maskOptions.scale.map { "\($0)" }
-    if storageOptions.dtype != .f32 { options["--dtype"] = storageOptions.dtype.rawValue }
+    if storageOptions.dtype != .float32 { options["--dtype"] = storageOptions.dtype.rawValue }
     options["--inputs"] = inputs
     return options
   }
