@@ -34,7 +34,7 @@ public struct PackedSequences: Sendable {
   /// Sequences at cumulative offsets; key offsets default to the query's.
   ///
   /// - Throws: `AttentionError` when a list does not begin with 0, falls, is shorter than two or
-  ///   passes `AttentionShape.maximumLength`, or when the lists differ in length.
+  ///   exceeds `AttentionShape.maximumLength`, or when the lists differ in length.
   public init(queryOffsets: [Int], keyOffsets: [Int]? = nil) throws(AttentionError) {
     let keyOffsets = keyOffsets ?? queryOffsets
     queryStarts = try RowStarts(queryOffsets, argument: "queryOffsets")
