@@ -98,7 +98,8 @@ import Testing
   @Test func namesWhatDoesNotFit() throws {
     let operands = try Operands(causal: false)
     func argument(_ body: () throws -> Tensor) -> String? {
-      #expect(throws: AttentionError.self) { try body() }?.argument
+      let error = #expect(throws: AttentionError.self) { try body() }
+      return error?.argument
     }
     let (query, key, value) = (operands.query, operands.key, operands.value)
     let narrow = try Tensor(TensorShape(2, 2, 61, 8)), short = try Tensor(TensorShape(2, 2, 60, 24))
