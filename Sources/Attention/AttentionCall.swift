@@ -56,16 +56,16 @@ public func attention(
 
 /// The workers of calls that bring none: a team for each number that was asked for, kept for good.
 private enum SharedTeams {
-  /// By the number of threads; 0 for the default.
-  private static let teams = Mutex<[Int: WorkerTeam]>([:])
+  /// By the number of threads; nil for the default.
+  private static let teams = Mutex<[Int?: WorkerTeam]>([:])
 
   static func team(threads: Int?) throws -> WorkerTeam {
     try teams.withLock { teams in
-      if let team = teams[threads ?? 0] { return team }
+      if let team = teams[threads] { return team }
       let topology = try MachineTopology.host()
       let team = try WorkerTeam(
         threads: threads ?? max(topology.allowedCores.count, 1), topology: topology)
-      teams[threads ?? 0] = team
+      teams[threads] = team
       return team
     }
   }
