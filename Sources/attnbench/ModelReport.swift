@@ -128,6 +128,7 @@ struct ModelReport {
       rows.append(Row(point: chosen, isChosen: true))
       rows.sort { $0.point.limit < $1.point.limit }
     }
+    if choice.layers.allSatisfy({ !$0.isMeasured }) { return ["nothing was measured"] }
     if rows.isEmpty { return ["nothing is faster than \(choice.baseline) on these layers"] }
     let table = TextTable<Row> {
       var columns = [

@@ -146,7 +146,8 @@ package struct ModelAssignment {
     var (saved, added) = (0.0, 0.0)
     for (slot, options) in slots.enumerated() {
       let now = options[choice[slot]]
-      for (index, option) in options.enumerated() where option.loss - now.loss <= slack {
+      for (index, option) in options.enumerated()
+      where option.loss.isFinite && option.loss - now.loss <= slack {
         let (gain, more) = (now.seconds - option.seconds, option.loss - now.loss)
         if gain > 0, gain > saved || (gain == saved && more < added) {
           (best, saved, added) = ((slot, index), gain, more)
