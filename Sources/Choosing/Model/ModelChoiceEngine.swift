@@ -219,12 +219,12 @@ public final class ModelChoiceEngine {
 
   /// Runs the baseline and candidates on a layer, as far as that has not been done.
   ///
-  /// - Returns: how many candidates are known on the layer.
+  /// - Returns: how many of the candidates are known on the layer.
   private func look(
     at entries: [ModelCandidates.Entry], _ place: Int, _ group: ModelCandidates, repeats: Int
   ) throws -> Int {
     let missing = ([group.baseline] + entries).filter { looks[place][$0.spec] == nil }
-    guard !missing.isEmpty else { return looks[place].count }
+    guard !missing.isEmpty else { return entries.count }
     let layer = question.layers[place]
     let began = elapsed
     let executor = try instruments.executor(layer)
@@ -240,7 +240,7 @@ public final class ModelChoiceEngine {
       if elapsed > Self.firstCurveTime { showFirstCurve() }
     }
     workSeconds += elapsed - began
-    return looks[place].count
+    return entries.count { looks[place][$0.spec] != nil }
   }
 
   private func look(

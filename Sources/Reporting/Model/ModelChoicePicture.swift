@@ -69,9 +69,9 @@ public struct ModelChoicePicture {
     func x(_ value: Double) -> Double {
       frame.left + (frame.right - frame.left) * (log10(value) - Double(decades.0)) / span
     }
-    let top = max(fastest, 1.01) * 1.05
+    let top = max(fastest, 1.2) * 1.05
     func y(_ speedup: Double) -> Double {
-      frame.bottom - (frame.bottom - frame.top) * (speedup - 1) / (top - 1)
+      frame.bottom - (frame.bottom - frame.top) * log(max(speedup, 1)) / log(top)
     }
     for decade in decades.0...max(decades.1, decades.0) {
       let value = pow(10, Double(decade))
@@ -79,9 +79,8 @@ public struct ModelChoicePicture {
       parts.append(
         Self.text(String(format: "%g", value), x(value), frame.bottom + 18, anchor: "middle"))
     }
-    let steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
-    let step = steps.first { (top - 1) / $0 <= 6 } ?? 200
-    for speedup in stride(from: 1, through: top, by: step) {
+    let marks = top > 5 ? [1, 2, 5, 10, 20, 50, 100, 200, 500] : [1, 1.2, 1.5, 2, 3, 4, 5]
+    for speedup in marks where speedup <= top {
       parts.append(Self.line(frame.left - 4, y(speedup), frame.left, y(speedup)))
       parts.append(
         Self.text(String(format: "%g", speedup), frame.left - 8, y(speedup) + 4, anchor: "end"))
