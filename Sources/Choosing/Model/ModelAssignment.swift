@@ -105,11 +105,6 @@ package struct ModelAssignment {
       }
   }
 
-  /// The option of each slot at a point of `curve`.
-  package func choice(at point: Int) -> [Int] {
-    moves.prefix(point).reduce(into: start) { $0[$1.slot] = $1.option }
-  }
-
   package func total(of choice: [Int]) -> Total {
     zip(slots, choice).reduce(Total(seconds: 0, loss: 0)) { total, slot in
       let option = slot.0[slot.1]
