@@ -64,7 +64,7 @@ public struct InputMetadata: Equatable, Sendable {
       return value
     }
     switch strings["causal"]?.lowercased() {
-    case nil: break
+    case nil, "null", "none": break
     case "true": whole.causal = true
     case "false": whole.causal = false
     default: throw refusal("causal", "must be 'true' or 'false'")

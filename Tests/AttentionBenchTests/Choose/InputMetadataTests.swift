@@ -19,6 +19,7 @@ import Testing
     let attention = metadata.attention(of: nil)
     #expect(metadata.model == "M" && attention.causal == true && attention.window == 7)
     #expect(attention.scale == .value(0.125) && attention.softcap == nil)
+    #expect(try read(["causal": "null", "scale": "null"]).attention(of: nil).causal == nil)
     #expect(try read(["causal": "False"]).attention(of: nil).causal == false)
     let usual = try read(["scale": "1/sqrt(head_dim)"]).attention(of: nil).scale
     #expect(usual == .usual && usual?.factor(headDim: 16) == 0.25)
