@@ -102,14 +102,15 @@ install: setup
 
 # The C interface as one file: the Swift runtime and OpenBLAS are inside, and nothing but attnbench_* is
 # visible, so that other copies of either in the same process are left alone. SwiftPM takes no notice of
-# --static-swift-stdlib for a dynamic library, hence -static-stdlib; a folder with OpenBLAS's archive
-# alone, searched first, is how -lopenblas becomes static. hwloc's archive cannot go into a shared
+# --static-swift-stdlib for a dynamic library, hence -static-stdlib; a folder with the archives
+# alone, searched first, is how -lopenblas and -lstdc++ become static. hwloc's archive cannot go into a shared
 # library: the wheel brings hwloc and what it needs along.
 .PHONY: library python test-python
 LIBRARY := .build/library
 library: setup
 	@mkdir -p $(LIBRARY)/static
-	@ln -sf "$$(pkg-config --variable=libdir openblas)/libopenblas.a" $(LIBRARY)/static/libopenblas.a
+	@ln -sf "$$(pkg-config --variable=libdir openblas)/libopenblas.a" \
+	  "$$(clang -print-file-name=libstdc++.a)" $(LIBRARY)/static/
 	$(SWIFT) build -c release --product AttentionC --scratch-path $(LIBRARY) -Xswiftc -static-stdlib \
 	  -Xlinker -L$(CURDIR)/$(LIBRARY)/static -Xlinker --version-script=$(CURDIR)/Python/exported.map \
 	  -Xlinker -soname=libattnbench.so -Xlinker --disable-new-dtags -Xlinker --gc-sections -Xlinker -s

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from ._attention import Plan
 from ._library import AttentionError
@@ -97,18 +97,23 @@ def _forward(
     n_q, n_kv = query.shape[2], key.shape[2]
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
-    # A mask says all; without one the last query stands at the last key.
-    causal = bool(is_causal) and attention_mask is None and n_q > 1
-    mask = attention_mask
+    causal, offset, mask = bool(is_causal), None, attention_mask
+    if mask is not None and causal:
+        # Where queries stand matters to patterns, and a mask alone does not say it.
+        offset = getattr(mask, "attnbench_offset", None)
+        causal = offset is not None
+        if not causal and strategy not in ("flash", "full"):
+            raise AttentionError(
+                f"strategy = {strategy}: this mask does not say where its queries stand among the keys; "
+                "use 'flash' for such layers, or let the model make its masks")
     window = getattr(mask, "attnbench_window", None)
     if mask is None and causal and sliding_window is not None and sliding_window < n_kv:
         window = sliding_window
     if window is not None:
         if strategy == "flash" and position_bias is None:
-            mask, causal = None, True
-            strategy = f"window(left: {window - 1}, right: 0)"
+            mask, strategy = None, f"window(left: {window - 1}, right: 0)"
         elif mask is None:
-            mask, causal = _window_mask(n_q, n_kv, window, query.device), False
+            mask = _window_mask(n_q, n_kv, window, query.device)
     if position_bias is not None:
         if mask is None:
             mask = position_bias
@@ -117,7 +122,7 @@ def _forward(
         else:
             mask = mask + position_bias
     out = attend(
-        query, key, value, mask, s_aux, strategy, causal, None, scaling, softcap,
+        query, key, value, mask, s_aux, strategy, causal, offset, scaling, softcap,
         getattr(module, "attnbench_threads", None))
     return out.transpose(1, 2).contiguous(), None
 
@@ -136,11 +141,14 @@ def _mask(
 ) -> torch.Tensor | None:
     """AttentionMaskInterface: None where causality says all, else a mask `[b, 1, nQ, nKV]`.
 
-    A mask of a sliding window and nothing else carries the window, so that the layer need not read it.
+    A mask that is causal carries where its first query stands; one of a sliding window and nothing else
+    the window, so that the layer need not read it.
     """
+    traced = torch.compiler.is_compiling()
+    is_causal = not traced and (allow_is_causal_skip or mask_function is causal_mask_function)
+    offset = int(q_offset) - int(kv_offset) if is_causal else 0
     is_plain = (
-        allow_is_causal_skip and not torch.compiler.is_compiling()
-        and int(q_offset) + q_length == int(kv_offset) + kv_length
+        is_causal and allow_is_causal_skip and offset + q_length == kv_length
         and (attention_mask is None or _hides_nothing(attention_mask, int(kv_offset) + kv_length))
     )
     if is_plain and (local_size is None or kv_length <= local_size):
@@ -148,8 +156,10 @@ def _mask(
     mask = sdpa_mask(
         batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, local_size,
         allow_is_causal_skip=False, **kwargs)
-    if is_plain and mask is not None and _is_window(mask_function, local_size):
-        mask.attnbench_window = local_size
+    if is_causal and mask is not None:
+        mask.attnbench_offset = offset
+        if is_plain and _is_window(mask_function, local_size):
+            mask.attnbench_window = local_size
     return mask
 
 

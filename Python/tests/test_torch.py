@@ -53,7 +53,7 @@ def random_case(seed):
         key, value = key[:1], value[:1]
     options = {"enable_gqa": True} if group > 1 else {}
     if choice.random() < 0.4:
-        options["scale"] = choice.choice([0.0, 0.1, 1.0, -0.5])
+        options["scale"] = choice.choice([0.0, 0.1, 1.0])
     kind = choice.choice(["none", "causal", "bool", "float", "float"])
     if kind == "causal":
         options["is_causal"] = True
@@ -65,7 +65,9 @@ def random_case(seed):
             mask = torch.rand(shape) < choice.choice([0.2, 0.8])
         else:
             mask = torch.randn(shape)
-            mask[torch.rand(shape) < 0.3] = choice.choice([-torch.inf, torch.finfo(dtype).min])
+            # Beside the least fp16, 65,504, fp32 rounds scores by 4e-3.
+            hidden = [-torch.inf] if dtype == torch.float16 else [-torch.inf, torch.finfo(dtype).min]
+            mask[torch.rand(shape) < 0.3] = choice.choice(hidden)
             mask = mask.to(dtype)
         if choice.random() < 0.3 and mask.dim() >= 2:
             mask = mask.transpose(-1, -2).contiguous().transpose(-1, -2)
@@ -117,16 +119,14 @@ def test_empty_tensors():
     ({"query": torch.randn(8)}, "must have at least 2 axes"),
     ({"query": torch.randn(2, 4, 5, 7)}, "must be [..., L, E]"),
     ({"query": torch.randn(2, 4, 5, 8).double()}, "must be of one type"),
-    ({"query": torch.randn(2, 4, 5, 8, device="meta")}, "q is on meta"),
     ({"scale": float("inf")}, "scale = inf"),
     ({"strategy": "flush"}, "did you mean 'flash'"),
 ])
 def test_what_is_not_served_raises(arguments, text):
     x = torch.randn(2, 4, 5, 8)
-    with pytest.raises((attnbench.AttentionError, NotImplementedError)) as error:
+    with pytest.raises(attnbench.AttentionError) as error:
         sdpa(**{"query": x, "key": x, "value": x} | arguments)
-    if "meta" not in text:
-        assert text in str(error.value)
+    assert text in str(error.value)
     with pytest.raises(attnbench.AttentionError, match="float64"):
         sdpa(x.double(), x.double(), x.double())
 
@@ -195,7 +195,7 @@ def test_attention_takes_tensors():
             expected = F.scaled_dot_product_attention(q.double(), k.double(), v.double(), is_causal=True)
             assert (out.double() - expected).abs().max() <= TOLERANCE[dtype]
             assert (attnbench.attention(q, k, v, causal=True) == out).all()
-    with pytest.raises(attnbench.AttentionError, match="all NumPy arrays or all PyTorch"):
+    with pytest.raises(attnbench.AttentionError, match="all be NumPy arrays or all PyTorch"):
         attnbench.attention(q, np.ones((2, 4, 9, 8), np.float32), v)
     decoder = attnbench.Decoder(heads=4, batch=2, head_dim=8, capacity=9, dtype="bf16")
     step = decoder.step(q[:, :, :1], k[:, :, :1], v[:, :, :1])

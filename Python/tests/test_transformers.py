@@ -137,6 +137,36 @@ def test_a_strategy_stays_within_the_models_window():
         torch.testing.assert_close(logits(model, tokens), expected, atol=2e-5, rtol=2e-5)
 
 
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_strategies_decode_as_they_prefill(cache):
+    model = made("llama")
+    attnbench.transformers.use(model, "window(4, sinks: 1)")
+    options = dict(do_sample=False, cache_implementation=cache, disable_compile=True)
+    tokens = torch.randint(1, 64, (1, 12))
+    generated = model.generate(tokens, max_new_tokens=9, **options)
+    whole = logits(model, generated[:, :-1])
+    assert (whole[:, 11:].argmax(-1) == generated[:, 12:]).all()
+    # Padding on the left moves no window.
+    padded = torch.cat([torch.zeros(1, 5, dtype=torch.long), generated[:, :-1]], 1)
+    positions = (torch.arange(padded.shape[1]) - 5).clamp(min=0)[None]
+    attnbench.transformers.use(model, "window(4)")
+    whole = logits(model, generated[:, :-1])
+    result = logits(model, padded, attention_mask=(padded > 0).long(), position_ids=positions)
+    torch.testing.assert_close(result[:, 5:], whole, atol=2e-5, rtol=2e-5)
+
+
+def test_masks_that_say_nothing_of_positions_are_for_exact_strategies():
+    model = made("llama")
+    tokens = torch.randint(1, 64, (1, 9))
+    mask = torch.ones(9, 9, dtype=torch.bool).tril()[None, None]
+    attnbench.transformers.use(model)
+    torch.testing.assert_close(
+        logits(model, tokens, attention_mask=mask), logits(model, tokens), atol=2e-5, rtol=2e-5)
+    attnbench.transformers.use(model, "window(4)")
+    with pytest.raises(attnbench.AttentionError, match="where its queries stand"):
+        logits(model, tokens, attention_mask=mask)
+
+
 def test_attention_to_both_sides():
     torch.manual_seed(1)
     model = bert().eval()

@@ -65,7 +65,8 @@ final class HandleTable: Sendable {
     }
     guard let object = table.objects.withLock({ $0[number] }) as? Object else {
       throw InterfaceError(
-        .invalidArgument, "\(argument): no such handle; it was destroyed, or is none of this library")
+        .invalidArgument,
+        "\(argument): no such handle; it was destroyed, or is none of this library")
     }
     return object
   }

@@ -96,7 +96,8 @@ extension attnbench_tensor {
     guard sizes.columns == 1 || used.column == 1 else {
       throw InterfaceError(
         .shapeMismatch,
-        "\(argument).strides[3] = \(used.column): rows must be contiguous, stride 1; copy the tensor")
+        "\(argument).strides[3] = \(used.column): rows must be contiguous, stride 1; copy the tensor"
+      )
     }
     let rowBytes = elementType.rowBytes(columns: sizes.columns)
     let strides = (used.batch, used.head, used.row)
@@ -107,7 +108,8 @@ extension attnbench_tensor {
       inUse ?? sizes, strides, rowBytes: rowBytes, elementBytes: elementType.byteCount, argument)
     if let inUse {
       // The library's arithmetic on the whole view must not overflow either.
-      guard Self.extent(sizes, strides, rowBytes: rowBytes, elementBytes: elementType.byteCount) != nil
+      guard
+        Self.extent(sizes, strides, rowBytes: rowBytes, elementBytes: elementType.byteCount) != nil
       else {
         throw InterfaceError(
           .tooLarge, "\(argument).strides = \(strides): overflow on \(sizes), \(inUse) in use")

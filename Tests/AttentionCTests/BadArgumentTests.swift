@@ -43,7 +43,9 @@ import Testing
       BadProblem("scale = nan") { ($0.has_scale, $0.scale) = (1, .nan) },
       BadProblem("problem.has_scale = 7") { $0.has_scale = 7 },
       BadProblem("softcap = -1.0") { $0.softcap = -1 },
-      BadProblem("mask = [2, 4, 9, 14]", ATTNBENCH_SHAPE_MISMATCH) { $0.mask.shape = (2, 4, 9, 14) },
+      BadProblem("mask = [2, 4, 9, 14]", ATTNBENCH_SHAPE_MISMATCH) {
+        $0.mask.shape = (2, 4, 9, 14)
+      },
       BadProblem("mask.shape = [0, 1, 1, 13]", ATTNBENCH_SHAPE_MISMATCH) {
         $0.mask.shape = (0, 1, 1, 13)
       },
@@ -128,7 +130,7 @@ import Testing
       BadOperands("lse: shares memory with output", ATTNBENCH_INVALID_ARGUMENT) {
         $0.lse.data = $0.output.data
       },
-      BadOperands("lse = [2, 4, 9, 7]") {
+      BadOperands("logSumExp = [2, 4, 9, 7]") {
         ($0.lse.shape, $0.lse.strides) = ($0.output.shape, $0.output.strides)
         $0.lse.data = UnsafeMutableRawPointer(bitPattern: 4096)
       },
@@ -148,7 +150,7 @@ import Testing
     bad.change(&operands)
     let outcome = plan.run(operands)
     #expect(outcome.says(attnbench_status(rawValue: bad.code), bad.text), "\(outcome)")
-    #expect(host.output.memory.allSatisfy(\.isNaN), "nothing was written")
+    #expect(host.output.isUntouched, "nothing was written")
     #expect(plan.run(host.operands) == .success, "the plan is as before")
   }
 
@@ -226,7 +228,8 @@ import Testing
     let team = HostHandle.team(threads: 1)
     var problem = HostProblem().problem
     var plan: OpaquePointer?
-    #expect(Outcome(attnbench_team_create(nil, nil)).says(ATTNBENCH_INVALID_ARGUMENT, "team = NULL"))
+    #expect(
+      Outcome(attnbench_team_create(nil, nil)).says(ATTNBENCH_INVALID_ARGUMENT, "team = NULL"))
     #expect(
       Outcome(attnbench_plan_create(nil, "flash", team.pointer, &plan))
         .says(ATTNBENCH_INVALID_ARGUMENT, "problem = NULL"))
@@ -244,7 +247,8 @@ import Testing
       Outcome(attnbench_plan_run(made.pointer, nil))
         .says(ATTNBENCH_INVALID_ARGUMENT, "operands = NULL"))
     #expect(
-      Outcome(attnbench_plan_info(made.pointer, nil)).says(ATTNBENCH_INVALID_ARGUMENT, "info = NULL"))
+      Outcome(attnbench_plan_info(made.pointer, nil)).says(
+        ATTNBENCH_INVALID_ARGUMENT, "info = NULL"))
     #expect(
       Outcome(attnbench_plan_spec(made.pointer, nil, 9))
         .says(ATTNBENCH_INVALID_ARGUMENT, "text = NULL"))
@@ -291,7 +295,7 @@ import Testing
     }
     var long = Longer(problem: host.problem)
     long.problem.size = UInt32(MemoryLayout<Longer>.size)
-    for (more, part) in [(0, ""), (1, "the rest is not zero")] {
+    for more in 0...1 {
       long.more = more
       var plan: OpaquePointer?
       let outcome = withUnsafePointer(to: &long) { long in
@@ -300,7 +304,11 @@ import Testing
             UnsafeRawPointer(long).assumingMemoryBound(to: attnbench_problem.self), "flash",
             team.pointer, &plan))
       }
-      #expect(outcome.text.contains(part), "\(outcome)")
+      if more == 0 {
+        #expect(outcome == .success)
+      } else {
+        #expect(outcome.says(ATTNBENCH_INVALID_ARGUMENT, "the rest is not zero"), "\(outcome)")
+      }
       #expect((plan == nil) == (more != 0))
       attnbench_plan_destroy(plan)
     }

@@ -40,6 +40,12 @@ final class HostTensor: @unchecked Sendable {
     set { memory[b * strides[0] + h * strides[1] + n * strides[2] + d] = newValue }
   }
 
+  /// Whether no element is infinite or NaN; of a tensor without gaps.
+  var isFinite: Bool { memory.allSatisfy(\.isFinite) }
+
+  /// Whether nothing was written.
+  var isUntouched: Bool { memory.allSatisfy(\.isNaN) }
+
   /// As the interface takes it.
   var tensor: attnbench_tensor {
     var tensor = attnbench_tensor()
