@@ -3,6 +3,8 @@
 # make test-neon   the NEON kernels, under an emulator
 # make test-onnx   ONNX's own tests of its Attention operator, through attnbench run (needs Python)
 # make test-reference   random combinations of run's options against NumPy; TORCH=1 adds PyTorch
+# make library  .build/library/libattnbench.so for C, with all of Swift inside; header in Sources/CAttnbench
+# make python   a wheel in Python/dist that needs no Swift; make test-python tests it in a fresh environment
 # make install  PREFIX=/usr/local: puts one attnbench in place, its manual page and shell completions
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
 # make choose-check   the choices of recommend against brute force; QUICK=1 takes a few minutes
@@ -97,6 +99,47 @@ install: setup
 	install -m 644 completion.zsh "$(SHARE)/zsh/site-functions/_attnbench"; \
 	install -m 644 completion.fish "$(SHARE)/fish/vendor_completions.d/attnbench.fish"; \
 	install -m 644 attnbench.1 "$(SHARE)/man/man1/attnbench.1"
+
+# The C interface as one file: the Swift runtime and OpenBLAS are inside, and nothing but attnbench_* is
+# visible, so that other copies of either in the same process are left alone. SwiftPM takes no notice of
+# --static-swift-stdlib for a dynamic library, hence -static-stdlib; a folder with the archives
+# alone, searched first, is how -lopenblas and -lstdc++ become static. hwloc's archive cannot go into a shared
+# library: the wheel brings hwloc and what it needs along.
+.PHONY: library python test-python
+LIBRARY := .build/library
+library: setup
+	@mkdir -p $(LIBRARY)/static
+	@ln -sf "$$(pkg-config --variable=libdir openblas)/libopenblas.a" \
+	  "$$(clang -print-file-name=libstdc++.a)" $(LIBRARY)/static/
+	$(SWIFT) build -c release --product AttentionC --scratch-path $(LIBRARY) -Xswiftc -static-stdlib \
+	  -Xlinker -L$(CURDIR)/$(LIBRARY)/static -Xlinker --version-script=$(CURDIR)/Python/exported.map \
+	  -Xlinker -soname=libattnbench.so -Xlinker --disable-new-dtags -Xlinker --gc-sections -Xlinker -s
+	install -m 644 $(LIBRARY)/release/libAttentionC.so $(LIBRARY)/libattnbench.so
+
+# Libraries beside libattnbench.so are found first, through $$ORIGIN in its run path.
+PYTHON_LIB := Python/attnbench/lib
+python: library
+	@rm -rf $(PYTHON_LIB) Python/build Python/dist && mkdir -p $(PYTHON_LIB)
+	cp $(LIBRARY)/libattnbench.so $(PYTHON_LIB)/
+	ldd $(LIBRARY)/libattnbench.so | awk '$$1 ~ /^lib(hwloc|udev)\./ { print $$3 }' | xargs -I{} cp -L {} $(PYTHON_LIB)/
+	cp LICENSE NOTICE Python/
+	@mkdir -p Python/licenses
+	for p in libopenblas0-pthread libhwloc15 libudev1; do \
+	  cp /usr/share/doc/$$p/copyright Python/licenses/$$p || exit 1; \
+	done
+	python3 -m pip wheel --quiet --disable-pip-version-check --no-deps -w Python/dist ./Python
+	@ls Python/dist/*.whl
+
+# An environment of its own, as a user's: the wheel is installed, the sources are not on the path.
+PYTHON_VENV := Python/.venv
+$(PYTHON_VENV)/bin/python:
+	python3 -m venv $(PYTHON_VENV)
+
+test-python: python $(PYTHON_VENV)/bin/python
+	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r Python/tests/requirements.txt
+	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
+	  Python/dist/*.whl
+	cd Python/tests && ../.venv/bin/python -m pytest -q $(ARGS)
 
 format:
 	$(SWIFT) format --in-place --recursive $(SOURCES)

@@ -9,6 +9,8 @@ let package = Package(
     .library(name: "MachineTopology", targets: ["MachineTopology"]),
     .library(name: "TensorFiles", targets: ["TensorFiles"]),
     .executable(name: "attnbench", targets: ["attnbench"]),
+    // `make library` builds it as libattnbench.so.
+    .library(name: "AttentionC", type: .dynamic, targets: ["AttentionC"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -65,6 +67,10 @@ let package = Package(
         "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology",
         "RecurrentStrategies", "SoftmaxStrategies", "Tensors",
       ]),
+
+    // The way in from C; the header is kept by hand and checked by the compiler.
+    .target(name: "CAttnbench"),
+    .target(name: "AttentionC", dependencies: ["Attention", "CAttnbench", "MachineTopology"]),
 
     // The harness and the command.
     .target(
@@ -136,6 +142,11 @@ let package = Package(
       dependencies: [
         "Attention", "AttentionTestSupport", "CAllocationCounter", "CAttentionKernels",
         "CWideKernels", "MachineTopology", "TensorFiles",
+      ]),
+    .testTarget(
+      name: "AttentionCTests",
+      dependencies: [
+        "AttentionBench", "AttentionC", "AttentionTestSupport", "CAttnbench", "TensorFiles",
       ]),
     .testTarget(
       name: "AttentionBenchTests",

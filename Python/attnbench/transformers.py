@@ -1,0 +1,181 @@
+"""attnbench inside a transformers model.
+
+    import attnbench.transformers
+    attnbench.transformers.use(model, "window(512, sinks: 4)")
+
+The model's own visibility is kept: causal masks, padding, sliding windows, sink logits, softcap; a
+strategy restricts it further. Prefill and decoding go through the model's own cache. There is no
+backward pass. ``model.set_attn_implementation("sdpa")`` takes it out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import causal_mask_function, sdpa_mask
+
+from ._attention import Plan
+from ._library import AttentionError
+from .torch import attend
+
+__all__ = ["NAME", "use"]
+
+NAME = "attnbench"
+"""What the implementation is called in a model's configuration."""
+
+Strategy = str | Sequence[str]
+
+
+def use(
+    model: PreTrainedModel, plan: Strategy | Mapping[int, Strategy] = "flash", *,
+    threads: int | None = None,
+) -> PreTrainedModel:
+    """Lets a model's attention layers run strategies.
+
+    Args:
+        model: any transformers model whose attention goes through its AttentionInterface.
+        plan: a strategy for all layers, ``"flash"``; or a mapping from layer numbers to strategies, where
+            layers that are not named run ``"flash"``. A strategy may be a list, one a query head.
+        threads: one a core that may be used, by default.
+
+    Returns:
+        The model.
+
+    Raises:
+        AttentionError: for a strategy that is not known, a layer that the model does not have, or a
+            model that has no such layers. The model is then as before.
+    """
+    layers = {
+        module: module.layer_idx for module in model.modules()
+        if isinstance(getattr(module, "layer_idx", None), int) and hasattr(module, "is_causal")
+    }
+    if not layers:
+        raise AttentionError(f"model = {type(model).__name__}: has no attention layers with numbers")
+    numbers = sorted(set(layers.values()))
+    by_layer = dict(plan) if isinstance(plan, Mapping) else dict.fromkeys(numbers, plan)
+    for layer in by_layer:
+        if layer not in numbers:
+            raise AttentionError(
+                f"plan = layer {layer!r}: the model's attention layers are {numbers[0]} to {numbers[-1]}")
+    chosen = {
+        layer: _checked(layer, by_layer.get(layer, "flash"), threads) for layer in numbers}
+    if not hasattr(model, "set_attn_implementation"):
+        raise AttentionError(f"model = {type(model).__name__}: has no set_attn_implementation")
+    model.set_attn_implementation(NAME)
+    for module, layer in layers.items():
+        module.attnbench_strategy = chosen[layer]
+        module.attnbench_threads = threads
+    return model
+
+
+def _checked(layer: Any, strategy: Any, threads: int | None) -> str:
+    """A strategy as text, once a plan could be made with it."""
+    count = 1 if isinstance(strategy, str) else len(strategy)
+    try:
+        Plan(heads=count, query_length=1, head_dim=1, strategy=strategy, threads=threads)
+    except AttentionError as error:
+        raise AttentionError(f"plan, layer {layer}: {error}", error.status) from None
+    return strategy if isinstance(strategy, str) else ", ".join(strategy)
+
+
+def _forward(
+    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+    attention_mask: torch.Tensor | None, dropout: float = 0.0, scaling: float | None = None,
+    is_causal: bool | None = None, softcap: float | None = None, s_aux: torch.Tensor | None = None,
+    sliding_window: int | None = None, position_bias: torch.Tensor | None = None, **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """AttentionInterface: query `[b, h, nQ, d]`, key `[b, hKV, nKV, d]`, to `[b, nQ, h, dV]`."""
+    if dropout:
+        raise AttentionError(f"dropout = {dropout}: must be 0; there is no dropout, use model.eval()")
+    if kwargs.get("output_attentions"):
+        raise AttentionError(
+            "output_attentions: weights are never stored; use model.set_attn_implementation('eager')")
+    strategy = getattr(module, "attnbench_strategy", "flash")
+    n_q, n_kv = query.shape[2], key.shape[2]
+    if is_causal is None:
+        is_causal = getattr(module, "is_causal", True)
+    causal, offset, mask = bool(is_causal), None, attention_mask
+    if mask is not None and causal:
+        # Where queries stand matters to patterns, and a mask alone does not say it.
+        offset = getattr(mask, "attnbench_offset", None)
+        causal = offset is not None
+        if not causal and strategy not in ("flash", "full"):
+            raise AttentionError(
+                f"strategy = {strategy}: this mask does not say where its queries stand among the keys; "
+                "use 'flash' for such layers, or let the model make its masks")
+    window = getattr(mask, "attnbench_window", None)
+    if mask is None and causal and sliding_window is not None and sliding_window < n_kv:
+        window = sliding_window
+    if window is not None:
+        if strategy == "flash" and position_bias is None:
+            mask, strategy = None, f"window(left: {window - 1}, right: 0)"
+        elif mask is None:
+            mask = _window_mask(n_q, n_kv, window, query.device)
+    if position_bias is not None:
+        if mask is None:
+            mask = position_bias
+        elif mask.dtype == torch.bool:
+            mask = torch.where(mask, position_bias, -torch.inf)
+        else:
+            mask = mask + position_bias
+    out = attend(
+        query, key, value, mask, s_aux, strategy, causal, offset, scaling, softcap,
+        getattr(module, "attnbench_threads", None))
+    return out.transpose(1, 2).contiguous(), None
+
+
+def _window_mask(n_q: int, n_kv: int, window: int, device: Any) -> torch.Tensor:
+    """Keys that are visible under a causal window of so many keys, `[1, 1, nQ, nKV]`."""
+    distance = (
+        torch.arange(n_kv - n_q, n_kv, device=device)[:, None] - torch.arange(n_kv, device=device))
+    return ((distance >= 0) & (distance < window))[None, None]
+
+
+def _mask(
+    batch_size: int, q_length: int, kv_length: int, q_offset: Any = 0, kv_offset: Any = 0,
+    mask_function: Any = None, attention_mask: torch.Tensor | None = None,
+    local_size: int | None = None, allow_is_causal_skip: bool = True, **kwargs: Any,
+) -> torch.Tensor | None:
+    """AttentionMaskInterface: None where causality says all, else a mask `[b, 1, nQ, nKV]`.
+
+    A mask that is causal carries where its first query stands; one of a sliding window and nothing else
+    the window, so that the layer need not read it.
+    """
+    traced = torch.compiler.is_compiling()
+    is_causal = not traced and (allow_is_causal_skip or mask_function is causal_mask_function)
+    offset = int(q_offset) - int(kv_offset) if is_causal else 0
+    is_plain = (
+        is_causal and allow_is_causal_skip and offset + q_length == kv_length
+        and (attention_mask is None or _hides_nothing(attention_mask, int(kv_offset) + kv_length))
+    )
+    if is_plain and (local_size is None or kv_length <= local_size):
+        return None
+    mask = sdpa_mask(
+        batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, local_size,
+        allow_is_causal_skip=False, **kwargs)
+    if is_causal and mask is not None:
+        mask.attnbench_offset = offset
+        if is_plain and _is_window(mask_function, local_size):
+            mask.attnbench_window = local_size
+    return mask
+
+
+def _hides_nothing(padding: torch.Tensor, length: int) -> bool:
+    return padding.dim() == 2 and padding.shape[-1] >= length and bool(padding.all())
+
+
+def _is_window(mask_function: Any, size: int) -> bool:
+    """Whether a causal mask of a local size is a window of so many keys, and not chunks of it."""
+    zero = torch.zeros((), dtype=torch.long)
+    return all(
+        bool(mask_function(zero, zero, zero + query, zero + key)) == visible
+        for query, key, visible in (
+            (size, 1, True), (size, 0, False), (size, size, True), (2 * size, size + 1, True),
+            (2 * size, size, False), (1, 2, False)))
+
+
+AttentionInterface.register(NAME, _forward)
+AttentionMaskInterface.register(NAME, _mask)
