@@ -201,7 +201,7 @@ def _choose(options: argparse.Namespace) -> int:
         say(
             "$ " + shlex.join(
                 ["attnbench-model", "evaluate", *common, "--text", options.text, "--sensitivity", weights]))
-        sensitivities, _ = _sensitivities(session, weights, use)
+        sensitivities, _ = _sensitivities(session, weights, use, session.tokens.sha256)
         extra = [
             *(["--budget", options.budget] if options.budget else []),
             *(["--threads", options.threads] if options.threads else [])]
@@ -273,14 +273,16 @@ class _Session:
         self.found = survey(self.model, self.tokens.ids)
 
 
-def _sensitivities(session: _Session, path: str, use: Any) -> tuple[Any, Any]:
+def _sensitivities(
+    session: _Session, path: str, use: Any, tokens_sha256: str | None = None
+) -> tuple[Any, Any]:
     """Reads a file of sensitivities, or measures and writes it; full attention's losses where measured."""
     from .sensitivity import measure, read_sensitivities, reduced_strategy, sensitivity_json
     from .tensorfile import write_text
 
     if os.path.exists(path):
         say(f"sensitivities: read from {path}")
-        return read_sensitivities(path, session.name), None
+        return read_sensitivities(path, session.name, tokens_sha256), None
     strategy = reduced_strategy(session.tokens.count)
     say(f"sensitivities: one layer at a time runs {strategy} on {session.tokens.text}")
     with _progress(len(session.found.layers), "layer") as bar:

@@ -210,8 +210,12 @@ def sensitivity_json(
         }, indent=2) + "\n"
 
 
-def read_sensitivities(path: str, name: str) -> Mapping[int, float]:
+def read_sensitivities(path: str, name: str, tokens_sha256: str | None = None) -> Mapping[int, float]:
     """Nats for each unit of squared error, by layer, as measured.
+
+    Args:
+        name: the model's.
+        tokens_sha256: of the text that they have to be of; None for any.
 
     Raises:
         ModelError: when the file is none, or of another model.
@@ -222,6 +226,8 @@ def read_sensitivities(path: str, name: str) -> Mapping[int, float]:
         raise ModelError(f"--sensitivity {path}: is no {FORMAT} of version {VERSION}; {again}")
     if data.get("model", name) != name:
         raise ModelError(f"--sensitivity {path}: is of {data['model']}, not of {name}; {again}")
+    if tokens_sha256 not in (None, data.get("tokens_sha256")):
+        raise ModelError(f"--sensitivity {path}: was measured on another text; {again}")
     try:
         return {
             int(layer["layer"]): float(layer.get("measured", layer["sensitivity"]))

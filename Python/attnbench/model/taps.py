@@ -126,16 +126,19 @@ def survey(model: Any, ids: torch.Tensor) -> Survey:
             found[call.layer] = _describe(call, model.config.get_text_config())
 
     body, trial = base(model), ids[:, :TRIAL_TOKENS]
-    try:
-        with tapped(model, observe):
-            body(input_ids=trial, use_cache=False)
-    except ValueError:
-        if model.config._attn_implementation == "eager":
-            raise
-        model.set_attn_implementation("eager")
+    for attempt in (model.config._attn_implementation, "eager"):
+        if attempt != model.config._attn_implementation:
+            model.set_attn_implementation(attempt)
         found.clear()
-        with tapped(model, observe):
-            body(input_ids=trial, use_cache=False)
+        try:
+            with tapped(model, observe):
+                body(input_ids=trial, use_cache=False)
+            break
+        except (ValueError, TypeError, RuntimeError) as error:
+            if model.config._attn_implementation == "eager":
+                raise ModelError(
+                    f"{type(model).__name__}: its forward pass fails on {trial.shape[1]} tokens "
+                    f"({str(error)[:200]}); decoders and encoders of text are served") from error
     if any(layer.softcap or layer.sinks for layer in found.values()):
         model.set_attn_implementation("eager")
     if not found:

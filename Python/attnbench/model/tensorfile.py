@@ -140,11 +140,14 @@ class TensorFile(FileTransaction):
     def __enter__(self) -> TensorFile:
         super().__enter__()
         try:
+            # Takes the room now: a disk that fills up later does no harm.
             os.posix_fallocate(self.descriptor, 0, self.size)
-        except OSError as error:
-            self.__exit__(OSError, error, None)
-            raise self.failure(error) from error
-        self.write(self.header, 0)
+            self.write(self.header, 0)
+        except BaseException as error:
+            super().__exit__(type(error), error, None)
+            if isinstance(error, OSError):
+                raise self.failure(error) from error
+            raise
         return self
 
     def put(self, name: str, tensor: torch.Tensor) -> None:
