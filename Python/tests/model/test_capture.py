@@ -34,11 +34,11 @@ def own_capture(model, ids, theta, norms=False):
     for index, layer in enumerate(model.model.layers):
         block = layer.self_attn
         for letter in "qkv":
-            def keep(module, inputs, output, name=f"layer{index}.{letter}", block=block, letter=letter):
+            def keep(module, inputs, output, index=index, block=block, letter=letter):
                 x = output[0].view(output.shape[1], -1, block.head_dim).transpose(0, 1)
                 if norms and letter != "v":
                     x = getattr(block, f"{letter}_norm")(x)
-                result[name] = x if letter == "v" else rotated(x, theta(index))
+                result[f"layer{index}.{letter}"] = x if letter == "v" else rotated(x, theta(index))
             handles.append(getattr(block, f"{letter}_proj").register_forward_hook(keep))
     with torch.inference_mode():
         model(input_ids=ids)
