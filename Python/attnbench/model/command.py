@@ -357,6 +357,8 @@ def _quiet_transformers() -> None:
     """transformers, checked, offline, and without its own remarks."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         import transformers
     except ImportError as error:

@@ -96,7 +96,8 @@ class ModelFiles:
                 not names or any("CausalLM" in name or "LMHead" in name or "ConditionalGeneration" in name
                                  for name in names))
             kind = transformers.AutoModelForCausalLM if is_decoder else transformers.AutoModel
-            model = kind.from_pretrained(self.folder, **options)
+            # With the configuration at hand a GGUF file's vocabulary is not parsed once more for it.
+            model = kind.from_pretrained(self.folder, config=config, **options)
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, NotImplementedError) as error:
             raise ModelError(
                 f"MODEL {self.path}: transformers {transformers.__version__} cannot load it: "
