@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     choose.add_argument(
         "--max-loss-increase", required=True, metavar="X", help="nats a token that the plan may cost")
     choose.add_argument("-o", "--output", required=True, metavar="FILE", help="the plan")
-    choose.add_argument("--keep", metavar="FOLDER", help="keep the steps' files here, and use those that are there")
+    choose.add_argument(
+        "--keep", metavar="FOLDER", help="keep the steps' files here, and use those that are there")
     choose.add_argument("--attnbench", metavar="COMMAND", help="the attnbench command (default: in PATH)")
     choose.add_argument("--budget", metavar="TIME", help="of attnbench recommend, as 5m")
     _add_rounds(choose)

@@ -19,7 +19,6 @@ from .losses import token_losses
 from .plans import Plan, Use
 from .sensitivity import finite
 from .statistics import Estimate, block_mean
-from .taps import base
 
 FORMAT, VERSION = "attnbench-model-evaluation", 1
 STEPS = 8
