@@ -137,7 +137,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.layer is not None and options.plan is None:
         raise UsageError(f"--layer {options.layer}: says which layer --plan is for; add --plan FILE")
     if options.plan is None and options.sensitivity is None:
-        raise UsageError("--plan FILE: missing; give the plan to evaluate, or --sensitivity FILE to measure sensitivities")
+        raise UsageError(
+            "--plan FILE: missing; give the plan to evaluate, or --sensitivity FILE to measure sensitivities")
     layer = None if options.layer is None else _count(options.layer, "--layer", 0)
     rounds = _count(options.rounds, "--rounds", 0)
     is_measuring = options.sensitivity is not None and not os.path.exists(options.sensitivity)
