@@ -16,7 +16,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
-    .package(url: "https://github.com/swiftcsv/SwiftCSV", from: "0.10.0"),
   ],
   targets: [
     // System libraries.
@@ -70,7 +69,9 @@ let package = Package(
     // The harness and the command.
     .target(
       name: "TensorFiles",
-      dependencies: ["Suggestions", .product(name: "SystemPackage", package: "swift-system")]),
+      dependencies: [
+        "Suggestions", "Tensors", .product(name: "SystemPackage", package: "swift-system"),
+      ]),
     .target(name: "Units", dependencies: ["Attention"]),
     .target(
       name: "Statistics", dependencies: [.product(name: "RealModule", package: "swift-numerics")]),
@@ -80,7 +81,6 @@ let package = Package(
         "Attention", "CZlib", "MachineTopology", "Statistics", "Suggestions", "TensorFiles",
         "Units",
         .product(name: "RealModule", package: "swift-numerics"),
-        .product(name: "SwiftCSV", package: "SwiftCSV"),
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .target(

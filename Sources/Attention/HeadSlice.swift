@@ -84,7 +84,7 @@ struct HeadSlice: Hashable, Sendable {
 }
 
 extension [Int] {
-  /// Evenly spaced runs within groups of `size` consecutive numbers, each on one key/value head.
+  /// Evenly spaced heads within groups of `size` consecutive numbers, each on one key/value head.
   fileprivate func chunked(by size: Int) -> [HeadSlice] {
     var slices: [HeadSlice] = []
     for head in self {

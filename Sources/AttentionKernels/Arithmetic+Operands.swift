@@ -14,9 +14,9 @@ extension Arithmetic {
   /// Words of a row of queries or keys.
   package func words(_ columns: Int) -> Int { (columns + grain - 1) / grain }
 
-  /// Columns of a row of values: pairs are multiplied in whole tiles of columns.
+  /// Columns of a row of values: of pairs, whole multiples of what a kernel takes at a time.
   package func wholeColumns(_ columns: Int) -> Int {
-    let tile = self == .float32 ? 1 : Int(ATTN_PAIR_COLUMNS)
-    return (columns + tile - 1) / tile * tile
+    let step = self == .float32 ? 1 : Int(ATTN_PAIR_COLUMNS)
+    return (columns + step - 1) / step * step
   }
 }

@@ -1,7 +1,7 @@
 import CAttentionKernels
 import Tensors
 
-/// One piece of work of one micro-kernel on operands that sit in the cache, as the engine gives it
+/// One call of one micro-kernel on operands that sit in the cache, as the engine gives it
 /// to them: for whoever wants to know where the cycles go.
 ///
 /// Not for computing anything: the operands are made up and the results dropped.
@@ -16,7 +16,7 @@ public final class KernelBenchmark {
     case attend
     /// The same where every block raises the maxima, so that the accumulator is rescaled.
     case attendRescaling = "attend, rescaling"
-    /// A tile on the diagonal of a causal mask; work counts for the visible pairs only.
+    /// A block on the diagonal of a causal mask; work counts for the visible pairs only.
     case attendMasked = "attend, diagonal"
     /// Query rows to a panel.
     case pack
@@ -51,7 +51,7 @@ public final class KernelBenchmark {
   private let row: AlignedFloats
   private let rowResult: AlignedFloats
 
-  /// Sets up one piece.
+  /// Sets up one call.
   ///
   /// - Throws: `AttentionError` when `headDim` is below 1 or above 4096, or the system refuses the
   ///   memory.
@@ -135,7 +135,7 @@ private final class PanelOperands {
   let rows: UnsafeMutablePointer<UnsafePointer<Float>>
   /// `[L]` rows of d floats.
   let writableRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
-  /// `[L]` bounds of a diagonal tile: lane i sees keys 0...i.
+  /// `[L]` row bounds of a diagonal block: lane i sees keys 0...i.
   let lower: UnsafeMutablePointer<Int32>
   let upper: UnsafeMutablePointer<Int32>
   private let maxima: AlignedFloats
@@ -145,7 +145,7 @@ private final class PanelOperands {
   private let headDim: Int
   private let lanes: Int
   private let vectors: Int
-  /// A block that all lanes see, and the tile on the diagonal.
+  /// A block that all lanes see, and the one on the diagonal.
   let whole: [attn_piece]
   let diagonal: [attn_piece]
 

@@ -8,7 +8,7 @@ import Tensors
 public final class FMARate: TeamJob, @unchecked Sendable {
   private let kernels: KernelTable
   private let arithmetic: Arithmetic
-  /// Rounds a worker runs in one piece; written between pieces only.
+  /// Rounds a worker runs in one reading; written between readings only.
   private var rounds: Int64 = 1 << 14
   private var isCalibrated = false
 
@@ -30,27 +30,27 @@ public final class FMARate: TeamJob, @unchecked Sendable {
     arithmetic = .float32
   }
 
-  /// Runs fused multiply-adds on registers on all workers at once, for about 20 ms in pieces of
-  /// 2 ms.
+  /// Runs fused multiply-adds on registers on all workers at once, for about 20 ms in readings
+  /// of 2 ms.
   ///
-  /// - Returns: floating-point operations a second of the fastest piece, all workers together. What
-  ///   else runs on the machine can only slow a piece down, and a piece is short enough to fit
+  /// - Returns: floating-point operations a second of the fastest reading, all workers together.
+  ///   What else runs on the machine can only slow a reading down, and one is short enough to fit
   ///   between two such disturbances.
   public func burst(on team: WorkerTeam) -> Double {
-    calibrate(on: team, piece: .milliseconds(2))
-    return (0..<10).map { _ in piece(on: team).rate }.max() ?? 0
+    calibrate(on: team, reading: .milliseconds(2))
+    return (0..<10).map { _ in reading(on: team).rate }.max() ?? 0
   }
 
-  /// Finds out how many rounds fill a piece; one takes a few nanoseconds.
-  private func calibrate(on team: WorkerTeam, piece duration: Duration) {
+  /// Finds out how many rounds fill a reading; one takes a few nanoseconds.
+  private func calibrate(on team: WorkerTeam, reading duration: Duration) {
     while !isCalibrated {
-      let share = piece(on: team).elapsed / duration
+      let share = reading(on: team).elapsed / duration
       isCalibrated = share >= 0.5
       if !isCalibrated { rounds = max(rounds * 2, Int64(Double(rounds) / max(share, 1e-2))) }
     }
   }
 
-  private func piece(on team: WorkerTeam) -> (rate: Double, elapsed: Duration) {
+  private func reading(on team: WorkerTeam) -> (rate: Double, elapsed: Duration) {
     let elapsed = ContinuousClock().measure { team.run(self) }
     // A multiply-add for each element of a word.
     let perRound =
@@ -68,7 +68,7 @@ public final class FMARate: TeamJob, @unchecked Sendable {
 public final class ReadBandwidth: TeamJob, @unchecked Sendable {
   private let kernels: KernelTable
   private let buffer: AlignedFloats
-  // Of the pass under way; changed between passes only.
+  // Of the reading under way; changed between readings only.
   private var workers: Int
   private var isWritten = false
 
@@ -94,7 +94,7 @@ public final class ReadBandwidth: TeamJob, @unchecked Sendable {
   /// Reads the buffer once.
   ///
   /// - Returns: bytes a second, all workers together.
-  public func pass(on team: WorkerTeam) -> Double {
+  public func reading(on team: WorkerTeam) -> Double {
     workers = team.threadCount
     let elapsed = ContinuousClock().measure { team.run(self) }
     return Double(buffer.count * MemoryLayout<Float>.size) / (elapsed / .seconds(1))

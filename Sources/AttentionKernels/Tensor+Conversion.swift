@@ -25,7 +25,7 @@ extension Tensor {
   }
 
   /// Sets every bit, which makes every floating-point element a NaN: what a run leaves out shows.
-  package func poison() { bytes.initializeMemory(as: UInt8.self, repeating: 0xFF) }
+  package func poison() { bytes.update(repeating: 0xFF) }
 }
 
 extension TensorView {

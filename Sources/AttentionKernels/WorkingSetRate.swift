@@ -48,9 +48,12 @@ public final class WorkingSetRate: TeamJob, @unchecked Sendable {
       for tensor in tensors {
         let count = tensor.bytes.count / MemoryLayout<Float>.size
         let part = share.clamped(to: first..<first + count)
-        if !part.isEmpty, let base = tensor.bytes.baseAddress {
-          _ = kernels.functions.pointee.read_floats(
-            base.assumingMemoryBound(to: Float.self) + part.lowerBound - first, Int64(part.count))
+        if !part.isEmpty {
+          let view = tensor.view
+          withExtendedLifetime(view) {
+            _ = kernels.functions.pointee.read_floats(
+              view.base + part.lowerBound - first, Int64(part.count))
+          }
         }
         first += count
       }

@@ -1,6 +1,5 @@
 import Attention
 import Statistics
-import SwiftCSV
 import Units
 
 /// The rows of a CSV file and what had to be overlooked to read them.
@@ -42,28 +41,24 @@ public struct RecordFile<Record: CSVRecord>: Sendable {
       header = []
       return
     }
-    let table: CSV<Named>
-    do {
-      table = try CSV<Named>(
-        string: String(decoding: bytes[..<length], as: UTF8.self), delimiter: .comma,
-        loadColumns: false)
-    } catch CSVParseError.quotation(let problem) {
-      throw .malformedFile(path: path, problem: problem)
-    } catch {
-      throw .malformedFile(path: path, problem: "\(error)")
-    }
-    header = table.header
+    let records = try CSVLine.records(bytes[..<length], path: path)
+    let names = records.first ?? []
+    header = names
     let needed = Record.header.filter { !Record.laterColumns.contains($0) }
-    for column in needed where !header.contains(column) {
+    for column in needed where !names.contains(column) {
       throw .missingColumn(path: path, column: column)
     }
     var rows: [Record] = []
-    rows.reserveCapacity(table.rows.count)
-    for (index, cells) in table.rows.enumerated() {
+    rows.reserveCapacity(records.count)
+    for (index, fields) in records.enumerated().dropFirst() {
+      // A row that ends early has empty cells at its end; the first of two columns of a name counts.
+      let padded = fields + repeatElement("", count: max(0, names.count - fields.count))
       do {
-        rows.append(try Record(cells: cells))
+        rows.append(
+          try Record(
+            cells: Dictionary(zip(names, padded), uniquingKeysWith: { first, _ in first })))
       } catch {
-        throw .malformedCell(path: path, row: index + 1, error: error)
+        throw .malformedCell(path: path, row: index, error: error)
       }
     }
     self.rows = rows

@@ -15,7 +15,7 @@ import Tensors
 /// LSE is the natural logarithm of phi(q_i)^T z.
 ///
 /// When causal with fewer heads than busy workers, or sequences of unequal length, a sequence is cut
-/// into segments whose states are summed first; the last bits then depend on the number of workers.
+/// into parts whose states are summed first; the last bits then depend on the number of workers.
 ///
 /// Katharopoulos 2020, arXiv 2006.16236.
 public struct LinearAttention: FamilyStrategy {

@@ -3,7 +3,7 @@ import AttentionEngines
 import AttentionKernels
 import Tensors
 
-/// Exact attention by tiles with online softmax, in O(n) memory.
+/// Exact attention block by block with online softmax, in O(n) memory.
 ///
 /// The score matrix is never stored: blocks of keys stream past blocks of queries, each query row
 /// carrying a running maximum and sum. Work: n^2 pairs a head (half when causal), 2 (d + dV)

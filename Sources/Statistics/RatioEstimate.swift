@@ -70,7 +70,7 @@ private struct PairwiseRatios {
 
   /// How many ratios are at most `limit`.
   func count(upTo limit: Double) -> Int {
-    // The larger b is, the fewer a are large enough: one pass over both.
+    // The larger b is, the fewer a are large enough: one walk over both.
     var total = 0
     var tooSmall = 0
     for numerator in numerators {

@@ -32,9 +32,9 @@ public struct AttentionInputs: Sendable {
   /// - Throws: `TensorFileError` as `init`.
   public static func readStored(
     _ reference: TensorReference
-  ) throws(TensorFileError) -> [StoredTensor] {
+  ) throws(TensorFileError) -> [FileTensor] {
     let (file, names) = try find(reference)
-    var tensors: [StoredTensor] = []
+    var tensors: [FileTensor] = []
     for name in names { tensors.append(try file.readStored(name, as: [.floating])) }
     return tensors
   }

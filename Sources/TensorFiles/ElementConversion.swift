@@ -59,7 +59,7 @@ enum ElementConversion {
 
   /// Decodes as many elements as `destination` holds from `source`, which holds their bytes.
   static func decode(
-    _ source: UnsafeRawBufferPointer, as type: TensorElementType,
+    _ source: UnsafeRawBufferPointer, as type: FileElementType,
     into destination: UnsafeMutableBufferPointer<Float>
   ) {
     precondition(source.count == destination.count * type.byteWidth)
@@ -72,12 +72,13 @@ enum ElementConversion {
       map(source.bindMemory(to: Float.self), into: destination) { $0 }
     case .float64:
       map(source.bindMemory(to: Double.self), into: destination) { Float($0) }
+    case .bool, .integer: preconditionFailure("callers decode floating-point numbers only")
     }
   }
 
   /// Encodes all of `source` into `destination`, which has exactly the bytes they need.
   static func encode(
-    _ source: UnsafeBufferPointer<Float>, as type: TensorElementType,
+    _ source: UnsafeBufferPointer<Float>, as type: FileElementType,
     into destination: UnsafeMutableRawBufferPointer
   ) {
     precondition(destination.count == source.count * type.byteWidth)
@@ -90,6 +91,7 @@ enum ElementConversion {
       map(source, into: destination.bindMemory(to: Float.self)) { $0 }
     case .float64:
       map(source, into: destination.bindMemory(to: Double.self)) { Double($0) }
+    case .bool, .integer: preconditionFailure("callers encode floating-point numbers only")
     }
   }
 

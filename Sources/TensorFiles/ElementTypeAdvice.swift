@@ -6,7 +6,7 @@ struct ElementTypeAdvice {
   /// The type as the file writes it.
   let found: String
   /// What is needed.
-  let accepted: [StoredElementType.Kind]
+  let accepted: [FileElementType.Kind]
 
   /// `holds big-endian int64 (>i8) elements; integers are needed here, little-endian and of 1 to 8
   /// bytes: np.save(path, ...)`.
@@ -19,7 +19,7 @@ struct ElementTypeAdvice {
 
   private var name: NpyTypeName { NpyTypeName.describe(found) }
 
-  private func typesRead(_ kind: StoredElementType.Kind) -> String {
+  private func typesRead(_ kind: FileElementType.Kind) -> String {
     switch (kind, tensor) {
     case (.floating, nil): "little-endian float32 (<f4), float64 (<f8), float16 (<f2)"
     case (.floating, _): "F32, F16, BF16, F64"
@@ -46,8 +46,8 @@ struct ElementTypeAdvice {
 
   /// The type that the file would hold if its bytes were the other way round; nil where that is none
   /// that is read.
-  private var byteSwapped: StoredElementType? {
-    found.hasPrefix(">") ? StoredElementType(npyDescriptor: "<" + found.dropFirst()) : nil
+  private var byteSwapped: FileElementType? {
+    found.hasPrefix(">") ? FileElementType(npyDescriptor: "<" + found.dropFirst()) : nil
   }
 
   private func conversion(to type: String) -> String {
@@ -58,7 +58,7 @@ struct ElementTypeAdvice {
     }
   }
 
-  private func numpyType(_ kind: StoredElementType.Kind) -> String {
+  private func numpyType(_ kind: FileElementType.Kind) -> String {
     switch kind {
     case .floating: "np.float32"
     case .bool: "bool"
@@ -66,7 +66,7 @@ struct ElementTypeAdvice {
     }
   }
 
-  private func torchMethod(_ kind: StoredElementType.Kind) -> String {
+  private func torchMethod(_ kind: FileElementType.Kind) -> String {
     switch kind {
     case .floating: "float"
     case .bool: "bool"

@@ -48,7 +48,7 @@ public struct FileShape: Hashable, Sendable {
     guard !dimensions.isEmpty else { throw .zeroDimensional }
     guard dimensions.count <= Self.maximumRank else { throw .tooManyDimensions(dimensions) }
     guard dimensions.allSatisfy({ $0 >= 0 }) else { throw .negativeDimension(dimensions) }
-    var bytes = TensorElementType.float64.byteWidth
+    var bytes = FileElementType.float64.byteWidth
     for dimension in dimensions {
       let (product, overflow) = bytes.multipliedReportingOverflow(by: max(dimension, 1))
       guard !overflow else { throw .overflow(dimensions) }
@@ -56,7 +56,7 @@ public struct FileShape: Hashable, Sendable {
     }
     self.dimensions = dimensions
     self.elementCount =
-      dimensions.contains(0) ? 0 : bytes / TensorElementType.float64.byteWidth
+      dimensions.contains(0) ? 0 : bytes / FileElementType.float64.byteWidth
   }
 
   /// `[12, 512, 32]`, cut short where a damaged header gives thousands of dimensions.

@@ -22,7 +22,7 @@ public final class HostTensor: @unchecked Sendable {
 
   /// How the elements were stored where the tensor came from; fp32 for computed ones. Elements are
   /// fp32 here in every case: fp16 and bf16 lose nothing by that, fp64 is rounded.
-  public let sourceType: TensorElementType
+  public let sourceType: FileElementType
 
   let memory: TensorMemory
 
@@ -43,17 +43,17 @@ public final class HostTensor: @unchecked Sendable {
   ///   - body: Gets the uninitialised elements in row-major order and must set each of them.
   /// - Throws: `FileShapeError`, `TensorAllocationError`, or what `body` throws.
   public convenience init(
-    shape: [Int], sourceType: TensorElementType = .float32,
+    shape: [Int], sourceType: FileElementType = .float32,
     initializing body: (UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
     let shape = try FileShape(shape)
-    let memory = try StoredTensor.allocate(shape, .floating(.float32))
+    let memory = try FileTensor.allocate(shape, .float32)
     try body(memory.bytes.bindMemory(to: Float.self))
     self.init(shape: shape, sourceType: sourceType, memory: memory)
   }
 
   /// Makes a tensor of elements that are already written.
-  init(shape: FileShape, sourceType: TensorElementType, memory: TensorMemory) {
+  init(shape: FileShape, sourceType: FileElementType, memory: TensorMemory) {
     precondition(memory.bytes.count == shape.elementCount * MemoryLayout<Float>.stride)
     self.checkedShape = shape
     self.sourceType = sourceType

@@ -20,8 +20,8 @@ public enum TensorFile {
   /// - Parameter kinds: what is accepted.
   /// - Throws: `TensorFileError` if the file or the tensor cannot be read or is of another kind.
   public static func readStored(
-    _ reference: TensorReference, as kinds: [StoredElementType.Kind]
-  ) throws(TensorFileError) -> StoredTensor {
+    _ reference: TensorReference, as kinds: [FileElementType.Kind]
+  ) throws(TensorFileError) -> FileTensor {
     switch reference.format {
     case .npy:
       return try NpyFile.readStored(reference.path, as: kinds)
@@ -51,7 +51,7 @@ public enum TensorFile {
   /// - Throws: `TensorFileError` if the extension is neither, the format cannot hold `type`, or the
   ///   file cannot be written.
   public static func write(
-    _ tensor: HostTensor, as type: TensorElementType = .float32, named name: String,
+    _ tensor: HostTensor, as type: FileElementType = .float32, named name: String,
     to path: String
   ) throws(TensorFileError) {
     try write(NamedTensor(name, tensor, as: type), to: path)

@@ -39,9 +39,9 @@ public struct TensorFileError: Error, Hashable, Sendable, CustomStringConvertibl
     case fortranOrder
     /// An element type that is not read, or not what is wanted here.
     case unexpectedElementType(
-      tensor: String?, found: String, accepted: [StoredElementType.Kind])
+      tensor: String?, found: String, accepted: [FileElementType.Kind])
     /// An element type that the format cannot store.
-    case unwritableElementType(TensorElementType)
+    case unwritableElementType(FileElementType)
     /// The bytes present are not those the shape and the type call for.
     case wrongByteCount(tensor: String?, shape: [Int], type: String, expected: Int, found: Int)
 

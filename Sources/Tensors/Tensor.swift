@@ -73,33 +73,32 @@ public final class Tensor: @unchecked Sendable {
   }
 
   /// All elements of an fp32 tensor, in memory order; empty for other element types, see `bytes`.
-  public var elements: UnsafeMutableBufferPointer<Float> {
-    UnsafeMutableBufferPointer(
-      start: memory.base, count: elementType == .float32 ? elementFloats : 0)
+  public var elements: TensorElements<Float> {
+    TensorElements(memory.base, count: elementType == .float32 ? elementFloats : 0, owner: self)
   }
 
   /// The memory of the elements, in memory order, whatever their type.
-  public var bytes: UnsafeMutableRawBufferPointer {
+  public var bytes: TensorElements<UInt8> {
     let rowBytes = elementType.rowBytes(columns: shape.columns)
-    return UnsafeMutableRawBufferPointer(
-      start: memory.base, count: shape.batch * shape.heads * shape.rows * rowBytes)
+    return TensorElements(
+      memory.base, count: shape.batch * shape.heads * shape.rows * rowBytes, owner: self)
   }
 
   /// `[batch, heads, columns]` factors of the columns of an `int8PerChannel` tensor; otherwise
   /// empty.
-  public var channelScales: UnsafeMutableBufferPointer<Float> {
-    UnsafeMutableBufferPointer(
-      start: memory.base + elementFloats, count: memory.count - elementFloats)
+  public var channelScales: TensorElements<Float> {
+    TensorElements(
+      memory.base + elementFloats, count: memory.count - elementFloats, owner: self)
   }
 
-  /// A read-only view. It does not keep the tensor alive; see ``TensorView``.
+  /// A read-only view, which keeps the tensor alive.
   public var view: TensorView {
     TensorView(
       dense: memory.base, elementType, shape: shape, layout: layout,
       channelScales: elementType == .int8PerChannel
-        ? UnsafePointer(memory.base + elementFloats) : nil)
+        ? UnsafePointer(memory.base + elementFloats) : nil, owner: self)
   }
 
-  /// A writable view. It does not keep the tensor alive; see ``TensorView``.
+  /// A writable view, which keeps the tensor alive.
   public var mutableView: MutableTensorView { MutableTensorView(reading: view) }
 }

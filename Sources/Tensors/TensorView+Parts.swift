@@ -5,7 +5,7 @@ extension TensorView {
   package init(
     unchecked address: UnsafeRawPointer, _ elementType: ElementType, shape: TensorShape,
     strides: (batch: Int, head: Int, row: Int), placement: RowPlacement = .strided,
-    channelScales: UnsafePointer<Float>? = nil
+    channelScales: UnsafePointer<Float>? = nil, owner: AnyObject? = nil
   ) {
     self.address = address
     self.elementType = elementType
@@ -14,6 +14,7 @@ extension TensorView {
     self.placement = placement
     self.channelScales = channelScales
     scaleStrides = (shape.heads * shape.columns, shape.columns)
+    self.owner = owner
   }
 
   /// One batch entry, as a tensor of batch 1, and of it the `count` rows from `first` on.
@@ -35,7 +36,7 @@ extension TensorView {
       unchecked: address, elementType,
       shape: TensorShape(unchecked: 1, shape.heads, count, shape.columns),
       strides: (batchStride, headStride, rowStride), placement: placement,
-      channelScales: channelScales(entry, 0))
+      channelScales: channelScales(entry, 0), owner: owner)
   }
 
   /// The `count` rows from `first` on of all batch entries.
@@ -46,7 +47,7 @@ extension TensorView {
       unchecked: address + first * rowStride * elementType.byteCount, elementType,
       shape: TensorShape(unchecked: shape.batch, shape.heads, count, shape.columns),
       strides: (batchStride, headStride, rowStride), placement: placement,
-      channelScales: channelScales)
+      channelScales: channelScales, owner: owner)
   }
 
   /// Whether rows lie in pages.

@@ -6,8 +6,8 @@ public enum TensorLayout: String, Sendable, CaseIterable {
   case bnhd
 }
 
-/// Where the rows of a tensor's batch entries lie. The tables are the caller's memory, like the
-/// elements, and must stay valid and unchanged while a plan runs on the view.
+/// Where the rows of a tensor's batch entries lie. The tables belong to the owner of the elements, and
+/// must stay valid and unchanged while a plan runs on the view.
 public enum RowPlacement: @unchecked Sendable {
   /// A batch stride and a row stride.
   case strided
@@ -20,13 +20,11 @@ public enum RowPlacement: @unchecked Sendable {
     table: UnsafePointer<Int32>, pagesPerEntry: Int, pageRows: Int, pageStride: Int)
 }
 
-/// A read-only tensor `[batch, heads, rows, columns]` in the caller's memory, fp32 unless its
-/// element type says otherwise.
+/// A read-only tensor `[batch, heads, rows, columns]` in memory of an owner that the view keeps
+/// alive, as that of a ``Tensor`` or a cache, or in the caller's own, which must stay valid for as
+/// long as the view is used; fp32 unless its element type says otherwise.
 ///
-/// Strides are in elements; a row is contiguous. The view does not own the memory: it must stay
-/// valid, and unchanged, while a plan runs on it. A ``Tensor`` behind a view must outlive the run: hold
-/// it in a variable that is used afterwards, or run inside `withExtendedLifetime`. (An owner in
-/// every view would be counted up and down by all workers for every row.)
+/// Strides are in elements; a row is contiguous. The memory must not change while a plan runs on it.
 public struct TensorView: @unchecked Sendable {
   /// The first element's address.
   public let address: UnsafeRawPointer
@@ -46,6 +44,16 @@ public struct TensorView: @unchecked Sendable {
   public let channelScales: UnsafePointer<Float>?
   /// Floats from one batch entry's and one head's channel scales to the next's.
   package let scaleStrides: (batch: Int, head: Int)
+  /// What the memory belongs to, kept alive; nil for the caller's own.
+  public package(set) var owner: AnyObject?
+
+  /// The same view without its owner, for whom a caller keeps the memory alive: workers that copy
+  /// views for every row would count the owner's references up and down, one after the other.
+  package var unowned: TensorView {
+    var view = self
+    view.owner = nil
+    return view
+  }
 
   /// The first element of an fp32 tensor.
   public var base: UnsafePointer<Float> { address.assumingMemoryBound(to: Float.self) }
@@ -73,18 +81,15 @@ public struct TensorView: @unchecked Sendable {
   /// A view of rows that follow each other without a gap, each with its scale if it has one.
   package init(
     dense address: UnsafeRawPointer, _ elementType: ElementType, shape: TensorShape,
-    layout: TensorLayout, channelScales: UnsafePointer<Float>? = nil
+    layout: TensorLayout, channelScales: UnsafePointer<Float>? = nil, owner: AnyObject? = nil
   ) {
     let row = elementType.rowBytes(columns: shape.columns) / elementType.byteCount
-    self.address = address
-    self.elementType = elementType
-    self.shape = shape
-    batchStride = shape.heads * shape.rows * row
-    headStride = layout == .bhnd ? shape.rows * row : row
-    rowStride = layout == .bhnd ? row : shape.heads * row
-    placement = .strided
-    self.channelScales = channelScales
-    scaleStrides = (shape.heads * shape.columns, shape.columns)
+    self.init(
+      unchecked: address, elementType, shape: shape,
+      strides: (
+        shape.heads * shape.rows * row, layout == .bhnd ? shape.rows * row : row,
+        layout == .bhnd ? row : shape.heads * row
+      ), channelScales: channelScales, owner: owner)
   }
 
   /// Creates a view of fp32 memory with explicit batch, head and row strides, in elements.
@@ -102,12 +107,14 @@ public struct TensorView: @unchecked Sendable {
   /// - Parameters:
   ///   - placement: where the rows of a batch entry lie; the batch stride counts only if strided.
   ///   - channelScales: `[batch, heads, columns]`, for `int8PerChannel` only.
+  ///   - owner: what elements, scales and tables belong to, kept alive by the view; nil where the
+  ///     caller sees to it.
   /// - Throws: `AttentionError` when the row stride is shorter than a row with its scale (there is
   ///   more than one), a stride is negative, a page has no rows, or scales are missing or not used.
   public init(
     _ address: UnsafeRawPointer, _ elementType: ElementType, shape: TensorShape,
     strides: (batch: Int, head: Int, row: Int), placement: RowPlacement = .strided,
-    channelScales: UnsafePointer<Float>? = nil
+    channelScales: UnsafePointer<Float>? = nil, owner: AnyObject? = nil
   ) throws(AttentionError) {
     let rowLength = elementType.rowBytes(columns: shape.columns) / elementType.byteCount
     let rowIsFine = shape.rows == 1 || (rowLength...Int(Int32.max)).contains(strides.row)
@@ -132,13 +139,9 @@ public struct TensorView: @unchecked Sendable {
         value: channelScales == nil ? "none" : "given",
         advice: "int8-channel elements have them, others do not; these are \(elementType.rawValue)")
     }
-    self.address = address
-    self.elementType = elementType
-    self.shape = shape
-    (batchStride, headStride, rowStride) = strides
-    self.placement = placement
-    self.channelScales = channelScales
-    scaleStrides = (shape.heads * shape.columns, shape.columns)
+    self.init(
+      unchecked: address, elementType, shape: shape, strides: strides, placement: placement,
+      channelScales: channelScales, owner: owner)
   }
 
   private init(_ whole: TensorView, first: Int, step: Int, count: Int) {
@@ -152,6 +155,7 @@ public struct TensorView: @unchecked Sendable {
     placement = whole.placement
     channelScales = whole.channelScales.map { $0 + first * whole.scaleStrides.head }
     scaleStrides = (whole.scaleStrides.batch, step * whole.scaleStrides.head)
+    owner = whole.owner
   }
 
   /// Heads `first`, `first + step`, ... of the same memory; they must exist.
@@ -204,7 +208,7 @@ public struct TensorView: @unchecked Sendable {
   }
 }
 
-/// A writable tensor `[batch, heads, rows, columns]` in the caller's memory.
+/// A writable tensor `[batch, heads, rows, columns]`.
 ///
 /// As `TensorView`; rows must not overlap each other or any input.
 public struct MutableTensorView: @unchecked Sendable {
@@ -246,10 +250,11 @@ public struct MutableTensorView: @unchecked Sendable {
   /// - Throws: `AttentionError` as `TensorView` does, and when rows of a strided tensor overlap.
   public init(
     _ address: UnsafeMutableRawPointer, _ elementType: ElementType, shape: TensorShape,
-    strides: (batch: Int, head: Int, row: Int), placement: RowPlacement = .strided
+    strides: (batch: Int, head: Int, row: Int), placement: RowPlacement = .strided,
+    owner: AnyObject? = nil
   ) throws(AttentionError) {
     reading = try TensorView(
-      address, elementType, shape: shape, strides: strides, placement: placement)
+      address, elementType, shape: shape, strides: strides, placement: placement, owner: owner)
     guard case .strided = placement else { return }
     // Each axis must step over all that the axes of shorter stride cover.
     var covered = shape.columns
@@ -269,6 +274,9 @@ public struct MutableTensorView: @unchecked Sendable {
   }
 
   package init(reading: TensorView) { self.reading = reading }
+
+  /// As `TensorView.unowned`.
+  package var unowned: MutableTensorView { MutableTensorView(reading: reading.unowned) }
 
   /// Heads `first`, `first + step`, ... of the same memory; they must exist.
   package func heads(_ first: Int, step: Int, count: Int) -> MutableTensorView {

@@ -116,6 +116,7 @@ struct AttentionMapDrawing {
 extension TensorView {
   /// The first rows of every head.
   fileprivate func prefix(_ shape: TensorShape) throws(AttentionError) -> TensorView {
-    try TensorView(base, shape: shape, strides: (batchStride, headStride, rowStride))
+    try TensorView(
+      base, .float32, shape: shape, strides: (batchStride, headStride, rowStride), owner: owner)
   }
 }

@@ -42,7 +42,7 @@ package enum CommandExit {
       return Outcome(message: "error: \(error)", code: usage)
     case let error as OutputError:
       return Outcome(message: "error: \(error)", code: error.isUsage ? usage : failure)
-    case is CommandFailure, is RecordError, is HeadPlanError, is PlotError, is FileProblemError:
+    case is CommandFailure, is RecordError, is ChoiceFileError, is PlotError, is FileProblemError:
       return Outcome(message: "error: \(error)", code: failure)
     case let error as AttentionError:
       let isUsage = error.kind == .invalidArgument || error.kind == .unknownStrategy

@@ -4,6 +4,56 @@ import TensorFiles
 
 /// Reads tensors as the options name them.
 package enum InputFiles {
+  /// The one `--inputs` of a command that takes one.
+  ///
+  /// - Throws: `UsageError` for several.
+  static func only(_ inputs: [String]) throws(UsageError) -> String? {
+    guard inputs.count > 1 else { return inputs.first }
+    throw UsageError(
+      "--inputs \(inputs[1]): --inputs \(inputs[0]) was given, too, and this command takes one; "
+        + "leave one out")
+  }
+
+  /// What `body` reads from `--inputs`; where that fails for want of q, k and v, because the file holds
+  /// a model's weights, the error says so.
+  private static func reading<Result>(
+    _ reference: TensorReference, _ body: () throws -> Result
+  ) throws -> Result {
+    do {
+      return try body()
+    } catch let error as TensorFileError {
+      guard case .noSuchGroup(_, _, _, let prefixes) = error.reason, prefixes.isEmpty,
+        let weight = try SafetensorsFile(reference.path).tensorNames.first(where: {
+          $0.hasSuffix(".weight")
+        })
+      else { throw error }
+      throw FileProblemError(
+        source: "--inputs \(reference.path)",
+        problem:
+          "holds the weights of a model ('\(weight)'), not the q, k and v that it makes of a "
+          + "text; attnbench-model capture MODEL --text FILE -o qkv.safetensors writes those")
+    }
+  }
+
+  /// Says where a file's metadata state another attention than what is run.
+  ///
+  /// - Parameter argument: of `--inputs`; nil does nothing.
+  static func warn(of argument: String?, _ settings: ProblemSettings, headDim: Int) throws {
+    guard let argument else { return }
+    let reference = try TensorReference(argument)
+    do {
+      let stated = try InputMetadata(path: reference.path).attention(of: reference.selector)
+      let differences = stated.differences(from: settings, headDim: headDim)
+      if differences.isEmpty { return }
+      Terminal.say(
+        "warning: \(argument) says in its metadata that its attention is "
+          + "\(differences.joined(separator: ", ")), and what runs here is not: the results are not "
+          + "the model's" + (differences.first == "causal" ? "; add --causal" : ""))
+    } catch let error as FileProblemError {
+      Terminal.say("warning: \(error)")
+    }
+  }
+
   /// `--inputs FILE.safetensors[:PREFIX]`, with those of the declared operands that it holds.
   ///
   /// - Throws: `TensorFileError`, `FileProblemError`, `AttentionError`.
@@ -11,7 +61,7 @@ package enum InputFiles {
     inputs argument: String, layout: TensorLayout, operands: [OperandDeclaration] = []
   ) throws -> FileProblem {
     let reference = try TensorReference(argument)
-    let inputs = try AttentionInputs(reference)
+    let inputs = try reading(reference) { try AttentionInputs(reference) }
     let prefix = reference.selector.map { $0 + "." } ?? ""
     func source(_ tensor: HostTensor, _ role: String) -> FileProblem.Source {
       FileProblem.Source(tensor, name: "--inputs \(reference.path) (\(prefix)\(role))")
@@ -82,7 +132,7 @@ package enum InputFiles {
     case (let inputs?, nil, nil, nil):
       let reference = try TensorReference(inputs)
       let prefix = reference.selector.map { $0 + "." } ?? ""
-      let tensors = try AttentionInputs.readStored(reference)
+      let tensors = try reading(reference) { try AttentionInputs.readStored(reference) }
       let sources = zip(AttentionInputs.roles, tensors).map { role, tensor in
         FileProblem.Source(tensor, name: "--inputs \(reference.path) (\(prefix)\(role))")
       }
@@ -109,7 +159,7 @@ package enum InputFiles {
   ///
   /// - Throws: `TensorFileError`.
   static func mask(
-    _ option: String, _ argument: String, as kinds: [StoredElementType.Kind]
+    _ option: String, _ argument: String, as kinds: [FileElementType.Kind]
   ) throws -> FileMask {
     FileMask(
       try TensorFile.readStored(TensorReference(argument), as: kinds),

@@ -29,7 +29,7 @@ struct MaskCommand: ParsableCommand {
   var keyLength: String?
 
   @Option(help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.")
-  var inputs: String?
+  var inputs: [String] = []
 
   @Option(parsing: .unconditional, help: "With --inputs: the query head, from 0.")
   var head: Int?
@@ -51,7 +51,7 @@ struct MaskCommand: ParsableCommand {
   private static let pictureCells = 512
 
   mutating func run() throws {
-    if let inputs {
+    if let inputs = try InputFiles.only(inputs) {
       try AttentionMapDrawing(self, inputs: inputs).run()
     } else {
       try drawPattern()

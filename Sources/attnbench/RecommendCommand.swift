@@ -16,20 +16,42 @@ package struct RecommendCommand: BLASCommand {
       one, or the one that loses least. What takes long and by its predicted time cannot win is not \
       measured. With --per-head each query head gets its own, and the mix is run beside the best \
       single strategy. Errors on random tensors say nothing about a model's: give --inputs.
+      A file with layer0.q, layer0.k, layer0.v, layer1.q, ... and no prefix given is a whole model: \
+      every head of every layer gets the strategy with which attention takes the least time within \
+      --max-total-error. Causality, scale and windows come from the file's metadata.
       Example: attnbench recommend --n 32k --max-error 1e-2
       Example: attnbench recommend --inputs qkv.safetensors:layer0 --per-head --save plan.json
+      Example: attnbench recommend --inputs qkv.safetensors --max-total-error 0.3 --save plan.json
       """)
 
   @Option(parsing: .unconditional, help: "Size, as 32k (default: all rows of --inputs).")
   var n: String?
 
-  @Option(help: "Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX].")
-  var inputs: String?
+  @Option(
+    help: """
+      Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX]; all layers of a file of \
+      several without a prefix.
+      """)
+  var inputs: [String] = []
 
   @Option(
     parsing: .unconditional,
-    help: "Largest relative L2 distance from full attention; none asks nothing.")
-  var maxError = "1e-2"
+    help: "Largest relative L2 distance from full attention; none asks nothing (default: 1e-2).")
+  var maxError: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: "For a model: largest root of the sum of the layers' squared errors.")
+  var maxTotalError: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: "For a model, with --sensitivity: largest predicted increase of its loss, in nats.")
+  var maxLossIncrease: String?
+
+  @Option(
+    help: "For a model: what an error of each layer costs, as attnbench-model evaluate writes it.")
+  var sensitivity: String?
 
   @Option(parsing: .unconditional, help: "Most memory for tensors and workspace, as 4GiB.")
   var maxMemory: String?
@@ -45,8 +67,11 @@ package struct RecommendCommand: BLASCommand {
   @Flag(help: "Choose for each query head; each keeps to --max-error.")
   var perHead = false
 
-  @Option(help: "Write the choice of --per-head for attnbench run --plan.")
+  @Option(help: "Write the choice of --per-head, or for a model, for attnbench run --plan.")
   var save: String?
+
+  @Option(help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.")
+  var plot: String?
 
   @Option(
     parsing: .unconditional,
@@ -59,11 +84,13 @@ package struct RecommendCommand: BLASCommand {
   @OptionGroup(title: "Storage") var storageOptions: StorageOptions
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
 
-  @Option(parsing: .unconditional, help: "Most time to measure one candidate.")
-  var cellTimeout = "60s"
+  @Option(parsing: .unconditional, help: "Most time to measure one candidate (default: 60s).")
+  var cellTimeout: String?
 
-  @Option(parsing: .unconditional, help: "Most time for everything; more looks at more.")
-  var budget = "60s"
+  @Option(
+    parsing: .unconditional,
+    help: "Most time for everything; more looks at more (default: 60s, for a model 5m).")
+  var budget: String?
 
   @Option(parsing: .unconditional, help: "Seed of the inputs and of the checked rows.")
   var seed: UInt64 = 1
@@ -83,12 +110,18 @@ package struct RecommendCommand: BLASCommand {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
+    let inputs = try InputFiles.only(inputs)
+    try OutputTransaction.check([save, plot].compactMap { $0 })
+    if let inputs {
+      try shapeOptions.refuse(beside: inputs)
+      if let model = try ModelInputs.find(inputs) { return try choose(for: model, stop: stop) }
+    }
+    try refuseOptionsOfAModel()
     let requirements = try requirements()
     let errorRows = try rowsForErrors()
     if let save, !perHead {
       throw UsageError("--save \(save): a plan has a strategy for each head; add --per-head")
     }
-    try OutputTransaction.check(save.map { [$0] } ?? [])
     let topology = try MachineTopology.host()
     let given = try inputs.map {
       try InputFiles.problem(
@@ -96,9 +129,9 @@ package struct RecommendCommand: BLASCommand {
         operands: CommandRegistry.current.families.flatMap(\.operands))
     }
     let size = try size(of: given)
-    let problem = try maskOptions.problem(
-      try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size),
-      elements: storageOptions.elements)
+    let shape = try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size)
+    let stated = try stated(inputs, on: shape)
+    let problem = try stated.problem(on: shape, elements: storageOptions.elements)
     let placement = try threadOptions.placement(
       of: try threadOptions.count(on: topology), on: topology)
     let question = ChoiceEngine.Question(
@@ -107,8 +140,13 @@ package struct RecommendCommand: BLASCommand {
     let limits = try limits()
     if retrieval { try RetrievalTask.check(problem) }
     _ = try measureBLAS()
+    Terminal.say(
+      "\(inputs ?? "random tensors, seed \(seed)"): \(problem.summary); \(stated.description); threads: "
+        + "\(placement.threads) (\(placement.binding)); budget: \(limits.wording.budget)")
+    stated.warn()
     let setting = QualitySetting(
-      problem: problem, inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
+      problem: problem, window: stated.window,
+      inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
       placement: placement, topology: topology, limits: limits, start: .now, stop: stop)
 
     let executor = try AttentionExecutor(
@@ -164,14 +202,24 @@ package struct RecommendCommand: BLASCommand {
     guard let result else { throw CommandExit.interrupted }
     if let save {
       try HeadPlan(
-        result, problem: setting.problem, placement: setting.placement, inputs: report.inputs,
+        result, problem: setting.problem, window: setting.window, placement: setting.placement,
+        inputs: report.inputs,
         isa: KernelTable.active.name
       ).write(to: save)
     }
     try report.show(try addQuality(to: result, in: setting))
   }
 
-  private func rowsForErrors() throws -> ErrorRows {
+  /// Scale and mask, as the options and the metadata of `--inputs` state them.
+  private func stated(_ inputs: String?, on shape: AttentionShape) throws -> StatedAttention {
+    let reference = try inputs.map { try TensorReference($0) }
+    let metadata = try reference.map { try InputMetadata(path: $0.path) }
+    return try StatedAttention(
+      maskOptions, metadata?.attention(of: reference?.selector) ?? InputMetadata.Attention(),
+      on: shape, file: reference?.path ?? "")
+  }
+
+  func rowsForErrors() throws -> ErrorRows {
     guard let errorRows else { return .automatic }
     guard errorRows >= 2 else {
       throw PlanError(
@@ -184,6 +232,7 @@ package struct RecommendCommand: BLASCommand {
 
   private func requirements() throws -> Requirements {
     var requirements = Requirements(holdsForEachHead: perHead)
+    let maxError = maxError ?? "1e-2"
     if maxError != "none" {
       guard let error = Double(maxError), error.isFinite, error >= 0 else {
         throw PlanError(
@@ -212,7 +261,7 @@ package struct RecommendCommand: BLASCommand {
   }
 
   /// Strategies that the user names are a series each: all of them are looked at.
-  private func series(for problem: AttentionProblem) throws -> [[any AttentionStrategy]] {
+  func series(for problem: AttentionProblem) throws -> [[any AttentionStrategy]] {
     do throws(AttentionError) {
       if let strategies {
         return try CommandRegistry.current.strategies(strategies).map { [$0] }
@@ -224,10 +273,11 @@ package struct RecommendCommand: BLASCommand {
   }
 
   /// A choice needs less exact medians than a curve.
-  private func limits() throws(PlanError) -> SweepLimits {
+  func limits() throws(PlanError) -> SweepLimits {
     var limits = SweepLimits.host()
     limits.relativeInterval = 0.03
     limits.wording.relativeInterval = "3%"
+    let (cellTimeout, budget) = (cellTimeout ?? "60s", budget ?? "60s")
     limits.cellTimeout = try TimeSpan(parsing: cellTimeout, argument: "--cell-timeout").seconds
     limits.wording.cellTimeout = cellTimeout
     limits.budget = try TimeSpan(parsing: budget, argument: "--budget").seconds

@@ -1,26 +1,86 @@
 import Attention
 import AttentionBench
+import TensorFiles
 
 /// What `attnbench run` runs: one strategy, or a plan with one for each head.
 enum RunChoice {
   case strategy(any AttentionStrategy)
-  case plan(HeadPlan, path: String)
+  case plan(Plan)
+
+  /// The heads' strategies of the one problem that is run, from either kind of plan.
+  struct Plan {
+    let path: String
+    /// What it was measured on.
+    let measured: HeadPlan.Problem
+    let mix: MixedAttention
+    /// The number of the layer in a plan for a model, which holds at any length.
+    let layer: Int?
+    private let file: PlanFile
+
+    /// - Parameter inputs: of `--inputs`; in a plan for a model the prefix says the layer.
+    /// - Throws: `RecordError`, `ChoiceFileError`, `UsageError` where the prefix has no number.
+    init(path: String, inputs: String?) throws {
+      self.path = path
+      file = try PlanFile(path: path)
+      switch file {
+      case .heads(let plan):
+        layer = nil
+        measured = plan.problem
+        mix = try plan.mix(path: path)
+      case .model(let plan):
+        let prefix = try inputs.flatMap { try TensorReference($0).selector }
+        guard let prefix, let number = ModelLayer.number(of: prefix) else {
+          throw UsageError(
+            "--plan \(path): is for the layers of a model, and the prefix says which one this is; "
+              + "write --inputs FILE.safetensors:layer4")
+        }
+        layer = number
+        measured = try plan.measured(ofLayer: number, path: path)
+        mix = try plan.mix(ofLayer: number, path: path)
+      }
+    }
+
+    /// The problem on tensors, which have to be of the plan's sizes.
+    func problem(on shape: AttentionShape) throws -> AttentionProblem {
+      switch file {
+      case .heads(let plan):
+        try plan.check(fits: shape, path: path)
+        return try plan.problem(on: shape)
+      case .model(let plan):
+        return try plan.problem(ofLayer: layer ?? 0, on: shape, path: path)
+      }
+    }
+
+    /// What to know of the result beside it.
+    func cautions(on elements: Storage, _ shape: AttentionShape) -> [String] {
+      var cautions: [String] = []
+      if let caution = measured.caution(
+        on: elements, path: path, remake: layer == nil ? "recommend --per-head" : "recommend")
+      {
+        cautions.append("warning: \(caution)")
+      }
+      if measured.queryLength != shape.queryLength || measured.keyLength != shape.keyLength {
+        cautions.append(
+          "note: \(path) was measured at n = \(measured.keyLength) and ran at \(shape.keyLength): its "
+            + "errors and times are not those of this run")
+      }
+      return cautions
+    }
+  }
 
   /// What it takes beyond query, key and value.
-  ///
-  /// - Throws: `HeadPlanError`.
-  func operands() throws -> [OperandDeclaration] {
+  var operands: [OperandDeclaration] {
     switch self {
     case .strategy(let strategy): strategy.operands
-    case .plan(let plan, let path): try plan.mix(path: path).operands
+    case .plan(let plan): plan.mix.operands
     }
   }
 
   /// What to know of the result beside it: how the tensors were stored, once that has been settled.
-  func caution(on elements: Storage) -> String? {
+  func cautions(on problem: AttentionProblem) -> [String] {
     switch self {
-    case .strategy: nil
-    case .plan(let plan, let path): plan.caution(on: elements, path: path)
+    case .strategy: []
+    case .plan(let plan): plan.cautions(on: problem.storage, problem.shape)
     }
   }
 
@@ -28,15 +88,16 @@ enum RunChoice {
   /// repeat them, not change them.
   ///
   /// - Parameter given: options that a plan has no room for, as typed.
-  /// - Throws: `UsageError` naming the option that contradicts, `HeadPlanError` for tensors that do
+  /// - Throws: `UsageError` naming the option that contradicts, `ChoiceFileError` for tensors that do
   ///   not fit.
   func resolved(
     for file: FileProblem, _ settings: ProblemSettings, given: [String]
   ) throws -> (any AttentionStrategy, ProblemSettings) {
     switch self {
     case .strategy(let strategy): return (strategy, settings)
-    case .plan(let plan, let path):
-      try plan.check(fits: file.shape, path: path)
+    case .plan(let plan):
+      let planned = try plan.problem(on: file.shape)
+      let (path, measured) = (plan.path, plan.measured)
       func contradiction(_ option: String, _ planned: String) -> UsageError {
         UsageError("\(option): \(path) was made for \(planned); leave the option out")
       }
@@ -44,27 +105,26 @@ enum RunChoice {
         throw contradiction(option, "attention without it")
       }
       if file.isPacked { throw contradiction("--cu-seqlens", "sequences of one length") }
-      if settings.visibility.causal, !plan.problem.causal {
+      if settings.visibility.causal, !measured.causal {
         throw contradiction("--causal", "attention without a causal mask")
       }
-      if let scale = settings.scoring.scale, scale != plan.problem.scale {
-        throw contradiction("--scale \(scale)", "the scale \(plan.problem.scale)")
+      if let scale = settings.scoring.scale, scale != measured.scale {
+        throw contradiction("--scale \(scale)", "the scale \(measured.scale)")
       }
-      let planned = try plan.problem(on: file.shape)
       var own = ProblemSettings()
       (own.scoring, own.visibility) = (planned.scoring, planned.visibility)
       if settings.visibility.offset != .bottomRight {
         let asked = try settings.problem(on: file.shape)
         for batch in 0..<file.shape.batch {
           let offset = asked.geometry(batch: batch).offset
-          guard offset != plan.problem.queryOffset else { continue }
+          guard offset != planned.geometry(batch: batch).offset else { continue }
           throw contradiction(
             settings.visibility.offset == .topLeft
               ? "--align top-left" : "a query offset of \(offset)",
-            "the query offset \(plan.problem.queryOffset)")
+            "the query offset \(planned.geometry(batch: batch).offset)")
         }
       }
-      return (try plan.mix(path: path), own)
+      return (plan.mix, own)
     }
   }
 }

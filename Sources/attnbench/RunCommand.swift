@@ -25,7 +25,7 @@ package struct RunCommand: BLASCommand {
   @Option(help: "The strategy, as flash or 'window(512, sinks: 4)'; see attnbench list.")
   var strategy: String?
 
-  @Option(help: "A strategy for each head instead: PLAN.json of recommend --per-head --save.")
+  @Option(help: "A strategy for each head instead: PLAN.json of recommend --save.")
   var plan: String?
 
   @OptionGroup var window: WindowOptions
@@ -41,9 +41,12 @@ package struct RunCommand: BLASCommand {
   package mutating func run() throws {
     let choice = try choice()
     try outputs.check()
-    let file = try inputs.read(operands: choice.operands())
+    let file = try inputs.read(operands: choice.operands)
     try outputs.check(file)
     let (strategy, settings) = try choice.resolved(for: file, settings(for: file), given: given)
+    if case .strategy = choice {
+      try InputFiles.warn(of: inputs.inputs.first, settings, headDim: file.shape.headDim)
+    }
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
     try announceBLAS()
@@ -52,7 +55,7 @@ package struct RunCommand: BLASCommand {
     let scores = try scores(strategy, settings, file, team)
     try outputs.write(result, scores: scores, of: file)
 
-    if let caution = choice.caution(on: problem.storage) { Terminal.say("warning: \(caution)") }
+    for caution in choice.cautions(on: problem) { Terminal.say(caution) }
     let workers = team.threadCount == 1 ? "1 thread" : "\(team.threadCount) threads"
     Terminal.say(
       "\(strategy.explainedSpec(for: problem)) on \(problem.summary), \(workers): "
@@ -63,7 +66,7 @@ package struct RunCommand: BLASCommand {
   private func scores(
     _ strategy: any AttentionStrategy, _ settings: ProblemSettings, _ file: FileProblem,
     _ team: WorkerTeam
-  ) throws -> StoredTensor? {
+  ) throws -> FileTensor? {
     guard let stage = outputs.scoreStage else { return nil }
     do {
       return try ScoreRun.compute(stage, strategy, on: settings, of: file, team: team)
@@ -82,7 +85,8 @@ package struct RunCommand: BLASCommand {
     }
     switch (strategy ?? window, plan) {
     case (let strategy?, nil): return .strategy(try StrategyOptions.strategy(strategy))
-    case (nil, let plan?): return .plan(try HeadPlan(path: plan), path: plan)
+    case (nil, let plan?):
+      return .plan(try RunChoice.Plan(path: plan, inputs: InputFiles.only(inputs.inputs)))
     case (nil, nil): throw UsageError("say what to run, with --strategy S or --plan PLAN.json")
     case (.some, let plan?):
       throw UsageError(

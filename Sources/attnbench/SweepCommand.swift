@@ -36,7 +36,7 @@ package struct SweepCommand: BLASCommand {
   @OptionGroup(title: "Storage") var storageOptions: StorageOptions
 
   @Option(help: "Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX].")
-  var inputs: String?
+  var inputs: [String] = []
 
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
   @OptionGroup(title: "Limits") var limitOptions: LimitOptions
@@ -146,9 +146,14 @@ extension SweepCommand {
     var limits = try limitOptions.limits(
       available: MachineMemory.current()?.availableBytes ?? .max)
     limits.order = order
+    let inputs = try InputFiles.only(inputs)
     let given = try inputs.map {
-      try InputFiles.problem(
+      try shapeOptions.refuse(beside: $0)
+      return try InputFiles.problem(
         inputs: $0, layout: .bhnd, operands: strategies.flatMap(\.operands))
+    }
+    if let given {
+      try InputFiles.warn(of: inputs, maskOptions.settings(), headDim: given.shape.headDim)
     }
     let plan = try SweepPlan(
       sizes: sizes, strategies: strategies, placements: placements, seed: seed
@@ -207,8 +212,8 @@ extension SweepCommand {
     options["--align"] = maskOptions.align?.rawValue
     options["--query-offset"] = maskOptions.queryOffset
     options["--scale"] = maskOptions.scale.map { "\($0)" }
-    if storageOptions.dtype != .f32 { options["--dtype"] = storageOptions.dtype.rawValue }
-    options["--inputs"] = inputs
+    if storageOptions.dtype != .float32 { options["--dtype"] = storageOptions.dtype.rawValue }
+    options["--inputs"] = inputs.first
     return options
   }
 
@@ -228,7 +233,7 @@ extension SweepCommand {
     var metadata = RunMetadata.host(
       argv: CommandLine.arguments, options: setup.options, seed: seed, topology: setup.topology,
       blas: .current(note: try blas.summary, speed: blasSpeed))
-    metadata.inputs = try inputs.map { try InputFiles.identity(inputs: $0) }
+    metadata.inputs = try inputs.first.map { try InputFiles.identity(inputs: $0) }
     guard resume, !directory.earlierRows.isEmpty else { return metadata }
     for note in directory.notes { Terminal.say("note: \(note)") }
     let earlier = try RunDirectory.readMetadata(in: directory.layout.directory)

@@ -109,8 +109,10 @@ package struct VerifyCommand: BLASCommand {
   private func fileProblems(
     _ argument: String, _ strategies: [any AttentionStrategy]
   ) throws -> [VerificationProblem] {
+    if n == nil { try shape.refuse(beside: argument) }
     let file = try InputFiles.problem(
       inputs: argument, layout: layout, operands: strategies.flatMap(\.operands))
+    try InputFiles.warn(of: argument, mask.settings(), headDim: file.shape.headDim)
     return [
       VerificationProblem(
         try mask.problem(file.shape), source: .file(file), name: Self.shortName(argument))

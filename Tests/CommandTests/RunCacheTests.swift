@@ -108,7 +108,7 @@ struct RunCacheTests {
   func storage(_ dtype: String) throws {
     let process = try RunProcess()
     defer { process.directory.remove() }
-    let type = dtype == "F16" ? TensorElementType.float16 : .bfloat16
+    let type = dtype == "F16" ? FileElementType.float16 : .bfloat16
     let (query, key, value) = (process.tensors.query, process.tensors.key, process.tensors.value)
     let path = process.directory.path("in.safetensors")
     try SafetensorsFile.write(

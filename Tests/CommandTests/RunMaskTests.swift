@@ -52,7 +52,7 @@ struct RunMaskTests {
     let process = try RunProcess()
     defer { process.directory.remove() }
     try process.write(
-      "m", mask.shape, as: .floating(.float32), (0..<mask.count).map { Float(mask.number($0)) })
+      "m", mask.shape, as: .float32, (0..<mask.count).map { Float(mask.number($0)) })
     try process.expect(["--strategy", "flash", option, "m.npy", "--causal"]) {
       $0.bias = { b, h, i, j in mask.index(b, h, i, j).map { mask.number($0) } ?? -.infinity }
       $0.sees = { position, key in key <= position }
@@ -66,10 +66,10 @@ struct RunMaskTests {
     defer { process.directory.remove() }
     let (wide, short) = (Self.shapes[3], Self.shapes[9])
     try process.write(
-      "wide", wide.shape, as: .floating(.float32),
+      "wide", wide.shape, as: .float32,
       (0..<wide.count).map { Float(wide.number($0)) })
     try process.write(
-      "short", short.shape, as: .floating(.float32),
+      "short", short.shape, as: .float32,
       (0..<short.count).map { Float(short.number($0)) })
     try process.write("m", [9], as: .bool, (0..<9).map { UInt8($0 == 2 ? 0 : 1) })
     func sum(_ b: Int, _ h: Int, _ i: Int, _ j: Int) -> Double {
@@ -92,7 +92,7 @@ struct RunMaskTests {
   func key() throws {
     let process = try RunProcess()
     defer { process.directory.remove() }
-    let mask = try StoredTensor(shape: [9], elementType: .bool) { bytes in
+    let mask = try FileTensor(shape: [9], elementType: .bool) { bytes in
       for index in bytes.indices { bytes[index] = index == 4 ? 0 : 1 }
     }
     try SafetensorsFile.write(
@@ -108,7 +108,7 @@ struct RunMaskTests {
     let process = try RunProcess()
     defer { process.directory.remove() }
     let slopes = [0.5, 0.25, 0, -0.125]
-    try process.write("s", [4], as: .floating(.float32), slopes.map(Float.init))
+    try process.write("s", [4], as: .float32, slopes.map(Float.init))
     for given in ["0.5,0.25,0,-0.125", "s.npy"] {
       try process.expect(["--strategy", strategy, "--alibi", given, "--align", "top-left"]) {
         $0.slopes = slopes
@@ -177,7 +177,7 @@ struct RunMaskTests {
     try process.write("five", [1, 2, 4, 5, 9], as: .bool, [UInt8](repeating: 1, count: 360))
     try process.write("rows", [4, 9], as: .bool, [UInt8](repeating: 1, count: 36))
     try process.write("n", [1, 2], as: .integer(isSigned: true, byteWidth: 8), [3, 4])
-    try process.write("f", [2], as: .floating(.float32), [Float(3), 4])
+    try process.write("f", [2], as: .float32, [Float(3), 4])
     let flash = ["--strategy", "flash"]
     for (arguments, named) in [
       (["--mask", "i.npy"], "i.npy: holds int64 (<i8) elements; bool or floating-point"),

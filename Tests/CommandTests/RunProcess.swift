@@ -51,9 +51,9 @@ struct RunProcess {
 
   /// Writes name.npy.
   func write<Element: BitwiseCopyable>(
-    _ name: String, _ shape: [Int], as type: StoredElementType, _ elements: [Element]
+    _ name: String, _ shape: [Int], as type: FileElementType, _ elements: [Element]
   ) throws {
-    let tensor = try StoredTensor(shape: shape, elementType: type) { bytes in
+    let tensor = try FileTensor(shape: shape, elementType: type) { bytes in
       elements.withUnsafeBytes { bytes.copyMemory(from: $0) }
     }
     try NpyFile.write(tensor, to: directory.path(name + ".npy"))

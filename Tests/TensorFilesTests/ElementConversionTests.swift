@@ -101,7 +101,7 @@ import Testing
     return try SafetensorsFile(path).read("x").values
   }
 
-  private func encoded(_ values: [Float], _ type: TensorElementType) throws -> [UInt16] {
+  private func encoded(_ values: [Float], _ type: FileElementType) throws -> [UInt16] {
     let path = directory.path("y.safetensors")
     let tensor = try HostTensor([values.count], values)
     try SafetensorsFile.write([NamedTensor("y", tensor, as: type)], to: path)

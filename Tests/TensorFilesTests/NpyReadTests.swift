@@ -9,9 +9,9 @@ import Testing
   ]
 
   @Test(arguments: [
-    ("float32", TensorElementType.float32), ("float64", .float64), ("float16", .float16),
+    ("float32", FileElementType.float32), ("float64", .float64), ("float16", .float16),
   ])
-  func readsWhatNumpyWrote(name: String, type: TensorElementType) throws {
+  func readsWhatNumpyWrote(name: String, type: FileElementType) throws {
     let tensor = try NpyFile.read(Fixtures.npy(name))
     #expect(tensor.shape == [3, 4])
     #expect(tensor.sourceType == type)

@@ -109,7 +109,7 @@ final class PreparedPeer: PreparedCell {
       throw PeerError.wrong("the output has shape \(file.shape) instead of \(expected)")
     }
     let output = try Tensor(shape)
-    file.withUnsafeElements { _ = output.elements.update(from: $0) }
+    file.withUnsafeElements { output.elements.update(from: $0) }
     return output
   }
 

@@ -77,7 +77,7 @@ struct PeerService {
     let tensors = try file.tensors().stored(as: problem.storage)
     let output = try Tensor(problem.shape.output, elementType: problem.storage.query)
     // Resident before the first call, and NaN until then.
-    output.bytes.initializeMemory(as: UInt8.self, repeating: 0xFF)
+    output.bytes.update(repeating: 0xFF)
     work = Work(
       plan: plan, tensors: tensors, output: output,
       operands: AttentionOperands(

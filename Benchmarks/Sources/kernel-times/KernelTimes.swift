@@ -49,7 +49,7 @@ struct KernelTimes: ParsableCommand {
       throw ValidationError("--pieces \(pieces): must be in 1...100000")
     }
     let bandwidth = try ReadBandwidth(beyondCachesOf: MachineTopology(), writtenBy: team)
-    let readRates = (0..<5).map { _ in bandwidth.pass(on: team) }
+    let readRates = (0..<5).map { _ in bandwidth.reading(on: team) }
     for table in tables {
       let timer = try PieceTimer(table, pieces: pieces, team: team, readRate: readRates.max() ?? 0)
       let figures = try dimensions.flatMap { headDim in

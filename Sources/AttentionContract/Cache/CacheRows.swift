@@ -2,7 +2,7 @@ import AttentionKernels
 import Tensors
 
 /// What all caches do alike: check the rows that arrive, convert them, keep the channels' scales.
-struct CacheRows: ~Copyable {
+final class CacheRows {
   let shape: CacheShape
   let key: RowFormat
   let value: RowFormat

@@ -59,7 +59,7 @@ public final class ContiguousCache: KeyValueCache {
   public func length(entry: Int, adding count: Int) -> Int { lengths[entry] + count }
 
   /// Makes room for at least `capacity` rows a batch entry by moving into larger memory. Views made
-  /// before then point at memory that is gone.
+  /// before then keep the old one, and see nothing that is appended after.
   ///
   /// - Complexity: O(rows held), if it has to move.
   /// - Throws: `AttentionError` when the capacity is out of range or memory is refused; the cache is
@@ -74,7 +74,7 @@ public final class ContiguousCache: KeyValueCache {
   }
 
   public func views(rows count: Int) -> (key: TensorView, value: TensorView) {
-    memory.views(rows: count, of: rows)
+    memory.views(rows: count)
   }
 
   public func truncate(entry: Int, to count: Int) throws(AttentionError) {

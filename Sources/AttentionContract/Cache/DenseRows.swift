@@ -3,7 +3,8 @@ import Tensors
 
 /// Keys and values of all batch entries and heads with room for as many rows each: `[b, hKV,
 /// capacity, d]` and `[b, hKV, capacity, dV]`.
-struct DenseRows: ~Copyable {
+final class DenseRows {
+  private let rows: CacheRows
   /// Rows of a head.
   let capacity: Int
   private let keys: AlignedFloats
@@ -13,12 +14,13 @@ struct DenseRows: ~Copyable {
 
   /// - Throws: `AttentionError` when the rows could not be addressed or memory is refused.
   init(
-    capacity: Int, _ argument: String, of rows: borrowing CacheRows
+    capacity: Int, _ argument: String, of rows: CacheRows
   ) throws(AttentionError) {
     try rows.shape.check(rows: capacity, argument)
     let heads = rows.shape.batch * rows.shape.kvHeads
     let keys = try AlignedFloats(bytes: heads * capacity * rows.key.rowBytes)
     let values = try AlignedFloats(bytes: heads * capacity * rows.value.rowBytes)
+    self.rows = rows
     self.capacity = capacity
     keyBytes = rows.key.rowBytes
     valueBytes = rows.value.rowBytes
@@ -30,26 +32,24 @@ struct DenseRows: ~Copyable {
   var bytes: Int { 4 * (keys.count + values.count) }
 
   /// Views that say they have `count` rows.
-  func views(
-    rows count: Int, of rows: borrowing CacheRows
-  ) -> (key: TensorView, value: TensorView) {
+  func views(rows count: Int) -> (key: TensorView, value: TensorView) {
     let (shape, scales) = (rows.shape, rows.scales)
     let (key, value) = (rows.key.stride, rows.value.stride)
     return (
       TensorView(
         unchecked: keys.base, rows.elementType, shape: shape.key(rows: count),
         strides: (shape.kvHeads * capacity * key, capacity * key, key),
-        channelScales: scales.key),
+        channelScales: scales.key, owner: self),
       TensorView(
         unchecked: values.base, rows.elementType, shape: shape.value(rows: count),
         strides: (shape.kvHeads * capacity * value, capacity * value, value),
-        channelScales: scales.value)
+        channelScales: scales.value, owner: self)
     )
   }
 
   /// Copies the first `rows` rows of head `head`, counted over all batch entries, to memory of the
   /// same format.
-  func copy(head: Int, rows: Int, to other: borrowing DenseRows) {
+  func copy(head: Int, rows: Int, to other: DenseRows) {
     for (from, to, bytes) in [
       (keys.base, other.keys.base, keyBytes), (values.base, other.values.base, valueBytes),
     ] {

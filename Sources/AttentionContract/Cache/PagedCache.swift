@@ -128,11 +128,11 @@ public final class PagedCache: KeyValueCache {
       TensorView(
         unchecked: pool.keys.base, elementType, shape: shape.key(rows: count),
         strides: (0, pool.pageRows * keyRow, keyRow), placement: placement(keyRow),
-        channelScales: scales.key),
+        channelScales: scales.key, owner: self),
       TensorView(
         unchecked: pool.values.base, elementType, shape: shape.value(rows: count),
         strides: (0, pool.pageRows * valueRow, valueRow), placement: placement(valueRow),
-        channelScales: scales.value)
+        channelScales: scales.value, owner: self)
     )
   }
 

@@ -95,7 +95,7 @@ public final class RollingCache: KeyValueCache {
   }
 
   public func views(rows count: Int) -> (key: TensorView, value: TensorView) {
-    memory.views(rows: count, of: rows)
+    memory.views(rows: count)
   }
 
   /// Forgets the newest tokens of an entry until `count` are left; possible while none has been

@@ -25,8 +25,8 @@ public protocol AttentionOracle: Sendable {
   ) -> OracleRow
 }
 
-/// softmax(softcap(scale q K^T) + bias) V, the sums held within +-FLT_MAX, over the keys that a pattern and a mask include, with a
-/// sink logit where there is one, two-pass, in fp64.
+/// softmax(softcap(scale q K^T) + bias) V, the sums held within +-FLT_MAX, over the keys that a pattern
+/// and a mask include, with a sink logit where there is one, in fp64.
 public struct SoftmaxOracle: AttentionOracle {
   private let problem: AttentionProblem
   private let patterns: [any KeyPattern]

@@ -91,7 +91,7 @@ public struct AttentionShape: Sendable, Hashable {
         if overflow {
           throw AttentionError(
             .tooLarge, argument: "shape", value: "query \(query), key \(key), value \(value)",
-            advice: "its floating-point operations pass 2^63; use shorter sequences")
+            advice: "its floating-point operations exceed 2^63; use shorter sequences")
         }
         product = next
       }

@@ -22,10 +22,8 @@ import Tensors
 ///   packed.operands(query: q.view, key: k.view, value: v.view, output: o.mutableView))
 /// ```
 ///
-/// A class, because the views it makes point to starts that it owns; operands hold on to it.
-///
 /// Dao 2023, arXiv 2307.08691 (variable-length batches); Krell 2021, arXiv 2107.02027 (packing).
-public final class PackedSequences: Sendable {
+public struct PackedSequences: Sendable {
   /// First query row of each sequence, and after the last one how many there are.
   public let queryOffsets: [Int]
   /// The same of key rows.
@@ -36,7 +34,7 @@ public final class PackedSequences: Sendable {
   /// Sequences at cumulative offsets; key offsets default to the query's.
   ///
   /// - Throws: `AttentionError` when a list does not begin with 0, falls, is shorter than two or
-  ///   passes `AttentionShape.maximumLength`, or when the lists differ in length.
+  ///   exceeds `AttentionShape.maximumLength`, or when the lists differ in length.
   public init(queryOffsets: [Int], keyOffsets: [Int]? = nil) throws(AttentionError) {
     let keyOffsets = keyOffsets ?? queryOffsets
     queryStarts = try RowStarts(queryOffsets, argument: "queryOffsets")
@@ -104,15 +102,13 @@ public final class PackedSequences: Sendable {
       logSumExpView = MutableTensorView(
         reading: try queryStarts.view(of: logSumExp.reading, argument: "logSumExp"))
     }
-    var operands = AttentionOperands(
+    return AttentionOperands(
       query: try queryStarts.view(of: query, argument: "query"),
       key: try keyStarts.view(of: key, argument: "key"),
       value: try keyStarts.view(of: value, argument: "value"),
       output: MutableTensorView(
         reading: try queryStarts.view(of: output.reading, argument: "output")),
       logSumExp: logSumExpView)
-    operands.owner = self
-    return operands
   }
 }
 
@@ -171,6 +167,18 @@ private final class RowStarts: @unchecked Sendable {
     return try TensorView(
       whole.address, whole.elementType,
       shape: TensorShape(count, shape.heads, longest, shape.columns),
-      strides: (0, whole.headStride, whole.rowStride), placement: .packed(starts: starts))
+      strides: (0, whole.headStride, whole.rowStride), placement: .packed(starts: starts),
+      owner: PackedMemory(starts: self, elements: whole.owner))
+  }
+}
+
+/// What a view of packed sequences keeps alive.
+private final class PackedMemory {
+  private let starts: RowStarts
+  private let elements: AnyObject?
+
+  init(starts: RowStarts, elements: AnyObject?) {
+    self.starts = starts
+    self.elements = elements
   }
 }

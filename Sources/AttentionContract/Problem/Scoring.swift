@@ -7,7 +7,7 @@ import Tensors
 public struct Scoring: Sendable, Hashable {
   /// The factor on the scores; nil for `1 / sqrt(d)`.
   public var scale: Float?
-  /// The bound c of the scores, `c * tanh(scale * q . k / c)`; nil leaves them as they are.
+  /// The limit c of the scores, `c * tanh(scale * q . k / c)`; nil leaves them as they are.
   ///
   /// Gemma Team 2024, arXiv 2408.00118.
   public var softcap: Float?

@@ -12,6 +12,12 @@ public struct InputViews: Sendable {
   /// What the strategy declares beyond these, by name.
   public var named: [String: TensorView]
 
+  /// The same views without their owners. Named ones keep theirs: a dictionary without them would have
+  /// to be allocated, and a plan looks a view up once for many rows.
+  package var unowned: InputViews {
+    InputViews(query: query.unowned, key: key.unowned, value: value.unowned, named: named)
+  }
+
   /// Bundles the inputs.
   public init(
     query: TensorView, key: TensorView, value: TensorView, named: [String: TensorView] = [:]
@@ -35,8 +41,6 @@ public struct AttentionOperands: Sendable {
   /// Key rows in use in this run, one number a batch entry, instead of the problem's: for a cache
   /// that grows between runs of one plan. Only for plans with `takesKeyLengths`.
   public var keyLengths: [Int]?
-  /// Whose memory the views point to, kept as long as the operands.
-  var owner: PackedSequences?
 
   /// Bundles the tensors of a run.
   public init(
@@ -56,6 +60,15 @@ public struct AttentionOperands: Sendable {
     self.inputs = inputs
     self.output = output
     self.logSumExp = logSumExp
+  }
+
+  /// The same views without their owners, as `InputViews.unowned`.
+  package var unowned: AttentionOperands {
+    var views = self
+    views.inputs = inputs.unowned
+    views.output = output.unowned
+    views.logSumExp = logSumExp?.unowned
+    return views
   }
 
   /// `[b, h, nQ, d]`.
@@ -90,7 +103,8 @@ public protocol AttentionPlan: AnyObject {
   var takesPagedRows: Bool { get }
   /// What a run takes beyond query, key and value; nothing by default.
   var declaredOperands: [OperandDeclaration] { get }
-  /// Computes attention. The operands have been checked against the problem; call `run`.
+  /// Computes attention. The operands have been checked against the problem, and `run`, which is what
+  /// to call, keeps their memory alive.
   func execute(_ operands: AttentionOperands)
 }
 
@@ -118,7 +132,7 @@ extension AttentionPlan {
       try expect(lse.reading, "logSumExp", shape.logSumExp, .float32)
     }
     if let lengths = operands.keyLengths { try check(lengths) }
-    execute(operands)
+    withExtendedLifetime(operands) { execute(operands.unowned) }
   }
 
   private func expect(

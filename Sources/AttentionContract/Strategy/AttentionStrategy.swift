@@ -15,7 +15,7 @@ public enum OperatorClass: String, Sendable, CaseIterable, Codable {
 
 /// What a strategy does for one problem, in counted units.
 public struct WorkEstimate: Sendable, Hashable {
-  /// (query, key) pairs the pattern scores, summed over batch and heads. Pairs a tile computes
+  /// (query, key) pairs the pattern scores, summed over batch and heads. Pairs a block computes
   /// and masks away are waste and do not count.
   public var pairs: Int
   /// Floating-point operations: `2 pairs (d + dV)` for softmax strategies, the strategy's own

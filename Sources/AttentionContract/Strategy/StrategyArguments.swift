@@ -42,16 +42,16 @@ public struct StrategySpec: Sendable, Hashable {
     var arguments: [Argument] = []
     if !String(inside).trimmed.isEmpty {
       for part in inside.split(separator: ",", omittingEmptySubsequences: false) {
-        let pieces = part.split(separator: ":", omittingEmptySubsequences: false)
+        let sides = part.split(separator: ":", omittingEmptySubsequences: false)
           .map { String($0).trimmed }
-        guard pieces.count <= 2, pieces.allSatisfy({ !$0.isEmpty }) else {
+        guard sides.count <= 2, sides.allSatisfy({ !$0.isEmpty }) else {
           throw malformed("an argument is value or label: value, separated by commas")
         }
-        if pieces.count == 1, arguments.last?.label != nil {
-          throw malformed("'\(pieces[0])' needs a label or a place before the labelled arguments")
+        if sides.count == 1, arguments.last?.label != nil {
+          throw malformed("'\(sides[0])' needs a label or a place before the labelled arguments")
         }
         arguments.append(
-          Argument(label: pieces.count == 2 ? pieces[0] : nil, value: pieces[pieces.count - 1]))
+          Argument(label: sides.count == 2 ? sides[0] : nil, value: sides[sides.count - 1]))
       }
     }
     self.arguments = arguments

@@ -52,9 +52,9 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
   package func step(_ operands: AttentionOperands, newTokens: [Int]?) throws(AttentionError) {
     let count = try check(operands, newTokens: newTokens)
     for entry in counts.indices { counts[entry] = newTokens?[entry] ?? count }
-    self.operands = operands
+    self.operands = operands.unowned
     queue.reset(count: problem.shape.batch * problem.shape.kvHeads)
-    team.run(self)
+    withExtendedLifetime(operands) { team.run(self) }
     self.operands = nil
     for entry in counts.indices { tokens[entry] += counts[entry] }
   }

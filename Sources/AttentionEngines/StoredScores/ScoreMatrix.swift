@@ -46,8 +46,8 @@ public enum ScoreMatrix {
     let job = try ScoreMatrixJob(
       stage, problem,
       patterns: (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) },
-      query: query, key: key, scores: scores, threads: team.threadCount)
-    team.run(job)
+      query: query.unowned, key: key.unowned, scores: scores.unowned, threads: team.threadCount)
+    withExtendedLifetime((query, key, scores)) { team.run(job) }
   }
 
   private static func expect(

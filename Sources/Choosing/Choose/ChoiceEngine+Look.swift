@@ -127,7 +127,7 @@ extension ChoiceEngine {
   /// Times every series once at a size where that takes milliseconds, so that what its candidates
   /// take at the problem's own size can be predicted from their counted work.
   ///
-  /// The last of a series that can be run is taken, whose tiles are the fullest: the others are
+  /// The last of a series that can be run is taken, whose panels are the fullest: the others are
   /// slower for their work, and a prediction is rather too short than too long.
   func timePilots() throws {
     guard let pilot = pilotProblem() else { return }

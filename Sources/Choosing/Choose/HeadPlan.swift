@@ -51,9 +51,17 @@ public struct HeadPlan: Codable, Equatable, Sendable {
     public var queryOffset: Int
     /// How the tensors were stored that it was measured on; nil in a plan that does not say.
     public var elementType: ElementType?
+    /// The bound of the scores; nil for none.
+    public var softcap: Float?
+    /// The model's own sliding window, see `Visibility.within(window:on:)`; nil for none.
+    public var windowLeft: Int?
+    /// A logit for each query head; nil for none.
+    public var sinkLogits: [Float]?
 
     /// The problem as a plan states it.
-    public init(_ problem: AttentionProblem) {
+    ///
+    /// - Parameter window: the model's own, which the problem holds as a mask.
+    public init(_ problem: AttentionProblem, window: Int? = nil) {
       let shape = problem.shape
       batch = shape.batch
       heads = shape.heads
@@ -66,6 +74,22 @@ public struct HeadPlan: Codable, Equatable, Sendable {
       causal = problem.visibility.causal
       queryOffset = problem.geometry(batch: 0).offset
       elementType = problem.storage.query
+      softcap = problem.scoring.softcap
+      windowLeft = window
+      sinkLogits = problem.scoring.sinkLogits
+    }
+
+    /// The problem on tensors of a shape, whose lengths may be others.
+    ///
+    /// - Throws: `AttentionError` when scale or offset are out of range.
+    public func attention(on shape: AttentionShape) throws(AttentionError) -> AttentionProblem {
+      let isUsual = queryOffset == keyLength - queryLength
+      var visibility = Visibility(
+        causal: causal, offset: isUsual ? .bottomRight : .fixed(queryOffset))
+      if let windowLeft { visibility = try visibility.within(window: windowLeft, on: shape) }
+      return try AttentionProblem(
+        shape, scoring: Scoring(scale: scale, softcap: softcap, sinkLogits: sinkLogits),
+        visibility: visibility)
     }
 
     enum CodingKeys: String, CodingKey {
@@ -80,6 +104,9 @@ public struct HeadPlan: Codable, Equatable, Sendable {
       case causal
       case queryOffset = "query_offset"
       case elementType = "dtype"
+      case softcap
+      case windowLeft = "window_left"
+      case sinkLogits = "sink_logits"
     }
   }
 
@@ -146,14 +173,16 @@ public struct HeadPlan: Codable, Equatable, Sendable {
   }
 
   /// The plan that a choice comes to.
+  ///
+  /// - Parameter window: the model's own, which the problem holds as a mask.
   public init(
-    _ result: PerHeadRecommendation, problem: AttentionProblem, placement: SweepPlacement,
-    inputs: String, isa: String
+    _ result: PerHeadRecommendation, problem: AttentionProblem, window: Int? = nil,
+    placement: SweepPlacement, inputs: String, isa: String
   ) {
     format = Self.format
     version = Self.currentVersion
     toolVersion = AttnbenchVersion.current
-    self.problem = Problem(problem)
+    self.problem = Problem(problem, window: window)
     self.inputs = inputs
     maximumError = result.single.requirements.maximumError
     let ran = result.usesMix ? result.mix : result.singleBeside ?? result.mix

@@ -46,7 +46,8 @@ struct FullMass {
       plan = current
       try current?.run(
         AttentionOperands(
-          query: query, key: try key.rows(keys), value: try columns.rows(keys),
+          query: query, key: key.rows(first: start, count: keys.count),
+          value: columns.rows(first: start, count: keys.count),
           output: partMeans.mutableView, logSumExp: partLSE.mutableView))
       merge(partLSE.elements, partMeans.elements, width: width)
     }
@@ -67,8 +68,7 @@ struct FullMass {
   }
 
   private mutating func merge(
-    _ partLSE: UnsafeMutableBufferPointer<Float>, _ partMeans: UnsafeMutableBufferPointer<Float>,
-    width: Int
+    _ partLSE: TensorElements<Float>, _ partMeans: TensorElements<Float>, width: Int
   ) {
     for row in logSumExp.indices where partLSE[row] != -.infinity {
       let (old, new) = (logSumExp[row], Double(partLSE[row]))
@@ -101,15 +101,5 @@ extension AttentionProblem {
   /// The same problem with one value column.
   func withOneValueColumn() throws(AttentionError) -> AttentionProblem {
     try with { shape, _, _, _ in shape.valueDim = 1 }
-  }
-}
-
-extension TensorView {
-  /// The same heads with some of their rows.
-  fileprivate func rows(_ range: Range<Int>) throws(AttentionError) -> TensorView {
-    try TensorView(
-      base + range.lowerBound * rowStride,
-      shape: try TensorShape(shape.batch, shape.heads, range.count, shape.columns),
-      strides: (batchStride, headStride, rowStride))
   }
 }

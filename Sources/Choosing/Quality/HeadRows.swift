@@ -7,6 +7,8 @@ import Units
 /// The rows of one head of a tensor, in fp64.
 struct HeadRows {
   private let base: UnsafePointer<Float>
+  /// Keeps the memory alive.
+  private let owner: AnyObject?
   private let stride: Int
   /// How many elements a row has.
   let columns: Int
@@ -16,6 +18,7 @@ struct HeadRows {
   /// - Parameter count: the first rows; nil takes all.
   init(_ view: TensorView, batch: Int, head: Int, count: Int? = nil) {
     base = view.base + (batch * view.batchStride + head * view.headStride)
+    owner = view.owner
     stride = view.rowStride
     self.count = count ?? view.shape.rows
     columns = view.shape.columns

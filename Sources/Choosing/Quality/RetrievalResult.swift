@@ -76,12 +76,13 @@ private struct RetrievalScore {
       (cosine, isFound) = (0, false)
       return
     }
+    let values = value.elements
     func similarity(_ key: Int) -> Double {
       let start = (kvHead * shape.rows + key) * columns
       var product = 0.0
       var square = 0.0
       for column in 0..<columns {
-        let code = Double(value.elements[start + column])
+        let code = Double(values[start + column])
         product += computed[column] * code
         square += code * code
       }

@@ -99,11 +99,11 @@ extension RetrievalTask {
   }
 
   private static func stretchRows(_ tensor: Tensor, to length: Float) {
-    let columns = tensor.shape.columns
-    for row in stride(from: 0, to: tensor.elements.count, by: columns) {
-      let norm = tensor.elements[row..<row + columns].reduce(0) { $0 + $1 * $1 }.squareRoot()
+    let (elements, columns) = (tensor.elements, tensor.shape.columns)
+    for row in stride(from: 0, to: elements.count, by: columns) {
+      let norm = elements[row..<row + columns].reduce(0) { $0 + $1 * $1 }.squareRoot()
       let factor = length / max(norm, .leastNormalMagnitude)
-      for index in row..<row + columns { tensor.elements[index] *= factor }
+      for index in row..<row + columns { elements[index] *= factor }
     }
   }
 }

@@ -96,6 +96,7 @@ struct ValueSpread {
     columns = try Tensor(
       try TensorShape(shape.batch, shape.kvHeads, shape.keyLength, width))
     kvHeads = shape.kvHeads
+    let elements = columns.elements
     var heads: [Head] = []
     let scratch = DoubleScratch(count: width)
     for index in 0..<shape.batch * shape.kvHeads {
@@ -110,9 +111,9 @@ struct ValueSpread {
         let out = (index * shape.keyLength + row) * width
         let spread = head.look(at: values.pointer(row), along: scratch.elements)
         for column in 0..<head.directionCount {
-          columns.elements[out + column] = Float(scratch.elements[column])
+          elements[out + column] = Float(scratch.elements[column])
         }
-        columns.elements[out + width - 1] = Float(spread.fromCentre).nextUp
+        elements[out + width - 1] = Float(spread.fromCentre).nextUp
       }
       heads.append(head)
     }
@@ -126,9 +127,9 @@ struct ValueSpread {
     let all = columns.view
     let shape = all.shape
     return try TensorView(
-      all.base + directionCount,
+      all.base + directionCount, .float32,
       shape: try TensorShape(shape.batch, shape.heads, shape.rows, 1),
-      strides: (all.batchStride, all.headStride, all.rowStride))
+      strides: (all.batchStride, all.headStride, all.rowStride), owner: all.owner)
   }
 }
 

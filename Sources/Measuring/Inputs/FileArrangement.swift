@@ -139,7 +139,8 @@ struct FilePlacement: Sendable {
   ) throws(AttentionError) -> TensorView {
     try TensorView(
       address, type, shape: TensorShape(batch, heads, rows, columns),
-      strides: strides(columns: columns), placement: starts?.placement ?? .strided)
+      strides: strides(columns: columns), placement: starts?.placement ?? .strided,
+      owner: starts)
   }
 
   /// As `view`, for writing.
@@ -148,7 +149,8 @@ struct FilePlacement: Sendable {
   ) throws(AttentionError) -> MutableTensorView {
     try MutableTensorView(
       address, type, shape: TensorShape(batch, heads, rows, columns),
-      strides: strides(columns: columns), placement: starts?.placement ?? .strided)
+      strides: strides(columns: columns), placement: starts?.placement ?? .strided,
+      owner: starts)
   }
 }
 

@@ -10,11 +10,11 @@ import Units
 /// 2 is `[nQ, nKV]`, rank 3 `[h, nQ, nKV]`. An axis of size 1 serves all; a last axis that is longer
 /// than 1 and shorter than the keys hides the rest.
 public struct FileMask: Sendable {
-  private let tensor: StoredTensor
+  private let tensor: FileTensor
   private let name: String
 
   /// Names a tensor of truth values or floating-point numbers.
-  public init(_ tensor: StoredTensor, name: String) {
+  public init(_ tensor: FileTensor, name: String) {
     self.tensor = tensor
     self.name = name
   }

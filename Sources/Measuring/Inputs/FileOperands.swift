@@ -96,7 +96,7 @@ extension FileProblem {
       throw FileProblemError(source: source.name, problem: "does not hold floating-point numbers")
     }
     let tensor = try Tensor(declaration.shape(in: shape))
-    floats.withUnsafeElements { _ = tensor.elements.update(fromContentsOf: $0) }
+    floats.withUnsafeElements { tensor.elements.update(from: $0) }
     return tensor
   }
 }
@@ -105,14 +105,15 @@ extension Tensor {
   /// The first entries along every axis; the tensor itself where those are all.
   fileprivate func prefix(_ shape: TensorShape) throws(AttentionError) -> Tensor {
     if shape == self.shape { return self }
-    let (part, view) = (try Tensor(shape), view)
+    let part = try Tensor(shape)
+    let (view, elements) = (view, part.elements)
     var index = 0
     for batch in 0..<shape.batch {
       for head in 0..<shape.heads {
         for row in 0..<shape.rows {
           let from = view.row(batch, head, row)
           for column in 0..<shape.columns {
-            part.elements[index] = from[column]
+            elements[index] = from[column]
             index += 1
           }
         }

@@ -28,29 +28,23 @@ public struct FileProblemError: Error, Equatable, Sendable, CustomStringConverti
 public struct FileProblem: Sendable {
   /// A tensor and the words that name it in messages: `--k k.npy`.
   public struct Source: Sendable {
-    public let tensor: StoredTensor
+    public let tensor: FileTensor
     /// The argument and the file.
     public let name: String
 
     /// Names a tensor of floating-point numbers.
-    public init(_ tensor: StoredTensor, name: String) {
+    public init(_ tensor: FileTensor, name: String) {
       self.tensor = tensor
       self.name = name
     }
 
     /// Names a tensor in fp32.
     public init(_ tensor: HostTensor, name: String) {
-      self.init(StoredTensor(tensor), name: name)
+      self.init(FileTensor(tensor), name: name)
     }
 
     /// How its elements can lie in a problem; fp64 does not.
-    var elementType: ElementType {
-      switch tensor.elementType {
-      case .floating(.float16): .float16
-      case .floating(.bfloat16): .bfloat16
-      default: .float32
-      }
-    }
+    var elementType: ElementType { tensor.elementType.elementType ?? .float32 }
   }
 
   private struct Operand: Sendable {
@@ -65,7 +59,7 @@ public struct FileProblem: Sendable {
   /// Rows of the past that come before the new keys and values; nil where there is no past.
   public let pastLength: Int?
   /// Keys and values as they are after the new rows were appended to the past, or as given.
-  public let present: (key: StoredTensor, value: StoredTensor)
+  public let present: (key: FileTensor, value: FileTensor)
 
   /// What strategies declare beyond the three, by name, in fp32; see `adding(_:declared:)`.
   var named: [String: Tensor] = [:]
@@ -147,9 +141,7 @@ public struct FileProblem: Sendable {
   }
 
   /// How the queries are stored in their file.
-  public var queryType: TensorElementType {
-    operands[0].source.tensor.elementType.floatingType ?? .float32
-  }
+  public var queryType: FileElementType { operands[0].source.tensor.elementType }
 
   /// Calls `body` with query, key and value as they lie in memory. The views are valid during the
   /// call only.
@@ -213,9 +205,9 @@ public struct FileProblem: Sendable {
   func makeTensor(
     columns: Int?, _ type: ElementType, isZeroed: Bool = false,
     initializing body: (MutableTensorView) throws -> Void
-  ) throws -> StoredTensor {
-    try StoredTensor(
-      shape: query.shape(columns: columns), elementType: .floating(type.fileType)
+  ) throws -> FileTensor {
+    try FileTensor(
+      shape: query.shape(columns: columns), elementType: FileElementType(type) ?? .float32
     ) { bytes in
       // A checked shape has at least one element, so there is a first one.
       guard let base = bytes.baseAddress else { return }
@@ -228,17 +220,6 @@ public struct FileProblem: Sendable {
   var scoreShape: [Int] {
     let matrix = [shape.heads, shape.queryLength, shape.keyLength]
     return query.shape(columns: nil).count == 2 ? matrix : [shape.batch] + matrix
-  }
-}
-
-extension ElementType {
-  /// The same type in a file; integers do not stand in files.
-  var fileType: TensorElementType {
-    switch self {
-    case .float16: .float16
-    case .bfloat16: .bfloat16
-    case .float32, .int8PerToken, .int8PerChannel: .float32
-    }
   }
 }
 

@@ -15,13 +15,14 @@ extension OperandDeclaration {
     for problem: AttentionShape, seed: UInt64
   ) throws(AttentionError) -> Tensor {
     let tensor = try Tensor(shape(in: problem))
+    let elements = tensor.elements
     let heads = tensor.shape.heads
     let count = tensor.shape.rows * tensor.shape.columns
     for head in 0..<tensor.shape.batch * heads {
       var generator = SeededGenerator(
         seed: seed, path: [11] + name.utf8.map { Int($0) } + [head / heads, head % heads])
       for index in head * count..<(head + 1) * count {
-        tensor.elements[index] = value(of: Double(generator.next() >> 11) * 0x1p-53)
+        elements[index] = value(of: Double(generator.next() >> 11) * 0x1p-53)
       }
     }
     try checkValues(tensor.view)

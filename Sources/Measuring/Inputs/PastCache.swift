@@ -43,7 +43,7 @@ extension FileProblem.Source {
     }
     let shape = past.shape(rows: past.rows + added.rows)
     let width = tensor.elementType.byteWidth
-    let present = try StoredTensor(shape: shape, elementType: tensor.elementType) { bytes in
+    let present = try FileTensor(shape: shape, elementType: tensor.elementType) { bytes in
       let target = Self.strides(arrangement.caches, past.heads, shape, past.columns)
       for (tensor, placement, firstRow) in [(tensor, past, 0), (new.tensor, added, past.rows)] {
         let strides = placement.strides(columns: placement.columns)

@@ -42,9 +42,12 @@ public struct AccuracyCheck: Sendable {
   public func references(
     _ oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam
   ) -> [OracleRow] {
-    team.map(rows.count) { index in
-      let row = rows[index]
-      return oracle.row(inputs, batch: row.batch, head: row.head, row: row.row)
+    let views = inputs.unowned
+    return withExtendedLifetime(inputs) {
+      team.map(rows.count) { index in
+        let row = rows[index]
+        return oracle.row(views, batch: row.batch, head: row.head, row: row.row)
+      }
     }
   }
 

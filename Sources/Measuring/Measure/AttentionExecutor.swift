@@ -208,7 +208,7 @@ public final class AttentionExecutor: CellExecutor {
     return try rate.burst(on: team(of: placement))
   }
 
-  /// The median of three passes over many times the last-level cache.
+  /// The median of three readings of many times the last-level cache.
   public func readRate(on placement: SweepPlacement) throws -> Double? {
     if bandwidth == nil {
       let available = MachineMemory.current()?.availableBytes

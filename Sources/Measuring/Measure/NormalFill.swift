@@ -31,9 +31,11 @@ package final class NormalFill: TeamJob, @unchecked Sendable {
       var generator = SeededGenerator(
         seed: seed, path: [role, head / shape.heads, head % shape.heads])
       // Every head is written by one worker.
-      let elements = UnsafeMutableBufferPointer(
-        rebasing: tensor.elements[head * count..<(head + 1) * count])
-      Self.fill(elements, with: &generator)
+      tensor.elements.withUnsafeMutableBufferPointer {
+        Self.fill(
+          UnsafeMutableBufferPointer(rebasing: $0[head * count..<(head + 1) * count]),
+          with: &generator)
+      }
     }
   }
 

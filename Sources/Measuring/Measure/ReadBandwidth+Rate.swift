@@ -13,7 +13,7 @@ extension ReadBandwidth {
   }
 
   /// A buffer whose reading the caches can speed up by little: sixteen times what they hold. Of four
-  /// times as much they keep enough from one pass to the next to make it up to 14% too fast.
+  /// times as much they keep enough from one reading to the next to make it up to 14% too fast.
   ///
   /// - Parameters:
   ///   - cacheByteCount: what the last-level caches hold; 0 where that is not known.
@@ -34,8 +34,8 @@ extension ReadBandwidth {
         availableBytes: MachineMemory.current()?.availableBytes), writtenBy: team)
   }
 
-  /// The median of three passes, in bytes a second.
+  /// The median of three readings, in bytes a second.
   public func rate(on team: WorkerTeam) -> Double {
-    (0..<3).map { _ in pass(on: team) }.sorted()[1]
+    (0..<3).map { _ in reading(on: team) }.sorted()[1]
   }
 }

@@ -9,10 +9,10 @@ import Units
 /// type must change.
 public struct AttentionRun: Sendable {
   /// The result, with the rank, the layout and, in the problem, the element type of the query.
-  public let output: StoredTensor
+  public let output: FileTensor
   /// The natural logarithm of each row's denominator: the output's shape without its last axis.
   /// Nil where it was not asked for.
-  public let logSumExp: StoredTensor?
+  public let logSumExp: FileTensor?
   /// How long the computation took: no reading, no planning, no warm-up.
   public let duration: Duration
 
@@ -39,7 +39,7 @@ public struct AttentionRun: Sendable {
     let plan = try strategy.plan(for: problem, on: team)
     // Rows beyond a query length are not written by anyone: they come out as rows without keys.
     let isZeroed = problem.visibility.queryLengths != nil && !file.isPacked
-    var logSumExp: StoredTensor?
+    var logSumExp: FileTensor?
     var duration = Duration.zero
     output = try file.makeTensor(
       columns: problem.shape.valueDim, problem.storage.output, isZeroed: isZeroed
@@ -51,7 +51,7 @@ public struct AttentionRun: Sendable {
             logSumExp: lse)
           let clock = ContinuousClock()
           let start = clock.now
-          try withExtendedLifetime(named) { try plan.run(operands) }
+          try plan.run(operands)
           return clock.now - start
         }
       }

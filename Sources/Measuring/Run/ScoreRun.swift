@@ -20,7 +20,7 @@ public enum ScoreRun {
   public static func compute(
     _ stage: ScoreStage, _ strategy: any AttentionStrategy, on problem: ProblemSettings,
     of file: FileProblem, team: WorkerTeam, memory: MachineMemory? = .current()
-  ) throws -> StoredTensor {
+  ) throws -> FileTensor {
     func refusal(_ value: String, _ advice: String) -> AttentionError {
       AttentionError(.invalidArgument, argument: "scores", value: value, advice: advice)
     }
@@ -42,7 +42,7 @@ public enum ScoreRun {
         .outOfMemory, argument: "score matrix", value: ByteCount(bytes).rounded,
         advice: "only \(ByteCount(available).rounded) of memory can be had; use fewer queries")
     }
-    return try StoredTensor(shape: file.scoreShape, elementType: .floating(.float32)) { bytes in
+    return try FileTensor(shape: file.scoreShape, elementType: .float32) { bytes in
       // A checked shape has at least one element, so there is a first one.
       guard let base = bytes.bindMemory(to: Float.self).baseAddress else { return }
       if problem.visibility.queryLengths != nil {

@@ -34,6 +34,9 @@ public struct HeadErrors: Equatable, Sendable {
   public let whole: Estimate
   /// Over the rows of each query head.
   public let heads: [Estimate]
+  /// Each query head's share of the squared norm of full attention: times its squared error it is what
+  /// the head contributes to the squared error of the whole.
+  public let headShares: [Double]
   /// Rows that were compared, of all heads together.
   public let rowsChecked: Int
   /// Rows there are, as far as full attention is finite on them.
@@ -47,12 +50,15 @@ public struct HeadErrors: Equatable, Sendable {
     heads.max { ($0.upper, $0.value) < ($1.upper, $1.value) } ?? whole
   }
 
-  /// Errors as given, for choices among made-up figures.
+  /// Errors as given, for choices among made-up figures; heads of equal norm unless said otherwise.
   public init(
-    whole: Estimate, heads: [Estimate], rowsChecked: Int, rows: Int, rowsUndefined: Int = 0
+    whole: Estimate, heads: [Estimate], headShares: [Double]? = nil, rowsChecked: Int, rows: Int,
+    rowsUndefined: Int = 0
   ) {
     self.whole = whole
     self.heads = heads
+    self.headShares =
+      headShares ?? Array(repeating: 1 / Double(max(heads.count, 1)), count: heads.count)
     self.rowsChecked = rowsChecked
     self.rows = rows
     self.rowsUndefined = rowsUndefined
@@ -72,6 +78,9 @@ public struct HeadErrors: Equatable, Sendable {
     }
     heads = sums.map { widened(SquaredErrors.estimate([$0], rowsPerStratum: rowsPerHead)) }
     whole = widened(SquaredErrors.estimate(sums, rowsPerStratum: rowsPerHead))
+    let norms = sums.map { $0.total(\.reference, ofRows: rowsPerHead) }
+    let total = norms.reduce(0, +)
+    headShares = norms.map { total > 0 ? $0 / total : 0 }
     rowsChecked = sums.reduce(0) { $0 + $1.count }
     rows = sums.reduce(0) { $0 + $1.rows(of: rowsPerHead) }
     rowsUndefined = sums.reduce(0) { $0 + $1.undefinedCount }
@@ -111,6 +120,12 @@ package struct SquaredErrors: Equatable, Sendable {
       : Int((Double(rows) * Double(count) / Double(count + undefinedCount)).rounded())
   }
 
+  /// A sum over all of the stratum's rows, from those that were looked at: strata of equal size that
+  /// were sampled alike would need no weights, others do.
+  func total(_ sum: (SquaredErrors) -> Double, ofRows rows: Int) -> Double {
+    sum(self) * Double(self.rows(of: rows)) / Double(max(count, 1))
+  }
+
   /// The variance of the sum of x - R y over the stratum's N rows, estimated from its m.
   private func variance(ratio: Double, of rows: Int) -> Double {
     guard count > 1, count < rows else { return 0 }
@@ -126,9 +141,8 @@ package struct SquaredErrors: Equatable, Sendable {
   package static func estimate(
     _ strata: [SquaredErrors], rowsPerStratum rows: Int
   ) -> HeadErrors.Estimate {
-    // Strata of equal size that were sampled alike need no weights, others do.
     func total(_ sum: (SquaredErrors) -> Double) -> Double {
-      strata.reduce(0) { $0 + sum($1) * Double($1.rows(of: rows)) / Double(max($1.count, 1)) }
+      strata.reduce(0) { $0 + $1.total(sum, ofRows: rows) }
     }
     if strata.allSatisfy({ $0.count == 0 }) { return HeadErrors.Estimate(exactly: .infinity) }
     let (error, reference) = (total(\.error), total(\.reference))

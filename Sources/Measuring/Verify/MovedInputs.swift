@@ -100,9 +100,10 @@ struct MovedInputs {
     for (name, tensor) in tensors.named {
       let copy = try Tensor(tensor.shape)
       var generator = SeededGenerator(seed: seed, path: [12] + name.utf8.map { Int($0) })
+      let elements = copy.elements
       for (index, value) in tensor.elements.enumerated() {
         let neighbour = value.movedByRounding(&generator)
-        copy.elements[index] = domains[name]?.contains(neighbour) ?? true ? neighbour : value
+        elements[index] = domains[name]?.contains(neighbour) ?? true ? neighbour : value
       }
       moved[name] = copy
     }
@@ -183,11 +184,9 @@ private struct HeadElements {
     try query.withView { (query) throws(AttentionError) in
       try key.withView { (key) throws(AttentionError) in
         try value.withView { (value) throws(AttentionError) in
-          withExtendedLifetime(named) {
-            oracle.row(
-              InputViews(query: query, key: key, value: value, named: named.mapValues(\.view)),
-              batch: row.batch, head: row.head, row: row.row)
-          }
+          oracle.row(
+            InputViews(query: query, key: key, value: value, named: named.mapValues(\.view)),
+            batch: row.batch, head: row.head, row: row.row)
         }
       }
     }

@@ -64,7 +64,7 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
 }
 
 extension VerificationProblem {
-  /// Small problems that try what large ones rarely meet: lengths of one and around the tiles, odd
+  /// Small problems that try what large ones rarely meet: lengths of one and around the panels, odd
   /// dimensions, value dimensions of their own, grouped heads, cross-attention, both corners,
   /// offsets that leave rows without keys.
   ///

@@ -101,6 +101,11 @@ public struct Figure: Equatable, Sendable {
     /// Sizes that were not run, with what is expected there; drawn so that nobody takes them for
     /// measurements.
     public var predicted: [Point] = []
+    /// The predicted points, after the measured one that the line to them comes from.
+    var predictedLine: [Point] {
+      guard let first = predicted.first else { return [] }
+      return (points.last { $0.n < first.n }.map { [$0] } ?? []) + predicted
+    }
     /// Whether its points are marked, joined, or both.
     public var mark = Mark.joinedPoints
     /// A name written at its first point; empty for none.

@@ -83,11 +83,9 @@ struct ScriptWriter {
     "$curve\(index) using 1:2 with lines linecolor rgb '#909090' linewidth 1.2 notitle"
   }
 
-  /// The predicted points, after the measured one that the dotted line comes from.
   private func predictedData(_ index: Int, _ curve: Figure.Curve) -> [String] {
-    guard let first = curve.predicted.first else { return [] }
-    let joint = curve.points.last { $0.n < first.n }.map { [$0] } ?? []
-    let points = (joint + curve.predicted).map { "\($0.n) \($0.value) \($0.low) \($0.high)" }
+    if curve.predicted.isEmpty { return [] }
+    let points = curve.predictedLine.map { "\($0.n) \($0.value) \($0.low) \($0.high)" }
     return ["$predicted\(index) << EOD", "# n value low high"] + points + ["EOD"]
   }
 

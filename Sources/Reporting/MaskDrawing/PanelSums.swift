@@ -105,7 +105,6 @@ struct PanelSums {
 /// to, 1 in that place and 0 elsewhere, the output of a row is its weights summed by column.
 struct PooledOracle {
   private let oracle: any AttentionOracle
-  private let values: Tensor
   private let view: TensorView
 
   /// - Throws: `AttentionError` when the system refuses the memory, nKV times `columns` floats.
@@ -123,23 +122,23 @@ struct PooledOracle {
       storage = Storage()
     }
     oracle = strategy.oracle(for: pooled)
-    values = try Tensor(TensorShape(1, 1, shape.keyLength, columns))
+    let values = try Tensor(TensorShape(1, 1, shape.keyLength, columns))
+    let elements = values.elements
     for column in 0..<columns {
       for key in MaskGrid.block(column, of: columns, over: shape.keyLength) {
-        values.elements[key * columns + column] = 1
+        elements[key * columns + column] = 1
       }
     }
     // All heads and sequences read the same values.
     view = try TensorView(
-      values.view.base, shape: pooled.shape.value, strides: (batch: 0, head: 0, row: columns))
+      values.view.base, .float32, shape: pooled.shape.value,
+      strides: (batch: 0, head: 0, row: columns), owner: values)
   }
 
   func row(_ head: HeadWeights, _ row: Int) -> [Double] {
-    withExtendedLifetime(values) {
-      oracle.row(
-        InputViews(query: head.query, key: head.key, value: view), batch: head.batch,
-        head: head.head, row: row
-      ).output
-    }
+    oracle.row(
+      InputViews(query: head.query, key: head.key, value: view), batch: head.batch,
+      head: head.head, row: row
+    ).output
   }
 }

@@ -98,9 +98,8 @@ struct Chart {
 
   /// Sizes that were not run: open symbols on a dotted line from the last measured point.
   private func predicted(_ curve: Figure.Curve) -> [Markup] {
-    guard let first = curve.predicted.first else { return [] }
-    let joint = curve.points.last { $0.n < first.n }.map { [$0] } ?? []
-    let path = (joint + curve.predicted).map {
+    if curve.predicted.isEmpty { return [] }
+    let path = curve.predictedLine.map {
       Self.pair(scale.horizontal($0.x), scale.vertical($0.value))
     }
     let line = Markup.element(

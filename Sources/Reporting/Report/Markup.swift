@@ -4,7 +4,7 @@ import Records
 import Statistics
 import Units
 
-/// A piece of a page in the XML syntax of HTML.
+/// A part of a page or a picture, in XML syntax.
 ///
 /// The only way from a string to markup is `text`, which escapes it, and names of elements and
 /// attributes are literals of the program: what a results file says can never become markup.
@@ -21,8 +21,9 @@ struct Markup {
     Markup(source: "<style>\n\(sheet)\n</style>")
   }
 
-  /// Elements that HTML closes where they open; every other one needs a closing tag.
-  private static let voidElements = ["br", "meta"]
+  /// Elements that are closed where they open, in HTML and in pictures; every other one has a closing
+  /// tag.
+  private static let voidElements = ["br", "meta", "rect"]
 
   /// An element with its attributes.
   static func element(

@@ -11,12 +11,8 @@ public enum NpyFile {
   public static func read(_ path: String) throws(TensorFileError) -> HostTensor {
     let file = try InputFile(path)
     let header = try NpyHeader(from: file, accepting: [.floating])
-    guard let type = header.type.floatingType else {
-      throw file.failure(
-        .unexpectedElementType(tensor: nil, found: header.descriptor, accepted: [.floating]))
-    }
     try check(header, file)
-    return try file.tensor(at: header.dataOffset, shape: header.shape, type: type)
+    return try file.tensor(at: header.dataOffset, shape: header.shape, type: header.type)
   }
 
   /// Reads the array at `path` as it is stored: floating-point numbers as `read`, bool, or integers
@@ -25,8 +21,8 @@ public enum NpyFile {
   /// - Parameter kinds: what is accepted.
   /// - Throws: `TensorFileError` for everything else.
   public static func readStored(
-    _ path: String, as kinds: [StoredElementType.Kind]
-  ) throws(TensorFileError) -> StoredTensor {
+    _ path: String, as kinds: [FileElementType.Kind]
+  ) throws(TensorFileError) -> FileTensor {
     let file = try InputFile(path)
     let header = try NpyHeader(from: file, accepting: kinds)
     try check(header, file)
@@ -40,8 +36,8 @@ public enum NpyFile {
       throw file.failure(
         .wrongByteCount(
           tensor: nil, shape: header.shape.dimensions,
-          type: header.type.floatingType.map { "\($0)" } ?? header.descriptor, expected: expected,
-          found: found))
+          type: header.type.kind == .floating ? "\(header.type)" : header.descriptor,
+          expected: expected, found: found))
     }
   }
 
@@ -52,7 +48,7 @@ public enum NpyFile {
   /// - Throws: `TensorFileError` if the format cannot hold `type` (bfloat16), or the file cannot be
   ///   written.
   public static func write(
-    _ tensor: HostTensor, as type: TensorElementType = .float32, to path: String
+    _ tensor: HostTensor, as type: FileElementType = .float32, to path: String
   ) throws(TensorFileError) {
     try output(TensorContent(tensor, as: type), to: path).write()
   }
@@ -60,15 +56,16 @@ public enum NpyFile {
   /// Writes `tensor` as it is stored, likewise.
   ///
   /// - Throws: as `write(_:as:to:)`.
-  public static func write(_ tensor: StoredTensor, to path: String) throws(TensorFileError) {
+  public static func write(_ tensor: FileTensor, to path: String) throws(TensorFileError) {
     try output(TensorContent(tensor), to: path).write()
   }
 
   static func output(
     _ content: TensorContent, to path: String
   ) throws(TensorFileError) -> OutputFile {
+    try content.check(path)
     guard let descriptor = content.elementType.npyDescriptor else {
-      throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
+      throw TensorFileError(path: path, .unwritableElementType(content.elementType))
     }
     let header = NpyHeader.encode(type: descriptor, shape: content.shape)
     return OutputFile(path) { sink throws(Errno) in

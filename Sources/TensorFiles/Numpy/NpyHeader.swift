@@ -10,7 +10,7 @@ struct NpyHeader {
   /// What NumPy itself writes for the longest of real headers is a few kilobytes.
   private static let maximumLength = 1 << 20
 
-  let type: StoredElementType
+  let type: FileElementType
   /// The type as the header spells it.
   let descriptor: String
   let shape: FileShape
@@ -20,7 +20,7 @@ struct NpyHeader {
   /// Reads and checks everything in front of the data.
   ///
   /// - Parameter kinds: what the elements may be.
-  init(from file: InputFile, accepting kinds: [StoredElementType.Kind]) throws(TensorFileError) {
+  init(from file: InputFile, accepting kinds: [FileElementType.Kind]) throws(TensorFileError) {
     let preamble = try file.bytes(at: 0, count: min(12, file.size))
     guard preamble.starts(with: Self.magic), preamble.count >= 10 else {
       throw file.failure(.notThisFormat("is not a .npy file: it does not begin with \\x93NUMPY"))
@@ -102,13 +102,13 @@ struct NpyHeader {
   }
 
   private static func type(
-    _ descr: PythonLiteral, in file: InputFile, accepting kinds: [StoredElementType.Kind]
-  ) throws(TensorFileError) -> (StoredElementType, String) {
+    _ descr: PythonLiteral, in file: InputFile, accepting kinds: [FileElementType.Kind]
+  ) throws(TensorFileError) -> (FileElementType, String) {
     func refusal(_ found: String) -> TensorFileError {
       file.failure(.unexpectedElementType(tensor: nil, found: found, accepted: kinds))
     }
     guard case .string(let descriptor) = descr else { throw refusal(descr.description) }
-    guard let type = StoredElementType(npyDescriptor: descriptor), kinds.contains(type.kind) else {
+    guard let type = FileElementType(npyDescriptor: descriptor), kinds.contains(type.kind) else {
       throw refusal(descriptor)
     }
     return (type, descriptor)

@@ -12,9 +12,6 @@ public struct SafetensorsEntry: Hashable, Sendable {
   /// Where the bytes lie, counted from the end of the header.
   public let byteRange: Range<Int>
 
-  /// The element type if it is floating point, which is what attention is computed from.
-  public var elementType: TensorElementType? { TensorElementType(safetensorsName: dtype) }
-
   /// The element type if it is one that can be read.
-  public var storedType: StoredElementType? { StoredElementType(safetensorsName: dtype) }
+  public var elementType: FileElementType? { FileElementType(safetensorsName: dtype) }
 }

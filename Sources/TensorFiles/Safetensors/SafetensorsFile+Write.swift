@@ -8,13 +8,13 @@ public struct NamedTensor: Sendable {
   let content: TensorContent
 
   /// Names `tensor`, to be stored as `elementType`.
-  public init(_ name: String, _ tensor: HostTensor, as elementType: TensorElementType = .float32) {
+  public init(_ name: String, _ tensor: HostTensor, as elementType: FileElementType = .float32) {
     self.name = name
     content = TensorContent(tensor, as: elementType)
   }
 
   /// Names `tensor`, to be stored as it is.
-  public init(_ name: String, _ tensor: StoredTensor) {
+  public init(_ name: String, _ tensor: FileTensor) {
     self.name = name
     content = TensorContent(tensor)
   }
@@ -44,6 +44,7 @@ extension SafetensorsFile {
     for tensor in tensors where !names.insert(tensor.name).inserted {
       throw TensorFileError(path: path, .duplicateName(tensor.name))
     }
+    for tensor in tensors { try tensor.content.check(path) }
     // A stable order: sorting does not promise one for equal widths.
     let ordered = tensors.enumerated().sorted { a, b in
       (-a.element.byteWidth, a.offset) < (-b.element.byteWidth, b.offset)

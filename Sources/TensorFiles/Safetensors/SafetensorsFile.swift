@@ -46,11 +46,7 @@ public struct SafetensorsFile: Sendable {
   /// - Throws: `TensorFileError` if there is none (the error then has the nearest names), its
   ///   element type is not read, or it is a single number.
   public func read(_ name: String) throws(TensorFileError) -> HostTensor {
-    let entry = try entry(name)
-    guard let type = entry.elementType else {
-      throw file.failure(
-        .unexpectedElementType(tensor: name, found: entry.dtype, accepted: [.floating]))
-    }
+    let (entry, type) = try entry(name, as: [.floating])
     return try file.tensor(
       at: header.dataOffset + entry.byteRange.lowerBound, shape: shape(of: entry), type: type)
   }
@@ -60,23 +56,27 @@ public struct SafetensorsFile: Sendable {
   /// - Parameter kinds: what is accepted.
   /// - Throws: `TensorFileError` as `read`, for what is not accepted here.
   public func readStored(
-    _ name: String, as kinds: [StoredElementType.Kind]
-  ) throws(TensorFileError) -> StoredTensor {
-    let entry = try entry(name)
-    guard let type = entry.storedType, kinds.contains(type.kind) else {
-      throw file.failure(
-        .unexpectedElementType(tensor: name, found: entry.dtype, accepted: kinds))
-    }
+    _ name: String, as kinds: [FileElementType.Kind]
+  ) throws(TensorFileError) -> FileTensor {
+    let (entry, type) = try entry(name, as: kinds)
     return try file.storedTensor(
       at: header.dataOffset + entry.byteRange.lowerBound, shape: shape(of: entry), type: type)
   }
 
-  private func entry(_ name: String) throws(TensorFileError) -> SafetensorsEntry {
-    if let entry = header.entries[name] { return entry }
-    throw file.failure(
-      .noSuchTensor(
-        name, nearest: NearestName.suggestions(for: name, among: tensorNames, limit: 3),
-        prefixes: prefixes(having: AttentionInputs.roles)))
+  private func entry(
+    _ name: String, as kinds: [FileElementType.Kind]
+  ) throws(TensorFileError) -> (SafetensorsEntry, FileElementType) {
+    guard let entry = header.entries[name] else {
+      throw file.failure(
+        .noSuchTensor(
+          name, nearest: NearestName.suggestions(for: name, among: tensorNames, limit: 3),
+          prefixes: prefixes(having: AttentionInputs.roles)))
+    }
+    guard let type = entry.elementType, kinds.contains(type.kind) else {
+      throw file.failure(
+        .unexpectedElementType(tensor: name, found: entry.dtype, accepted: kinds))
+    }
+    return (entry, type)
   }
 
   private func shape(of entry: SafetensorsEntry) throws(TensorFileError) -> FileShape {

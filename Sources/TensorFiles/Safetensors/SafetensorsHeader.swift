@@ -92,7 +92,7 @@ struct SafetensorsHeader {
     let entry = SafetensorsEntry(
       name: name, dtype: tensor.dtype, shape: tensor.shape, byteRange: begin..<end)
     // Sizes of the types that are not read are not our business.
-    if let type = entry.storedType, count * type.byteWidth != end - begin {
+    if let type = entry.elementType, count * type.byteWidth != end - begin {
       throw file.failure(
         .wrongByteCount(
           tensor: name, shape: tensor.shape, type: tensor.dtype,

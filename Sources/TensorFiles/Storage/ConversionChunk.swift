@@ -2,10 +2,10 @@
 struct ConversionChunk: ~Copyable {
   private static let byteCount = 256 * 1024
 
-  private let type: TensorElementType
+  private let type: FileElementType
   private let buffer: UnsafeMutableRawBufferPointer
 
-  init(type: TensorElementType) {
+  init(type: FileElementType) {
     self.type = type
     buffer = .allocate(byteCount: Self.byteCount, alignment: AlignedMemory.alignment)
   }
@@ -14,7 +14,7 @@ struct ConversionChunk: ~Copyable {
     buffer.deallocate()
   }
 
-  /// Cuts `elementCount` elements into runs that fit the buffer.
+  /// Cuts `elementCount` elements into ranges that fit the buffer.
   func ranges(of elementCount: Int) -> [Range<Int>] {
     let step = Self.byteCount / type.byteWidth
     return stride(from: 0, to: elementCount, by: step).map { start in

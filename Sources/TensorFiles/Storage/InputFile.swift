@@ -68,9 +68,9 @@ final class InputFile: Sendable {
   /// What is stored as fp32 goes straight to its place. The rest passes through a chunk that stays
   /// in the second-level cache, so that a file of gigabytes never lies in memory twice.
   func tensor(
-    at offset: Int, shape: FileShape, type: TensorElementType
+    at offset: Int, shape: FileShape, type: FileElementType
   ) throws(TensorFileError) -> HostTensor {
-    let memory = try allocate(shape, .floating(.float32))
+    let memory = try allocate(shape, .float32)
     if type == .float32 {
       try read(at: offset, into: memory.bytes)
     } else {
@@ -89,18 +89,18 @@ final class InputFile: Sendable {
 
   /// Reads the elements of a tensor that lie from `offset` on as they are.
   func storedTensor(
-    at offset: Int, shape: FileShape, type: StoredElementType
-  ) throws(TensorFileError) -> StoredTensor {
+    at offset: Int, shape: FileShape, type: FileElementType
+  ) throws(TensorFileError) -> FileTensor {
     let memory = try allocate(shape, type)
     try read(at: offset, into: memory.bytes)
-    return StoredTensor(shape: shape, elementType: type, memory: memory)
+    return FileTensor(shape: shape, elementType: type, memory: memory)
   }
 
   private func allocate(
-    _ shape: FileShape, _ type: StoredElementType
+    _ shape: FileShape, _ type: FileElementType
   ) throws(TensorFileError) -> TensorMemory {
     do throws(TensorAllocationError) {
-      return try StoredTensor.allocate(shape, type)
+      return try FileTensor.allocate(shape, type)
     } catch {
       throw failure(.outOfMemory(error))
     }

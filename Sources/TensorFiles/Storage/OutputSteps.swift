@@ -57,7 +57,7 @@ struct OutputSteps {
   }
 
   /// Writes a file beside its target, down to the disk.
-  mutating func stage(
+  mutating func prepare(
     _ file: OutputFile, beside target: FilePath, replacing old: Stat?
   ) throws(OutputError) {
     let temporary = HiddenFile.name(beside: target, "partial")

@@ -36,7 +36,7 @@ package struct OutputTransaction {
       let outputs = zip(files, try OutputDestination.distinct(files.map(\.path)))
       for (file, destination) in outputs {
         guard case .file(let target, let old) = destination.place else { continue }
-        try steps.stage(file, beside: target, replacing: old)
+        try steps.prepare(file, beside: target, replacing: old)
       }
       for (file, destination) in outputs {
         switch destination.place {
@@ -90,7 +90,7 @@ package struct OutputTransaction {
   ) throws(OutputError) {
     var steps = OutputSteps(on: system)
     do throws(OutputError) {
-      try steps.stage(OutputFile(path, []), beside: target, replacing: nil)
+      try steps.prepare(OutputFile(path, []), beside: target, replacing: nil)
     } catch {
       var error = error
       error.changes = steps.undo()

@@ -3,17 +3,17 @@ import SystemPackage
 /// What is to be written of one tensor, whichever form it has in memory.
 struct TensorContent: Sendable {
   private enum Source {
-    case floats(HostTensor, as: TensorElementType)
-    case stored(StoredTensor)
+    case floats(HostTensor, as: FileElementType)
+    case stored(FileTensor)
   }
 
   private let source: Source
 
-  /// The elements of `tensor`, rounded to `type`.
-  init(_ tensor: HostTensor, as type: TensorElementType) { source = .floats(tensor, as: type) }
+  /// The elements of `tensor`, rounded to `type`, which `check` refuses unless it is floating point.
+  init(_ tensor: HostTensor, as type: FileElementType) { source = .floats(tensor, as: type) }
 
   /// The elements of `tensor` as they are.
-  init(_ tensor: StoredTensor) { source = .stored(tensor) }
+  init(_ tensor: FileTensor) { source = .stored(tensor) }
 
   var shape: FileShape {
     switch source {
@@ -23,10 +23,17 @@ struct TensorContent: Sendable {
   }
 
   /// What the file will hold.
-  var elementType: StoredElementType {
+  var elementType: FileElementType {
     switch source {
-    case .floats(_, let type): .floating(type)
+    case .floats(_, let type): type
     case .stored(let tensor): tensor.elementType
+    }
+  }
+
+  /// - Throws: `TensorFileError` for numbers that are to be stored as what holds none.
+  func check(_ path: String) throws(TensorFileError) {
+    if case .floats(_, let type) = source, type.kind != .floating {
+      throw TensorFileError(path: path, .unwritableElementType(type))
     }
   }
 
@@ -42,7 +49,7 @@ struct TensorContent: Sendable {
   }
 
   private static func write(
-    _ elements: UnsafeBufferPointer<Float>, as type: TensorElementType, to sink: OutputSink
+    _ elements: UnsafeBufferPointer<Float>, as type: FileElementType, to sink: OutputSink
   ) throws(Errno) {
     guard type != .float32 else { return try sink.write(UnsafeRawBufferPointer(elements)) }
     let chunk = ConversionChunk(type: type)

@@ -14,7 +14,7 @@ struct InputOptions: ParsableArguments {
   }
 
   @Option(help: "q, k and v in one file: FILE.safetensors or FILE.safetensors:PREFIX.")
-  var inputs: String?
+  var inputs: [String] = []
 
   @Option(name: .customLong("q"), help: "Queries: FILE.npy or FILE.safetensors:KEY.")
   var query: String?
@@ -76,6 +76,7 @@ struct InputOptions: ParsableArguments {
   ///   options that do not go together, `TensorFileError`, `FileProblemError`.
   func read(operands declarations: [OperandDeclaration]) throws -> FileProblem {
     let arrangement = try arrangement()
+    let inputs = try InputFiles.only(inputs)
     let (query, key, value) = try InputFiles.sources(
       inputs: inputs, query: query, key: key, value: value)
     let file = try FileProblem(

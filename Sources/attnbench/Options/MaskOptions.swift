@@ -4,8 +4,13 @@ import AttentionBench
 
 /// Where queries stand among keys and whether they see ahead.
 struct PositionOptions: ParsableArguments {
-  @Flag(help: "Let each query see only keys up to its own position.")
-  var causal = false
+  @Flag(
+    name: .customLong("causal"), inversion: .prefixedNo,
+    help: "Let each query see only keys up to its own position.")
+  var causality: Bool?
+
+  /// Whether the mask is causal, as far as options say.
+  var causal: Bool { causality ?? false }
 
   /// The corner a causal mask or a window is aligned to.
   enum Alignment: String, CaseIterable, ExpressibleByArgument {
@@ -52,6 +57,8 @@ struct MaskOptions: ParsableArguments {
 
   /// Whether the mask is causal.
   var causal: Bool { positions.causal }
+  /// The same, nil where no option says it.
+  var causality: Bool? { positions.causality }
   /// The corner asked for, if any.
   var align: PositionOptions.Alignment? { positions.align }
   /// The offset asked for, if any, as typed.

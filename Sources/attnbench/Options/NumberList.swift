@@ -28,8 +28,8 @@ enum NumberList {
   }
 
   private static func tensor(
-    _ text: String, _ option: String, as kind: StoredElementType.Kind
-  ) throws -> StoredTensor? {
+    _ text: String, _ option: String, as kind: FileElementType.Kind
+  ) throws -> FileTensor? {
     guard text.contains(".npy") || text.contains(".safetensors") else { return nil }
     let tensor = try TensorFile.readStored(TensorReference(text), as: [kind])
     guard tensor.shape.count == 1 else {

@@ -39,7 +39,7 @@ struct OutputOptions: ParsableArguments {
       Element type of the output and the scores: f32, f16 or bf16 (.safetensors only); by default \
       that of the queries, as far as the file can hold it.
       """)
-  var dtype: FloatingType?
+  var dtype: ElementType?
 
   /// A file asked for.
   private struct Request {
@@ -91,7 +91,8 @@ struct OutputOptions: ParsableArguments {
             + "file holds one tensor")
       }
     }
-    for path in [output, scores].compactMap({ $0 }) where dtype == .bf16 && path.hasSuffix(".npy") {
+    for path in [output, scores].compactMap({ $0 })
+    where dtype == .bfloat16 && path.hasSuffix(".npy") {
       throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
     do {
@@ -125,12 +126,12 @@ struct OutputOptions: ParsableArguments {
   /// The element type of the output where the queries have `queries`.
   ///
   /// What a .npy file cannot hold, bf16, and what is not computed, fp64, comes out as fp32.
-  func elementType(queries: TensorElementType) -> TensorElementType {
+  func elementType(queries: FileElementType) -> FileElementType {
     elementType(queries, in: output)
   }
 
-  private func elementType(_ queries: TensorElementType, in path: String) -> TensorElementType {
-    if let dtype { return dtype.fileType }
+  private func elementType(_ queries: FileElementType, in path: String) -> FileElementType {
+    if let type = dtype.flatMap(FileElementType.init) { return type }
     let isHeld = queries != .bfloat16 || !path.hasSuffix(".npy")
     return isHeld && queries != .float64 ? queries : .float32
   }
@@ -138,7 +139,7 @@ struct OutputOptions: ParsableArguments {
   /// Writes all or nothing.
   ///
   /// - Throws: `OutputError`, or a failed allocation.
-  func write(_ result: AttentionRun, scores: StoredTensor?, of file: FileProblem) throws {
+  func write(_ result: AttentionRun, scores: FileTensor?, of file: FileProblem) throws {
     var content: [String: [NamedTensor]] = [:]
     for request in requests {
       let tensor: NamedTensor? =
@@ -165,9 +166,9 @@ struct OutputOptions: ParsableArguments {
   }
 
   private static func named(
-    _ name: String, _ tensor: StoredTensor, as type: TensorElementType
+    _ name: String, _ tensor: FileTensor, as type: FileElementType
   ) throws -> NamedTensor {
-    guard tensor.elementType != .floating(type), let floats = try tensor.floats() else {
+    guard tensor.elementType != type, let floats = try tensor.floats() else {
       return NamedTensor(name, tensor)
     }
     return NamedTensor(name, floats, as: type)

@@ -5,10 +5,10 @@ import AttentionBench
 /// The sizes of a problem other than its query length.
 struct ShapeOptions: ParsableArguments {
   @Option(parsing: .unconditional, help: "Sequences (default: 1).", transform: Count.parse)
-  var batch = 1
+  var batch: Int?
 
   @Option(parsing: .unconditional, help: "Query heads (default: 4).", transform: Count.parse)
-  var heads = 4
+  var heads: Int?
 
   @Option(
     parsing: .unconditional, help: "Key/value heads (default: as many as --heads).",
@@ -18,7 +18,7 @@ struct ShapeOptions: ParsableArguments {
   @Option(
     parsing: .unconditional, help: "Dimension of queries and keys (default: 64).",
     transform: Count.parse)
-  var headDim = 64
+  var headDim: Int?
 
   @Option(
     parsing: .unconditional, help: "Dimension of values (default: as --head-dim).",
@@ -42,10 +42,28 @@ struct ShapeOptions: ParsableArguments {
     let keys = try decoded ?? keyLength.map { try SizeText.parse($0, argument: "--n-kv") }
     do throws(AttentionError) {
       return try AttentionShape(
-        batch: batch, heads: heads, kvHeads: kvHeads, queryLength: n, keyLength: keys,
-        headDim: headDim, valueDim: valueDim)
+        batch: batch ?? 1, heads: heads ?? 4, kvHeads: kvHeads, queryLength: n, keyLength: keys,
+        headDim: headDim ?? 64, valueDim: valueDim)
     } catch {
       throw UsageError(naming: error)
+    }
+  }
+
+  /// Refuses sizes beside tensors, which have their own.
+  ///
+  /// - Throws: `UsageError` naming the option.
+  func refuse(beside inputs: String) throws(UsageError) {
+    let sizes = [
+      ("--batch", batch), ("--heads", heads), ("--kv-heads", kvHeads), ("--head-dim", headDim),
+      ("--value-dim", valueDim),
+    ]
+    let given =
+      sizes.compactMap { name, value in value.map { "\(name) \($0)" } }
+      + [keyLength.map { "--n-kv \($0)" }].compactMap { $0 }
+    if let option = given.first {
+      throw UsageError(
+        "\(option): the tensors of --inputs \(inputs) have sizes of their own; leave the option out"
+      )
     }
   }
 }

@@ -49,9 +49,12 @@ import Testing
   }
 
   @Test func exhaustiveHoldsMoreThanASearch() throws {
-    let (search, all) = try (specs(4096), specs(4096, .exhaustive))
-    #expect(all.flatMap { $0 }.count * 2 > 3 * search.flatMap { $0 }.count)
-    #expect(Set(all.flatMap { $0 }).contains("window(512, sinks: 256)"))
+    let search = Set(try specs(4096).joined())
+    let all = Set(try specs(4096, .exhaustive).joined())
+    // Not one expression with the counts in it: the compiler would try operators for 8 seconds.
+    let (found, atLeast) = (2 * all.count, 3 * search.count)
+    #expect(found > atLeast)
+    #expect(all.contains("window(512, sinks: 256)"))
   }
 
   @Test func sizesRiseByTheSameFactor() {

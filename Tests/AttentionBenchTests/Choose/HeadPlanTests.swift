@@ -99,7 +99,7 @@ import Testing
   func damageIsNamed(_ damage: (from: String, to: String, field: String)) throws {
     let text = Self.text.replacingOccurrences(of: damage.from, with: damage.to)
     #expect(text != Self.text)
-    let error = #expect(throws: HeadPlanError.self) { try read(text) }
+    let error = #expect(throws: ChoiceFileError.self) { try read(text) }
     let message = error?.description ?? ""
     #expect(message.contains("plan.json: ") && message.contains(damage.field), "\(message)")
     #expect(message.contains("; "), "\(message)")
@@ -107,15 +107,17 @@ import Testing
 
   @Test func tensorsStoredOtherwiseAreMentioned() throws {
     let older = try read(Self.text)
-    #expect(older.caution(on: Storage(.bfloat16), path: "plan.json") == nil)
+    #expect(
+      older.problem.caution(on: Storage(.bfloat16), path: "plan.json", remake: "recommend") == nil)
     let plan = try read(
       Self.text.replacingOccurrences(of: "\"scale\"", with: "\"dtype\": \"f32\", \"scale\""))
-    #expect(plan.caution(on: Storage(), path: "plan.json") == nil)
+    #expect(plan.problem.caution(on: Storage(), path: "plan.json", remake: "recommend") == nil)
     for (elements, found, fix) in [
       (Storage(.bfloat16), "ran on bf16:", "--dtype bf16"),
       (Storage(.float32, keyValue: .float16), "ran on fp32 on fp16:", "--dtype f32"),
     ] {
-      let text = try #require(plan.caution(on: elements, path: "plan.json"))
+      let text = try #require(
+        plan.problem.caution(on: elements, path: "plan.json", remake: "recommend"))
       #expect(text.hasPrefix("plan.json was measured on fp32 tensors"))
       #expect(text.contains(found) && text.contains(fix), "\(text)")
     }
@@ -125,7 +127,7 @@ import Testing
   @Test func aTornFileIsRefused() {
     for length in stride(from: 0, to: Self.text.utf8.count - 1, by: 7) {
       let text = String(decoding: Self.text.utf8.prefix(length), as: UTF8.self)
-      #expect(throws: HeadPlanError.self) { try read(text) }
+      #expect(throws: ChoiceFileError.self) { try read(text) }
     }
   }
 
@@ -135,7 +137,7 @@ import Testing
 
   @Test func anUnknownStrategyIsNamedWithItsHead() throws {
     let plan = try read(Self.text.replacingOccurrences(of: "window(16", with: "windw(16"))
-    let error = #expect(throws: HeadPlanError.self) { try plan.mix(path: "plan.json") }
+    let error = #expect(throws: ChoiceFileError.self) { try plan.mix(path: "plan.json") }
     #expect(error?.field == "heads[1].strategy")
     #expect(error?.rule.contains("did you mean 'window'?") == true)
   }
@@ -150,7 +152,7 @@ import Testing
       ("problem.n_q 64: the tensors have 65", try shape(n: 65)),
       ("problem.n_kv 64: the tensors have 65", try shape(keys: 65)),
     ] {
-      let error = #expect(throws: HeadPlanError.self) {
+      let error = #expect(throws: ChoiceFileError.self) {
         try plan.check(fits: shape, path: "plan.json")
       }
       #expect(error?.description.contains(name) == true, "\(name)")

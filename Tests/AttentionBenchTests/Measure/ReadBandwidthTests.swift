@@ -30,7 +30,7 @@ import Testing
     let team = try WorkerTeam(threads: threads, binding: .none)
     for byteCount in [0, 4, 4096 + 4] {
       let bandwidth = try ReadBandwidth(byteCount: byteCount, writtenBy: team)
-      #expect(bandwidth.pass(on: team) > 0)
+      #expect(bandwidth.reading(on: team) > 0)
       #expect(bandwidth.rate(on: team) > 0)
     }
   }

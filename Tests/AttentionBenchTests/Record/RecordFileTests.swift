@@ -10,7 +10,7 @@ struct RecordFileTests {
       "plain", "a,b", "say \"no\"", "\"", "two\nlines", "cr\rlf\r\n", " padded ", "ünï→ 你好", ",",
       "\n",
       "predicted 412 s > --cell-timeout 60s (from 32 s at 28000, slope 2.01)",
-      "line\u{2028}end\u{0B}",
+      "line\u{2028}end\u{0B}", "\u{301}", "\"\u{301}", "a,\u{301}b", "a\u{301}\n\u{301}",
     ])
   func text(_ text: String) throws {
     try withTemporaryDirectory { path in
@@ -22,20 +22,6 @@ struct RecordFileTests {
       let file = try RunDirectory.readResults(in: path)
       #expect(file.rows == rows)
       #expect(file.notes.isEmpty)
-    }
-  }
-
-  @Test(
-    "A combining mark without a letter is set on a dotted circle, and the row stays whole",
-    arguments: [
-      ("\u{301}", "\u{25CC}\u{301}"), ("\"\u{301}", "\"\u{25CC}\u{301}"),
-      ("a,\u{301}b", "a,\u{25CC}\u{301}b"),
-    ])
-  func combiningMark(text: String, kept: String) throws {
-    try withTemporaryDirectory { path in
-      let directory = try RunDirectory(path: path, resuming: false)
-      try directory.append(.measured(status: .error, reason: text))
-      #expect(try RunDirectory.readResults(in: path).rows.map(\.reason) == [kept])
     }
   }
 

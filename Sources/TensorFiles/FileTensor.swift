@@ -2,10 +2,10 @@
 ///
 /// The elements are written once, by the initialiser, and never again, which is why tensors may be
 /// shared between threads: the class holds raw memory, so the compiler cannot see that itself.
-public final class StoredTensor: @unchecked Sendable {
+public final class FileTensor: @unchecked Sendable {
   public let checkedShape: FileShape
   /// How the elements are stored.
-  public let elementType: StoredElementType
+  public let elementType: FileElementType
   let memory: TensorMemory
 
   /// The dimensions, slowest varying first.
@@ -13,7 +13,7 @@ public final class StoredTensor: @unchecked Sendable {
 
   public var count: Int { checkedShape.elementCount }
 
-  init(shape: FileShape, elementType: StoredElementType, memory: TensorMemory) {
+  init(shape: FileShape, elementType: FileElementType, memory: TensorMemory) {
     precondition(memory.bytes.count == shape.elementCount * elementType.byteWidth)
     checkedShape = shape
     self.elementType = elementType
@@ -27,7 +27,7 @@ public final class StoredTensor: @unchecked Sendable {
   ///   - body: Gets the uninitialised bytes and must set each of them.
   /// - Throws: `FileShapeError`, `TensorAllocationError`, or what `body` throws.
   public convenience init(
-    shape: [Int], elementType: StoredElementType,
+    shape: [Int], elementType: FileElementType,
     initializing body: (UnsafeMutableRawBufferPointer) throws -> Void
   ) throws {
     let shape = try FileShape(shape)
@@ -39,11 +39,11 @@ public final class StoredTensor: @unchecked Sendable {
   /// The same elements, in fp32, without a copy.
   public convenience init(_ tensor: HostTensor) {
     self.init(
-      shape: tensor.checkedShape, elementType: .floating(.float32), memory: tensor.memory)
+      shape: tensor.checkedShape, elementType: .float32, memory: tensor.memory)
   }
 
   static func allocate(
-    _ shape: FileShape, _ elementType: StoredElementType
+    _ shape: FileShape, _ elementType: FileElementType
   ) throws(TensorAllocationError) -> TensorMemory {
     guard let memory = TensorMemory(count: shape.elementCount, elementWidth: elementType.byteWidth)
     else { throw TensorAllocationError(shape: shape, elementWidth: elementType.byteWidth) }
@@ -63,15 +63,15 @@ public final class StoredTensor: @unchecked Sendable {
   ///
   /// - Throws: `TensorAllocationError`.
   public func floats() throws(TensorAllocationError) -> HostTensor? {
-    guard let type = elementType.floatingType else { return nil }
-    if type == .float32 {
-      return HostTensor(shape: checkedShape, sourceType: type, memory: memory)
+    guard elementType.kind == .floating else { return nil }
+    if elementType == .float32 {
+      return HostTensor(shape: checkedShape, sourceType: elementType, memory: memory)
     }
-    let wide = try Self.allocate(checkedShape, .floating(.float32))
+    let wide = try Self.allocate(checkedShape, .float32)
     ElementConversion.decode(
-      UnsafeRawBufferPointer(memory.bytes), as: type,
+      UnsafeRawBufferPointer(memory.bytes), as: elementType,
       into: wide.bytes.bindMemory(to: Float.self))
-    return HostTensor(shape: checkedShape, sourceType: type, memory: wide)
+    return HostTensor(shape: checkedShape, sourceType: elementType, memory: wide)
   }
 
   /// The elements as integers. Nil where they are none, or one of them is beyond `Int`.

@@ -1,7 +1,7 @@
 import TensorFiles
 import Testing
 
-@Suite struct StoredTensorTests {
+@Suite struct FileTensorTests {
   static let integers: [(Bool, Int)] = [true, false].flatMap { isSigned in
     [1, 2, 4, 8].map { (isSigned, $0) }
   }
@@ -11,15 +11,15 @@ import Testing
   }
 
   private static func tensor(
-    _ shape: [Int], _ type: StoredElementType, _ bytes: [UInt8]
-  ) throws -> StoredTensor {
-    try StoredTensor(shape: shape, elementType: type) { $0.copyBytes(from: bytes) }
+    _ shape: [Int], _ type: FileElementType, _ bytes: [UInt8]
+  ) throws -> FileTensor {
+    try FileTensor(shape: shape, elementType: type) { $0.copyBytes(from: bytes) }
   }
 
   @Test(arguments: integers)
   func integersRoundTrip(isSigned: Bool, width: Int) throws {
     let directory = try TemporaryDirectory()
-    let type = StoredElementType.integer(isSigned: isSigned, byteWidth: width)
+    let type = FileElementType.integer(isSigned: isSigned, byteWidth: width)
     let values = isSigned ? [-3, 0, 100] : [3, 0, 200]
     let tensor = try Self.tensor([3], type, values.flatMap { Self.bytes($0, width: width) })
     try NpyFile.write(tensor, to: directory.path("x.npy"))
@@ -34,7 +34,7 @@ import Testing
   }
 
   @Test func anIntegerBeyondIntIsNone() throws {
-    let type = StoredElementType.integer(isSigned: false, byteWidth: 8)
+    let type = FileElementType.integer(isSigned: false, byteWidth: 8)
     let tensor = try Self.tensor([1], type, [UInt8](repeating: 0xFF, count: 8))
     #expect(tensor.integers() == nil)
   }
@@ -48,17 +48,17 @@ import Testing
     #expect(read.integers() == nil)
   }
 
-  @Test(arguments: TensorElementType.allCases)
-  func floatingPointKeepsItsBits(type: TensorElementType) throws {
+  @Test(arguments: FileElementType.floatingPoint)
+  func floatingPointKeepsItsBits(type: FileElementType) throws {
     let directory = try TemporaryDirectory()
     let bytes = (0..<3 * type.byteWidth).map { UInt8(truncatingIfNeeded: 37 * $0 + 1) }
-    let tensor = try Self.tensor([3], .floating(type), bytes)
+    let tensor = try Self.tensor([3], type, bytes)
     let path = directory.path("x.safetensors")
     try SafetensorsFile.write([NamedTensor("x", tensor)], to: path)
     let file = try SafetensorsFile(path)
     let read = try file.readStored("x", as: [.floating])
     #expect(read.withUnsafeBytes { Array($0) } == bytes)
-    #expect(read.elementType.floatingType == type)
+    #expect(read.elementType == type)
     // Widened, it is what reading as fp32 gives.
     #expect(
       try read.floats()?.values.map(\.bitPattern) == file.read("x").values.map(\.bitPattern))
@@ -66,7 +66,7 @@ import Testing
 
   @Test func fp32IsSharedAndNotCopied() throws {
     let tensor = try HostTensor([2], [1, 2])
-    let stored = StoredTensor(tensor)
+    let stored = FileTensor(tensor)
     let address = tensor.withUnsafeElements { $0.baseAddress.map { Int(bitPattern: $0) } }
     #expect(stored.withUnsafeBytes { $0.baseAddress.map { Int(bitPattern: $0) } } == address)
     let again = try #require(try stored.floats())
@@ -74,11 +74,11 @@ import Testing
   }
 
   @Test(arguments: [
-    ("'<i8'", "int64 (<i8)", StoredElementType.Kind.bool), ("'|b1'", "bool (|b1)", .integer),
+    ("'<i8'", "int64 (<i8)", FileElementType.Kind.bool), ("'|b1'", "bool (|b1)", .integer),
     ("'<f4'", "float32 (<f4)", .integer), ("'<i4'", "int32 (<i4)", .floating),
   ])
   func anotherKindIsRefusedWithAWay(
-    descr: String, name: String, kind: StoredElementType.Kind
+    descr: String, name: String, kind: FileElementType.Kind
   ) throws {
     let directory = try TemporaryDirectory()
     let path = try directory.file("x.npy", npy(descr: descr, shape: "(1,)", data: 8))
@@ -95,7 +95,7 @@ import Testing
     for descr in ["'>i4'", "'<c8'", "'<U3'"] {
       let path = try directory.file("x.npy", npy(descr: descr, shape: "(1,)", data: 8))
       let refused = try reason {
-        _ = try NpyFile.readStored(path, as: StoredElementType.Kind.allCases)
+        _ = try NpyFile.readStored(path, as: FileElementType.Kind.allCases)
       }
       guard case .unexpectedElementType = refused else {
         Issue.record("\(descr): \(String(describing: refused))")
@@ -105,8 +105,8 @@ import Testing
   }
 
   /// The advice leads to a type that is taken where the file is, for every type and every use.
-  @Test(arguments: StoredElementType.Kind.allCases)
-  func adviceNamesATypeThatIsTaken(kind: StoredElementType.Kind) throws {
+  @Test(arguments: FileElementType.Kind.allCases)
+  func adviceNamesATypeThatIsTaken(kind: FileElementType.Kind) throws {
     let directory = try TemporaryDirectory()
     let converted = ["np.float32": "<f4", "bool": "|b1", "np.int64": "<i8"]
     for descr in [
@@ -132,7 +132,7 @@ import Testing
 
   @Test func adviceOnSafetensorsSaysHowToConvertToWhatIsNeeded() {
     for (kind, way) in [
-      (StoredElementType.Kind.integer, "x.long() (torch) or x.astype(np.int64)"),
+      (FileElementType.Kind.integer, "x.long() (torch) or x.astype(np.int64)"),
       (.floating, "x.float() (torch) or x.astype(np.float32)"),
       (.bool, "x.bool() (torch) or x.astype(bool)"),
     ] {

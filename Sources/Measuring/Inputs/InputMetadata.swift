@@ -1,0 +1,205 @@
+import Attention
+import Foundation
+import Records
+import TensorFiles
+import Units
+
+/// What a file of tensors says of the attention that they were captured from: the strings of its
+/// `__metadata__`.
+///
+/// `causal` ("true"), `scale` (a number, or "1/sqrt(head_dim)"), `softcap` and `window` hold for the
+/// whole file. An entry named like a prefix (`layer3`) holds a JSON object with the same names and
+/// `sinks`, for that layer alone, and wins. Everything may be left out.
+public struct InputMetadata: Equatable, Sendable {
+  /// The attention of one layer, as far as it is stated.
+  public struct Attention: Equatable, Sendable {
+    /// The factor on the scores.
+    public enum Scale: Equatable, Sendable {
+      /// 1 / sqrt(d).
+      case usual
+      case value(Float)
+
+      /// The factor for a head dimension.
+      public func factor(headDim: Int) -> Float {
+        switch self {
+        case .usual: 1 / Float(headDim).squareRoot()
+        case .value(let factor): factor
+        }
+      }
+    }
+
+    /// Whether position p sees only keys up to p.
+    public var causal: Bool?
+    public var scale: Scale?
+    /// The bound of the scores.
+    public var softcap: Float?
+    /// How many keys before its own position a query sees; as many after it where it is not causal.
+    public var window: Int?
+    /// A logit for each query head.
+    public var sinkLogits: [Float]?
+
+    /// Nothing stated.
+    public init() {}
+  }
+
+  /// The model's name.
+  public let model: String?
+  private let whole: Attention
+  private let layers: [String: Attention]
+
+  /// Reads the strings of a file.
+  ///
+  /// - Throws: `FileProblemError` naming the entry that is not as it has to be.
+  public init(_ strings: [String: String], path: String) throws(FileProblemError) {
+    model = strings["model"]
+    var whole = Attention()
+    func refusal(_ entry: String, _ rule: String) -> FileProblemError {
+      FileProblemError(
+        source: "--inputs \(path)",
+        problem: "has in its __metadata__ \(entry) '\(strings[entry] ?? "")': \(rule)")
+    }
+    func number(_ entry: String, _ rule: String) throws(FileProblemError) -> Float? {
+      guard let text = strings[entry], text != "null", text != "None" else { return nil }
+      guard let value = Float(text), value.isFinite else { throw refusal(entry, rule) }
+      return value
+    }
+    switch strings["causal"]?.lowercased() {
+    case nil: break
+    case "true": whole.causal = true
+    case "false": whole.causal = false
+    default: throw refusal("causal", "must be 'true' or 'false'")
+    }
+    whole.scale =
+      if strings["scale"] == "1/sqrt(head_dim)" { .usual } else {
+        try number("scale", "must be a number or '1/sqrt(head_dim)'").map { .value($0) }
+      }
+    whole.softcap = try number("softcap", "must be a number above 0")
+    if let text = strings["window"], text != "null", text != "None" {
+      guard let window = Int(text) else { throw refusal("window", Self.windowRule) }
+      whole.window = window
+    }
+    if let bad = Self.fault(of: whole) { throw refusal(bad.entry, bad.rule) }
+    var layers: [String: Attention] = [:]
+    for (name, text) in strings where text.hasPrefix("{") {
+      do {
+        let entry = try JSONDecoder().decode(Entry.self, from: Data(text.utf8))
+        let attention = entry.attention(over: whole)
+        if let bad = Self.fault(of: attention) { throw refusal(name, "\(bad.entry) \(bad.rule)") }
+        layers[name] = attention
+      } catch let error as FileProblemError {
+        throw error
+      } catch {
+        // A file may have other objects: only one that stands for tensors is read.
+        guard name.last?.isNumber == true else { continue }
+        throw refusal(
+          name,
+          "must be a JSON object with causal (true or false), scale, softcap and window (numbers) "
+            + "and sinks (a list of numbers), or null for each")
+      }
+    }
+    self.whole = whole
+    self.layers = layers
+  }
+
+  /// Reads the strings of a file, of its header only.
+  ///
+  /// - Throws: `TensorFileError`, and as `init(_:path:)`.
+  public init(path: String) throws {
+    try self.init(SafetensorsFile(path).metadata, path: path)
+  }
+
+  /// What is known of the tensors behind a prefix; nil for those without one.
+  public func attention(of prefix: String?) -> Attention {
+    prefix.flatMap { layers[$0] } ?? whole
+  }
+
+  private static func fault(of attention: Attention) -> (entry: String, rule: String)? {
+    if let softcap = attention.softcap, !(softcap > 0) {
+      return ("softcap", "must be a number above 0")
+    }
+    if let window = attention.window, window < 0 {
+      return ("window", windowRule)
+    }
+    return nil
+  }
+
+  private static let windowRule = "must be a whole number of keys, 0 or more"
+
+  /// One layer's JSON.
+  private struct Entry: Decodable {
+    let causal: Bool?
+    let scale: Float?
+    let softcap: Float?
+    let window: Int?
+    let sinks: [Float]?
+
+    func attention(over whole: Attention) -> Attention {
+      var attention = whole
+      attention.causal = causal ?? whole.causal
+      attention.scale = scale.map { .value($0) } ?? whole.scale
+      attention.softcap = softcap ?? whole.softcap
+      attention.window = window ?? whole.window
+      attention.sinkLogits = sinks
+      return attention
+    }
+  }
+}
+
+extension InputMetadata.Attention {
+  /// How settings differ from what is stated, in words; empty where they do not.
+  public func differences(from settings: ProblemSettings, headDim: Int) -> [String] {
+    var found: [String] = []
+    if let causal, causal != settings.visibility.causal {
+      found.append(causal ? "causal" : "not causal")
+    }
+    if let scale {
+      let (own, used) = (
+        scale.factor(headDim: headDim),
+        settings.scoring.scale ?? Scale.usual.factor(headDim: headDim)
+      )
+      if abs(own - used) > 1e-6 * abs(own) { found.append("scale \(own)") }
+    }
+    if let softcap, softcap != settings.scoring.softcap { found.append("softcap \(softcap)") }
+    if let sinkLogits, sinkLogits != settings.scoring.sinkLogits { found.append("sink logits") }
+    return found
+  }
+}
+
+extension Visibility {
+  /// The same with a model's own sliding window: as a mask, which hides keys more than `left` before
+  /// a query's position and, where it is not causal, as many after it.
+  ///
+  /// The mask takes nQ x nKV bytes.
+  ///
+  /// - Throws: `AttentionError` for more than 2^31 of them.
+  public func within(
+    window left: Int, on shape: AttentionShape
+  ) throws(AttentionError) -> Visibility {
+    guard left < max(shape.keyLength, shape.queryLength) - 1 else { return self }
+    let (count, overflow) = shape.queryLength.multipliedReportingOverflow(by: shape.keyLength)
+    guard !overflow, count <= 1 << 31 else {
+      throw AttentionError(
+        .tooLarge, argument: "window", value: left,
+        advice: "a layer's own window needs a mask of \(shape.queryLength) x \(shape.keyLength) "
+          + "bytes, at most 2147483648 are made; use fewer rows with --n")
+    }
+    let problem = try AttentionProblem(shape, visibility: self)
+    let offsets = (0..<shape.batch).map { problem.geometry(batch: $0).offset }
+    let batch = offsets.allSatisfy { $0 == offsets[0] } ? 1 : shape.batch
+    var result = self
+    result.mask = BroadcastTensor(
+      TensorShape(unchecked: batch, 1, shape.queryLength, shape.keyLength)
+    ) { bytes in
+      bytes.initialize(repeating: 0)
+      for entry in 0..<batch {
+        for row in 0..<shape.queryLength {
+          let position = row + offsets[entry]
+          let keys = max(0, position - left)..<max(0, position + left + 1)
+          let start = (entry * shape.queryLength + row) * shape.keyLength
+          for key in keys.clamped(to: 0..<shape.keyLength) { bytes[start + key] = 1 }
+        }
+      }
+    }
+    return result
+  }
+}
