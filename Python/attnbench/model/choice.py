@@ -1,0 +1,58 @@
+"""From a model to a plan that keeps a limit on its loss: every step a command of its own."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+
+from .errors import INTERRUPTED, ModelError
+
+ATTEMPTS = 3
+
+
+def find_attnbench(given: str | None) -> str:
+    """The ``attnbench`` command.
+
+    Raises:
+        ModelError: when there is none.
+    """
+    found = shutil.which(given or os.environ.get("ATTNBENCH", "attnbench"))
+    if found is None:
+        raise ModelError(
+            (f"--attnbench {given}: no command; " if given else "attnbench: not in PATH; ")
+            + "build it with swift build -c release and name it: --attnbench .build/release/attnbench")
+    return found
+
+
+def recommend(
+    command: str, inputs: str, sensitivity: str, increase: float, plan: str, extra: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    """Runs ``attnbench recommend`` for all layers; its tables go where ours go, to stderr.
+
+    The limit on the predicted increase is one on the root of the weighted sum of squared errors.
+
+    Raises:
+        ModelError: when it fails.
+        KeyboardInterrupt: when it was interrupted.
+    """
+    line = [
+        command, "recommend", "--inputs", inputs, "--sensitivity", sensitivity, "--max-total-error",
+        f"{math.sqrt(increase):.6g}", "--save", plan, *extra]
+    say(f"$ {shlex.join(line)}")
+    code = subprocess.run(line, stdout=2).returncode
+    if code in (INTERRUPTED, -2):
+        raise KeyboardInterrupt
+    if code != 0:
+        raise ModelError(f"attnbench recommend ended with exit code {code}; what it says is above")
+    if not os.path.exists(plan):
+        raise ModelError("attnbench recommend wrote no plan; what it says is above")
+
+
+def tightened(predicted: float, measured: float, limit: float) -> float:
+    """The limit on the prediction with which the measured increase is likely to keep to ``limit``."""
+    return 0.9 * predicted * limit / measured

@@ -1,0 +1,141 @@
+"""The command's own part: options, files, exit codes. Attention is the reference's."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+
+import pytest
+
+from attnbench.model import evaluation, plans
+from attnbench.model.command import main
+from attnbench.model.statistics import Estimate
+
+import reference
+
+RECOMMEND = """#!{python}
+import json, sys
+arguments = sys.argv[1:]
+value = lambda name: arguments[arguments.index(name) + 1]
+assert arguments[0] == "recommend" and value("--inputs").endswith(".safetensors")
+layers = json.load(open(value("--sensitivity")))["layers"]
+with open("{log}", "a") as log:
+    log.write(value("--max-total-error") + "\\n")
+width = {width}
+json.dump({{"format": "attnbench-model-plan", "version": 1, "layers": [
+    {{"layer": layer["layer"], "heads": [f"window({{width}}, sinks: 4)"] * 4, "rel_l2_error": 0.01}}
+    for layer in layers]}}, open(value("--save"), "w"))
+sys.exit({code})
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_attention(monkeypatch):
+    monkeypatch.setattr(plans, "attnbench_use", lambda threads: reference.use)
+
+
+@pytest.fixture
+def attnbench(tmp_path):
+    """Makes a stand-in for the command ``attnbench``."""
+    def make(width="1000", code=0):
+        path = tmp_path / "attnbench"
+        path.write_text(RECOMMEND.format(
+            python=sys.executable, log=tmp_path / "limits", width=width, code=code))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return str(path)
+    return make
+
+
+def write_plan(path, strategy="window(6, sinks: 1)"):
+    path.write_text(json.dumps({
+        "format": "attnbench-model-plan", "version": 1,
+        "layers": [{"layer": 1, "heads": [strategy] * 4, "rel_l2_error": 0.3}]}))
+    return str(path)
+
+
+def test_evaluate_measures_sensitivities_once(folders, text, tmp_path, capsys):
+    weights = tmp_path / "s.json"
+    line = ["evaluate", folders["llama"], "--text", text, "--n", "40", "--rounds", "0"]
+    assert main([*line, "--sensitivity", str(weights)]) == 0
+    first = weights.read_text()
+    data = json.loads(first)
+    assert [layer["layer"] for layer in data["layers"]] == [0, 1, 2] and data["strategy"] == "window(5, sinks: 4)"
+    capsys.readouterr()
+    plan = write_plan(tmp_path / "plan.json")
+    assert main([*line, "--sensitivity", str(weights), "--plan", plan, "--json"]) == 0
+    assert weights.read_text() == first
+    result = json.loads(capsys.readouterr().out)
+    assert result["predicted_loss_increase"] == pytest.approx(0.09 * data["layers"][1]["measured"])
+    assert main([*line, "--sensitivity", str(weights)]) == 64
+    assert "exists, and there is no --plan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "code", "message"), [
+    ([], 64, "--plan FILE: missing"),
+    (["--layer", "1"], 64, "--layer 1: says which layer"),
+    (["--plan", "/none"], 1, "--plan /none: No such file"),
+    (["--rounds", "x", "--plan", "p"], 64, "--rounds x: must be a whole number"),
+    (["--threads", "0", "--plan", "p"], 64, "--threads 0: must be a whole number, 1 or more"),
+])
+def test_what_evaluate_refuses(options, code, message, folders, text, capsys):
+    assert main(["evaluate", folders["llama"], "--text", text, "--n", "40", *options]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_without_loss(text, tmp_path, folders, capsys):
+    import shutil
+
+    import transformers
+
+    config = transformers.LlamaConfig.from_pretrained(folders["llama"])
+    folder = tmp_path / "body"
+    shutil.copytree(folders["llama"], folder)
+    transformers.LlamaModel(config).save_pretrained(folder)
+    line = [str(folder), "--text", text, "--n", "20"]
+    assert main(["evaluate", *line, "--plan", write_plan(tmp_path / "p")]) == 1
+    assert "predicts no next token" in capsys.readouterr().err
+    assert main(["capture", *line, "-o", str(tmp_path / "x")]) == 0
+
+
+def choose(folders, text, tmp_path, *extra):
+    return main([
+        "choose", folders["llama"], "--text", text, "--test-text", text, "--n", "64", "--rounds", "0", "-o",
+        str(tmp_path / "plan.json"), "--keep", str(tmp_path / "kept"), *extra])
+
+
+def test_choose_goes_the_whole_way(folders, text, tmp_path, attnbench, capsys):
+    command = attnbench()
+    assert choose(folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", command) == 0
+    shown = capsys.readouterr()
+    assert sorted(os.listdir(tmp_path / "kept")) == ["plan.json", "qkv.safetensors", "sensitivity.json"]
+    assert json.loads((tmp_path / "plan.json").read_text())["format"] == "attnbench-model-plan"
+    assert (tmp_path / "limits").read_text() == "0.1\n"
+    assert shown.err.count("\n$ ") + shown.err.startswith("$ ") == 4
+    assert "keeps to --max-loss-increase 0.01" in shown.out
+
+
+def test_choose_tries_again_and_says_when_it_fails(
+    folders, text, tmp_path, attnbench, capsys, monkeypatch
+):
+    estimate = Estimate(0.02, 0.01, 0.03, 4, 16)
+    monkeypatch.setattr(
+        evaluation, "evaluate",
+        lambda *_, **__: evaluation.Evaluation(estimate, estimate, estimate, 0.01, None))
+    assert choose(
+        folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", attnbench()) == 1
+    limits = [float(line) ** 2 for line in (tmp_path / "limits").read_text().split()]
+    assert limits == pytest.approx([0.01, 0.0045, 0.002025], rel=1e-3)
+    assert "--max-loss-increase 0.01: the best of 3 plans costs 0.0200" in capsys.readouterr().err
+
+
+def test_choose_passes_on_a_failure(folders, text, tmp_path, attnbench, capsys):
+    assert choose(
+        folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", attnbench(code=3)) == 1
+    assert "attnbench recommend ended with exit code 3" in capsys.readouterr().err
+    assert not (tmp_path / "plan.json").exists()
+    assert choose(
+        folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", attnbench(code=130)) == 130
+    assert choose(folders, text, tmp_path, "--max-loss-increase", "x") == 64
+    assert choose(folders, text, tmp_path, "--max-loss-increase", "1", "--attnbench", "/none") == 1
