@@ -27,7 +27,7 @@ all: build
 # Installs what is missing, as root or with sudo; without either, says what to run.
 setup:
 	@command -v $(SWIFT) >/dev/null || { \
-	  echo "error: no 'swift' on PATH; install a Swift 6.2 or later toolchain from swift.org" >&2; exit 1; }
+	  echo "error: no 'swift' on PATH; install a Swift 6.3 or later toolchain from swift.org" >&2; exit 1; }
 	@missing=; for p in $(PACKAGES); do \
 	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
 	done; \
