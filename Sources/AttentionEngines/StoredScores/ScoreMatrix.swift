@@ -141,8 +141,8 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
     let functions = kernels.functions
     let keys = problem.shape.keyLength
     let scores = scores.row(batch, head, row)
-    if let softcap = problem.scoring.softcap {
-      functions.pointee.softcap_row(scores, Int64(keys), 1, softcap)
+    if problem.scoring.softcap != nil {
+      functions.pointee.softcap_row(scores, Int64(keys), 1, problem.softcap(inUnits: 1))
     }
     if stage == .softcapped { return }
     // Scores that are to be looked at come back from quarters, which are exact, to natural units.
