@@ -16,7 +16,7 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   let workspaceBytes: Int
   private let inner: any AttentionPlan
   private let team: WorkerTeam
-  private let patterns: [any KeyPattern]
+  private let visibility: LoweredVisibility
   private let keys: QuantisedRows
   private let values: QuantisedRows
   private let queue = TaskQueue()
@@ -60,7 +60,7 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     self.problem = problem
     self.inner = inner
     self.team = team
-    patterns = (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) }
+    visibility = LoweredVisibility(problem, pattern: pattern)
     keys = try QuantisedRows(problem.shape.key, storage, threads: team.threadCount)
     values = try QuantisedRows(problem.shape.value, storage, threads: team.threadCount)
     workspaceBytes =
@@ -131,14 +131,11 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private func spread(
     _ key: Int, _ operands: AttentionOperands, _ batch: Int, _ kvHead: Int, isKey: Bool
   ) {
-    let pattern = patterns[batch]
     let format = RowFormat(problem.storage.output, columns: problem.shape.valueDim)
     let group = problem.shape.groupSize
     for head in kvHead * group..<(kvHead + 1) * group {
-      for row in 0..<pattern.geometry.queryLength
-      where pattern.includes(position: row + pattern.geometry.offset, key: key)
-        && problem.shows(key, batch, head, row)
-      {
+      for row in 0..<visibility.patterns[batch].geometry.queryLength
+      where visibility.shows(key, batch, head, row) {
         format.store(values.notANumber, to: operands.output.rowAddress(batch, head, row))
         if isKey { operands.logSumExp?.row(batch, head, row)[0] = .nan }
       }

@@ -22,8 +22,8 @@ struct DecodeSegment: Sendable {
 struct DecodeLayout: Sendable {
   let problem: AttentionProblem
   let kernels: KernelTable
-  /// One a batch entry, for as many keys as there is room.
-  let patterns: [any KeyPattern]
+  /// For as many keys as there is room.
+  let visibility: LoweredVisibility
   /// `[b][...]`.
   let segments: [[DecodeSegment]]
   let splitKeys: Int
@@ -44,18 +44,16 @@ struct DecodeLayout: Sendable {
     let shape = problem.shape
     self.problem = problem
     self.kernels = kernels
-    patterns = (0..<shape.batch).map {
-      pattern(problem.geometry(batch: $0, keyLength: shape.keyLength))
-    }
+    visibility = LoweredVisibility(problem, keyLength: shape.keyLength, pattern: pattern)
     let keyBytes = problem.storage.keyValue.rowBytes(columns: shape.headDim)
     let valueBytes = problem.storage.keyValue.rowBytes(columns: shape.valueDim)
     let chunk = Int(ATTN_DECODE_KEYS)
     let keys = min(max(DecodeLayout.splitElements / (shape.headDim + shape.valueDim), 256), 4096)
     splitKeys = keys / chunk * chunk
     prefetchDistance = min(max(DecodeLayout.prefetchBytes / max(keyBytes, valueBytes), 2), 64)
-    segments = patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
+    segments = visibility.patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
     tasksPerHead =
-      zip(patterns, segments).map { [splitKeys] pattern, segments in
+      zip(visibility.patterns, segments).map { [splitKeys] pattern, segments in
         segments.reduce(0) { count, segment in
           let keys =
             segment.keys ?? pattern.sequence(segment.sequence, pass: segment.pass, residue: 0)

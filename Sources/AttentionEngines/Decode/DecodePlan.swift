@@ -124,10 +124,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     DecodeScratch.point(
       scratch.values, at: places, of: task.span.keys, in: operands.value, batch: batch,
       head: kvHead)
-    let usesNumbers =
-      problem.visibility.mask != nil || problem.visibility.bias != nil
-      || problem.visibility.alibiSlopes != nil
-    if usesNumbers {
+    let isBiased = layout.visibility.rule != nil
+    if isBiased {
       for (i, place) in places.enumerated() {
         scratch.numbers[i] = Int32(task.span.keys.key(place))
       }
@@ -139,12 +137,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
       query_stride: Int32(scratch.queryStride), factor: 1 / layout.queryShrink,
       scores: scratch.scores, output: output,
       maxima: maxima(slot) + first, sums: sums(slot) + first,
-      masks: problem.visibility.mask == nil ? nil : UnsafePointer(scratch.masks),
-      biases: problem.visibility.bias == nil ? nil : UnsafePointer(scratch.biases),
-      mask_columns: Int32(problem.visibility.mask?.shape.columns ?? 0),
-      bias_columns: Int32(problem.visibility.bias?.shape.columns ?? 0),
-      slopes: problem.visibility.alibiSlopes == nil ? nil : UnsafePointer(scratch.slopes),
-      positions: scratch.positions)
+      biases: isBiased ? UnsafePointer(scratch.biases) : nil)
     let size = Int(ATTN_DECODE_KEYS)
     var place = places.lowerBound
     while place < places.upperBound {
@@ -153,7 +146,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
       let done = place - places.lowerBound
       var chunk = attn_decode_chunk(
         keys: scratch.keys + done, values: scratch.values + done,
-        numbers: usesNumbers ? UnsafePointer(scratch.numbers + done) : nil, base: Int32(base),
+        numbers: isBiased ? UnsafePointer(scratch.numbers + done) : nil, base: Int32(base),
         first: Int32(place - base), count: Int32(end - place),
         available: Int32(places.upperBound - place),
         prefetch_distance: Int32(layout.prefetchDistance),
@@ -191,11 +184,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
           scratch.queries + lane * scratch.queryStride)
         scratch.lower[lane] = bounds[2 * row]
         scratch.upper[lane] = bounds[2 * row + 1]
-        scratch.positions[lane] = Int32(row + offset)
-        if let mask = problem.visibility.mask { scratch.masks[lane] = mask.row(batch, head, row) }
-        if let bias = problem.visibility.bias { scratch.biases[lane] = bias.row(batch, head, row) }
-        if let slopes = problem.visibility.alibiSlopes {
-          scratch.slopes[lane] = slopes[head] * Float.log16e
+        if let rule = layout.visibility.rule {
+          scratch.biases[lane] = rule.row(batch, head, row, position: row + offset)
         }
       }
     }

@@ -73,9 +73,9 @@ final class DecodeSchedule {
   func update(keyLengths: [Int]?) {
     let problem = layout.problem
     for batch in 0..<problem.shape.batch {
-      let keyLength =
-        keyLengths?[batch] ?? problem.visibility.keyLengths?[batch] ?? problem.shape.keyLength
-      let geometry = problem.geometry(batch: batch, keyLength: keyLength)
+      let geometry =
+        keyLengths.map { problem.geometry(batch: batch, keyLength: $0[batch]) }
+        ?? problem.geometry(batch: batch)
       geometries[batch] = geometry
       var tasks = 0
       for segment in layout.segments[batch].indices {
@@ -90,7 +90,7 @@ final class DecodeSchedule {
 
   private func read(_ index: Int, batch: Int, _ geometry: MaskGeometry) -> Span {
     let segment = layout.segments[batch][index]
-    let pattern = layout.patterns[batch]
+    let pattern = layout.visibility.patterns[batch]
     let rows = segment.rows.clamped(to: 0..<geometry.queryLength)
     let residue = (segment.rows.lowerBound + geometry.offset) % segment.rowStride
     let keys =

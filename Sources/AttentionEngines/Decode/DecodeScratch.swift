@@ -14,9 +14,7 @@ final class DecodeScratch {
   /// `[rows]` each.
   let lower: UnsafeMutablePointer<Int32>
   let upper: UnsafeMutablePointer<Int32>
-  let positions: UnsafeMutablePointer<Int32>
-  let masks: UnsafeMutablePointer<UnsafePointer<UInt8>>
-  let biases: UnsafeMutablePointer<UnsafePointer<Float>>
+  let biases: UnsafeMutablePointer<attn_row_bias>
   private let lanes: Int
   /// Floats from one packed query to the next.
   let queryStride: Int
@@ -26,14 +24,14 @@ final class DecodeScratch {
     let shape = layout.problem.shape
     let stride = (shape.headDim + 15) & ~15
     let row = max(stride, (shape.valueDim + 15) & ~15)
-    let floats = layout.lanes * (stride + Int(ATTN_DECODE_SCORES) + 1) + row
+    let floats = layout.lanes * (stride + Int(ATTN_DECODE_SCORES)) + row
     return (stride, row, floats)
   }
 
   static func bytes(_ layout: DecodeLayout) -> Int {
     4 * sizes(layout).floats
       + layout.splitKeys * (2 * MemoryLayout<UnsafeRawPointer>.stride + 4)
-      + layout.lanes * (3 * 4 + 2 * MemoryLayout<UnsafeRawPointer>.stride)
+      + layout.lanes * (2 * 4 + MemoryLayout<attn_row_bias>.stride)
   }
 
   init(_ layout: DecodeLayout) throws(AttentionError) {
@@ -47,8 +45,6 @@ final class DecodeScratch {
     numbers = .allocate(capacity: layout.splitKeys)
     lower = .allocate(capacity: lanes)
     upper = .allocate(capacity: lanes)
-    positions = .allocate(capacity: lanes)
-    masks = .allocate(capacity: lanes)
     biases = .allocate(capacity: lanes)
   }
 
@@ -58,8 +54,6 @@ final class DecodeScratch {
     numbers.deallocate()
     lower.deallocate()
     upper.deallocate()
-    positions.deallocate()
-    masks.deallocate()
     biases.deallocate()
   }
 
@@ -69,8 +63,6 @@ final class DecodeScratch {
   var queries: UnsafeMutablePointer<Float> { row + rowFloats }
   /// `[rows][ATTN_DECODE_SCORES]`.
   var scores: UnsafeMutablePointer<Float> { queries + lanes * queryStride }
-  /// `[rows]`.
-  var slopes: UnsafeMutablePointer<Float> { scores + lanes * Int(ATTN_DECODE_SCORES) }
 
   /// Points at the rows of some places of a key sequence.
   static func point(

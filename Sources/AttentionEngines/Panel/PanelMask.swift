@@ -6,7 +6,7 @@ import Tensors
 /// One worker's view of masks, biases and slopes: what the panels of a task see of the tiles, where
 /// their rows of mask and bias are, and the bias of the block in work.
 final class PanelMask: @unchecked Sendable {
-  let problem: AttentionProblem
+  let rule: BiasRule
   let map: TileMap?
   let functions: UnsafePointer<attn_kernels>
   let lanes: Int
@@ -23,27 +23,16 @@ final class PanelMask: @unchecked Sendable {
   private let taskTiles: UnsafeMutablePointer<UInt64>
   /// `[vectors][2]`: the tiles of the block in work.
   let windows: UnsafeMutablePointer<UInt32>
-  /// `[panels][L]` rows of mask and bias, and where the queries stand.
-  let maskRows: UnsafeMutablePointer<UnsafePointer<UInt8>>
-  let biasRows: UnsafeMutablePointer<UnsafePointer<Float>>
-  let positions: UnsafeMutablePointer<Int>
-  /// `[L]` rows of what was gathered for keys that are not consecutive, `[L][ATTN_BLOCK_KEYS]` each.
-  let gatheredMaskRows: UnsafeMutablePointer<UnsafePointer<UInt8>>
-  let gatheredBiasRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  /// `[panels][L]` the rules of the rows.
+  let rows: UnsafeMutablePointer<attn_row_bias>
+  /// `[L]` those of what was gathered for keys that are not consecutive, `[L][ATTN_BLOCK_KEYS]` each.
+  let gatheredRows: UnsafeMutablePointer<attn_row_bias>
   let gatheredMask: UnsafeMutablePointer<UInt8>
   let gatheredBias: UnsafeMutablePointer<Float>
-  /// `[panels][L]` slopes in log16 units, `[L]` distances, `[ATTN_BLOCK_KEYS]` offsets of places.
-  let slopes: UnsafeMutablePointer<Float>
-  let distances: UnsafeMutablePointer<Float>
+  /// `[ATTN_BLOCK_KEYS]` keys of a piece's places, counted from the first.
   let offsets: UnsafeMutablePointer<Float>
   /// `[ATTN_BLOCK_KEYS][L]`: what the kernels read.
   let bias: UnsafeMutablePointer<Float>
-
-  /// Whether a problem needs one.
-  static func isNeeded(_ problem: AttentionProblem) -> Bool {
-    problem.visibility.mask != nil || problem.visibility.bias != nil
-      || problem.visibility.alibiSlopes != nil
-  }
 
   private struct Sizes {
     let tiles: Int
@@ -53,8 +42,8 @@ final class PanelMask: @unchecked Sendable {
     let gathered: Int
     let blockLanes: Int
 
-    init(_ problem: AttentionProblem, kernels: KernelTable, panels: Int) {
-      words = TileMap.words(problem.shape.keyLength)
+    init(_ shape: AttentionShape, kernels: KernelTable, panels: Int) {
+      words = TileMap.words(shape.keyLength)
       vectors = kernels.panelLanes / kernels.vectorLanes
       tiles = panels * vectors * 2 * words
       rows = panels * kernels.panelLanes
@@ -63,23 +52,27 @@ final class PanelMask: @unchecked Sendable {
     }
 
     var bytes: Int {
-      let pointer = MemoryLayout<UnsafeRawPointer>.stride
-      return 8 * (tiles + words) + 4 * 2 * vectors + rows * (2 * pointer + 8 + 4)
-        + blockLanes * (2 * pointer + 4) + gathered * (1 + 4 + 4) + 4 * Int(ATTN_BLOCK_KEYS)
+      8 * (tiles + words) + 4 * 2 * vectors
+        + (rows + blockLanes) * MemoryLayout<attn_row_bias>.stride + gathered * (1 + 4 + 4)
+        + 4 * Int(ATTN_BLOCK_KEYS)
     }
   }
 
   /// Bytes of one worker's.
-  static func bytes(_ problem: AttentionProblem, kernels: KernelTable, panels: Int) -> Int {
-    isNeeded(problem) ? Sizes(problem, kernels: kernels, panels: panels).bytes : 0
+  static func bytes(
+    _ visibility: LoweredVisibility, _ shape: AttentionShape, kernels: KernelTable, panels: Int
+  ) -> Int {
+    visibility.rule == nil ? 0 : Sizes(shape, kernels: kernels, panels: panels).bytes
   }
 
-  /// Nil for a problem that needs none.
-  init?(_ problem: AttentionProblem, map: TileMap?, kernels: KernelTable, panels: Int) {
-    if !PanelMask.isNeeded(problem) { return nil }
-    let sizes = Sizes(problem, kernels: kernels, panels: panels)
-    self.problem = problem
-    self.map = map
+  /// Nil where nothing is added or hidden key by key.
+  init?(
+    _ visibility: LoweredVisibility, _ shape: AttentionShape, kernels: KernelTable, panels: Int
+  ) {
+    guard let rule = visibility.rule else { return nil }
+    let sizes = Sizes(shape, kernels: kernels, panels: panels)
+    self.rule = rule
+    map = visibility.tiles
     functions = kernels.functions
     lanes = kernels.panelLanes
     vectorLanes = kernels.vectorLanes
@@ -88,36 +81,22 @@ final class PanelMask: @unchecked Sendable {
     tiles = .allocate(capacity: sizes.tiles)
     taskTiles = .allocate(capacity: words)
     windows = .allocate(capacity: 2 * vectors)
-    maskRows = .allocate(capacity: sizes.rows)
-    biasRows = .allocate(capacity: sizes.rows)
-    positions = .allocate(capacity: sizes.rows)
-    gatheredMaskRows = .allocate(capacity: lanes)
-    gatheredBiasRows = .allocate(capacity: lanes)
+    rows = .allocate(capacity: sizes.rows)
+    gatheredRows = .allocate(capacity: lanes)
     gatheredMask = .allocate(capacity: sizes.gathered)
     gatheredBias = .allocate(capacity: sizes.gathered)
-    slopes = .allocate(capacity: sizes.rows)
-    distances = .allocate(capacity: lanes)
     offsets = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     bias = .allocate(capacity: sizes.gathered)
-    for lane in 0..<lanes {
-      gatheredMaskRows[lane] = UnsafePointer(gatheredMask + lane * Int(ATTN_BLOCK_KEYS))
-      gatheredBiasRows[lane] = UnsafePointer(gatheredBias + lane * Int(ATTN_BLOCK_KEYS))
-    }
   }
 
   deinit {
     tiles.deallocate()
     taskTiles.deallocate()
     windows.deallocate()
-    maskRows.deallocate()
-    biasRows.deallocate()
-    positions.deallocate()
-    gatheredMaskRows.deallocate()
-    gatheredBiasRows.deallocate()
+    rows.deallocate()
+    gatheredRows.deallocate()
     gatheredMask.deallocate()
     gatheredBias.deallocate()
-    slopes.deallocate()
-    distances.deallocate()
     offsets.deallocate()
     bias.deallocate()
   }
@@ -128,21 +107,16 @@ final class PanelMask: @unchecked Sendable {
   /// Reads what a panel of the task sees.
   ///
   /// - Parameter offset: what a row has to be moved by to be a position.
-  func begin(_ slot: Int, _ rows: PanelRows, batch: Int, offset: Int) {
-    let live = rows.live
-    let first = slot * lanes
+  func begin(_ slot: Int, _ panelRows: PanelRows, batch: Int, offset: Int) {
+    let live = panelRows.live
+    let own = rows + slot * lanes
     let start = tiles + slot * vectors * 2 * words
     for vector in 0..<vectors {
       (start + vector * 2 * words).update(repeating: 0, count: words)
       (start + (vector * 2 + 1) * words).update(repeating: ~0, count: words)
     }
-    rows.forEach { lane, head, row in
-      positions[first + lane] = row + offset
-      if let slope = problem.visibility.alibiSlopes?[head] {
-        slopes[first + lane] = slope * .log16e
-      }
-      if let mask = problem.visibility.mask { maskRows[first + lane] = mask.row(batch, head, row) }
-      if let bias = problem.visibility.bias { biasRows[first + lane] = bias.row(batch, head, row) }
+    panelRows.forEach { lane, head, row in
+      own[lane] = rule.row(batch, head, row, position: row + offset)
       guard let map else { return }
       let (visible, plain) = (map.visible(batch, head, row), map.plain(batch, head, row))
       let seen = start + lane / vectorLanes * 2 * words
@@ -152,18 +126,13 @@ final class PanelMask: @unchecked Sendable {
         taskTiles[word] |= visible[word]
       }
     }
-    if problem.visibility.alibiSlopes != nil {
+    if rule.hasSlopes {
       for vector in 0..<vectors {
         (start + (vector * 2 + 1) * words).update(repeating: 0, count: words)
       }
     }
     // Lanes beyond the last row repeat it, as bounds do.
-    for lane in live..<lanes {
-      positions[first + lane] = positions[first + live - 1]
-      if problem.visibility.alibiSlopes != nil { slopes[first + lane] = slopes[first + live - 1] }
-      if problem.visibility.mask != nil { maskRows[first + lane] = maskRows[first + live - 1] }
-      if problem.visibility.bias != nil { biasRows[first + lane] = biasRows[first + live - 1] }
-    }
+    (own + live).update(repeating: own[live - 1], count: lanes - live)
   }
 
   /// Whether mask and bias leave any row of the task a key at some places of a sequence; true

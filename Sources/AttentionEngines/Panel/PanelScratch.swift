@@ -91,8 +91,8 @@ final class PanelScratch: @unchecked Sendable {
   }
 
   init(
-    _ problem: AttentionProblem, map: TileMap?, kernels: KernelTable, arithmetic: Arithmetic,
-    panels: Int, sequences: Int
+    _ problem: AttentionProblem, _ visibility: LoweredVisibility, kernels: KernelTable,
+    arithmetic: Arithmetic, panels: Int, sequences: Int
   ) throws(AttentionError) {
     let shape = problem.shape
     self.arithmetic = arithmetic
@@ -117,7 +117,7 @@ final class PanelScratch: @unchecked Sendable {
     nextKeyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     nextValueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
     pairRows = .allocate(capacity: PanelScratch.pairRowCount(arithmetic))
-    mask = PanelMask(problem, map: map, kernels: kernels, panels: panels)
+    mask = PanelMask(visibility, shape, kernels: kernels, panels: panels)
     pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
     prefetches = PrefetchList(
       capacity: PanelScratch.prefetchCapacity(lanes: lanes, panels: panels))

@@ -22,8 +22,7 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
   let kernels: KernelTable
   let blocks: BlockSizes
   let tables: [PatternTable]
-  /// What mask and bias leave visible; nil where there are none.
-  let map: TileMap?
+  let visibility: LoweredVisibility
   let tasks: TaskList
   private let scratch: [PanelScratch]
   /// `[b, h, nQ][2]` maximum and sum between passes; empty when there is one pass. Their LSE alone
@@ -41,34 +40,18 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     let kernels: KernelTable
     let arithmetic: Arithmetic
     let blocks: BlockSizes
-    let patterns: [any KeyPattern]
-    let pairs: Int
+    let visibility: LoweredVisibility
     let workspaceBytes: Int
 
     init(
       _ problem: AttentionProblem, threads: Int, kernels: KernelTable, arithmetic: Arithmetic,
       blocks: BlockSizes, pattern: (MaskGeometry) -> any KeyPattern
     ) {
-      let shape = problem.shape
       self.kernels = kernels
       self.arithmetic = arithmetic
-      var known: [MaskGeometry: (pattern: any KeyPattern, pairs: Int)] = [:]
-      var patterns: [any KeyPattern] = []
-      var pairs = 0
-      for batch in 0..<shape.batch {
-        let geometry = problem.geometry(batch: batch)
-        if known[geometry] == nil {
-          let pattern = pattern(geometry)
-          known[geometry] = (pattern, pattern.pairs)
-        }
-        if let entry = known[geometry] {
-          patterns.append(entry.pattern)
-          pairs += entry.pairs * shape.heads
-        }
-      }
-      self.patterns = patterns
-      self.pairs = pairs
       self.blocks = blocks
+      visibility = LoweredVisibility(problem, pattern: pattern)
+      let patterns = visibility.patterns
       let passes = patterns[0].rowStrides.count
       precondition(
         patterns.allSatisfy { $0.rowStrides.count == passes },
@@ -78,9 +61,11 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
         * PanelScratch.bytes(
           problem, kernels: kernels, arithmetic: arithmetic, panels: blocks.panels,
           sequences: Layout.sequences(patterns))
-        + threads * PanelMask.bytes(problem, kernels: kernels, panels: blocks.panels)
-        + TileMap.bytes(problem)
-        + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
+        + threads
+        * PanelMask.bytes(visibility, problem.shape, kernels: kernels, panels: blocks.panels)
+        + visibility.tileBytes
+        + Dictionary(patterns.map { ($0.geometry, $0) }) { first, _ in first }.values
+        .reduce(0) { $0 + PatternTable.bytes($1) }
         + 4 * Layout.partialCounts(problem, passes: passes).reduce(0, +)
     }
 
@@ -95,7 +80,7 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     }
 
     /// The most key sequences any pass of any batch entry has.
-    var sequences: Int { Layout.sequences(patterns) }
+    var sequences: Int { Layout.sequences(visibility.patterns) }
 
     private static func sequences(_ patterns: [any KeyPattern]) -> Int {
       patterns.flatMap { pattern in
@@ -112,22 +97,23 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     workspaceBytes = layout.workspaceBytes
     var known: [MaskGeometry: PatternTable] = [:]
     var tables: [PatternTable] = []
-    for pattern in layout.patterns {
+    for pattern in layout.visibility.patterns {
       let table = known[pattern.geometry] ?? PatternTable(pattern)
       known[pattern.geometry] = table
       tables.append(table)
     }
     self.tables = tables
-    let map = try TileMap(problem, kernels: kernels)
-    self.map = map
+    var visibility = layout.visibility
+    try visibility.readTiles(kernels)
+    self.visibility = visibility
     tasks = TaskList(
-      tables: tables, map: map, shape: problem.shape, panelLanes: kernels.panelLanes,
+      tables: tables, map: visibility.tiles, shape: problem.shape, panelLanes: kernels.panelLanes,
       panels: blocks.panels, threads: team.threadCount)
     var scratch: [PanelScratch] = []
     for _ in 0..<team.threadCount {
       scratch.append(
         try PanelScratch(
-          problem, map: map, kernels: kernels, arithmetic: layout.arithmetic,
+          problem, visibility, kernels: kernels, arithmetic: layout.arithmetic,
           panels: blocks.panels, sequences: layout.sequences))
     }
     self.scratch = scratch

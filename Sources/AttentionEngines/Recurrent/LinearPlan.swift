@@ -77,7 +77,7 @@ package final class LinearPlan: StagedPlan, @unchecked Sendable {
       case .accumulate: accumulate(operands, scratch, task)
       case .reduce: reduce(task)
       case .output:
-        if problem.visibility.causal {
+        if layout.isCausal {
           walk(operands, scratch, task)
         } else {
           multiply(operands, scratch, task)
@@ -125,7 +125,7 @@ package final class LinearPlan: StagedPlan, @unchecked Sendable {
   private func reduce(_ task: LinearLayout.Task) {
     let count = layout.state.count
     let entry = layout.entries[task.batch]
-    if !problem.visibility.causal {
+    if !layout.isCausal {
       let total = state(task, segment: 0)
       for segment in 1..<entry.segments {
         let part = state(task, segment: segment)

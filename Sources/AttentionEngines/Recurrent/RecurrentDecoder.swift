@@ -65,7 +65,7 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
       let (entry, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
       let count = counts[entry]
       if count == 0 { continue }
-      if problem.visibility.causal {
+      if problem.geometry(batch: entry).causal {
         walk(operands, scratch[worker], entry: entry, kvHead: kvHead, count: count)
       } else {
         takeAll(operands, scratch[worker], entry: entry, kvHead: kvHead, count: count)

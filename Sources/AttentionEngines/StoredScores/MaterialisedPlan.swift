@@ -15,6 +15,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   package let problem: AttentionProblem
   package let workspaceBytes: Int
   package let team: WorkerTeam
+  private let visibility: LoweredVisibility
   private let functions = KernelTable.active.functions
   /// Rows of a block of each batch entry.
   private let blockSizes: [Int]
@@ -52,12 +53,15 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     min(max((queryLength / 8 + 15) / 16 * 16, 16), 256)
   }
 
-  package static func workspaceBytes(_ problem: AttentionProblem, threads: Int) -> Int {
+  package static func workspaceBytes(
+    _ problem: AttentionProblem, _ visibility: LoweredVisibility, threads: Int
+  ) -> Int {
     let shape = problem.shape
     // AttentionShape keeps the products of its sizes within 64 bits.
     return 4
       * (shape.queryLength * shape.keyLength + threads * blockRows(shape.queryLength)
-        + finiteValueCount(problem) + wideCount(problem, columns: shape.headDim + shape.valueDim)
+        + finiteValueCount(problem, visibility)
+        + wideCount(problem, columns: shape.headDim + shape.valueDim)
         + rowCopyCount(problem, threads: threads))
   }
 
@@ -73,27 +77,33 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     threads * blockRows(problem.shape.queryLength) * rowCopyColumns(problem)
   }
 
-  private static func finiteValueCount(_ problem: AttentionProblem) -> Int {
-    problem.visibility.causal || problem.visibility.mask != nil || problem.visibility.bias != nil
-      ? problem.shape.keyLength * problem.shape.valueDim : 0
+  private static func finiteValueCount(
+    _ problem: AttentionProblem, _ visibility: LoweredVisibility
+  ) -> Int {
+    visibility.differsByRow ? problem.shape.keyLength * problem.shape.valueDim : 0
   }
 
-  package init(_ problem: AttentionProblem, team: WorkerTeam) throws(AttentionError) {
+  /// - Parameter visibility: what queries see, under no pattern.
+  package init(
+    _ problem: AttentionProblem, _ visibility: LoweredVisibility, team: WorkerTeam
+  ) throws(AttentionError) {
     let shape = problem.shape
+    self.visibility = visibility
     self.problem = problem
     self.team = team
     scale = ScoreScale(problem.scale)
-    blockSizes = (0..<shape.batch).map {
-      MaterialisedPlan.blockRows(problem.geometry(batch: $0).queryLength)
+    blockSizes = visibility.patterns.map {
+      MaterialisedPlan.blockRows($0.geometry.queryLength)
     }
     blockRows = MaterialisedPlan.blockRows(shape.queryLength)
-    workspaceBytes = MaterialisedPlan.workspaceBytes(problem, threads: team.threadCount)
+    workspaceBytes = MaterialisedPlan.workspaceBytes(
+      problem, visibility, threads: team.threadCount)
     scores = try AlignedFloats(
       count: shape.queryLength * shape.keyLength, for: "score matrix", touched: true)
     factors = try AlignedFloats(
       count: team.threadCount * blockRows, for: "workspace", touched: true)
     finiteValues = try AlignedFloats(
-      count: MaterialisedPlan.finiteValueCount(problem), for: "workspace")
+      count: MaterialisedPlan.finiteValueCount(problem, visibility), for: "workspace")
     wideKeys = try AlignedFloats(
       count: MaterialisedPlan.wideCount(problem, columns: shape.headDim), for: "workspace",
       touched: true)
@@ -105,6 +115,9 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       for: "workspace", touched: true)
     openblas_set_num_threads(1)
   }
+
+  /// Of the batch entry in work.
+  private var geometry: MaskGeometry { visibility.patterns[batch].geometry }
 
   private var widens: Bool { problem.storage.keyValue != .float32 }
 
@@ -122,7 +135,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       dividingBy: shape.heads)
     isWidening = widens && step == 0
     if isWidening {
-      let keys = problem.geometry(batch: batch).keyLength
+      let keys = geometry.keyLength
       queue.reset(
         count: (keys + MaterialisedPlan.widenedRows - 1) / MaterialisedPlan.widenedRows)
       return
@@ -133,7 +146,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
 
   /// Blocks of a head of the batch entry in work.
   private var blockCount: Int {
-    (problem.geometry(batch: batch).queryLength + blockSizes[batch] - 1) / blockSizes[batch]
+    (geometry.queryLength + blockSizes[batch] - 1) / blockSizes[batch]
   }
 
   package func work(worker: Int) {
@@ -143,7 +156,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       return
     }
     let blocks = blockCount
-    let queryLength = problem.geometry(batch: batch).queryLength
+    let queryLength = geometry.queryLength
     while let block = queue.next() {
       // The last rows of a causal triangle cost most: deal them first.
       let first = (blocks - 1 - block) * blockSizes[batch]
@@ -156,7 +169,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     let first = task * MaterialisedPlan.widenedRows
     let keys =
       first..<min(
-        first + MaterialisedPlan.widenedRows, problem.geometry(batch: batch).keyLength)
+        first + MaterialisedPlan.widenedRows, geometry.keyLength)
     let kvHead = head / problem.shape.groupSize
     operands.key.widen(
       keys, batch, kvHead, into: wideKeys.base + first * problem.shape.headDim, functions)
@@ -204,7 +217,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     output: RowMatrix
   ) {
     let shape = problem.shape
-    let geometry = problem.geometry(batch: batch)
+    let geometry = geometry
     let factors = factors.base + worker * blockRows
     let visible = { (row: Int) in geometry.visible(from: row + geometry.offset).upperBound }
     let columns = visible(rows.upperBound - 1)
@@ -224,10 +237,9 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
         functions.pointee.softcap_row(scores, count, scale, problem.log16Softcap)
         scale = 1
       }
-      if PanelMask.isNeeded(problem) {
-        problem.addBias(
-          to: scores, count: visible(row), scale: scale, unit: .log16e, batch: batch, head: head,
-          row: row, functions: functions)
+      if let rule = visibility.rule {
+        var bias = rule.row(batch, head, row, position: row + geometry.offset)
+        functions.pointee.bias_row(scores, count, scale, .log16e, &bias)
         scale = 1
       }
       var maximum = -Float.infinity
@@ -272,7 +284,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     if !replacesValues { return }
     for key in partlyVisible where key < columns && !isFinite(values.row(key)) {
       let value = values.row(key)
-      for row in rows where key < visible(row) && problem.shows(key, batch, head, row) {
+      for row in rows where visibility.shows(key, batch, head, row) {
         let weight = weights[(row - rows.lowerBound) * shape.keyLength + key]
         let output = output.row(row - rows.lowerBound)
         for column in 0..<shape.valueDim { output[column] += weight * value[column] }
@@ -282,11 +294,9 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
 
   /// Keys of the batch entry in work that some query rows see and others do not.
   private var partlyVisible: Range<Int> {
-    let geometry = problem.geometry(batch: batch)
+    let geometry = geometry
     if geometry.queryLength == 0 { return 0..<0 }
-    if problem.visibility.mask != nil || problem.visibility.bias != nil {
-      return 0..<geometry.keyLength
-    }
+    if visibility.rule?.axes != nil { return 0..<geometry.keyLength }
     let last = geometry.offset + geometry.queryLength - 1
     return geometry.visible(from: geometry.offset)
       .upperBound..<geometry.visible(from: last)
@@ -304,7 +314,7 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     let width = problem.shape.valueDim
     let partlyVisible = partlyVisible
     if partlyVisible.allSatisfy({ isFinite(values.row($0)) }) { return false }
-    for key in 0..<problem.geometry(batch: batch).keyLength {
+    for key in 0..<geometry.keyLength {
       let copy = finiteValues.base + key * width
       if partlyVisible.contains(key), !isFinite(values.row(key)) {
         copy.update(repeating: 0, count: width)

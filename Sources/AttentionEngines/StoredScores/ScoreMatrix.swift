@@ -44,9 +44,8 @@ public enum ScoreMatrix {
     try expect(key, "key", problem.shape.key)
     try expect(scores.reading, "scores", shape(for: problem))
     let job = try ScoreMatrixJob(
-      stage, problem,
-      patterns: (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) },
-      query: query, key: key, scores: scores, threads: team.threadCount)
+      stage, problem, LoweredVisibility(problem, pattern: pattern), query: query, key: key,
+      scores: scores, threads: team.threadCount)
     team.run(job)
   }
 
@@ -69,7 +68,7 @@ public enum ScoreMatrix {
 private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
   private let stage: ScoreStage
   private let problem: AttentionProblem
-  private let patterns: [any KeyPattern]
+  private let visibility: LoweredVisibility
   private let query: TensorView
   private let key: TensorView
   private let scores: MutableTensorView
@@ -79,13 +78,13 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
   private let scratch: [ScoreScratch]
 
   init(
-    _ stage: ScoreStage, _ problem: AttentionProblem, patterns: [any KeyPattern],
+    _ stage: ScoreStage, _ problem: AttentionProblem, _ visibility: LoweredVisibility,
     query: TensorView, key: TensorView, scores: MutableTensorView, threads: Int
   ) throws(AttentionError) {
     let shape = problem.shape
     self.stage = stage
     self.problem = problem
-    self.patterns = patterns
+    self.visibility = visibility
     self.query = query
     self.key = key
     self.scores = scores
@@ -102,7 +101,7 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
       let (batch, head) = entry.quotientAndRemainder(dividingBy: problem.shape.heads)
       let first = panel * kernels.panelLanes
       let rows = (first..<first + kernels.panelLanes)
-        .clamped(to: 0..<patterns[batch].geometry.queryLength)
+        .clamped(to: 0..<visibility.patterns[batch].geometry.queryLength)
       if rows.isEmpty { continue }
       multiply(scratch[worker], batch, head, rows)
       for row in rows { finish(batch, head, row) }
@@ -147,11 +146,12 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
     if stage == .softcapped { return }
     // Scores that are to be looked at come back from quarters, which are exact, to natural units.
     let unit = stage == .masked ? 0.25 : Float.log16e
-    problem.addBias(
-      to: scores, count: keys, scale: unit, unit: unit, batch: batch, head: head, row: row,
-      functions: functions)
-    let pattern = patterns[batch]
+    let pattern = visibility.patterns[batch]
     let position = row + pattern.geometry.offset
+    var bias =
+      visibility.rule?.row(batch, head, row, position: position, unit: unit)
+      ?? attn_row_bias(mask: nil, bias: nil, position: 0, columns: Int32(keys), slope: 0)
+    functions.pointee.bias_row(scores, Int64(keys), unit, unit, &bias)
     for key in 0..<keys
     where key >= pattern.geometry.keyLength || !pattern.includes(position: position, key: key) {
       scores[key] = -.infinity

@@ -12,36 +12,33 @@ final class TileMap: @unchecked Sendable {
   static let tileKeys = 16
   private static let tilesPerWord = 64
 
-  let axes: VisibleKeys.Axes
+  let axes: RowAxes
   /// Words of a row in each of its two bit sets: one more than there are tiles for, so that a
   /// window of tiles can be read from any place.
   let words: Int
   private let memory: AlignedFloats
 
-  /// Bytes of a problem's map; 0 where there is no mask and no bias.
-  static func bytes(_ problem: AttentionProblem) -> Int {
-    guard let axes = VisibleKeys.Axes(problem) else { return 0 }
-    return 4 * floats(axes, words: words(problem.shape.keyLength))
+  /// Bytes of a rule's map; 0 where there is no mask and no bias.
+  static func bytes(_ rule: BiasRule?, keyLength: Int) -> Int {
+    rule?.axes.map { 4 * floats($0, words: words(keyLength)) } ?? 0
   }
 
   static func words(_ keys: Int) -> Int {
     (keys + tileKeys * tilesPerWord - 1) / (tileKeys * tilesPerWord) + 1
   }
 
-  private static func floats(_ axes: VisibleKeys.Axes, words: Int) -> Int {
+  private static func floats(_ axes: RowAxes, words: Int) -> Int {
     2 * 2 * words * axes.rowCount
   }
 
-  /// The map of a problem; nil where there is no mask and no bias.
-  ///
-  /// - Complexity: reads every element of mask and bias once for each row it stands for.
-  init?(_ problem: AttentionProblem, kernels: KernelTable) throws(AttentionError) {
-    guard let axes = VisibleKeys.Axes(problem) else { return nil }
+  /// The map of a rule; nil where there is no mask and no bias.
+  init?(_ rule: BiasRule, keyLength: Int, kernels: KernelTable) throws(AttentionError) {
+    guard let axes = rule.axes else { return nil }
     self.axes = axes
-    words = TileMap.words(problem.shape.keyLength)
+    words = TileMap.words(keyLength)
     memory = try AlignedFloats(
       count: TileMap.floats(axes, words: words), for: "map of the mask", touched: true)
-    let keys = VisibleKeys(problem, kernels: kernels)
+    let keys = VisibleKeys(rule, keyLength, kernels)
     for batch in 0..<axes.batch {
       for head in 0..<axes.heads {
         for row in 0..<axes.rows {
