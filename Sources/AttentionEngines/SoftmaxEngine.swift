@@ -53,6 +53,13 @@ public struct SoftmaxEngine: Sendable {
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
+    try stagedPlan(for: problem, on: team, pattern: pattern)
+  }
+
+  func stagedPlan(
+    for problem: AttentionProblem, on team: WorkerTeam,
+    pattern: (MaskGeometry) -> any KeyPattern
+  ) throws(AttentionError) -> any StagedPlan {
     if isDecode(problem) {
       return try DecodePlan(
         DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
@@ -129,7 +136,7 @@ extension PatternStrategy {
     guard let storage = newStorage(for: problem) else {
       return try engine.plan(for: problem, on: team) { pattern(for: $0) }
     }
-    let inner = try engine.plan(for: QuantisedPlan.inner(problem, storage), on: team) {
+    let inner = try engine.stagedPlan(for: QuantisedPlan.inner(problem, storage), on: team) {
       pattern(for: $0)
     }
     return try QuantisedPlan(problem, storedAs: storage, inner: inner, team: team) {

@@ -10,9 +10,9 @@ final class VisibleKeys {
   /// 64-bit words of a row.
   let words: Int
   /// Whether a key is visible; no key beyond the last is.
-  let visible: UnsafeMutablePointer<UInt64>
+  private(set) var visible: [UInt64]
   /// Whether a key is visible and nothing is added to its score; keys beyond the last count as such.
-  let plain: UnsafeMutablePointer<UInt64>
+  private(set) var plain: [UInt64]
   private let rule: BiasRule
   private let keyLength: Int
   private let functions: UnsafePointer<attn_kernels>
@@ -22,17 +22,14 @@ final class VisibleKeys {
     self.keyLength = keyLength
     functions = kernels.functions
     words = (keyLength + 63) / 64
-    visible = .allocate(capacity: 2 * words)
-    visible.initialize(repeating: 0, count: 2 * words)
-    plain = visible + words
+    visible = Array(repeating: 0, count: words)
+    plain = visible
   }
-
-  deinit { visible.deallocate() }
 
   /// Reads a row of the mask and the bias.
   func read(_ batch: Int, _ head: Int, _ row: Int) {
     var source = rule.row(batch, head, row, position: 0)
-    functions.pointee.key_bits(&source, Int64(keyLength), visible, plain)
+    functions.pointee.key_bits(&source, Int64(keyLength), &visible, &plain)
     if keyLength % 64 > 0 { plain[words - 1] |= ~0 << UInt64(keyLength % 64) }
   }
 

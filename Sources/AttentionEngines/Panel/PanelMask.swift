@@ -5,7 +5,46 @@ import Tensors
 
 /// One worker's view of masks, biases and slopes: what the panels of a task see of the tiles, where
 /// their rows of mask and bias are, and the bias of the block in work.
-final class PanelMask: @unchecked Sendable {
+final class PanelMask {
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    fileprivate let lanes: Int
+    fileprivate let vectorLanes: Int
+    fileprivate let words: Int
+    fileprivate let kernels: KernelTable
+    fileprivate let tiles: ArenaPart<UInt64>
+    fileprivate let taskTiles: ArenaPart<UInt64>
+    fileprivate let windows: ArenaPart<UInt32>
+    fileprivate let rows: ArenaPart<attn_row_bias>
+    fileprivate let gatheredRows: ArenaPart<attn_row_bias>
+    fileprivate let gatheredMask: ArenaPart<UInt8>
+    fileprivate let gatheredBias: ArenaPart<Float>
+    fileprivate let offsets: ArenaPart<Float>
+    fileprivate let bias: ArenaPart<Float>
+
+    /// Nil where nothing is added or hidden key by key.
+    init?(
+      _ visibility: LoweredVisibility, _ shape: AttentionShape, kernels: KernelTable,
+      panels: Int, in arena: inout ArenaLayout
+    ) {
+      guard let rule = visibility.rule else { return nil }
+      lanes = kernels.panelLanes
+      vectorLanes = kernels.vectorLanes
+      words = TileMap.words(shape.keyLength)
+      self.kernels = kernels
+      let (vectors, block) = (lanes / vectorLanes, Int(ATTN_BLOCK_KEYS))
+      tiles = arena.add(panels * vectors * 2 * words)
+      taskTiles = arena.add(words)
+      windows = arena.add(2 * vectors)
+      rows = arena.add(panels * lanes)
+      gatheredRows = arena.add(lanes)
+      gatheredMask = arena.add(rule.hasMask ? lanes * block : 0)
+      gatheredBias = arena.add(rule.hasBias ? lanes * block : 0)
+      offsets = arena.add(block)
+      bias = arena.add(block * lanes)
+    }
+  }
+
   let rule: BiasRule
   let map: TileMap?
   let functions: UnsafePointer<attn_kernels>
@@ -34,71 +73,25 @@ final class PanelMask: @unchecked Sendable {
   /// `[ATTN_BLOCK_KEYS][L]`: what the kernels read.
   let bias: UnsafeMutablePointer<Float>
 
-  private struct Sizes {
-    let tiles: Int
-    let words: Int
-    let vectors: Int
-    let rows: Int
-    let gathered: Int
-    let blockLanes: Int
-
-    init(_ shape: AttentionShape, kernels: KernelTable, panels: Int) {
-      words = TileMap.words(shape.keyLength)
-      vectors = kernels.panelLanes / kernels.vectorLanes
-      tiles = panels * vectors * 2 * words
-      rows = panels * kernels.panelLanes
-      gathered = kernels.panelLanes * Int(ATTN_BLOCK_KEYS)
-      blockLanes = kernels.panelLanes
-    }
-
-    var bytes: Int {
-      8 * (tiles + words) + 4 * 2 * vectors
-        + (rows + blockLanes) * MemoryLayout<attn_row_bias>.stride + gathered * (1 + 4 + 4)
-        + 4 * Int(ATTN_BLOCK_KEYS)
-    }
-  }
-
-  /// Bytes of one worker's.
-  static func bytes(
-    _ visibility: LoweredVisibility, _ shape: AttentionShape, kernels: KernelTable, panels: Int
-  ) -> Int {
-    visibility.rule == nil ? 0 : Sizes(shape, kernels: kernels, panels: panels).bytes
-  }
-
   /// Nil where nothing is added or hidden key by key.
-  init?(
-    _ visibility: LoweredVisibility, _ shape: AttentionShape, kernels: KernelTable, panels: Int
-  ) {
+  init?(_ visibility: LoweredVisibility, _ layout: Layout, _ arena: borrowing Arena) {
     guard let rule = visibility.rule else { return nil }
-    let sizes = Sizes(shape, kernels: kernels, panels: panels)
     self.rule = rule
     map = visibility.tiles
-    functions = kernels.functions
-    lanes = kernels.panelLanes
-    vectorLanes = kernels.vectorLanes
-    vectors = sizes.vectors
-    words = sizes.words
-    tiles = .allocate(capacity: sizes.tiles)
-    taskTiles = .allocate(capacity: words)
-    windows = .allocate(capacity: 2 * vectors)
-    rows = .allocate(capacity: sizes.rows)
-    gatheredRows = .allocate(capacity: lanes)
-    gatheredMask = .allocate(capacity: sizes.gathered)
-    gatheredBias = .allocate(capacity: sizes.gathered)
-    offsets = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
-    bias = .allocate(capacity: sizes.gathered)
-  }
-
-  deinit {
-    tiles.deallocate()
-    taskTiles.deallocate()
-    windows.deallocate()
-    rows.deallocate()
-    gatheredRows.deallocate()
-    gatheredMask.deallocate()
-    gatheredBias.deallocate()
-    offsets.deallocate()
-    bias.deallocate()
+    functions = layout.kernels.functions
+    lanes = layout.lanes
+    vectorLanes = layout.vectorLanes
+    vectors = lanes / vectorLanes
+    words = layout.words
+    tiles = arena[layout.tiles]
+    taskTiles = arena[layout.taskTiles]
+    windows = arena[layout.windows]
+    rows = arena[layout.rows]
+    gatheredRows = arena[layout.gatheredRows]
+    gatheredMask = arena[layout.gatheredMask]
+    gatheredBias = arena[layout.gatheredBias]
+    offsets = arena[layout.offsets]
+    bias = arena[layout.bias]
   }
 
   /// Starts a task, of which nothing is known yet.

@@ -33,7 +33,8 @@ package struct LinearLayout: Sendable {
   let isCausal: Bool
   let entries: [Entry]
   /// States that outlive a task.
-  let stateCount: Int
+  private(set) var arena = ArenaLayout()
+  let states: ArenaPart<Float>
 
   /// Keys of a segment when not causal: enough to make the state's own traffic small.
   private static let segmentKeys = 2048
@@ -74,7 +75,7 @@ package struct LinearLayout: Sendable {
       if !isCausal || segments > 1 { states += segments * shape.kvHeads }
     }
     self.entries = entries
-    stateCount = states
+    self.states = arena.add(states * state.count)
   }
 
   /// The query panels of a segment, when causal.
@@ -124,7 +125,7 @@ package struct LinearLayout: Sendable {
   }
 
   var workspaceBytes: Int {
-    threads * LinearScratch.bytes(state) + 4 * stateCount * state.count
+    threads * LinearScratch.bytes(state) + arena.bytes
   }
 }
 

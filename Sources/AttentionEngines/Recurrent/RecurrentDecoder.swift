@@ -18,7 +18,7 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
   package private(set) var tokens: [Int]
   private let team: WorkerTeam
   private let layout: LinearStateLayout
-  private let scratch: [LinearScratch]
+  private let scratch: PerWorker<LinearScratch>
   /// `[b * hKV]` states.
   private let states: AlignedFloats
   private let queue = TaskQueue()
@@ -34,9 +34,10 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     self.problem = problem
     self.team = team
     layout = LinearStateLayout(shape, kernels: kernels, storage: problem.storage)
-    var scratch: [LinearScratch] = []
-    for _ in 0..<team.threadCount { scratch.append(try LinearScratch(layout, kernels: kernels)) }
-    self.scratch = scratch
+    scratch = try PerWorker(team.threadCount) {
+      [layout] () throws(AttentionError) -> LinearScratch in
+      try LinearScratch(layout, kernels: kernels)
+    }
     workspaceBytes = team.threadCount * LinearScratch.bytes(layout)
     states = try AlignedFloats(
       count: shape.batch * shape.kvHeads * layout.count, for: "state", touched: true)

@@ -22,7 +22,7 @@ public enum ScoreMatrix {
   /// Computes the score matrix of full attention or of a pattern.
   ///
   /// The rows of unused queries (`queryLengths`) are not written. Results do not depend on the
-  /// number of threads. Allocates 4 L (d + 129) bytes a worker, L being the rows of a panel.
+  /// number of threads. Allocates about 4 L (d + 129) bytes a worker, L being the rows of a panel.
   ///
   /// - Parameters:
   ///   - stage: which scores.
@@ -65,7 +65,7 @@ public enum ScoreMatrix {
 }
 
 /// Panels of query rows, dealt to the workers one by one.
-private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
+private final class ScoreMatrixJob: TeamJob {
   private let stage: ScoreStage
   private let problem: AttentionProblem
   private let visibility: LoweredVisibility
@@ -75,7 +75,7 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
   private let kernels = KernelTable.active
   private let panels: Int
   private let queue: TaskQueue
-  private let scratch: [ScoreScratch]
+  private let scratch: PerWorker<ScoreScratch>
 
   init(
     _ stage: ScoreStage, _ problem: AttentionProblem, _ visibility: LoweredVisibility,
@@ -90,9 +90,9 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
     self.scores = scores
     panels = (shape.queryLength + kernels.panelLanes - 1) / kernels.panelLanes
     queue = TaskQueue(count: shape.batch * shape.heads * panels)
-    var scratch: [ScoreScratch] = []
-    for _ in 0..<threads { scratch.append(try ScoreScratch(shape, lanes: kernels.panelLanes)) }
-    self.scratch = scratch
+    scratch = try PerWorker(threads) { [kernels] () throws(AttentionError) -> ScoreScratch in
+      try ScoreScratch(shape, lanes: kernels.panelLanes)
+    }
   }
 
   func work(worker: Int) {
@@ -169,35 +169,33 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
 }
 
 /// One worker's panel and the rows it reads and writes.
-private final class ScoreScratch: @unchecked Sendable {
-  private let floats: AlignedFloats
-  private let lanes: Int
-  private let headDim: Int
+private final class ScoreScratch {
+  private let arena: Arena
   let queryRows: UnsafeMutablePointer<UnsafePointer<Float>>
   let scoreRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
   let keyRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  /// `[d][L]` packed queries.
+  let queries: UnsafeMutablePointer<Float>
+  /// `[ATTN_BLOCK_KEYS][L]` scores of a block.
+  let products: UnsafeMutablePointer<Float>
+  /// `[L]` ones.
+  let ones: UnsafeMutablePointer<Float>
 
   init(_ shape: AttentionShape, lanes: Int) throws(AttentionError) {
-    self.lanes = lanes
-    headDim = shape.headDim
-    floats = try AlignedFloats(
-      count: lanes * (shape.headDim + Int(ATTN_BLOCK_KEYS) + 1), for: "workspace")
-    queryRows = .allocate(capacity: lanes)
-    scoreRows = .allocate(capacity: lanes)
-    keyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
-    ones.update(repeating: 1, count: lanes)
+    var layout = ArenaLayout()
+    let queryRows: ArenaPart<UnsafePointer<Float>> = layout.add(lanes)
+    let scoreRows: ArenaPart<UnsafeMutablePointer<Float>> = layout.add(lanes)
+    let keyRows: ArenaPart<UnsafePointer<Float>> = layout.add(Int(ATTN_BLOCK_KEYS))
+    let queries: ArenaPart<Float> = layout.add(lanes * shape.headDim)
+    let products: ArenaPart<Float> = layout.add(lanes * Int(ATTN_BLOCK_KEYS))
+    let ones: ArenaPart<Float> = layout.add(lanes)
+    arena = try Arena(layout)
+    self.queryRows = arena[queryRows]
+    self.scoreRows = arena[scoreRows]
+    self.keyRows = arena[keyRows]
+    self.queries = arena[queries]
+    self.products = arena[products]
+    self.ones = arena[ones]
+    self.ones.update(repeating: 1, count: lanes)
   }
-
-  deinit {
-    queryRows.deallocate()
-    scoreRows.deallocate()
-    keyRows.deallocate()
-  }
-
-  /// `[d][L]` packed queries.
-  var queries: UnsafeMutablePointer<Float> { floats.base }
-  /// `[ATTN_BLOCK_KEYS][L]` scores of a block.
-  var products: UnsafeMutablePointer<Float> { floats.base + lanes * headDim }
-  /// `[L]` ones.
-  var ones: UnsafeMutablePointer<Float> { products + lanes * Int(ATTN_BLOCK_KEYS) }
 }
