@@ -26,8 +26,6 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private let staged: [(slice: HeadSlice, plan: any StagedPlan)]
   private let others: [Part]
   private let stageCount: Int
-  // Set for the time of a run; read by all workers.
-  private var stage = 0
 
   /// - Parameter parts: slices that hold each query head once, largest work first.
   init(
@@ -57,18 +55,17 @@ final class MixedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     for part in others {
       part.plan.execute(part.slice.operands(of: operands, declared: part.plan.declaredOperands))
     }
-    for part in staged {
-      part.plan.operands = part.slice.operands(of: operands, declared: part.plan.declaredOperands)
-    }
     for stage in 0..<stageCount {
-      self.stage = stage
-      for part in staged where stage < part.plan.stageCount { part.plan.begin(stage: stage) }
+      for part in staged {
+        part.plan.begin(
+          stage, of: part.slice.operands(of: operands, declared: part.plan.declaredOperands))
+      }
       team.run(self)
     }
-    for part in staged { part.plan.operands = nil }
+    for part in staged { part.plan.job.end() }
   }
 
   func work(worker: Int) {
-    for part in staged where stage < part.plan.stageCount { part.plan.work(worker: worker) }
+    for part in staged { part.plan.job.work(worker: worker) }
   }
 }

@@ -4,36 +4,40 @@ import CAttentionKernels
 import Tensors
 
 /// Rows that will be needed soon, for the kernels to prefetch while they compute.
-final class PrefetchList: @unchecked Sendable {
+struct PrefetchList {
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    fileprivate let lines: ArenaPart<attn_lines>
+    fileprivate let pending: ArenaPart<attn_prefetch_list>
+
+    /// - Parameter capacity: most rows.
+    init(capacity: Int, in arena: inout ArenaLayout) {
+      lines = arena.add(capacity)
+      pending = arena.add(1)
+    }
+  }
+
   private let lines: UnsafeMutablePointer<attn_lines>
   private let capacity: Int
-  private var count = 0
-  /// What the kernels have not prefetched yet.
+  /// What the kernels have not prefetched yet; its lines follow each other to the end of what was added.
   let pending: UnsafeMutablePointer<attn_prefetch_list>
+  private var count = 0
 
-  /// Bytes of a list of at most `capacity` rows.
-  static func bytes(capacity: Int) -> Int { MemoryLayout<attn_lines>.stride * capacity }
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    lines = .allocate(capacity: capacity)
-    pending = .allocate(capacity: 1)
+  init(_ layout: Layout, _ arena: borrowing Arena) {
+    lines = arena[layout.lines]
+    capacity = layout.lines.count
+    pending = arena[layout.pending]
     clear()
   }
 
-  deinit {
-    lines.deallocate()
-    pending.deallocate()
-  }
-
   /// Drops whatever is left.
-  func clear() {
+  mutating func clear() {
     count = 0
     pending.initialize(to: attn_prefetch_list(lines: lines, count: 0, done: 0))
   }
 
   /// Adds rows of one head; rows that do not fit are not prefetched.
-  func add(_ rows: Range<Int>, of tensor: TensorView, batch: Int, head: Int) {
+  mutating func add(_ rows: Range<Int>, of tensor: TensorView, batch: Int, head: Int) {
     let rowBytes = Int(tensor.rowBytes)
     let isDense = tensor.rowStride * tensor.elementType.byteCount == rowBytes
     var row = rows.lowerBound
@@ -45,7 +49,7 @@ final class PrefetchList: @unchecked Sendable {
   }
 
   /// Adds the lines of `bytes` bytes.
-  private func add(_ first: UnsafeRawPointer, bytes: Int) {
+  private mutating func add(_ first: UnsafeRawPointer, bytes: Int) {
     if count == capacity { return }
     let lineBytes = Int(ATTN_LINE_BYTES)
     lines[count] = attn_lines(

@@ -11,18 +11,16 @@ import Tensors
 /// that row NaN and reaches the query rows that see it. With a scale a channel the scales are taken
 /// over the keys in use of a head whose rows are finite; a query row that sees a row which is not
 /// becomes NaN, and so does its LSE if the row is a key.
-final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
+final class QuantisedPlan: StagedPlan {
   let problem: AttentionProblem
   let workspaceBytes: Int
-  private let inner: any AttentionPlan
-  private let team: WorkerTeam
-  private let patterns: [any KeyPattern]
+  let team: WorkerTeam
+  let job = StageJob()
+  private let inner: any StagedPlan
+  private let visibility: LoweredVisibility
   private let keys: QuantisedRows
   private let values: QuantisedRows
   private let queue = TaskQueue()
-  // Set for the time of a run; read by all workers.
-  private var operands: AttentionOperands?
-  private var isCalibrating = false
 
   private static let taskRows = 512
 
@@ -54,13 +52,13 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   ///   - inner: a plan for `inner(problem, storage)`.
   ///   - pattern: the keys that a query sees, for rows that are not finite.
   init(
-    _ problem: AttentionProblem, storedAs storage: ElementType, inner: any AttentionPlan,
+    _ problem: AttentionProblem, storedAs storage: ElementType, inner: any StagedPlan,
     team: WorkerTeam, pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) {
     self.problem = problem
     self.inner = inner
     self.team = team
-    patterns = (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) }
+    visibility = LoweredVisibility(problem, pattern: pattern)
     keys = try QuantisedRows(problem.shape.key, storage, threads: team.threadCount)
     values = try QuantisedRows(problem.shape.value, storage, threads: team.threadCount)
     workspaceBytes =
@@ -76,40 +74,64 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
     (problem.shape.keyLength + QuantisedPlan.taskRows - 1) / QuantisedPlan.taskRows
   }
 
-  func execute(_ operands: AttentionOperands) {
-    self.operands = operands
-    if keys.hasChannelScales {
-      isCalibrating = true
-      queue.reset(count: heads)
-      team.run(self)
-    }
-    isCalibrating = false
-    queue.reset(count: heads * tasksPerHead)
-    team.run(self)
-    self.operands = nil
-    var stored = operands
-    stored.key = keys.view
-    stored.value = values.view
-    inner.execute(stored)
-    if keys.hasChannelScales { spreadNotFinite(operands) }
+  /// What a stage does.
+  private enum Phase {
+    case calibrate
+    case store
+    /// A stage of the inner plan.
+    case attend(Int)
+    case spreadNotFinite
   }
 
-  func work(worker: Int) {
-    guard let operands else { return }
-    while let task = queue.next() {
-      let (head, part) =
-        isCalibrating ? (task, 0) : task.quotientAndRemainder(dividingBy: tasksPerHead)
-      let (batch, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
-      let used = problem.geometry(batch: batch).keyLength
-      let first = min(part * QuantisedPlan.taskRows, used)
-      let rows = first..<min(first + QuantisedPlan.taskRows, used)
-      for (source, target) in [(operands.key, keys), (operands.value, values)] {
-        if isCalibrating {
-          target.calibrate(0..<used, of: source, batch, kvHead, worker: worker)
-        } else {
-          target.store(rows, of: source, batch, kvHead, worker: worker)
-        }
+  /// Stages before the inner plan's.
+  private var leadingStages: Int { keys.hasChannelScales ? 2 : 1 }
+
+  var stageCount: Int { leadingStages + inner.stageCount + (keys.hasChannelScales ? 1 : 0) }
+
+  private func phase(_ stage: Int) -> Phase {
+    if stage < leadingStages { return stage + 1 < leadingStages ? .calibrate : .store }
+    let stage = stage - leadingStages
+    return stage < inner.stageCount ? .attend(stage) : .spreadNotFinite
+  }
+
+  /// A stage of the inner plan, on what was stored.
+  private func inner(_ context: StageContext, _ stage: Int) -> StageContext {
+    var stored = context.operands
+    stored.key = keys.view
+    stored.value = values.view
+    return StageContext(operands: stored, stage: stage)
+  }
+
+  func begin(_ context: StageContext) {
+    switch phase(context.stage) {
+    case .calibrate: queue.reset(count: heads)
+    case .store: queue.reset(count: heads * tasksPerHead)
+    case .attend(let stage): inner.begin(inner(context, stage))
+    case .spreadNotFinite: spreadNotFinite(context.operands)
+    }
+  }
+
+  func work(_ context: StageContext, worker: Int) {
+    switch phase(context.stage) {
+    case .calibrate:
+      while let head = queue.next() {
+        let (batch, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
+        let used = 0..<problem.geometry(batch: batch).keyLength
+        keys.calibrate(used, of: context.operands.key, batch, kvHead, worker: worker)
+        values.calibrate(used, of: context.operands.value, batch, kvHead, worker: worker)
       }
+    case .store:
+      while let task = queue.next() {
+        let (head, part) = task.quotientAndRemainder(dividingBy: tasksPerHead)
+        let (batch, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
+        let first = part * QuantisedPlan.taskRows
+        let rows = (first..<first + QuantisedPlan.taskRows)
+          .clamped(to: 0..<problem.geometry(batch: batch).keyLength)
+        keys.store(rows, of: context.operands.key, batch, kvHead, worker: worker)
+        values.store(rows, of: context.operands.value, batch, kvHead, worker: worker)
+      }
+    case .attend(let stage): inner.work(inner(context, stage), worker: worker)
+    case .spreadNotFinite: break
     }
   }
 
@@ -131,14 +153,11 @@ final class QuantisedPlan: AttentionPlan, TeamJob, @unchecked Sendable {
   private func spread(
     _ key: Int, _ operands: AttentionOperands, _ batch: Int, _ kvHead: Int, isKey: Bool
   ) {
-    let pattern = patterns[batch]
     let format = RowFormat(problem.storage.output, columns: problem.shape.valueDim)
     let group = problem.shape.groupSize
     for head in kvHead * group..<(kvHead + 1) * group {
-      for row in 0..<pattern.geometry.queryLength
-      where pattern.includes(position: row + pattern.geometry.offset, key: key)
-        && problem.shows(key, batch, head, row)
-      {
+      for row in 0..<visibility.patterns[batch].geometry.queryLength
+      where visibility.shows(key, batch, head, row) {
         format.store(values.notANumber, to: operands.output.rowAddress(batch, head, row))
         if isKey { operands.logSumExp?.row(batch, head, row)[0] = .nan }
       }

@@ -6,65 +6,69 @@ import Tensors
 ///
 /// The rows of one head are calibrated by one worker; different rows are stored by any.
 final class QuantisedRows: @unchecked Sendable {
+  /// Where its memory lies; the scales of channels have their own.
+  private struct Layout: Sendable {
+    var arena = ArenaLayout()
+    let rows: ArenaPart<UInt8>
+    /// `[threads][columns]` rows widened to fp32.
+    let wide: ArenaPart<Float>
+    /// `[columns]` NaNs.
+    let nans: ArenaPart<Float>
+    /// `[b][heads][rows]` whether a row is not finite and was left out of the scales, and
+    /// `[b][heads]` whether any is.
+    let leftOut: ArenaPart<Bool>
+    let anyLeftOut: ArenaPart<Bool>
+    let scaleBytes: Int
+
+    init(_ shape: TensorShape, _ storage: ElementType, threads: Int) {
+      let heads = shape.batch * shape.heads
+      let calibrated = storage == .int8PerChannel ? heads : 0
+      rows = arena.add(heads * shape.rows * storage.rowBytes(columns: shape.columns))
+      wide = arena.add(threads * shape.columns)
+      nans = arena.add(shape.columns)
+      leftOut = arena.add(calibrated * shape.rows)
+      anyLeftOut = arena.add(calibrated)
+      scaleBytes = 4 * calibrated * shape.columns
+    }
+  }
+
   private let shape: TensorShape
   private let format: RowFormat
-  private let rows: AlignedFloats
+  private let layout: Layout
+  private let arena: Arena
   private let scales: CalibratedScales
-  /// `[threads][columns]` rows widened to fp32.
-  private let wide: AlignedFloats
-  /// `[columns]` NaNs.
-  private let nans: AlignedFloats
-  /// `[b][heads][rows]` whether a row is not finite and was left out of the scales, and
-  /// `[b][heads]` whether any is.
-  private let leftOut: UnsafeMutablePointer<Bool>
-  private let anyLeftOut: UnsafeMutablePointer<Bool>
 
   /// Bytes of such a tensor.
   static func bytes(_ shape: TensorShape, _ storage: ElementType, threads: Int) -> Int {
-    let heads = shape.batch * shape.heads
-    let flags = storage == .int8PerChannel ? heads * (shape.rows + 1) : 0
-    return storage.bytes(shape) + flags + 4 * (threads + 1) * shape.columns
+    let layout = Layout(shape, storage, threads: threads)
+    return layout.arena.bytes + layout.scaleBytes
   }
 
   /// - Throws: `AttentionError` when memory is refused.
   init(_ shape: TensorShape, _ storage: ElementType, threads: Int) throws(AttentionError) {
-    let heads = shape.batch * shape.heads
-    let calibrated = storage == .int8PerChannel ? heads : 0
-    let rows = try AlignedFloats(
-      count: (heads * shape.rows * storage.rowBytes(columns: shape.columns) + 3) / 4,
-      for: "workspace", touched: true)
-    let scales = try CalibratedScales(
-      batch: min(calibrated, shape.batch), heads: shape.heads, columns: shape.columns)
-    let wide = try AlignedFloats(count: threads * shape.columns, for: "workspace")
-    let nans = try AlignedFloats(count: shape.columns, for: "workspace")
-    nans.base.update(repeating: .nan, count: shape.columns)
     self.shape = shape
     format = RowFormat(storage, columns: shape.columns)
-    self.rows = rows
-    self.scales = scales
-    self.wide = wide
-    self.nans = nans
-    leftOut = .allocate(capacity: calibrated * shape.rows)
-    leftOut.initialize(repeating: false, count: calibrated * shape.rows)
-    anyLeftOut = .allocate(capacity: calibrated)
-    anyLeftOut.initialize(repeating: false, count: calibrated)
+    layout = Layout(shape, storage, threads: threads)
+    arena = try Arena(layout.arena)
+    scales = try CalibratedScales(
+      batch: storage == .int8PerChannel ? shape.batch : 0, heads: shape.heads,
+      columns: shape.columns)
+    arena[layout.nans].update(repeating: .nan, count: shape.columns)
   }
 
-  deinit {
-    leftOut.deallocate()
-    anyLeftOut.deallocate()
-  }
+  private var leftOut: UnsafeMutablePointer<Bool> { arena[layout.leftOut] }
+  private var anyLeftOut: UnsafeMutablePointer<Bool> { arena[layout.anyLeftOut] }
 
   /// Whether columns have scales of their own.
   var hasChannelScales: Bool { format.elementType == .int8PerChannel }
 
   /// `[columns]` NaNs.
-  var notANumber: UnsafePointer<Float> { UnsafePointer(nans.base) }
+  var notANumber: UnsafePointer<Float> { UnsafePointer(arena[layout.nans]) }
 
   /// The stored tensor.
   var view: TensorView {
     TensorView(
-      dense: rows.base, format.elementType, shape: shape, layout: .bhnd,
+      dense: arena[layout.rows], format.elementType, shape: shape, layout: .bhnd,
       channelScales: hasChannelScales ? scales.base : nil)
   }
 
@@ -112,7 +116,7 @@ final class QuantisedRows: @unchecked Sendable {
     _ source: TensorView, _ batch: Int, _ head: Int, _ row: Int, worker: Int
   ) -> UnsafePointer<Float> {
     if source.elementType == .float32 { return source.row(batch, head, row) }
-    let out = wide.base + worker * shape.columns
+    let out = arena[layout.wide] + worker * shape.columns
     RowFormat(source.elementType, columns: shape.columns).load(
       source.rowAddress(batch, head, row), into: out)
     return UnsafePointer(out)

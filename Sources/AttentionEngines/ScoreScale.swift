@@ -31,8 +31,12 @@ struct ScoreScale {
 }
 
 extension AttentionProblem {
-  /// The bound of the scores in log16 units; 0 for none. Kernels divide by it, so it is not denormal.
-  var log16Softcap: Float {
-    scoring.softcap.map { max($0 * .log16e, .leastNormalMagnitude) } ?? 0
+  /// The bound of the scores in units of which a natural one has so many; 0 for none. Kernels divide
+  /// by it, so it is not denormal.
+  func softcap(inUnits unit: Float) -> Float {
+    scoring.softcap.map { max($0 * unit, .leastNormalMagnitude) } ?? 0
   }
+
+  /// The same in log16 units.
+  var log16Softcap: Float { softcap(inUnits: .log16e) }
 }

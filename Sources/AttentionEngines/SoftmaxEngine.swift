@@ -35,12 +35,10 @@ public struct SoftmaxEngine: Sendable {
     try arithmetic.refuseWhereMissing(in: .active)
     let layout = layout(problem, threads: threads, pattern: pattern)
     let shape = problem.shape
-    let pairs =
-      VisibleKeys.pairs(of: problem, patterns: layout.patterns, kernels: layout.kernels)
-      ?? layout.pairs
+    let pairs = layout.visibility.pairs(layout.kernels)
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.minimumBytes(under: layout.patterns),
+      minimumBytes: problem.minimumBytes(under: layout.visibility.patterns),
       workspaceBytes: isDecode(problem)
         ? DecodeLayout(problem, kernels: .active, pattern: pattern)
           .workspaceBytes(threads: threads) : layout.workspaceBytes)
@@ -55,6 +53,13 @@ public struct SoftmaxEngine: Sendable {
     for problem: AttentionProblem, on team: WorkerTeam,
     pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any AttentionPlan {
+    try stagedPlan(for: problem, on: team, pattern: pattern)
+  }
+
+  func stagedPlan(
+    for problem: AttentionProblem, on team: WorkerTeam,
+    pattern: (MaskGeometry) -> any KeyPattern
+  ) throws(AttentionError) -> any StagedPlan {
     if isDecode(problem) {
       return try DecodePlan(
         DecodeLayout(problem, kernels: .active, pattern: pattern), team: team)
@@ -85,10 +90,12 @@ public struct SoftmaxEngine: Sendable {
     for problem: AttentionProblem, threads: Int, pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> [[Int]] {
     let layout = layout(problem, threads: threads, pattern: pattern)
+    var visibility = layout.visibility
+    try visibility.readTiles(layout.kernels)
     return TaskList(
-      tables: layout.patterns.map { PatternTable($0) },
-      map: try TileMap(problem, kernels: layout.kernels), shape: problem.shape,
-      panelLanes: layout.kernels.panelLanes, panels: layout.blocks.panels, threads: threads
+      tables: visibility.patterns.map { PatternTable($0) }, map: visibility.tiles,
+      shape: problem.shape, panelLanes: layout.kernels.panelLanes, panels: layout.blocks.panels,
+      threads: threads
     ).stages.map { $0.tasks.map(\.cost) }
   }
 
@@ -129,7 +136,7 @@ extension PatternStrategy {
     guard let storage = newStorage(for: problem) else {
       return try engine.plan(for: problem, on: team) { pattern(for: $0) }
     }
-    let inner = try engine.plan(for: QuantisedPlan.inner(problem, storage), on: team) {
+    let inner = try engine.stagedPlan(for: QuantisedPlan.inner(problem, storage), on: team) {
       pattern(for: $0)
     }
     return try QuantisedPlan(problem, storedAs: storage, inner: inner, team: team) {

@@ -29,19 +29,17 @@ public struct FullAttention: FamilyStrategy {
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
     let shape = problem.shape
-    let patterns = (0..<shape.batch).map { DensePattern(problem.geometry(batch: $0)) }
-    let pairs =
-      VisibleKeys.pairs(of: problem, patterns: patterns, kernels: .active)
-      ?? patterns.reduce(0) { $0 + $1.pairs * shape.heads }
+    let visibility = LoweredVisibility(problem) { DensePattern($0) }
+    let pairs = visibility.pairs(.active)
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
-      minimumBytes: problem.minimumBytes(under: patterns),
-      workspaceBytes: MaterialisedPlan.workspaceBytes(problem, threads: threads))
+      minimumBytes: problem.minimumBytes(under: visibility.patterns),
+      workspaceBytes: MaterialisedPlan.workspaceBytes(problem, visibility, threads: threads))
   }
 
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try MaterialisedPlan(problem, team: team)
+    try MaterialisedPlan(problem, LoweredVisibility(problem) { DensePattern($0) }, team: team)
   }
 }

@@ -23,18 +23,13 @@ import Testing
             try BFloat16ArithmeticTests().agreesWithFP64AroundTileEdges(length)
           }
         }
+        for number in 200..<260 { try DifferentialTests.check(number) }
         for specimen in Specimen.all {
           for number in 300..<360 {
             let test = try TestCase(number)
             let inputs = test.inputs()
             let outputs = try specimen.run(test, inputs)
             ErrorGate.check(specimen, test.problem, inputs, outputs, "\(specimen.text): \(test)")
-          }
-          for number in 800..<848 where specimen.isSoftmax {
-            let (problem, test) = try MaskTests.masked(number)
-            let inputs = test.inputs()
-            let outputs = try specimen.run(problem, inputs, threads: 2)
-            ErrorGate.check(specimen, problem, inputs, outputs, "\(specimen.text), mask: \(test)")
           }
           for (number, elements) in StorageTests.choices.enumerated() {
             try StorageTests.check(specimen, TestCase(360 + number), elements)

@@ -28,16 +28,6 @@ import Testing
     )
   }
 
-  @Test(arguments: Specimen.softmaxInAnyArithmetic)
-  func agreesWithTheOracle(_ specimen: Specimen) throws {
-    for number in 600..<760 {
-      let (problem, test) = try MaskTests.masked(number)
-      let inputs = test.inputs()
-      let outputs = try specimen.run(problem, inputs, threads: test.threads)
-      ErrorGate.check(specimen, problem, inputs, outputs, test.description)
-    }
-  }
-
   /// Every kind at lengths around tiles of keys, of the map and of panels.
   @Test(arguments: Specimen.softmaxInAnyArithmetic, TestMask.allCases)
   func agreesAtTileEdges(_ specimen: Specimen, _ kind: TestMask) throws {
@@ -283,17 +273,6 @@ import Testing
     let truth = oracleRows(mix.oracle(for: masked), inputs)
     let error = outputs.deviation(from: truth)
     #expect(error.maximum < 5e-6 && error.logSumExp < 1e-5, "\(error)")
-  }
-
-  /// Stored elements and masks know nothing of each other.
-  @Test(arguments: Specimen.softmaxInAnyArithmetic)
-  func masksServeStoredElements(_ specimen: Specimen) throws {
-    let elements = Storage(.bfloat16, keyValue: .float16)
-    for number in 640..<656 {
-      let (problem, test) = try MaskTests.masked(number)
-      try StorageTests.check(
-        specimen, problem, StoredInputs(test.inputs(), elements), elements, test.description)
-    }
   }
 
   @Test func linearAttentionRefusesMasks() throws {

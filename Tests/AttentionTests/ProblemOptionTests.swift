@@ -4,27 +4,6 @@ import Testing
 
 /// Softcap, sink logits and padded keys.
 @Suite struct ProblemOptionTests {
-  @Test(arguments: Specimen.softmax)
-  func agreesWithSoftcapAndSinks(_ specimen: Specimen) throws {
-    let logits: [Float] = [0.5, -.infinity, 40, -3, 0, 9]
-    for number in 400..<520 {
-      let test = try TestCase(number)
-      let shape = test.problem.shape
-      let problem = try AttentionProblem(
-        shape,
-        scoring: Scoring(
-          scale: test.problem.scale, softcap: [nil, 2, 30][number % 3],
-          sinkLogits: number % 2 == 0
-            ? nil : (0..<shape.heads).map { logits[($0 + number / 2) % logits.count] }),
-        visibility: Visibility(
-          causal: test.problem.visibility.causal, offset: test.problem.visibility.offset,
-          keyLengths: test.problem.visibility.keyLengths))
-      let inputs = test.inputs()
-      let outputs = try specimen.run(problem, inputs, threads: test.threads)
-      ErrorGate.check(specimen, problem, inputs, outputs, test.description)
-    }
-  }
-
   /// A cap far above all scores changes nothing but roundings; one far below makes every weight
   /// nearly the same.
   @Test(arguments: Specimen.exact)

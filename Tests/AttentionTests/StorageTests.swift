@@ -234,6 +234,12 @@ struct StoredInputs {
     value = StoredTensor(inputs.value, elements.keyValue, placement: .strided(layout))
   }
 
+  /// Other queries with the same keys and values.
+  init(query: TestTensor, _ others: StoredInputs, _ elements: Storage) {
+    self.query = StoredTensor(query, elements.query)
+    (key, value) = (others.key, others.value)
+  }
+
   /// Key and value in pages, query in one piece.
   init(_ inputs: TestInputs, _ elements: Storage, pageRows: Int, usedRows: [Int]) {
     query = StoredTensor(inputs.query, elements.query)

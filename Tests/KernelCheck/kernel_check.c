@@ -184,8 +184,8 @@ static void check_large(const attn_kernels *k, int count) {
     row[j] = j % 2 ? -1e38f : 1;
     biases[j] = lowest;
   }
-  const attn_row_bias all = {NULL, biases, 3e38f / 4, 1000, 0.25f};
-  k->bias_row(row, count, 0.25f, &all);
+  const attn_row_bias all = {NULL, biases, 1000, count, 3e38f / 4};
+  k->bias_row(row, count, 0.25f, 0.25f, &all);
   for (int j = 0; j < count; j++)
     expect(row[j] == lowest / 4, k->name, "bias_row saturates", count, j);
 }

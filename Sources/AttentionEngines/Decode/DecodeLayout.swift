@@ -1,6 +1,7 @@
 import AttentionContract
 import AttentionKernels
 import CAttentionKernels
+import Synchronization
 import Tensors
 
 /// Query rows that see the same sequence of keys in one pass of a pattern.
@@ -22,8 +23,8 @@ struct DecodeSegment: Sendable {
 struct DecodeLayout: Sendable {
   let problem: AttentionProblem
   let kernels: KernelTable
-  /// One a batch entry, for as many keys as there is room.
-  let patterns: [any KeyPattern]
+  /// For as many keys as there is room.
+  let visibility: LoweredVisibility
   /// `[b][...]`.
   let segments: [[DecodeSegment]]
   let splitKeys: Int
@@ -31,6 +32,13 @@ struct DecodeLayout: Sendable {
   let prefetchDistance: Int
   /// Splits of a key/value head at most.
   let tasksPerHead: Int
+  let scratch: DecodeScratch.Layout
+  let schedule: DecodeSchedule.Layout
+  /// What workers share: the results of splits `[b * hKV][tasksPerHead][slotFloats]`, and `[b * hKV]`
+  /// splits of the head that are still to be done.
+  private(set) var shared = ArenaLayout()
+  let partials: ArenaPart<Float>
+  let pending: ArenaPart<Atomic<Int>>
 
   /// Elements of keys and values in a split, however they are stored: long enough to make its start
   /// and its merging cheap, short enough that workers end together.
@@ -44,24 +52,28 @@ struct DecodeLayout: Sendable {
     let shape = problem.shape
     self.problem = problem
     self.kernels = kernels
-    patterns = (0..<shape.batch).map {
-      pattern(problem.geometry(batch: $0, keyLength: shape.keyLength))
-    }
+    visibility = LoweredVisibility(problem, keyLength: shape.keyLength, pattern: pattern)
     let keyBytes = problem.storage.keyValue.rowBytes(columns: shape.headDim)
     let valueBytes = problem.storage.keyValue.rowBytes(columns: shape.valueDim)
     let chunk = Int(ATTN_DECODE_KEYS)
     let keys = min(max(DecodeLayout.splitElements / (shape.headDim + shape.valueDim), 256), 4096)
     splitKeys = keys / chunk * chunk
     prefetchDistance = min(max(DecodeLayout.prefetchBytes / max(keyBytes, valueBytes), 2), 64)
-    segments = patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
+    segments = visibility.patterns.map { DecodeLayout.segments(of: $0, rows: shape.queryLength) }
     tasksPerHead =
-      zip(patterns, segments).map { [splitKeys] pattern, segments in
+      zip(visibility.patterns, segments).map { [splitKeys] pattern, segments in
         segments.reduce(0) { count, segment in
           let keys =
             segment.keys ?? pattern.sequence(segment.sequence, pass: segment.pass, residue: 0)
           return count + (keys.count + splitKeys - 1) / splitKeys + 1
         }
       }.max() ?? 1
+    scratch = DecodeScratch.Layout(
+      shape, lanes: shape.queryLength * shape.groupSize, splitKeys: splitKeys)
+    schedule = DecodeSchedule.Layout(shape, segments: segments)
+    let heads = shape.batch * shape.kvHeads
+    partials = shared.add(heads * tasksPerHead * DecodeLayout.slotFloats(shape))
+    pending = shared.add(heads)
   }
 
   /// All query rows together where they have their sequences in common, else one by one.
@@ -94,16 +106,14 @@ struct DecodeLayout: Sendable {
   }
 
   /// Floats that hold what a split gives: output, maximum and sum of every row.
-  var slotFloats: Int { (lanes * (problem.shape.valueDim + 2) + 15) & ~15 }
+  var slotFloats: Int { DecodeLayout.slotFloats(problem.shape) }
 
-  /// Floats of all splits of all heads.
-  var partialFloats: Int {
-    problem.shape.batch * problem.shape.kvHeads * tasksPerHead * slotFloats
+  private static func slotFloats(_ shape: AttentionShape) -> Int {
+    (shape.queryLength * shape.groupSize * (shape.valueDim + 2) + 15) & ~15
   }
 
   /// Bytes of workspace of a plan.
   func workspaceBytes(threads: Int) -> Int {
-    4 * partialFloats + threads * DecodeScratch.bytes(self) + DecodeSchedule.bytes(self)
-      + problem.shape.batch * problem.shape.kvHeads * MemoryLayout<Int>.stride
+    threads * scratch.arena.bytes + schedule.arena.bytes + shared.bytes
   }
 }

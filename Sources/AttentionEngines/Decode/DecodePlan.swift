@@ -13,19 +13,15 @@ import Tensors
 ///
 /// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao 2023, "Flash-Decoding for
 /// long-context inference" (splits over keys).
-final class DecodePlan: StagedPlan, @unchecked Sendable {
+final class DecodePlan: StagedPlan {
   let workspaceBytes: Int
   let team: WorkerTeam
   private let layout: DecodeLayout
-  private let scratch: [DecodeScratch]
+  let job = StageJob()
+  private let scratch: PerWorker<DecodeScratch>
   private let schedule: DecodeSchedule
-  /// `[b * hKV][tasksPerHead]` results of splits.
-  private let partials: AlignedFloats
-  /// `[b * hKV]` splits of the head that are still to be done.
-  private let pending: UnsafeMutablePointer<Atomic<Int>>
+  private let shared: Arena
   private let queue = TaskQueue()
-  // Set for the time of a run; read by all workers.
-  var operands: AttentionOperands?
 
   var problem: AttentionProblem { layout.problem }
   var takesKeyLengths: Bool { true }
@@ -45,23 +41,18 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     self.layout = layout
     self.team = team
     workspaceBytes = layout.workspaceBytes(threads: team.threadCount)
-    var scratch: [DecodeScratch] = []
-    for _ in 0..<team.threadCount { scratch.append(try DecodeScratch(layout)) }
-    self.scratch = scratch
-    schedule = DecodeSchedule(layout)
-    partials = try AlignedFloats(count: layout.partialFloats, for: "workspace", touched: true)
-    let heads = layout.problem.shape.batch * layout.problem.shape.kvHeads
-    pending = .allocate(capacity: heads)
-    for head in 0..<heads { (pending + head).initialize(to: Atomic(0)) }
+    scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> DecodeScratch in
+      try DecodeScratch(layout.scratch)
+    }
+    schedule = try DecodeSchedule(layout)
+    shared = try Arena(layout.shared)
+    for head in 0..<layout.pending.count { (pending + head).initialize(to: Atomic(0)) }
   }
 
-  deinit {
-    pending.deinitialize(count: problem.shape.batch * problem.shape.kvHeads)
-    pending.deallocate()
-  }
+  private var pending: UnsafeMutablePointer<Atomic<Int>> { shared[layout.pending] }
 
-  func begin(stage: Int) {
-    schedule.update(keyLengths: operands?.keyLengths)
+  func begin(_ context: StageContext) {
+    schedule.update(keyLengths: context.operands.keyLengths)
     let shape = problem.shape
     for batch in 0..<shape.batch {
       let count = schedule.taskCount(batch: batch)
@@ -72,8 +63,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     queue.reset(count: schedule.taskCount)
   }
 
-  func work(worker: Int) {
-    guard let operands else { return }
+  func work(_ context: StageContext, worker: Int) {
+    let operands = context.operands
     let scratch = scratch[worker]
     while let index = queue.next() {
       let (batch, kvHead, number) = schedule.place(of: index)
@@ -89,7 +80,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
   }
 
   private func slot(_ batch: Int, _ kvHead: Int, index: Int) -> UnsafeMutablePointer<Float> {
-    partials.base + ((batch * problem.shape.kvHeads + kvHead) * layout.tasksPerHead + index)
+    shared[layout.partials]
+      + ((batch * problem.shape.kvHeads + kvHead) * layout.tasksPerHead + index)
       * layout.slotFloats
   }
 
@@ -124,10 +116,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
     DecodeScratch.point(
       scratch.values, at: places, of: task.span.keys, in: operands.value, batch: batch,
       head: kvHead)
-    let usesNumbers =
-      problem.visibility.mask != nil || problem.visibility.bias != nil
-      || problem.visibility.alibiSlopes != nil
-    if usesNumbers {
+    let isBiased = layout.visibility.rule != nil
+    if isBiased {
       for (i, place) in places.enumerated() {
         scratch.numbers[i] = Int32(task.span.keys.key(place))
       }
@@ -139,12 +129,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
       query_stride: Int32(scratch.queryStride), factor: 1 / layout.queryShrink,
       scores: scratch.scores, output: output,
       maxima: maxima(slot) + first, sums: sums(slot) + first,
-      masks: problem.visibility.mask == nil ? nil : UnsafePointer(scratch.masks),
-      biases: problem.visibility.bias == nil ? nil : UnsafePointer(scratch.biases),
-      mask_columns: Int32(problem.visibility.mask?.shape.columns ?? 0),
-      bias_columns: Int32(problem.visibility.bias?.shape.columns ?? 0),
-      slopes: problem.visibility.alibiSlopes == nil ? nil : UnsafePointer(scratch.slopes),
-      positions: scratch.positions)
+      biases: isBiased ? UnsafePointer(scratch.biases) : nil)
     let size = Int(ATTN_DECODE_KEYS)
     var place = places.lowerBound
     while place < places.upperBound {
@@ -153,7 +138,7 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
       let done = place - places.lowerBound
       var chunk = attn_decode_chunk(
         keys: scratch.keys + done, values: scratch.values + done,
-        numbers: usesNumbers ? UnsafePointer(scratch.numbers + done) : nil, base: Int32(base),
+        numbers: isBiased ? UnsafePointer(scratch.numbers + done) : nil, base: Int32(base),
         first: Int32(place - base), count: Int32(end - place),
         available: Int32(places.upperBound - place),
         prefetch_distance: Int32(layout.prefetchDistance),
@@ -191,11 +176,8 @@ final class DecodePlan: StagedPlan, @unchecked Sendable {
           scratch.queries + lane * scratch.queryStride)
         scratch.lower[lane] = bounds[2 * row]
         scratch.upper[lane] = bounds[2 * row + 1]
-        scratch.positions[lane] = Int32(row + offset)
-        if let mask = problem.visibility.mask { scratch.masks[lane] = mask.row(batch, head, row) }
-        if let bias = problem.visibility.bias { scratch.biases[lane] = bias.row(batch, head, row) }
-        if let slopes = problem.visibility.alibiSlopes {
-          scratch.slopes[lane] = slopes[head] * Float.log16e
+        if let rule = layout.visibility.rule {
+          scratch.biases[lane] = rule.row(batch, head, row, position: row + offset)
         }
       }
     }

@@ -4,7 +4,7 @@ import Tensors
 
 /// What the rows of a run see: worked out anew for each run without allocating, since a cache grows
 /// between runs.
-final class DecodeSchedule {
+final class DecodeSchedule: Sendable {
   /// The keys of a segment in one run.
   struct Span {
     var keys: KeySequence
@@ -23,59 +23,52 @@ final class DecodeSchedule {
     let places: Range<Int>
   }
 
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    private(set) var arena = ArenaLayout()
+    fileprivate let segments: Int
+    /// `[b][segments]`.
+    fileprivate let spans: ArenaPart<Span>
+    /// `[b][segments][nQ][2]`: first place a row sees and first place it no longer sees.
+    fileprivate let bounds: ArenaPart<Int32>
+    /// `[b + 1]` tasks of all batch entries before, all heads together.
+    fileprivate let firstTask: ArenaPart<Int>
+    /// `[b]` query rows in use and where the first stands.
+    fileprivate let geometries: ArenaPart<MaskGeometry>
+
+    init(_ shape: AttentionShape, segments: [[DecodeSegment]]) {
+      self.segments = segments.map(\.count).max() ?? 0
+      spans = arena.add(shape.batch * self.segments)
+      bounds = arena.add(shape.batch * self.segments * shape.queryLength * 2)
+      firstTask = arena.add(shape.batch + 1)
+      geometries = arena.add(shape.batch)
+    }
+  }
+
   private let layout: DecodeLayout
-  private let segments: Int
-  /// `[b][segments]`.
-  private let spans: UnsafeMutablePointer<Span>
-  /// `[b][segments][nQ][2]`: first place a row sees and first place it no longer sees.
-  private let bounds: UnsafeMutablePointer<Int32>
-  /// `[b + 1]` tasks of all batch entries before, all heads together.
-  private let firstTask: UnsafeMutablePointer<Int>
-  /// `[b]` query rows in use and where the first stands.
-  private let geometries: UnsafeMutablePointer<MaskGeometry>
+  private let arena: Arena
 
-  private static func segments(_ layout: DecodeLayout) -> Int {
-    layout.segments.map(\.count).max() ?? 0
-  }
-
-  static func bytes(_ layout: DecodeLayout) -> Int {
-    let shape = layout.problem.shape
-    let spans = shape.batch * segments(layout)
-    return spans * MemoryLayout<Span>.stride + spans * shape.queryLength * 8
-      + (shape.batch + 1) * MemoryLayout<Int>.stride
-      + shape.batch * MemoryLayout<MaskGeometry>.stride
-  }
-
-  init(_ layout: DecodeLayout) {
-    let shape = layout.problem.shape
+  init(_ layout: DecodeLayout) throws(AttentionError) {
     self.layout = layout
-    segments = DecodeSchedule.segments(layout)
-    spans = .allocate(capacity: shape.batch * segments)
-    spans.initialize(
-      repeating: Span(keys: KeySequence(0..<0), places: 0..<0, rows: 0..<0, splits: 0..<0),
-      count: shape.batch * segments)
-    bounds = .allocate(capacity: shape.batch * segments * shape.queryLength * 2)
-    bounds.initialize(repeating: 0, count: shape.batch * segments * shape.queryLength * 2)
-    firstTask = .allocate(capacity: shape.batch + 1)
-    firstTask.initialize(repeating: 0, count: shape.batch + 1)
-    geometries = .allocate(capacity: shape.batch)
-    geometries.initialize(repeating: layout.problem.geometry(batch: 0), count: shape.batch)
+    arena = try Arena(layout.schedule.arena)
+    let empty = Span(keys: KeySequence(0..<0), places: 0..<0, rows: 0..<0, splits: 0..<0)
+    spans.initialize(repeating: empty, count: layout.schedule.spans.count)
+    geometries.initialize(
+      repeating: layout.problem.geometry(batch: 0), count: layout.problem.shape.batch)
   }
 
-  deinit {
-    spans.deallocate()
-    bounds.deallocate()
-    firstTask.deallocate()
-    geometries.deallocate()
-  }
+  private var segments: Int { layout.schedule.segments }
+  private var spans: UnsafeMutablePointer<Span> { arena[layout.schedule.spans] }
+  private var firstTask: UnsafeMutablePointer<Int> { arena[layout.schedule.firstTask] }
+  private var geometries: UnsafeMutablePointer<MaskGeometry> { arena[layout.schedule.geometries] }
 
   /// Reads out the patterns for the key lengths of a run.
   func update(keyLengths: [Int]?) {
     let problem = layout.problem
     for batch in 0..<problem.shape.batch {
-      let keyLength =
-        keyLengths?[batch] ?? problem.visibility.keyLengths?[batch] ?? problem.shape.keyLength
-      let geometry = problem.geometry(batch: batch, keyLength: keyLength)
+      let geometry =
+        keyLengths.map { problem.geometry(batch: batch, keyLength: $0[batch]) }
+        ?? problem.geometry(batch: batch)
       geometries[batch] = geometry
       var tasks = 0
       for segment in layout.segments[batch].indices {
@@ -90,7 +83,7 @@ final class DecodeSchedule {
 
   private func read(_ index: Int, batch: Int, _ geometry: MaskGeometry) -> Span {
     let segment = layout.segments[batch][index]
-    let pattern = layout.patterns[batch]
+    let pattern = layout.visibility.patterns[batch]
     let rows = segment.rows.clamped(to: 0..<geometry.queryLength)
     let residue = (segment.rows.lowerBound + geometry.offset) % segment.rowStride
     let keys =
@@ -158,7 +151,8 @@ final class DecodeSchedule {
 
   /// `[nQ][2]`.
   func bounds(segment: Int, batch: Int) -> UnsafeMutablePointer<Int32> {
-    bounds + (batch * segments + segment) * layout.problem.shape.queryLength * 2
+    arena[layout.schedule.bounds]
+      + (batch * segments + segment) * layout.problem.shape.queryLength * 2
   }
 
   func geometry(batch: Int) -> MaskGeometry { geometries[batch] }

@@ -5,7 +5,44 @@ import Tensors
 
 /// One worker's memory for the splits of a few query rows.
 final class DecodeScratch {
-  private let floats: AlignedFloats
+  /// Sizes of the memory and where everything lies in it.
+  struct Layout: Sendable {
+    private(set) var arena = ArenaLayout()
+    fileprivate let queryStride: Int
+    fileprivate let row: ArenaPart<Float>
+    fileprivate let queries: ArenaPart<Float>
+    fileprivate let scores: ArenaPart<Float>
+    fileprivate let keys: ArenaPart<UnsafeRawPointer>
+    fileprivate let values: ArenaPart<UnsafeRawPointer>
+    fileprivate let numbers: ArenaPart<Int32>
+    fileprivate let lower: ArenaPart<Int32>
+    fileprivate let upper: ArenaPart<Int32>
+    fileprivate let biases: ArenaPart<attn_row_bias>
+
+    /// - Parameter lanes: query rows of a key/value head.
+    init(_ shape: AttentionShape, lanes: Int, splitKeys: Int) {
+      queryStride = (shape.headDim + 15) & ~15
+      row = arena.add(max(queryStride, (shape.valueDim + 15) & ~15))
+      queries = arena.add(lanes * queryStride)
+      scores = arena.add(lanes * Int(ATTN_DECODE_SCORES))
+      keys = arena.add(splitKeys)
+      values = arena.add(splitKeys)
+      numbers = arena.add(splitKeys)
+      lower = arena.add(lanes)
+      upper = arena.add(lanes)
+      biases = arena.add(lanes)
+    }
+  }
+
+  private let arena: Arena
+  /// A row of queries or of output in fp32.
+  let row: UnsafeMutablePointer<Float>
+  /// `[rows][queryStride]`.
+  let queries: UnsafeMutablePointer<Float>
+  /// Floats from one packed query to the next.
+  let queryStride: Int
+  /// `[rows][ATTN_DECODE_SCORES]`.
+  let scores: UnsafeMutablePointer<Float>
   /// `[splitKeys]` rows of the keys and values of a split.
   let keys: RowPointers
   let values: RowPointers
@@ -14,63 +51,21 @@ final class DecodeScratch {
   /// `[rows]` each.
   let lower: UnsafeMutablePointer<Int32>
   let upper: UnsafeMutablePointer<Int32>
-  let positions: UnsafeMutablePointer<Int32>
-  let masks: UnsafeMutablePointer<UnsafePointer<UInt8>>
-  let biases: UnsafeMutablePointer<UnsafePointer<Float>>
-  private let lanes: Int
-  /// Floats from one packed query to the next.
-  let queryStride: Int
-  private let rowFloats: Int
+  let biases: UnsafeMutablePointer<attn_row_bias>
 
-  private static func sizes(_ layout: DecodeLayout) -> (stride: Int, row: Int, floats: Int) {
-    let shape = layout.problem.shape
-    let stride = (shape.headDim + 15) & ~15
-    let row = max(stride, (shape.valueDim + 15) & ~15)
-    let floats = layout.lanes * (stride + Int(ATTN_DECODE_SCORES) + 1) + row
-    return (stride, row, floats)
+  init(_ layout: Layout) throws(AttentionError) {
+    arena = try Arena(layout.arena)
+    queryStride = layout.queryStride
+    row = arena[layout.row]
+    queries = arena[layout.queries]
+    scores = arena[layout.scores]
+    keys = arena[layout.keys]
+    values = arena[layout.values]
+    numbers = arena[layout.numbers]
+    lower = arena[layout.lower]
+    upper = arena[layout.upper]
+    biases = arena[layout.biases]
   }
-
-  static func bytes(_ layout: DecodeLayout) -> Int {
-    4 * sizes(layout).floats
-      + layout.splitKeys * (2 * MemoryLayout<UnsafeRawPointer>.stride + 4)
-      + layout.lanes * (3 * 4 + 2 * MemoryLayout<UnsafeRawPointer>.stride)
-  }
-
-  init(_ layout: DecodeLayout) throws(AttentionError) {
-    let sizes = DecodeScratch.sizes(layout)
-    lanes = layout.lanes
-    queryStride = sizes.stride
-    rowFloats = sizes.row
-    floats = try AlignedFloats(count: sizes.floats, for: "workspace", touched: true)
-    keys = .allocate(capacity: layout.splitKeys)
-    values = .allocate(capacity: layout.splitKeys)
-    numbers = .allocate(capacity: layout.splitKeys)
-    lower = .allocate(capacity: lanes)
-    upper = .allocate(capacity: lanes)
-    positions = .allocate(capacity: lanes)
-    masks = .allocate(capacity: lanes)
-    biases = .allocate(capacity: lanes)
-  }
-
-  deinit {
-    keys.deallocate()
-    values.deallocate()
-    numbers.deallocate()
-    lower.deallocate()
-    upper.deallocate()
-    positions.deallocate()
-    masks.deallocate()
-    biases.deallocate()
-  }
-
-  /// A row of queries or of output in fp32.
-  var row: UnsafeMutablePointer<Float> { floats.base }
-  /// `[rows][queryStride]`.
-  var queries: UnsafeMutablePointer<Float> { row + rowFloats }
-  /// `[rows][ATTN_DECODE_SCORES]`.
-  var scores: UnsafeMutablePointer<Float> { queries + lanes * queryStride }
-  /// `[rows]`.
-  var slopes: UnsafeMutablePointer<Float> { scores + lanes * Int(ATTN_DECODE_SCORES) }
 
   /// Points at the rows of some places of a key sequence.
   static func point(

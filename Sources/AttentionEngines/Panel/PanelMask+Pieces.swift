@@ -100,29 +100,16 @@ extension PanelMask {
     let place = block + Int(piece.first)
     let key = keys.key(place)
     let isGathered = gathers(keys)
-    var source = attn_bias()
-    if let mask = problem.visibility.mask {
-      source.mask = UnsafePointer(isGathered ? gatheredMaskRows : maskRows + slot * lanes)
-      source.mask_columns = isGathered ? Int64(ATTN_BLOCK_KEYS) : Int64(mask.shape.columns)
-    }
-    if let bias = problem.visibility.bias {
-      source.bias = UnsafePointer(isGathered ? gatheredBiasRows : biasRows + slot * lanes)
-      source.bias_columns = isGathered ? Int64(ATTN_BLOCK_KEYS) : Int64(bias.shape.columns)
-    }
-    let first = Int(piece.first_vector) * vectorLanes
-    let count = Int(piece.vectors) * vectorLanes
-    if problem.visibility.alibiSlopes != nil {
-      for lane in first..<first + count {
-        distances[lane] = Float(positions[slot * lanes + lane] - key)
-      }
+    if rule.hasSlopes {
       for t in 0..<Int(piece.count) { offsets[t] = Float(keys.key(place + t) - key) }
-      source.slopes = UnsafePointer(slopes + slot * lanes)
-      source.distances = UnsafePointer(distances)
-      source.offsets = UnsafePointer(offsets)
     }
-    functions.pointee.fill_bias(
-      &source, Int64(isGathered ? Int(piece.first) : key), piece.count, Int32(first),
-      Int32(count), bias + Int(piece.first) * lanes)
+    var source = attn_bias_block(
+      rows: isGathered ? gatheredRows : rows + slot * lanes,
+      column: isGathered ? Int64(piece.first) : Int64(key), key: Int64(key),
+      offsets: rule.hasSlopes ? UnsafePointer(offsets) : nil, count: piece.count,
+      first_lane: piece.first_vector * Int32(vectorLanes),
+      lanes: piece.vectors * Int32(vectorLanes))
+    functions.pointee.fill_bias(&source, bias + Int(piece.first) * lanes)
   }
 
   /// Whether what mask and bias say of a sequence has to be gathered first.
@@ -132,23 +119,20 @@ extension PanelMask {
   private func gather(
     _ slot: Int, _ places: Range<Int>, of keys: KeySequence, block: Int, vectors: Int
   ) {
+    let size = Int(ATTN_BLOCK_KEYS)
     for lane in 0..<vectors * vectorLanes {
-      if let mask = problem.visibility.mask {
-        let row = maskRows[slot * lanes + lane]
-        for place in places {
-          let key = keys.key(place)
-          gatheredMask[lane * Int(ATTN_BLOCK_KEYS) + place - block] =
-            key < mask.shape.columns ? row[key] : 0
-        }
+      var row = rows[slot * lanes + lane]
+      let (mask, bias) = (gatheredMask + lane * size, gatheredBias + lane * size)
+      for place in places {
+        let key = keys.key(place)
+        let isThere = key < row.columns
+        if let own = row.mask { mask[place - block] = isThere ? own[key] : 0 }
+        if let own = row.bias { bias[place - block] = isThere ? own[key] : -.infinity }
       }
-      if let bias = problem.visibility.bias {
-        let row = biasRows[slot * lanes + lane]
-        for place in places {
-          let key = keys.key(place)
-          gatheredBias[lane * Int(ATTN_BLOCK_KEYS) + place - block] =
-            key < bias.shape.columns ? row[key] : -.infinity
-        }
-      }
+      if rule.hasMask { row.mask = UnsafePointer(mask) }
+      if rule.hasBias { row.bias = UnsafePointer(bias) }
+      row.columns = ATTN_BLOCK_KEYS
+      gatheredRows[lane] = row
     }
   }
 }

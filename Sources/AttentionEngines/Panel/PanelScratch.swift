@@ -5,22 +5,99 @@ import Tensors
 
 /// One worker's memory: the panels of a task with their softmax state, the weights of a block,
 /// and the tables of row pointers the kernels read.
-final class PanelScratch: @unchecked Sendable {
+final class PanelScratch {
+  /// Sizes of the memory and where everything lies in it.
+  struct Layout: Sendable {
+    private(set) var arena = ArenaLayout()
+    fileprivate let problem: AttentionProblem
+    fileprivate let kernels: KernelTable
+    fileprivate let arithmetic: Arithmetic
+    fileprivate let sequences: Int
+    fileprivate let boundsSize: Int
+    fileprivate let headWords: Int
+    fileprivate let outputRowCount: Int
+    fileprivate let panelFloats: Int
+    fileprivate let mask: PanelMask.Layout?
+    fileprivate let prefetches: PrefetchList.Layout
+    fileprivate let weights: ArenaPart<Float>
+    fileprivate let factors: ArenaPart<Float>
+    fileprivate let kept: ArenaPart<Float>
+    fileprivate let panels: ArenaPart<Float>
+    fileprivate let keyCopies: ArenaPart<Float>
+    fileprivate let valueCopies: ArenaPart<Float>
+    fileprivate let keyWords: ArenaPart<UInt32>
+    fileprivate let valueWords: ArenaPart<UInt32>
+    fileprivate let queryWords: ArenaPart<UInt32>
+    fileprivate let pairedValues: ArenaPart<UInt32>
+    fileprivate let rowCopies: ArenaPart<Float>
+    fileprivate let bounds: ArenaPart<Int32>
+    fileprivate let inputRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let outputRows: ArenaPart<UnsafeMutablePointer<Float>>
+    fileprivate let storedRows: ArenaPart<UnsafeMutableRawPointer>
+    fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let nextKeyRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let nextValueRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let pairRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let pieces: ArenaPart<attn_piece>
+
+    /// - Parameters:
+    ///   - panels: most panels of a task.
+    ///   - sequences: most key sequences of a pass.
+    init(
+      _ problem: AttentionProblem, _ visibility: LoweredVisibility, kernels: KernelTable,
+      arithmetic: Arithmetic, panels: Int, sequences: Int
+    ) {
+      let (shape, lanes, keys) = (problem.shape, kernels.panelLanes, Int(ATTN_BLOCK_KEYS))
+      self.problem = problem
+      self.kernels = kernels
+      self.arithmetic = arithmetic
+      self.sequences = sequences
+      boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
+      headWords = arithmetic.words(shape.headDim)
+      outputRowCount = arithmetic.wholeColumns(shape.valueDim)
+      // Queries, output, maxima, sums.
+      panelFloats = lanes * (headWords + outputRowCount + 2)
+      weights = arena.add(keys * lanes)
+      factors = arena.add(lanes)
+      kept = arena.add(lanes)
+      self.panels = arena.add(panels * panelFloats)
+      keyCopies = arena.add(keys * shape.headDim)
+      valueCopies = arena.add(keys * shape.valueDim)
+      // Rows of words, where a word is not one number.
+      let hasPairs = arithmetic.grain > 1
+      let pairs = hasPairs ? keys / arithmetic.grain : 0
+      keyWords = arena.add(hasPairs ? keys * headWords : 0)
+      valueWords = arena.add(hasPairs ? keys * arithmetic.words(shape.valueDim) : 0)
+      queryWords = arena.add(hasPairs ? lanes * headWords : 0)
+      pairedValues = arena.add(pairs * outputRowCount)
+      rowCopies = arena.add(
+        problem.storage.rowsAreFloat32 ? 0 : lanes * max(shape.headDim, shape.valueDim))
+      bounds = arena.add(panels * sequences * boundsSize)
+      inputRows = arena.add(lanes)
+      outputRows = arena.add(lanes)
+      storedRows = arena.add(lanes)
+      keyRows = arena.add(keys)
+      valueRows = arena.add(keys)
+      nextKeyRows = arena.add(keys)
+      nextValueRows = arena.add(keys)
+      pairRows = arena.add(pairs)
+      pieces = arena.add(Int(ATTN_BLOCK_PIECES))
+      prefetches = PrefetchList.Layout(capacity: 2 * keys + panels * lanes, in: &arena)
+      mask = PanelMask.Layout(visibility, shape, kernels: kernels, panels: panels, in: &arena)
+    }
+  }
+
   /// In what products are taken.
   let arithmetic: Arithmetic
   /// What makes pairs of rows; nil where a word is one number.
   let pairs: UnsafePointer<attn_pair_rows>?
   let scale: ScoreScale
+  private let layout: Layout
+  private let arena: Arena
   private let lanes: Int
-  private let headDim: Int
-  private let valueDim: Int
   /// The bound of the scores in log16 units; 0 for none.
   private let softcap: Float
-  private let boundsSize: Int
-  private let panels: Int
-  private let sequences: Int
-  private let floats: AlignedFloats
-  private let integers: UnsafeMutablePointer<Int32>
   /// `[L]` query rows of a panel.
   let inputRows: RowPointers
   /// `[L]` output rows of a panel, where they are fp32.
@@ -35,109 +112,70 @@ final class PanelScratch: @unchecked Sendable {
   private(set) var nextValueRows: RowPointers
   /// `[ATTN_BLOCK_KEYS / 2]` rows of paired values.
   let pairRows: RowPointers
-
   /// `[ATTN_BLOCK_PIECES]` pieces of the block in work.
   let pieces: UnsafeMutablePointer<attn_piece>
-
+  /// `[ATTN_BLOCK_KEYS][L]`, shared by all panels.
+  private let weights: UnsafeMutablePointer<Float>
+  /// `[L]` factors applied to the output.
+  let factors: UnsafeMutablePointer<Float>
+  /// `[L]` shares that the output of earlier passes keeps.
+  let kept: UnsafeMutablePointer<Float>
+  private let panels: UnsafeMutablePointer<Float>
+  /// `[ATTN_BLOCK_KEYS][d]` copies of a block's key rows in fp32.
+  let keyCopies: UnsafeMutablePointer<Float>
+  /// `[ATTN_BLOCK_KEYS][dV]` copies of its value rows in fp32.
+  let valueCopies: UnsafeMutablePointer<Float>
+  /// `[ATTN_BLOCK_KEYS][words of d]`.
+  let keyWords: UnsafeMutableRawPointer
+  /// `[ATTN_BLOCK_KEYS][words of dV]`.
+  let valueWords: UnsafeMutableRawPointer
+  /// `[L][words of d]`.
+  let queryWords: UnsafeMutableRawPointer
+  /// `[L][d]` and later `[L][dV]`: a panel's query rows and its output rows in fp32, where they are
+  /// stored otherwise.
+  let rowCopies: UnsafeMutablePointer<Float>
+  private let integers: UnsafeMutablePointer<Int32>
   /// What masks, biases and slopes say; nil where there are none.
   let mask: PanelMask?
-
   /// What later blocks and the end of the task need.
-  let prefetches: PrefetchList
+  var prefetches: PrefetchList
 
-  private static func prefetchCapacity(lanes: Int, panels: Int) -> Int {
-    2 * Int(ATTN_BLOCK_KEYS) + panels * lanes
-  }
-
-  /// Bytes of one worker's scratch.
-  static func bytes(
-    _ problem: AttentionProblem, kernels: KernelTable, arithmetic: Arithmetic, panels: Int,
-    sequences: Int
-  ) -> Int {
-    let lanes = kernels.panelLanes
-    let pointer = MemoryLayout<UnsafeRawPointer>.stride
-    return 4 * floatCount(problem, arithmetic, lanes: lanes, panels: panels)
-      + 4 * panels * sequences * PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
-      + pointer * (3 * lanes + 4 * Int(ATTN_BLOCK_KEYS) + pairRowCount(arithmetic))
-      + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
-      + PrefetchList.bytes(capacity: prefetchCapacity(lanes: lanes, panels: panels))
-  }
-
-  private static func pairRowCount(_ arithmetic: Arithmetic) -> Int {
-    arithmetic.grain == 1 ? 0 : Int(ATTN_BLOCK_KEYS) / arithmetic.grain
-  }
-
-  /// Words of one panel: queries, output, maxima, sums.
-  private static func panelFloats(_ shape: AttentionShape, _ arithmetic: Arithmetic, lanes: Int)
-    -> Int
-  {
-    lanes * (arithmetic.words(shape.headDim) + arithmetic.wholeColumns(shape.valueDim) + 2)
-  }
-
-  private static func floatCount(
-    _ problem: AttentionProblem, _ arithmetic: Arithmetic, lanes: Int, panels: Int
-  ) -> Int {
-    let shape = problem.shape
-    let copies = problem.storage.rowsAreFloat32 ? 0 : max(shape.headDim, shape.valueDim)
-    let keys = Int(ATTN_BLOCK_KEYS)
-    let headWords = arithmetic.words(shape.headDim)
-    let words =
-      arithmetic.grain == 1
-      ? 0
-      : (keys + lanes) * headWords + keys * arithmetic.words(shape.valueDim)
-        + pairRowCount(arithmetic) * arithmetic.wholeColumns(shape.valueDim)
-    return panels * panelFloats(shape, arithmetic, lanes: lanes)
-      + keys * (lanes + shape.headDim + shape.valueDim) + (2 + copies) * lanes + words
-  }
-
-  init(
-    _ problem: AttentionProblem, map: TileMap?, kernels: KernelTable, arithmetic: Arithmetic,
-    panels: Int, sequences: Int
-  ) throws(AttentionError) {
-    let shape = problem.shape
-    self.arithmetic = arithmetic
-    pairs = arithmetic.grain == 1 ? nil : kernels.functions.pointee.pairs
+  init(_ layout: Layout, _ visibility: LoweredVisibility) throws(AttentionError) {
+    let problem = layout.problem
+    self.layout = layout
+    arithmetic = layout.arithmetic
+    pairs = arithmetic.grain == 1 ? nil : layout.kernels.functions.pointee.pairs
     scale = ScoreScale(problem.scale, for: arithmetic)
     softcap = problem.log16Softcap
-    lanes = kernels.panelLanes
-    headDim = shape.headDim
-    valueDim = shape.valueDim
-    self.panels = panels
-    self.sequences = sequences
-    boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
-    floats = try AlignedFloats(
-      count: PanelScratch.floatCount(problem, arithmetic, lanes: lanes, panels: panels),
-      for: "workspace", touched: true)
-    integers = .allocate(capacity: panels * sequences * boundsSize)
-    inputRows = .allocate(capacity: lanes)
-    outputRows = .allocate(capacity: lanes)
-    storedRows = .allocate(capacity: lanes)
-    keyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
-    valueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
-    nextKeyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
-    nextValueRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
-    pairRows = .allocate(capacity: PanelScratch.pairRowCount(arithmetic))
-    mask = PanelMask(problem, map: map, kernels: kernels, panels: panels)
-    pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
-    prefetches = PrefetchList(
-      capacity: PanelScratch.prefetchCapacity(lanes: lanes, panels: panels))
-    let width = 4 * arithmetic.wholeColumns(valueDim)
-    for row in 0..<PanelScratch.pairRowCount(arithmetic) {
-      pairRows[row] = UnsafeRawPointer(pairedValues + row * width)
+    lanes = layout.kernels.panelLanes
+    arena = try Arena(layout.arena)
+    inputRows = arena[layout.inputRows]
+    outputRows = arena[layout.outputRows]
+    storedRows = arena[layout.storedRows]
+    keyRows = arena[layout.keyRows]
+    valueRows = arena[layout.valueRows]
+    nextKeyRows = arena[layout.nextKeyRows]
+    nextValueRows = arena[layout.nextValueRows]
+    pairRows = arena[layout.pairRows]
+    pieces = arena[layout.pieces]
+    weights = arena[layout.weights]
+    factors = arena[layout.factors]
+    kept = arena[layout.kept]
+    panels = arena[layout.panels]
+    keyCopies = arena[layout.keyCopies]
+    valueCopies = arena[layout.valueCopies]
+    keyWords = UnsafeMutableRawPointer(arena[layout.keyWords])
+    valueWords = UnsafeMutableRawPointer(arena[layout.valueWords])
+    queryWords = UnsafeMutableRawPointer(arena[layout.queryWords])
+    rowCopies = arena[layout.rowCopies]
+    integers = arena[layout.bounds]
+    mask = if let mask = layout.mask { PanelMask(visibility, mask, arena) } else { nil }
+    prefetches = PrefetchList(layout.prefetches, arena)
+    // `[ATTN_BLOCK_KEYS / 2][outputRowCount]` words of two keys each.
+    let pairedValues = arena[layout.pairedValues]
+    for row in 0..<layout.pairRows.count {
+      pairRows[row] = UnsafeRawPointer(pairedValues + row * outputRowCount)
     }
-  }
-
-  deinit {
-    integers.deallocate()
-    inputRows.deallocate()
-    outputRows.deallocate()
-    storedRows.deallocate()
-    keyRows.deallocate()
-    valueRows.deallocate()
-    nextKeyRows.deallocate()
-    nextValueRows.deallocate()
-    pairRows.deallocate()
-    pieces.deallocate()
   }
 
   /// Makes the next block's rows the block's.
@@ -146,24 +184,17 @@ final class PanelScratch: @unchecked Sendable {
     swap(&valueRows, &nextValueRows)
   }
 
-  private var headWords: Int { arithmetic.words(headDim) }
   /// Rows of a panel's accumulator.
-  var outputRowCount: Int { arithmetic.wholeColumns(valueDim) }
-  private var panelFloats: Int { lanes * (headWords + outputRowCount + 2) }
+  var outputRowCount: Int { layout.outputRowCount }
 
-  // Floats.
-  /// `[ATTN_BLOCK_KEYS][L]`, shared by all panels.
-  private var weights: UnsafeMutablePointer<Float> { floats.base }
-  /// `[L]` factors applied to the output.
-  var factors: UnsafeMutablePointer<Float> { floats.base + Int(ATTN_BLOCK_KEYS) * lanes }
-  /// `[L]` shares that the output of earlier passes keeps.
-  var kept: UnsafeMutablePointer<Float> { factors + lanes }
   /// `[words of d][L]` packed queries of a panel.
   func queries(_ panel: Int) -> UnsafeMutablePointer<Float> {
-    kept + lanes + panel * panelFloats
+    panels + panel * layout.panelFloats
   }
   /// `[outputRowCount][L]` accumulator.
-  func output(_ panel: Int) -> UnsafeMutablePointer<Float> { queries(panel) + headWords * lanes }
+  func output(_ panel: Int) -> UnsafeMutablePointer<Float> {
+    queries(panel) + layout.headWords * lanes
+  }
   /// `[L]` reference exponents.
   func maxima(_ panel: Int) -> UnsafeMutablePointer<Float> {
     output(panel) + outputRowCount * lanes
@@ -171,45 +202,18 @@ final class PanelScratch: @unchecked Sendable {
   /// `[L]` sums of weights.
   func sums(_ panel: Int) -> UnsafeMutablePointer<Float> { maxima(panel) + lanes }
 
-  /// `[ATTN_BLOCK_KEYS][d]` copies of a block's key rows in fp32.
-  var keyCopies: UnsafeMutablePointer<Float> { queries(panels) }
-  /// `[ATTN_BLOCK_KEYS][dV]` copies of its value rows in fp32.
-  var valueCopies: UnsafeMutablePointer<Float> { keyCopies + Int(ATTN_BLOCK_KEYS) * headDim }
-
-  // Rows of words, where a word is not one number.
-  /// `[ATTN_BLOCK_KEYS][words of d]`.
-  var keyWords: UnsafeMutableRawPointer {
-    UnsafeMutableRawPointer(valueCopies + Int(ATTN_BLOCK_KEYS) * valueDim)
-  }
-  /// `[ATTN_BLOCK_KEYS][words of dV]`.
-  var valueWords: UnsafeMutableRawPointer { keyWords + wordBytes(Int(ATTN_BLOCK_KEYS) * headWords) }
-  /// `[L][words of d]`.
-  var queryWords: UnsafeMutableRawPointer {
-    valueWords + wordBytes(Int(ATTN_BLOCK_KEYS) * arithmetic.words(valueDim))
-  }
-  /// `[ATTN_BLOCK_KEYS / 2][outputRowCount]` words of two keys each.
-  private var pairedValues: UnsafeMutableRawPointer { queryWords + wordBytes(lanes * headWords) }
-
-  private func wordBytes(_ words: Int) -> Int { arithmetic.grain == 1 ? 0 : 4 * words }
-
-  /// `[L][d]` and later `[L][dV]`: a panel's query rows and its output rows in fp32, where they are
-  /// stored otherwise.
-  var rowCopies: UnsafeMutablePointer<Float> {
-    let end =
-      pairedValues + wordBytes(PanelScratch.pairRowCount(arithmetic) * outputRowCount)
-    return end.assumingMemoryBound(to: Float.self)
-  }
-
   /// The kernels' view of a panel with that many vectors of lanes in use.
   func kernelPanel(_ panel: Int, vectors: Int) -> attn_panel {
     attn_panel(
       queries: queries(panel), weights: weights, output: output(panel), maxima: maxima(panel),
-      sums: sums(panel), head_words: Int32(headWords), value_dim: Int32(valueDim),
-      vectors: Int32(vectors), factor: scale.ofProducts, softcap: softcap)
+      sums: sums(panel), head_words: Int32(layout.headWords),
+      value_dim: Int32(layout.problem.shape.valueDim), vectors: Int32(vectors),
+      factor: scale.ofProducts, softcap: softcap)
   }
 
   /// What the panel's rows see of a sequence.
   func bounds(_ panel: Int, sequence: Int) -> PanelBounds {
-    PanelBounds(integers + (panel * sequences + sequence) * boundsSize, lanes: lanes)
+    PanelBounds(
+      integers + (panel * layout.sequences + sequence) * layout.boundsSize, lanes: lanes)
   }
 }

@@ -247,7 +247,7 @@ struct PanelTaskRun {
     rows.forEach { lane, head, row in
       var state = SoftmaxState(maximum: maxima[lane], sum: sums[lane])
       if pass > 0 {
-        let earlier = partialState(head, row)
+        let earlier = plan.partialState(task.batch, head, row)
         kept[lane] = state.merge(SoftmaxState(maximum: earlier[0], sum: earlier[1]))
       }
       if last, let sinks = plan.problem.scoring.sinkLogits {
@@ -257,7 +257,7 @@ struct PanelTaskRun {
       factors[lane] = state.factor
       if !keepsLSE { return }
       if !last {
-        let left = partialState(head, row)
+        let left = plan.partialState(task.batch, head, row)
         (left[0], left[1]) = (state.maximum, state.sum)
       } else if let out = operands.logSumExp {
         out.row(task.batch, head, row)[0] = state.naturalLogSumExp
@@ -270,25 +270,17 @@ struct PanelTaskRun {
     if last, operands.output.reading.elementType != .float32 { narrowOutput(rows) }
   }
 
-  /// Maximum and sum of a row between passes.
-  private func partialState(_ head: Int, _ row: Int) -> UnsafeMutablePointer<Float> {
-    plan.partialStates.base + 2 * plan.partialIndex(task.batch, head, row)
-  }
-
   /// Points at the fp32 rows that take a panel's output: the tensor's own, or those from which it is
   /// rounded when the last pass is done.
   private func pointAtOutput(_ rows: PanelRows) {
     let columns = plan.problem.shape.valueDim
-    let isPartial = plan.partialOutput.count > 0
     let isFloat32 = operands.output.reading.elementType == .float32
     rows.forEach { lane, head, row in
       scratch.outputRows[lane] =
         if isFloat32 {
           operands.output.row(task.batch, head, row)
-        } else if isPartial {
-          plan.partialOutput.base + plan.partialIndex(task.batch, head, row) * columns
         } else {
-          scratch.rowCopies + lane * columns
+          plan.partialOutput(task.batch, head, row) ?? scratch.rowCopies + lane * columns
         }
     }
   }

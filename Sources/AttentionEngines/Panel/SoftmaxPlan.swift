@@ -15,92 +15,71 @@ import Tensors
 ///
 /// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao 2022, arXiv 2205.14135
 /// (tiling); Dao 2023, arXiv 2307.08691 (query blocks outermost, one normalisation at the end).
-final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
+final class SoftmaxPlan: StagedPlan {
   let problem: AttentionProblem
   let workspaceBytes: Int
   let team: WorkerTeam
   let kernels: KernelTable
   let blocks: BlockSizes
   let tables: [PatternTable]
-  /// What mask and bias leave visible; nil where there are none.
-  let map: TileMap?
+  let visibility: LoweredVisibility
   let tasks: TaskList
-  private let scratch: [PanelScratch]
-  /// `[b, h, nQ][2]` maximum and sum between passes; empty when there is one pass. Their LSE alone
-  /// would not do: next to a large maximum a sum vanishes.
-  let partialStates: AlignedFloats
-  /// `[b, h, nQ, dV]` output between passes, where the tensor is not fp32; rounded once, at the end.
-  let partialOutput: AlignedFloats
+  let job = StageJob()
+  private let scratch: PerWorker<PanelScratch>
+  private let partials: Partials
+  private let arena: Arena
   private let queue = TaskQueue()
-  // Set for the time of a run; read by all workers.
-  var operands: AttentionOperands?
-  private var stage = 0
 
   /// Sizes and patterns of a plan, worked out without allocating it.
   struct Layout {
     let kernels: KernelTable
     let arithmetic: Arithmetic
     let blocks: BlockSizes
-    let patterns: [any KeyPattern]
-    let pairs: Int
+    let visibility: LoweredVisibility
+    fileprivate let scratch: PanelScratch.Layout
+    fileprivate let partials: Partials
     let workspaceBytes: Int
 
     init(
       _ problem: AttentionProblem, threads: Int, kernels: KernelTable, arithmetic: Arithmetic,
       blocks: BlockSizes, pattern: (MaskGeometry) -> any KeyPattern
     ) {
-      let shape = problem.shape
       self.kernels = kernels
       self.arithmetic = arithmetic
-      var known: [MaskGeometry: (pattern: any KeyPattern, pairs: Int)] = [:]
-      var patterns: [any KeyPattern] = []
-      var pairs = 0
-      for batch in 0..<shape.batch {
-        let geometry = problem.geometry(batch: batch)
-        if known[geometry] == nil {
-          let pattern = pattern(geometry)
-          known[geometry] = (pattern, pattern.pairs)
-        }
-        if let entry = known[geometry] {
-          patterns.append(entry.pattern)
-          pairs += entry.pairs * shape.heads
-        }
-      }
-      self.patterns = patterns
-      self.pairs = pairs
       self.blocks = blocks
+      visibility = LoweredVisibility(problem, pattern: pattern)
+      let patterns = visibility.patterns
       let passes = patterns[0].rowStrides.count
       precondition(
         patterns.allSatisfy { $0.rowStrides.count == passes },
         "a strategy's pattern must have the same passes for every batch entry")
+      scratch = PanelScratch.Layout(
+        problem, visibility, kernels: kernels, arithmetic: arithmetic, panels: blocks.panels,
+        sequences: patterns.flatMap { pattern in
+          pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0).count }
+        }.max() ?? 1)
+      partials = Partials(problem, passes: passes)
       workspaceBytes =
-        threads
-        * PanelScratch.bytes(
-          problem, kernels: kernels, arithmetic: arithmetic, panels: blocks.panels,
-          sequences: Layout.sequences(patterns))
-        + threads * PanelMask.bytes(problem, kernels: kernels, panels: blocks.panels)
-        + TileMap.bytes(problem)
-        + known.values.reduce(0) { $0 + PatternTable.bytes($1.pattern) }
-        + 4 * Layout.partialCounts(problem, passes: passes).reduce(0, +)
+        threads * scratch.arena.bytes + visibility.tileBytes + partials.arena.bytes
+        + Dictionary(patterns.map { ($0.geometry, $0) }) { first, _ in first }.values
+        .reduce(0) { $0 + PatternTable.bytes($1) }
     }
+  }
 
-    /// Floats kept between passes: two of state a row, and rows of output where the output itself cannot
-    /// hold them without rounding.
-    static func partialCounts(_ problem: AttentionProblem, passes: Int) -> [Int] {
-      if passes == 1 { return [0, 0] }
+  /// What is kept of rows between passes; empty when there is one pass.
+  fileprivate struct Partials: Sendable {
+    var arena = ArenaLayout()
+    /// `[b, h, nQ][2]` maximum and sum. Their LSE alone would not do: next to a large maximum a sum
+    /// vanishes.
+    let states: ArenaPart<Float>
+    /// `[b, h, nQ, dV]` output, where the tensor cannot hold it without rounding.
+    let output: ArenaPart<Float>
+
+    init(_ problem: AttentionProblem, passes: Int) {
       let shape = problem.shape
-      return [
-        2 * shape.logSumExp.count, problem.storage.output == .float32 ? 0 : shape.output.count,
-      ]
-    }
-
-    /// The most key sequences any pass of any batch entry has.
-    var sequences: Int { Layout.sequences(patterns) }
-
-    private static func sequences(_ patterns: [any KeyPattern]) -> Int {
-      patterns.flatMap { pattern in
-        pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0).count }
-      }.max() ?? 1
+      let isFloat32 = problem.storage.output == .float32
+      states = arena.add(passes == 1 ? 0 : 2 * shape.logSumExp.count)
+      output = arena.add(passes == 1 || isFloat32 ? 0 : shape.output.count)
     }
   }
 
@@ -112,56 +91,61 @@ final class SoftmaxPlan: StagedPlan, @unchecked Sendable {
     workspaceBytes = layout.workspaceBytes
     var known: [MaskGeometry: PatternTable] = [:]
     var tables: [PatternTable] = []
-    for pattern in layout.patterns {
+    for pattern in layout.visibility.patterns {
       let table = known[pattern.geometry] ?? PatternTable(pattern)
       known[pattern.geometry] = table
       tables.append(table)
     }
     self.tables = tables
-    let map = try TileMap(problem, kernels: kernels)
-    self.map = map
+    var visibility = layout.visibility
+    try visibility.readTiles(kernels)
+    self.visibility = visibility
     tasks = TaskList(
-      tables: tables, map: map, shape: problem.shape, panelLanes: kernels.panelLanes,
+      tables: tables, map: visibility.tiles, shape: problem.shape, panelLanes: kernels.panelLanes,
       panels: blocks.panels, threads: team.threadCount)
-    var scratch: [PanelScratch] = []
-    for _ in 0..<team.threadCount {
-      scratch.append(
-        try PanelScratch(
-          problem, map: map, kernels: kernels, arithmetic: layout.arithmetic,
-          panels: blocks.panels, sequences: layout.sequences))
+    scratch = try PerWorker(team.threadCount) {
+      [visibility] () throws(AttentionError) -> PanelScratch in
+      try PanelScratch(layout.scratch, visibility)
     }
-    self.scratch = scratch
-    let counts = Layout.partialCounts(problem, passes: tables[0].passes.count)
-    partialStates = try AlignedFloats(count: counts[0], for: "workspace", touched: true)
-    partialOutput = try AlignedFloats(count: counts[1], for: "workspace", touched: true)
+    partials = layout.partials
+    arena = try Arena(partials.arena)
   }
 
   var takesPagedRows: Bool { true }
 
   var stageCount: Int { tasks.stages.count }
 
-  func begin(stage: Int) {
-    self.stage = stage
-    queue.reset(count: tasks.stages[stage].tasks.count)
+  func begin(_ context: StageContext) {
+    queue.reset(count: tasks.stages[context.stage].tasks.count)
   }
 
-  func work(worker: Int) {
-    guard let operands else { return }
-    let stage = tasks.stages[stage]
+  func work(_ context: StageContext, worker: Int) {
+    let stage = tasks.stages[context.stage]
     let scratch = scratch[worker]
     stage.tasks.withUnsafeBufferPointer { tasks in
       while let index = queue.next() {
         PanelTaskRun(
-          plan: self, operands: operands, scratch: scratch, task: tasks[index],
+          plan: self, operands: context.operands, scratch: scratch, task: tasks[index],
           pass: stage.pass
         ).run()
       }
     }
   }
 
-  /// Place of a query row in `partialStates` and `partialOutput`.
+  /// Maximum and sum of a row between passes.
   @inline(__always)
-  func partialIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
+  func partialState(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutablePointer<Float> {
+    arena[partials.states] + 2 * partialIndex(batch, head, row)
+  }
+
+  /// The fp32 output of a row between passes; nil where the tensor itself takes it, or there is one pass.
+  @inline(__always)
+  func partialOutput(_ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutablePointer<Float>? {
+    if partials.output.count == 0 { return nil }
+    return arena[partials.output] + partialIndex(batch, head, row) * problem.shape.valueDim
+  }
+
+  private func partialIndex(_ batch: Int, _ head: Int, _ row: Int) -> Int {
     (batch * problem.shape.heads + head) * problem.shape.queryLength + row
   }
 }

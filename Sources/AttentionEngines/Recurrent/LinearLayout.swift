@@ -30,9 +30,11 @@ package struct LinearLayout: Sendable {
   let problem: AttentionProblem
   let state: LinearStateLayout
   let threads: Int
+  let isCausal: Bool
   let entries: [Entry]
   /// States that outlive a task.
-  let stateCount: Int
+  private(set) var arena = ArenaLayout()
+  let states: ArenaPart<Float>
 
   /// Keys of a segment when not causal: enough to make the state's own traffic small.
   private static let segmentKeys = 2048
@@ -46,6 +48,7 @@ package struct LinearLayout: Sendable {
     state = LinearStateLayout(shape, kernels: kernels, storage: problem.storage)
     let lanes = kernels.panelLanes
     let geometries = (0..<shape.batch).map { problem.geometry(batch: $0) }
+    isCausal = geometries[0].causal
     let panels = geometries.map { ($0.queryLength * shape.groupSize + lanes - 1) / lanes }
     let total = panels.reduce(0, +) * shape.kvHeads
     let isEven = panels.allSatisfy { $0 == panels[0] }
@@ -56,7 +59,7 @@ package struct LinearLayout: Sendable {
       let segments: Int
       if panels == 0 {
         segments = 0
-      } else if !problem.visibility.causal {
+      } else if !isCausal {
         segments = max((geometry.keyLength + Self.segmentKeys - 1) / Self.segmentKeys, 1)
       } else if divides {
         segments = 1
@@ -67,12 +70,12 @@ package struct LinearLayout: Sendable {
       entries.append(
         Entry(
           geometry: geometry, panels: panels, segments: segments,
-          summedSegments: problem.visibility.causal ? max(segments - 1, 0) : segments,
+          summedSegments: isCausal ? max(segments - 1, 0) : segments,
           firstState: states))
-      if !problem.visibility.causal || segments > 1 { states += segments * shape.kvHeads }
+      if !isCausal || segments > 1 { states += segments * shape.kvHeads }
     }
     self.entries = entries
-    stateCount = states
+    self.states = arena.add(states * state.count)
   }
 
   /// The query panels of a segment, when causal.
@@ -111,7 +114,7 @@ package struct LinearLayout: Sendable {
 
   /// The keys whose sum is a segment's state.
   func keys(of segment: Int, _ entry: Entry) -> Range<Int> {
-    if problem.visibility.causal {
+    if isCausal {
       let panels = panels(of: segment, entry)
       return keyEnd(
         before: panels.lowerBound, entry.geometry)..<keyEnd(
@@ -122,7 +125,7 @@ package struct LinearLayout: Sendable {
   }
 
   var workspaceBytes: Int {
-    threads * LinearScratch.bytes(state) + 4 * stateCount * state.count
+    threads * LinearScratch.bytes(state) + arena.bytes
   }
 }
 
@@ -140,7 +143,7 @@ extension LinearLayout {
   /// Query rows to be served, the largest piece first: segments when causal, otherwise blocks of
   /// panels.
   var serving: [Task] {
-    if problem.visibility.causal {
+    if isCausal {
       return tasks { $0.segments }.sorted {
         panels(of: $0.index, entries[$0.batch]).count
           > panels(of: $1.index, entries[$1.batch]).count
@@ -172,8 +175,8 @@ extension LinearLayout {
       rows += geometry.queryLength * shape.heads
       if entry.panels == 0 { continue }
       keys +=
-        problem.visibility.causal ? keyEnd(before: entry.panels, geometry) : geometry.keyLength
-      if problem.visibility.causal { pairs += chunkPairs(entry) * shape.kvHeads }
+        isCausal ? keyEnd(before: entry.panels, geometry) : geometry.keyLength
+      if isCausal { pairs += chunkPairs(entry) * shape.kvHeads }
     }
     return WorkEstimate(
       pairs: pairs,

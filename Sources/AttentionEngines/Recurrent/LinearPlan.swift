@@ -11,19 +11,16 @@ import Tensors
 /// only within a panel's own keys and taking those keys into the state afterwards; with more than
 /// one segment a head, the segments' states are summed first and each starts from the sum of
 /// those before it.
-package final class LinearPlan: StagedPlan, @unchecked Sendable {
+package final class LinearPlan: StagedPlan {
   package let problem: AttentionProblem
   package let workspaceBytes: Int
   package let team: WorkerTeam
   private let layout: LinearLayout
   private let stages: [Stage]
-  private let scratch: [LinearScratch]
-  /// The states that outlive a task, where the layout says.
-  private let states: AlignedFloats
+  package let job = StageJob()
+  private let scratch: PerWorker<LinearScratch>
+  private let arena: Arena
   private let queue = TaskQueue()
-  // Set for the time of a run; read by all workers.
-  package var operands: AttentionOperands?
-  private var stage = 0
 
   private enum Phase {
     case accumulate
@@ -32,7 +29,7 @@ package final class LinearPlan: StagedPlan, @unchecked Sendable {
   }
 
   /// A phase and its share for the workers.
-  private struct Stage {
+  private struct Stage: Sendable {
     let phase: Phase
     let tasks: [LinearLayout.Task]
   }
@@ -49,35 +46,32 @@ package final class LinearPlan: StagedPlan, @unchecked Sendable {
       Stage(phase: .reduce, tasks: layout.adding),
       Stage(phase: .output, tasks: layout.serving),
     ].filter { !$0.tasks.isEmpty }
-    var scratch: [LinearScratch] = []
-    for _ in 0..<team.threadCount {
-      scratch.append(try LinearScratch(layout.state, kernels: kernels))
+    scratch = try PerWorker(team.threadCount) {
+      [state = layout.state] () throws(AttentionError) -> LinearScratch in
+      try LinearScratch(state, kernels: kernels)
     }
-    self.scratch = scratch
-    states = try AlignedFloats(
-      count: layout.stateCount * layout.state.count, for: "workspace", touched: true)
+    arena = try Arena(layout.arena)
   }
 
   package var takesPagedRows: Bool { true }
 
   package var stageCount: Int { stages.count }
 
-  package func begin(stage: Int) {
-    self.stage = stage
-    queue.reset(count: stages[stage].tasks.count)
+  package func begin(_ context: StageContext) {
+    queue.reset(count: stages[context.stage].tasks.count)
   }
 
-  package func work(worker: Int) {
-    guard let operands else { return }
+  package func work(_ context: StageContext, worker: Int) {
+    let operands = context.operands
     let scratch = scratch[worker]
-    let stage = stages[stage]
+    let stage = stages[context.stage]
     while let index = queue.next() {
       let task = stage.tasks[index]
       switch stage.phase {
       case .accumulate: accumulate(operands, scratch, task)
       case .reduce: reduce(task)
       case .output:
-        if problem.visibility.causal {
+        if layout.isCausal {
           walk(operands, scratch, task)
         } else {
           multiply(operands, scratch, task)
@@ -89,7 +83,7 @@ package final class LinearPlan: StagedPlan, @unchecked Sendable {
   /// The state of a segment of a task's head.
   private func state(_ task: LinearLayout.Task, segment: Int) -> UnsafeMutablePointer<Float> {
     let entry = layout.entries[task.batch]
-    return states.base
+    return arena[layout.states]
       + (entry.firstState + task.kvHead * entry.segments + segment) * layout.state.count
   }
 
@@ -125,7 +119,7 @@ package final class LinearPlan: StagedPlan, @unchecked Sendable {
   private func reduce(_ task: LinearLayout.Task) {
     let count = layout.state.count
     let entry = layout.entries[task.batch]
-    if !problem.visibility.causal {
+    if !layout.isCausal {
       let total = state(task, segment: 0)
       for segment in 1..<entry.segments {
         let part = state(task, segment: segment)

@@ -5,119 +5,129 @@ import RealModule
 import Tensors
 
 /// One worker's memory for linear attention.
-package final class LinearScratch: @unchecked Sendable {
+package final class LinearScratch {
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    private(set) var arena = ArenaLayout()
+    fileprivate let state: ArenaPart<Float>
+    fileprivate let features: ArenaPart<Float>
+    fileprivate let paddedValues: ArenaPart<Float>
+    fileprivate let weights: ArenaPart<Float>
+    fileprivate let queries: ArenaPart<Float>
+    fileprivate let output: ArenaPart<Float>
+    fileprivate let normalisers: ArenaPart<Float>
+    fileprivate let factors: ArenaPart<Float>
+    fileprivate let one: ArenaPart<Float>
+    fileprivate let rowCopies: ArenaPart<Float>
+    fileprivate let featureRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let oneRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let stateRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let inputRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let outputRows: ArenaPart<UnsafeMutablePointer<Float>>
+    fileprivate let storedRows: ArenaPart<UnsafeMutableRawPointer>
+    fileprivate let bounds: ArenaPart<Int32>
+    fileprivate let pieces: ArenaPart<attn_piece>
+    fileprivate let prefetches: PrefetchList.Layout
+
+    init(_ layout: LinearStateLayout) {
+      let (chunk, lanes) = (LinearScratch.chunk, layout.lanes)
+      state = arena.add(layout.count)
+      features = arena.add(chunk * layout.paddedFeatures)
+      paddedValues = arena.add(chunk * layout.groups * lanes)
+      weights = arena.add(chunk * lanes)
+      queries = arena.add(layout.headDim * lanes)
+      output = arena.add(layout.valueDim * lanes)
+      normalisers = arena.add(lanes)
+      factors = arena.add(lanes)
+      one = arena.add(lanes)
+      rowCopies = arena.add(layout.rowCopies)
+      featureRows = arena.add(chunk)
+      oneRows = arena.add(chunk)
+      valueRows = arena.add(chunk)
+      stateRows = arena.add(layout.headDim)
+      inputRows = arena.add(lanes)
+      outputRows = arena.add(lanes)
+      storedRows = arena.add(lanes)
+      bounds = arena.add(PanelBounds.size(lanes: lanes, vectorLanes: layout.vectorLanes))
+      pieces = arena.add(Int(ATTN_BLOCK_PIECES))
+      // Keys and values of a chunk, queries and output of a panel.
+      prefetches = PrefetchList.Layout(capacity: 2 * chunk + 2 * lanes, in: &arena)
+    }
+  }
+
   package let layout: LinearStateLayout
   private let functions: UnsafePointer<attn_kernels>
-  private let floats: AlignedFloats
-  private let pointers: RowPointers
+  private let arena: Arena
+  /// S and z of the keys taken in so far.
+  package let state: UnsafeMutablePointer<Float>
+  /// `[chunk][paddedFeatures]` phi(k) of the chunk in work.
+  private let features: UnsafeMutablePointer<Float>
+  /// `[chunk][groups * L]` values padded to whole vectors.
+  private let paddedValues: UnsafeMutablePointer<Float>
+  /// `[chunk][L]` phi(k) . phi(q) within a chunk.
+  private let weights: UnsafeMutablePointer<Float>
+  /// `[d][L]` phi(q).
+  private let queries: UnsafeMutablePointer<Float>
+  /// `[dV][L]`.
+  private let output: UnsafeMutablePointer<Float>
+  /// `[L]` phi(q) . z.
+  private let normalisers: UnsafeMutablePointer<Float>
+  /// `[L]`.
+  private let factors: UnsafeMutablePointer<Float>
+  /// `[L][d]` and later `[L][dV]`: rows of a panel that are not stored as fp32.
+  private let rowCopies: UnsafeMutablePointer<Float>
+  private let featureRows: RowPointers
+  /// Rows of a single 1 each: summing rows is a product with it.
+  private let oneRows: RowPointers
+  private let valueRows: RowPointers
+  private let stateRows: RowPointers
+  private let inputRows: RowPointers
+  private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
+  private let storedRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
   private let bounds: PanelBounds
   private let pieces: UnsafeMutablePointer<attn_piece>
   /// What the next chunk and the next panel need.
-  private let prefetches: PrefetchList
-  private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
-  private let storedRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  private var prefetches: PrefetchList
   /// fp32 values of the loaded keys, and floats from one to the next.
   private var values: (first: UnsafePointer<Float>, stride: Int)
 
   /// Keys of a chunk.
   static let chunk = 128
 
-  static func bytes(_ layout: LinearStateLayout) -> Int {
-    4 * floatCount(layout)
-      + MemoryLayout<UnsafeRawPointer>.stride * (pointerCount(layout) + 2 * layout.lanes)
-      + 4 * PanelBounds.size(lanes: layout.lanes, vectorLanes: layout.vectorLanes)
-      + MemoryLayout<attn_piece>.stride * Int(ATTN_BLOCK_PIECES)
-      + PrefetchList.bytes(capacity: prefetchCapacity(layout))
-  }
-
-  /// Keys and values of a chunk, queries and output of a panel.
-  private static func prefetchCapacity(_ layout: LinearStateLayout) -> Int {
-    2 * chunk + 2 * layout.lanes
-  }
-
-  private static func floatCount(_ layout: LinearStateLayout) -> Int {
-    layout.count + chunk * (layout.paddedFeatures + layout.groups * layout.lanes + layout.lanes)
-      + layout.lanes * (layout.headDim + layout.valueDim + 2) + layout.lanes + layout.rowCopies
-  }
-
-  private static func pointerCount(_ layout: LinearStateLayout) -> Int {
-    3 * max(chunk, layout.headDim) + (layout.groups + 1) * layout.headDim + layout.lanes
-  }
+  static func bytes(_ layout: LinearStateLayout) -> Int { Layout(layout).arena.bytes }
 
   package init(_ layout: LinearStateLayout, kernels: KernelTable) throws(AttentionError) {
+    let parts = Layout(layout)
     self.layout = layout
     functions = kernels.functions
-    floats = try AlignedFloats(
-      count: LinearScratch.floatCount(layout), for: "workspace", touched: true)
-    let count = LinearScratch.pointerCount(layout)
-    pointers = .allocate(capacity: count)
-    bounds = PanelBounds(
-      .allocate(
-        capacity: PanelBounds.size(lanes: layout.lanes, vectorLanes: layout.vectorLanes)),
-      lanes: layout.lanes)
-    pieces = .allocate(capacity: Int(ATTN_BLOCK_PIECES))
-    prefetches = PrefetchList(capacity: LinearScratch.prefetchCapacity(layout))
-    outputRows = .allocate(capacity: layout.lanes)
-    storedRows = .allocate(capacity: layout.lanes)
-    values = (UnsafePointer(floats.base), 0)
+    arena = try Arena(parts.arena)
+    state = arena[parts.state]
+    features = arena[parts.features]
+    paddedValues = arena[parts.paddedValues]
+    weights = arena[parts.weights]
+    queries = arena[parts.queries]
+    output = arena[parts.output]
+    normalisers = arena[parts.normalisers]
+    factors = arena[parts.factors]
+    rowCopies = arena[parts.rowCopies]
+    featureRows = arena[parts.featureRows]
+    oneRows = arena[parts.oneRows]
+    valueRows = arena[parts.valueRows]
+    stateRows = arena[parts.stateRows]
+    inputRows = arena[parts.inputRows]
+    outputRows = arena[parts.outputRows]
+    storedRows = arena[parts.storedRows]
+    bounds = PanelBounds(arena[parts.bounds], lanes: layout.lanes)
+    pieces = arena[parts.pieces]
+    prefetches = PrefetchList(parts.prefetches, arena)
+    values = (UnsafePointer(paddedValues), 0)
+    let one = arena[parts.one]
     one[0] = 1
     for t in 0..<LinearScratch.chunk {
       featureRows[t] = UnsafeRawPointer(features + t * layout.paddedFeatures)
       oneRows[t] = UnsafeRawPointer(one)
     }
-  }
-
-  deinit {
-    pointers.deallocate()
-    bounds.lower.deallocate()
-    pieces.deallocate()
-    outputRows.deallocate()
-    storedRows.deallocate()
-  }
-
-  // Floats.
-  /// S and z of the keys taken in so far.
-  package var state: UnsafeMutablePointer<Float> { floats.base }
-  /// `[chunk][paddedFeatures]` phi(k) of the chunk in work.
-  private var features: UnsafeMutablePointer<Float> { state + layout.count }
-  /// `[chunk][groups * L]` values padded to whole vectors.
-  private var paddedValues: UnsafeMutablePointer<Float> {
-    features + LinearScratch.chunk * layout.paddedFeatures
-  }
-  /// `[chunk][L]` phi(k) . phi(q) within a chunk.
-  private var weights: UnsafeMutablePointer<Float> {
-    paddedValues + LinearScratch.chunk * layout.groups * layout.lanes
-  }
-  /// `[d][L]` phi(q).
-  private var queries: UnsafeMutablePointer<Float> {
-    weights + LinearScratch.chunk * layout.lanes
-  }
-  /// `[dV][L]`.
-  private var output: UnsafeMutablePointer<Float> { queries + layout.headDim * layout.lanes }
-  /// `[L]` phi(q) . z.
-  private var normalisers: UnsafeMutablePointer<Float> {
-    output + layout.valueDim * layout.lanes
-  }
-  /// `[L]`.
-  private var factors: UnsafeMutablePointer<Float> { normalisers + layout.lanes }
-  /// A single 1: summing rows is a product with it.
-  private var one: UnsafeMutablePointer<Float> { factors + layout.lanes }
-  /// `[L][d]` and later `[L][dV]`: rows of a panel that are not stored as fp32.
-  private var rowCopies: UnsafeMutablePointer<Float> { one + layout.lanes }
-
-  // Row pointers.
-  private var featureRows: RowPointers { pointers }
-  private var oneRows: RowPointers {
-    featureRows + max(LinearScratch.chunk, layout.headDim)
-  }
-  private var valueRows: RowPointers {
-    oneRows + max(LinearScratch.chunk, layout.headDim)
-  }
-  private var stateRows: RowPointers {
-    valueRows + max(LinearScratch.chunk, layout.headDim)
-  }
-  private var inputRows: RowPointers {
-    stateRows + (layout.groups + 1) * layout.headDim
   }
 
   /// Forgets all keys.

@@ -18,7 +18,7 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
   package private(set) var tokens: [Int]
   private let team: WorkerTeam
   private let layout: LinearStateLayout
-  private let scratch: [LinearScratch]
+  private let scratch: PerWorker<LinearScratch>
   /// `[b * hKV]` states.
   private let states: AlignedFloats
   private let queue = TaskQueue()
@@ -34,9 +34,10 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     self.problem = problem
     self.team = team
     layout = LinearStateLayout(shape, kernels: kernels, storage: problem.storage)
-    var scratch: [LinearScratch] = []
-    for _ in 0..<team.threadCount { scratch.append(try LinearScratch(layout, kernels: kernels)) }
-    self.scratch = scratch
+    scratch = try PerWorker(team.threadCount) {
+      [layout] () throws(AttentionError) -> LinearScratch in
+      try LinearScratch(layout, kernels: kernels)
+    }
     workspaceBytes = team.threadCount * LinearScratch.bytes(layout)
     states = try AlignedFloats(
       count: shape.batch * shape.kvHeads * layout.count, for: "state", touched: true)
@@ -65,7 +66,7 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
       let (entry, kvHead) = head.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
       let count = counts[entry]
       if count == 0 { continue }
-      if problem.visibility.causal {
+      if problem.geometry(batch: entry).causal {
         walk(operands, scratch[worker], entry: entry, kvHead: kvHead, count: count)
       } else {
         takeAll(operands, scratch[worker], entry: entry, kvHead: kvHead, count: count)

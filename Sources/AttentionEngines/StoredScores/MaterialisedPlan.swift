@@ -4,6 +4,7 @@ import CAttentionKernels
 import COpenBLAS
 import MachineTopology
 import RealModule
+import Synchronization
 import Tensors
 
 /// Attention through a stored score matrix and OpenBLAS.
@@ -11,36 +12,68 @@ import Tensors
 /// Heads one after the other; the row blocks of a head are dealt to the workers. Each worker calls
 /// sgemm on its own block with one BLAS thread: several threads inside OpenBLAS 0.3.21 can corrupt
 /// each other's results when several workers call it, and would oversubscribe the cores anyway.
-package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
+package final class MaterialisedPlan: StagedPlan {
   package let problem: AttentionProblem
   package let workspaceBytes: Int
   package let team: WorkerTeam
-  private let functions = KernelTable.active.functions
+  private let visibility: LoweredVisibility
+  private let kernels = KernelTable.active
   /// Rows of a block of each batch entry.
   private let blockSizes: [Int]
   /// Rows of the largest block.
   private let blockRows: Int
-  /// `[nQ][nKV]`, one head's scores, then its weights.
-  private let scores: AlignedFloats
-  /// `[threads][blockRows]` factors of the rows in work.
-  private let factors: AlignedFloats
-  /// `[nKV][dV]` values of the head in work where some are not finite and not all rows see them.
-  private let finiteValues: AlignedFloats
-  /// `[nKV][d]` and `[nKV][dV]` keys and values of the key/value head in work, where they are not
-  /// stored as fp32.
-  private let wideKeys: AlignedFloats
-  private let wideValues: AlignedFloats
-  /// `[threads][blockRows][d + dV]` scaled queries of the rows in work, and their output where it is
-  /// not stored as fp32.
-  private let rowCopies: AlignedFloats
+  package let job = StageJob()
+  private let layout: Layout
+  private let arena: Arena
+  /// `[nKV][dV]` values of the head in work where some are not finite and not all rows see them:
+  /// memory that is there only once it is needed.
+  private let finiteValues: Arena
   private let scale: ScoreScale
   private let queue = TaskQueue()
-  // Set for the time of a run; read by all workers.
-  package var operands: AttentionOperands?
-  private var batch = 0
-  private var head = 0
-  private var replacesValues = false
-  private var isWidening = false
+  /// Whether the finite values stand for those of the head in work.
+  private let replacesValues = Atomic(false)
+
+  /// Where the workspace lies.
+  private struct Layout: Sendable {
+    var arena = ArenaLayout()
+    /// `[nQ][nKV]`, one head's scores, then its weights.
+    let scores: ArenaPart<Float>
+    /// `[threads][blockRows]` factors of the rows in work.
+    let factors: ArenaPart<Float>
+    /// `[nKV][d]` and `[nKV][dV]` keys and values of the key/value head in work, where they are not
+    /// stored as fp32.
+    let wideKeys: ArenaPart<Float>
+    let wideValues: ArenaPart<Float>
+    /// `[threads][blockRows][d + dV]` scaled queries of the rows in work, and their output where it is
+    /// not stored as fp32.
+    let rowCopies: ArenaPart<Float>
+    var finite = ArenaLayout()
+    let finiteValues: ArenaPart<Float>
+
+    init(_ problem: AttentionProblem, _ visibility: LoweredVisibility, threads: Int) {
+      // AttentionShape keeps the products of its sizes within 64 bits.
+      let shape = problem.shape
+      let rows = threads * MaterialisedPlan.blockRows(shape.queryLength)
+      let wide = problem.storage.keyValue == .float32 ? 0 : shape.keyLength
+      scores = arena.add(shape.queryLength * shape.keyLength)
+      factors = arena.add(rows)
+      wideKeys = arena.add(wide * shape.headDim)
+      wideValues = arena.add(wide * shape.valueDim)
+      rowCopies = arena.add(rows * MaterialisedPlan.rowCopyColumns(problem))
+      finiteValues = finite.add(
+        visibility.differsByRow ? shape.keyLength * shape.valueDim : 0)
+    }
+  }
+
+  /// A head's share of a run.
+  private struct Step {
+    let operands: AttentionOperands
+    let batch: Int
+    let head: Int
+    /// Whether it only brings keys and values to fp32.
+    let isWidening: Bool
+    let geometry: MaskGeometry
+  }
 
   /// Key or value rows that a task brings to fp32.
   private static let widenedRows = 512
@@ -52,59 +85,37 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     min(max((queryLength / 8 + 15) / 16 * 16, 16), 256)
   }
 
-  package static func workspaceBytes(_ problem: AttentionProblem, threads: Int) -> Int {
-    let shape = problem.shape
-    // AttentionShape keeps the products of its sizes within 64 bits.
-    return 4
-      * (shape.queryLength * shape.keyLength + threads * blockRows(shape.queryLength)
-        + finiteValueCount(problem) + wideCount(problem, columns: shape.headDim + shape.valueDim)
-        + rowCopyCount(problem, threads: threads))
-  }
-
-  private static func wideCount(_ problem: AttentionProblem, columns: Int) -> Int {
-    problem.storage.keyValue == .float32 ? 0 : problem.shape.keyLength * columns
+  package static func workspaceBytes(
+    _ problem: AttentionProblem, _ visibility: LoweredVisibility, threads: Int
+  ) -> Int {
+    let layout = Layout(problem, visibility, threads: threads)
+    return layout.arena.bytes + layout.finite.bytes
   }
 
   private static func rowCopyColumns(_ problem: AttentionProblem) -> Int {
     problem.shape.headDim + (problem.storage.output == .float32 ? 0 : problem.shape.valueDim)
   }
 
-  private static func rowCopyCount(_ problem: AttentionProblem, threads: Int) -> Int {
-    threads * blockRows(problem.shape.queryLength) * rowCopyColumns(problem)
-  }
-
-  private static func finiteValueCount(_ problem: AttentionProblem) -> Int {
-    problem.visibility.causal || problem.visibility.mask != nil || problem.visibility.bias != nil
-      ? problem.shape.keyLength * problem.shape.valueDim : 0
-  }
-
-  package init(_ problem: AttentionProblem, team: WorkerTeam) throws(AttentionError) {
-    let shape = problem.shape
+  /// - Parameter visibility: what queries see, under no pattern.
+  package init(
+    _ problem: AttentionProblem, _ visibility: LoweredVisibility, team: WorkerTeam
+  ) throws(AttentionError) {
+    self.visibility = visibility
     self.problem = problem
     self.team = team
     scale = ScoreScale(problem.scale)
-    blockSizes = (0..<shape.batch).map {
-      MaterialisedPlan.blockRows(problem.geometry(batch: $0).queryLength)
+    blockSizes = visibility.patterns.map {
+      MaterialisedPlan.blockRows($0.geometry.queryLength)
     }
-    blockRows = MaterialisedPlan.blockRows(shape.queryLength)
-    workspaceBytes = MaterialisedPlan.workspaceBytes(problem, threads: team.threadCount)
-    scores = try AlignedFloats(
-      count: shape.queryLength * shape.keyLength, for: "score matrix", touched: true)
-    factors = try AlignedFloats(
-      count: team.threadCount * blockRows, for: "workspace", touched: true)
-    finiteValues = try AlignedFloats(
-      count: MaterialisedPlan.finiteValueCount(problem), for: "workspace")
-    wideKeys = try AlignedFloats(
-      count: MaterialisedPlan.wideCount(problem, columns: shape.headDim), for: "workspace",
-      touched: true)
-    wideValues = try AlignedFloats(
-      count: MaterialisedPlan.wideCount(problem, columns: shape.valueDim), for: "workspace",
-      touched: true)
-    rowCopies = try AlignedFloats(
-      count: MaterialisedPlan.rowCopyCount(problem, threads: team.threadCount),
-      for: "workspace", touched: true)
+    blockRows = MaterialisedPlan.blockRows(problem.shape.queryLength)
+    layout = Layout(problem, visibility, threads: team.threadCount)
+    workspaceBytes = layout.arena.bytes + layout.finite.bytes
+    arena = try Arena(layout.arena, for: "score matrix")
+    finiteValues = try Arena(layout.finite, touched: false)
     openblas_set_num_threads(1)
   }
+
+  private var functions: UnsafePointer<attn_kernels> { kernels.functions }
 
   private var widens: Bool { problem.storage.keyValue != .float32 }
 
@@ -114,103 +125,106 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
 
   package var stageCount: Int { problem.shape.batch * problem.shape.kvHeads * stagesPerGroup }
 
-  package func begin(stage: Int) {
+  private func step(_ context: StageContext) -> Step {
     let shape = problem.shape
-    let (group, step) = stage.quotientAndRemainder(dividingBy: stagesPerGroup)
+    let (group, step) = context.stage.quotientAndRemainder(dividingBy: stagesPerGroup)
     let member = widens ? max(step - 1, 0) : step
-    (batch, head) = (group * shape.groupSize + member).quotientAndRemainder(
+    let (batch, head) = (group * shape.groupSize + member).quotientAndRemainder(
       dividingBy: shape.heads)
-    isWidening = widens && step == 0
-    if isWidening {
-      let keys = problem.geometry(batch: batch).keyLength
-      queue.reset(
-        count: (keys + MaterialisedPlan.widenedRows - 1) / MaterialisedPlan.widenedRows)
-      return
-    }
-    if let operands { replacesValues = copyFiniteValues(values(operands)) }
-    queue.reset(count: blockCount)
+    return Step(
+      operands: context.operands, batch: batch, head: head, isWidening: widens && step == 0,
+      geometry: visibility.patterns[batch].geometry)
   }
 
-  /// Blocks of a head of the batch entry in work.
-  private var blockCount: Int {
-    (problem.geometry(batch: batch).queryLength + blockSizes[batch] - 1) / blockSizes[batch]
+  package func begin(_ context: StageContext) {
+    let step = step(context)
+    if step.isWidening {
+      let size = MaterialisedPlan.widenedRows
+      return queue.reset(count: (step.geometry.keyLength + size - 1) / size)
+    }
+    replacesValues.store(copyFiniteValues(step), ordering: .relaxed)
+    queue.reset(count: blockCount(step))
   }
 
-  package func work(worker: Int) {
-    guard let operands else { return }
-    if isWidening {
-      while let task = queue.next() { widen(operands, task: task) }
+  private func blockCount(_ step: Step) -> Int {
+    (step.geometry.queryLength + blockSizes[step.batch] - 1) / blockSizes[step.batch]
+  }
+
+  package func work(_ context: StageContext, worker: Int) {
+    let step = step(context)
+    if step.isWidening {
+      while let task = queue.next() { widen(step, task: task) }
       return
     }
-    let blocks = blockCount
-    let queryLength = problem.geometry(batch: batch).queryLength
+    let blocks = blockCount(step)
+    let size = blockSizes[step.batch]
     while let block = queue.next() {
       // The last rows of a causal triangle cost most: deal them first.
-      let first = (blocks - 1 - block) * blockSizes[batch]
-      run(
-        operands, rows: first..<min(first + blockSizes[batch], queryLength), worker: worker)
+      let first = (blocks - 1 - block) * size
+      run(step, rows: first..<min(first + size, step.geometry.queryLength), worker: worker)
     }
   }
 
-  private func widen(_ operands: AttentionOperands, task: Int) {
+  private func widen(_ step: Step, task: Int) {
     let first = task * MaterialisedPlan.widenedRows
     let keys =
-      first..<min(
-        first + MaterialisedPlan.widenedRows, problem.geometry(batch: batch).keyLength)
-    let kvHead = head / problem.shape.groupSize
-    operands.key.widen(
-      keys, batch, kvHead, into: wideKeys.base + first * problem.shape.headDim, functions)
-    operands.value.widen(
-      keys, batch, kvHead, into: wideValues.base + first * problem.shape.valueDim, functions)
+      first..<min(first + MaterialisedPlan.widenedRows, step.geometry.keyLength)
+    let kvHead = step.head / problem.shape.groupSize
+    step.operands.key.widen(
+      keys, step.batch, kvHead, into: arena[layout.wideKeys] + first * problem.shape.headDim,
+      functions)
+    step.operands.value.widen(
+      keys, step.batch, kvHead, into: arena[layout.wideValues] + first * problem.shape.valueDim,
+      functions)
   }
 
-  private func keys(_ operands: AttentionOperands) -> RowMatrix {
+  private func keys(_ step: Step) -> RowMatrix {
     widens
-      ? RowMatrix(wideKeys.base, stride: problem.shape.headDim)
-      : RowMatrix(operands.key, batch, head / problem.shape.groupSize)
+      ? RowMatrix(arena[layout.wideKeys], stride: problem.shape.headDim)
+      : RowMatrix(step.operands.key, step.batch, step.head / problem.shape.groupSize)
   }
 
-  private func values(_ operands: AttentionOperands) -> RowMatrix {
+  private func values(_ step: Step) -> RowMatrix {
     widens
-      ? RowMatrix(wideValues.base, stride: problem.shape.valueDim)
-      : RowMatrix(operands.value, batch, head / problem.shape.groupSize)
+      ? RowMatrix(arena[layout.wideValues], stride: problem.shape.valueDim)
+      : RowMatrix(step.operands.value, step.batch, step.head / problem.shape.groupSize)
   }
 
-  private func run(_ operands: AttentionOperands, rows: Range<Int>, worker: Int) {
+  private func run(_ step: Step, rows: Range<Int>, worker: Int) {
     let shape = problem.shape
-    let output = operands.output
+    let output = step.operands.output
     let copies =
-      rowCopies.base + worker * blockRows * MaterialisedPlan.rowCopyColumns(problem)
-    operands.query.widen(rows, batch, head, into: copies, functions)
+      arena[layout.rowCopies] + worker * blockRows * MaterialisedPlan.rowCopyColumns(problem)
+    step.operands.query.widen(rows, step.batch, step.head, into: copies, functions)
     functions.pointee.scale_row(copies, Int64(rows.count * shape.headDim), scale.ofQueries)
     let query = RowMatrix(copies, stride: shape.headDim)
     if output.reading.elementType == .float32 {
       attend(
-        operands, rows: rows, worker: worker, query: query,
-        output: RowMatrix(output.reading, batch, head, from: rows.lowerBound))
+        step, rows: rows, worker: worker, query: query,
+        output: RowMatrix(output.reading, step.batch, step.head, from: rows.lowerBound))
       return
     }
     let finished = RowMatrix(copies + blockRows * shape.headDim, stride: shape.valueDim)
-    attend(operands, rows: rows, worker: worker, query: query, output: finished)
+    attend(step, rows: rows, worker: worker, query: query, output: finished)
     finished.narrow(
-      count: rows.count, into: output, batch, head, from: rows.lowerBound, functions)
+      count: rows.count, into: output, step.batch, step.head, from: rows.lowerBound, functions)
   }
 
   /// - Parameters:
   ///   - query: scaled fp32 queries of the block's rows.
   ///   - output: takes their output.
   private func attend(
-    _ operands: AttentionOperands, rows: Range<Int>, worker: Int, query: RowMatrix,
+    _ step: Step, rows: Range<Int>, worker: Int, query: RowMatrix,
     output: RowMatrix
   ) {
     let shape = problem.shape
-    let geometry = problem.geometry(batch: batch)
-    let factors = factors.base + worker * blockRows
+    let geometry = step.geometry
+    let factors = arena[layout.factors] + worker * blockRows
     let visible = { (row: Int) in geometry.visible(from: row + geometry.offset).upperBound }
     let columns = visible(rows.upperBound - 1)
-    let block = scores.base + rows.lowerBound * shape.keyLength
+    let block = arena[layout.scores] + rows.lowerBound * shape.keyLength
     if columns > 0 {
-      let keys = keys(operands)
+      let keys = keys(step)
       cblas_sgemm(
         CblasRowMajor, CblasNoTrans, CblasTrans, Int32(rows.count), Int32(columns),
         Int32(shape.headDim), 1, query.base, query.leadingDimension, keys.base,
@@ -224,22 +238,22 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
         functions.pointee.softcap_row(scores, count, scale, problem.log16Softcap)
         scale = 1
       }
-      if PanelMask.isNeeded(problem) {
-        problem.addBias(
-          to: scores, count: visible(row), scale: scale, unit: .log16e, batch: batch, head: head,
-          row: row, functions: functions)
+      if let rule = visibility.rule {
+        var bias = rule.row(step.batch, step.head, row, position: row + geometry.offset)
+        functions.pointee.bias_row(scores, count, scale, .log16e, &bias)
         scale = 1
       }
       var maximum = -Float.infinity
       let sum = functions.pointee.softmax_row(scores, count, scale, &maximum)
       scores.advanced(by: visible(row)).update(repeating: 0, count: columns - visible(row))
       var state = SoftmaxState(maximum: maximum, sum: sum)
-      if let sinks = problem.scoring.sinkLogits { _ = state.add(sink: sinks[head] * Float.log16e) }
+      if let sinks = problem.scoring.sinkLogits {
+        _ = state.add(sink: sinks[step.head] * Float.log16e)
+      }
       factors[row - rows.lowerBound] = state.factor
-      operands.logSumExp?.row(batch, head, row)[0] = state.naturalLogSumExp
+      step.operands.logSumExp?.row(step.batch, step.head, row)[0] = state.naturalLogSumExp
     }
-    multiplyValues(
-      values(operands), rows: rows, columns: columns, visible: visible, output: output)
+    multiplyValues(step, rows: rows, columns: columns, output: output)
     for index in 0..<rows.count {
       functions.pointee.scale_row(output.row(index), Int64(shape.valueDim), factors[index])
     }
@@ -252,11 +266,12 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
   /// their place, and each row that does see them adds them afterwards; the other rows keep every
   /// bit.
   private func multiplyValues(
-    _ values: RowMatrix, rows: Range<Int>, columns: Int, visible: (Int) -> Int,
-    output: RowMatrix
+    _ step: Step, rows: Range<Int>, columns: Int, output: RowMatrix
   ) {
     let shape = problem.shape
-    let weights = scores.base + rows.lowerBound * shape.keyLength
+    let values = values(step)
+    let replacesValues = replacesValues.load(ordering: .relaxed)
+    let weights = arena[layout.scores] + rows.lowerBound * shape.keyLength
     if columns == 0 {
       for index in 0..<rows.count {
         output.row(index).update(repeating: 0, count: shape.valueDim)
@@ -264,15 +279,15 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
       return
     }
     let factor =
-      replacesValues ? RowMatrix(finiteValues.base, stride: shape.valueDim) : values
+      replacesValues ? RowMatrix(finiteValues[layout.finiteValues], stride: shape.valueDim) : values
     cblas_sgemm(
       CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows.count), Int32(shape.valueDim),
       Int32(columns), 1, weights, Int32(shape.keyLength), factor.base, factor.leadingDimension,
       0, output.base, output.leadingDimension)
     if !replacesValues { return }
-    for key in partlyVisible where key < columns && !isFinite(values.row(key)) {
+    for key in partlyVisible(step) where key < columns && !isFinite(values.row(key)) {
       let value = values.row(key)
-      for row in rows where key < visible(row) && problem.shows(key, batch, head, row) {
+      for row in rows where visibility.shows(key, step.batch, step.head, row) {
         let weight = weights[(row - rows.lowerBound) * shape.keyLength + key]
         let output = output.row(row - rows.lowerBound)
         for column in 0..<shape.valueDim { output[column] += weight * value[column] }
@@ -280,13 +295,11 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
     }
   }
 
-  /// Keys of the batch entry in work that some query rows see and others do not.
-  private var partlyVisible: Range<Int> {
-    let geometry = problem.geometry(batch: batch)
+  /// Keys of a batch entry that some query rows see and others do not.
+  private func partlyVisible(_ step: Step) -> Range<Int> {
+    let geometry = step.geometry
     if geometry.queryLength == 0 { return 0..<0 }
-    if problem.visibility.mask != nil || problem.visibility.bias != nil {
-      return 0..<geometry.keyLength
-    }
+    if visibility.rule?.axes != nil { return 0..<geometry.keyLength }
     let last = geometry.offset + geometry.queryLength - 1
     return geometry.visible(from: geometry.offset)
       .upperBound..<geometry.visible(from: last)
@@ -300,12 +313,12 @@ package final class MaterialisedPlan: StagedPlan, @unchecked Sendable {
 
   /// Copies the head's values with zeros for the partly visible keys that hold a NaN or an
   /// infinity; false, and no copy, when there are none.
-  private func copyFiniteValues(_ values: RowMatrix) -> Bool {
-    let width = problem.shape.valueDim
-    let partlyVisible = partlyVisible
+  private func copyFiniteValues(_ step: Step) -> Bool {
+    let (values, width) = (values(step), problem.shape.valueDim)
+    let partlyVisible = partlyVisible(step)
     if partlyVisible.allSatisfy({ isFinite(values.row($0)) }) { return false }
-    for key in 0..<problem.geometry(batch: batch).keyLength {
-      let copy = finiteValues.base + key * width
+    for key in 0..<step.geometry.keyLength {
+      let copy = finiteValues[layout.finiteValues] + key * width
       if partlyVisible.contains(key), !isFinite(values.row(key)) {
         copy.update(repeating: 0, count: width)
       } else {

@@ -22,7 +22,7 @@ public enum ScoreMatrix {
   /// Computes the score matrix of full attention or of a pattern.
   ///
   /// The rows of unused queries (`queryLengths`) are not written. Results do not depend on the
-  /// number of threads. Allocates 4 L (d + 129) bytes a worker, L being the rows of a panel.
+  /// number of threads. Allocates about 4 L (d + 129) bytes a worker, L being the rows of a panel.
   ///
   /// - Parameters:
   ///   - stage: which scores.
@@ -44,9 +44,8 @@ public enum ScoreMatrix {
     try expect(key, "key", problem.shape.key)
     try expect(scores.reading, "scores", shape(for: problem))
     let job = try ScoreMatrixJob(
-      stage, problem,
-      patterns: (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) },
-      query: query.unowned, key: key.unowned, scores: scores.unowned, threads: team.threadCount)
+      stage, problem, LoweredVisibility(problem, pattern: pattern), query: query.unowned,
+      key: key.unowned, scores: scores.unowned, threads: team.threadCount)
     withExtendedLifetime((query, key, scores)) { team.run(job) }
   }
 
@@ -66,34 +65,34 @@ public enum ScoreMatrix {
 }
 
 /// Panels of query rows, dealt to the workers one by one.
-private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
+private final class ScoreMatrixJob: TeamJob {
   private let stage: ScoreStage
   private let problem: AttentionProblem
-  private let patterns: [any KeyPattern]
+  private let visibility: LoweredVisibility
   private let query: TensorView
   private let key: TensorView
   private let scores: MutableTensorView
   private let kernels = KernelTable.active
   private let panels: Int
   private let queue: TaskQueue
-  private let scratch: [ScoreScratch]
+  private let scratch: PerWorker<ScoreScratch>
 
   init(
-    _ stage: ScoreStage, _ problem: AttentionProblem, patterns: [any KeyPattern],
+    _ stage: ScoreStage, _ problem: AttentionProblem, _ visibility: LoweredVisibility,
     query: TensorView, key: TensorView, scores: MutableTensorView, threads: Int
   ) throws(AttentionError) {
     let shape = problem.shape
     self.stage = stage
     self.problem = problem
-    self.patterns = patterns
+    self.visibility = visibility
     self.query = query
     self.key = key
     self.scores = scores
     panels = (shape.queryLength + kernels.panelLanes - 1) / kernels.panelLanes
     queue = TaskQueue(count: shape.batch * shape.heads * panels)
-    var scratch: [ScoreScratch] = []
-    for _ in 0..<threads { scratch.append(try ScoreScratch(shape, lanes: kernels.panelLanes)) }
-    self.scratch = scratch
+    scratch = try PerWorker(threads) { [kernels] () throws(AttentionError) -> ScoreScratch in
+      try ScoreScratch(shape, lanes: kernels.panelLanes)
+    }
   }
 
   func work(worker: Int) {
@@ -102,7 +101,7 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
       let (batch, head) = entry.quotientAndRemainder(dividingBy: problem.shape.heads)
       let first = panel * kernels.panelLanes
       let rows = (first..<first + kernels.panelLanes)
-        .clamped(to: 0..<patterns[batch].geometry.queryLength)
+        .clamped(to: 0..<visibility.patterns[batch].geometry.queryLength)
       if rows.isEmpty { continue }
       multiply(scratch[worker], batch, head, rows)
       for row in rows { finish(batch, head, row) }
@@ -141,17 +140,18 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
     let functions = kernels.functions
     let keys = problem.shape.keyLength
     let scores = scores.row(batch, head, row)
-    if let softcap = problem.scoring.softcap {
-      functions.pointee.softcap_row(scores, Int64(keys), 1, softcap)
+    if problem.scoring.softcap != nil {
+      functions.pointee.softcap_row(scores, Int64(keys), 1, problem.softcap(inUnits: 1))
     }
     if stage == .softcapped { return }
     // Scores that are to be looked at come back from quarters, which are exact, to natural units.
     let unit = stage == .masked ? 0.25 : Float.log16e
-    problem.addBias(
-      to: scores, count: keys, scale: unit, unit: unit, batch: batch, head: head, row: row,
-      functions: functions)
-    let pattern = patterns[batch]
+    let pattern = visibility.patterns[batch]
     let position = row + pattern.geometry.offset
+    var bias =
+      visibility.rule?.row(batch, head, row, position: position, unit: unit)
+      ?? attn_row_bias(mask: nil, bias: nil, position: 0, columns: Int32(keys), slope: 0)
+    functions.pointee.bias_row(scores, Int64(keys), unit, unit, &bias)
     for key in 0..<keys
     where key >= pattern.geometry.keyLength || !pattern.includes(position: position, key: key) {
       scores[key] = -.infinity
@@ -169,35 +169,33 @@ private final class ScoreMatrixJob: TeamJob, @unchecked Sendable {
 }
 
 /// One worker's panel and the rows it reads and writes.
-private final class ScoreScratch: @unchecked Sendable {
-  private let floats: AlignedFloats
-  private let lanes: Int
-  private let headDim: Int
+private final class ScoreScratch {
+  private let arena: Arena
   let queryRows: UnsafeMutablePointer<UnsafePointer<Float>>
   let scoreRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
   let keyRows: UnsafeMutablePointer<UnsafePointer<Float>>
+  /// `[d][L]` packed queries.
+  let queries: UnsafeMutablePointer<Float>
+  /// `[ATTN_BLOCK_KEYS][L]` scores of a block.
+  let products: UnsafeMutablePointer<Float>
+  /// `[L]` ones.
+  let ones: UnsafeMutablePointer<Float>
 
   init(_ shape: AttentionShape, lanes: Int) throws(AttentionError) {
-    self.lanes = lanes
-    headDim = shape.headDim
-    floats = try AlignedFloats(
-      count: lanes * (shape.headDim + Int(ATTN_BLOCK_KEYS) + 1), for: "workspace")
-    queryRows = .allocate(capacity: lanes)
-    scoreRows = .allocate(capacity: lanes)
-    keyRows = .allocate(capacity: Int(ATTN_BLOCK_KEYS))
-    ones.update(repeating: 1, count: lanes)
+    var layout = ArenaLayout()
+    let queryRows: ArenaPart<UnsafePointer<Float>> = layout.add(lanes)
+    let scoreRows: ArenaPart<UnsafeMutablePointer<Float>> = layout.add(lanes)
+    let keyRows: ArenaPart<UnsafePointer<Float>> = layout.add(Int(ATTN_BLOCK_KEYS))
+    let queries: ArenaPart<Float> = layout.add(lanes * shape.headDim)
+    let products: ArenaPart<Float> = layout.add(lanes * Int(ATTN_BLOCK_KEYS))
+    let ones: ArenaPart<Float> = layout.add(lanes)
+    arena = try Arena(layout)
+    self.queryRows = arena[queryRows]
+    self.scoreRows = arena[scoreRows]
+    self.keyRows = arena[keyRows]
+    self.queries = arena[queries]
+    self.products = arena[products]
+    self.ones = arena[ones]
+    self.ones.update(repeating: 1, count: lanes)
   }
-
-  deinit {
-    queryRows.deallocate()
-    scoreRows.deallocate()
-    keyRows.deallocate()
-  }
-
-  /// `[d][L]` packed queries.
-  var queries: UnsafeMutablePointer<Float> { floats.base }
-  /// `[ATTN_BLOCK_KEYS][L]` scores of a block.
-  var products: UnsafeMutablePointer<Float> { floats.base + lanes * headDim }
-  /// `[L]` ones.
-  var ones: UnsafeMutablePointer<Float> { products + lanes * Int(ATTN_BLOCK_KEYS) }
 }

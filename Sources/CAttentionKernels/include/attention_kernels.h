@@ -136,6 +136,20 @@ typedef struct attn_block {
 /// Floats of a row of scores: a chunk, and what the last tile of any instruction set writes beyond.
 #define ATTN_DECODE_SCORES 272
 
+/// What is added to the scores of one query row, and which keys are hidden from it.
+typedef struct attn_row_bias {
+  /// Bytes, 0 where a key is hidden; NULL hides none.
+  const uint8_t *_Nullable mask;
+  /// In natural units; -inf hides; NULL adds nothing.
+  const float *_Nullable bias;
+  /// Where the query stands: slope * |position - key number| is taken off (Press 2022).
+  int64_t position;
+  /// Columns of mask and bias: a key beyond them is hidden.
+  int32_t columns;
+  /// In units of the scores: log16 units, or the `unit` that goes with it.
+  float slope;
+} attn_row_bias;
+
 /// A few query rows in the online softmax, each a row of floats. All of them read the same keys.
 typedef struct attn_decode {
   attn_storage storage;
@@ -160,15 +174,8 @@ typedef struct attn_decode {
   float *_Nonnull maxima;
   /// [rows] sum of weights, relative to `maxima`.
   float *_Nonnull sums;
-  /// [rows] each, or NULL: rows of a mask (0 hides), of a bias in natural units (-inf hides), by
-  /// key number; keys beyond the columns are hidden.
-  const uint8_t *_Nonnull const *_Nullable masks;
-  const float *_Nonnull const *_Nullable biases;
-  int32_t mask_columns;
-  int32_t bias_columns;
-  /// [rows], or NULL: slope * |position - key number| is taken off the scores, in log16 units.
-  const float *_Nullable slopes;
-  const int32_t *_Nullable positions;
+  /// [rows], or NULL where nothing is added or hidden; mask and bias by key number.
+  const attn_row_bias *_Nullable biases;
 } attn_decode;
 
 /// Keys of a chunk as the rows of attn_decode meet them.
@@ -177,7 +184,7 @@ typedef struct attn_decode_chunk {
   /// reads `count`.
   const void *_Nonnull const *_Nonnull keys;
   const void *_Nonnull const *_Nonnull values;
-  /// Their key numbers; needed with masks, biases or slopes.
+  /// Their key numbers; needed with biases.
   const int32_t *_Nullable numbers;
   /// The place a chunk begins at; where its keys lie in it decides in which order sums are taken.
   int32_t base;
@@ -211,35 +218,21 @@ typedef struct attn_pair_rows {
                                int32_t columns, void *_Nonnull out);
 } attn_pair_rows;
 
-/// Where the biases of a panel's rows come from.
-typedef struct attn_bias {
-  /// [L] rows of `mask_columns` bytes: a key whose byte is 0, or missing, is hidden. NULL hides none.
-  const uint8_t *_Nonnull const *_Nullable mask;
-  int64_t mask_columns;
-  /// [L] rows of `bias_columns` floats, in natural units; -inf, or a missing one, hides. NULL adds
-  /// nothing.
-  const float *_Nonnull const *_Nullable bias;
-  int64_t bias_columns;
-  /// [L] slopes m in log16 units: -m |distances[lane] - offsets[t]| is added at place t. NULL adds
-  /// nothing (Press 2022).
-  const float *_Nullable slopes;
-  /// [L] positions of the lanes' queries, and [count] keys of the places, counted from any key.
-  const float *_Nullable distances;
+/// Consecutive places of a panel's rows, as `fill_bias` meets them.
+typedef struct attn_bias_block {
+  /// [L]; the rows have masks all or none, and so with biases.
+  const attn_row_bias *_Nonnull rows;
+  /// Where masks and biases have the first place: its key number, or a place in what was gathered.
+  int64_t column;
+  /// The key of the first place, and [count] the other keys, counted from it; NULL where there are no
+  /// slopes.
+  int64_t key;
   const float *_Nullable offsets;
-} attn_bias;
-
-/// The bias of one row of a score matrix.
-typedef struct attn_row_bias {
-  /// Bytes, 0 where a key is hidden; NULL hides none.
-  const uint8_t *_Nullable mask;
-  /// In natural units; -inf hides; NULL adds nothing.
-  const float *_Nullable bias;
-  /// -slope |distance - j| is added for key j, in units of the scores.
-  float slope;
-  float distance;
-  /// Units of the scores in a natural one, at most 1/2: log16(e), say.
-  float unit;
-} attn_row_bias;
+  int32_t count;
+  /// Multiples of W.
+  int32_t first_lane;
+  int32_t lanes;
+} attn_bias_block;
 
 /// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
@@ -317,21 +310,20 @@ typedef struct attn_kernels {
   /// x = cap * tanh(x * scale / cap).
   void (*_Nonnull softcap_row)(float *_Nonnull row, int64_t count, float scale, float cap);
 
-  /// out[t][lane] for `count` places from column `column` on and `lanes` lanes from `first_lane` on
-  /// (both multiples of W), as an attn_block reads it: the bias in log16 units, -inf where mask or
-  /// bias hides. What is finite saturates at the largest natural number.
-  void (*_Nonnull fill_bias)(const attn_bias *_Nonnull bias, int64_t column, int32_t count,
-                             int32_t first_lane, int32_t lanes, float *_Nonnull out);
+  /// out[t][lane] for a block's places and lanes, as an attn_block reads it: the bias in log16 units,
+  /// -inf where mask or bias hides. What is finite saturates at the largest natural number.
+  void (*_Nonnull fill_bias)(const attn_bias_block *_Nonnull block, float *_Nonnull out);
 
   /// x = x * scale + bias in a row of scores; -inf, whatever x is, where mask or bias hides. What is
-  /// finite saturates at the largest natural number.
-  void (*_Nonnull bias_row)(float *_Nonnull row, int64_t count, float scale,
+  /// finite saturates at the largest natural number. `unit` says how many units of the scores are a
+  /// natural one, at most 1/2: log16(e), say.
+  void (*_Nonnull bias_row)(float *_Nonnull row, int64_t count, float scale, float unit,
                             const attn_row_bias *_Nonnull bias);
 
   /// One bit a key, 64 a word: whether mask and bias leave it visible, and whether they do without
-  /// adding anything. Bits from `count` on are 0.
-  void (*_Nonnull key_bits)(const uint8_t *_Nullable mask, const float *_Nullable bias,
-                            int64_t count, uint64_t *_Nonnull visible, uint64_t *_Nonnull plain);
+  /// adding anything; slopes are not looked at. Bits from `count` on are 0.
+  void (*_Nonnull key_bits)(const attn_row_bias *_Nonnull bias, int64_t count,
+                            uint64_t *_Nonnull visible, uint64_t *_Nonnull plain);
 
   /// row *= factor.
   void (*_Nonnull scale_row)(float *_Nonnull row, int64_t count, float factor);

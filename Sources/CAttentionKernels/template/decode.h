@@ -1,36 +1,32 @@
 // Online softmax of a few query rows over a chunk of keys (Milakov & Gimelshein 2018).
 
-/// Whether mask and bias leave the key at place t of the chunk visible to `row`.
-ATTN_INLINE int shows_key(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
-                          int32_t t) {
-  const int32_t key = chunk->numbers[t];
-  if (all->masks && (key >= all->mask_columns || !all->masks[row][key])) return 0;
-  return !all->biases ||
-         (key < all->bias_columns && all->biases[row][key] != -INFINITY);
+/// Whether mask and bias leave a key visible to a row.
+ATTN_INLINE int shows_key(const attn_row_bias *row, int32_t key) {
+  if (key >= row->columns || (row->mask && !row->mask[key])) return 0;
+  return !row->bias || row->bias[key] != -INFINITY;
 }
 
 /// Whether mask and bias leave any key of the chunk visible to any row: a chunk that they hide
 /// is not read.
 static int shows_any(const attn_decode *all, const attn_decode_chunk *chunk) {
-  if (!all->masks && !all->biases) return 1;
+  if (!all->biases || (!all->biases->mask && !all->biases->bias)) return 1;
   for (int32_t row = 0; row < all->rows; row++)
     for (int32_t t = 0; t < chunk->count; t++)
-      if (shows_key(all, chunk, row, t)) return 1;
+      if (shows_key(all->biases + row, chunk->numbers[t])) return 1;
   return 0;
 }
 
 /// Adds bias and slopes to a row's scores and hides what mask and bias hide. Writes whole vectors.
-static void adjust_scores(const attn_decode *all, const attn_decode_chunk *chunk, int32_t row,
+static void adjust_scores(const attn_row_bias *row, const attn_decode_chunk *chunk,
                           float *scores) {
   const vf unit = splat(ATTN_LOG16E), limit = splat(ATTN_LARGEST * ATTN_LOG16E);
-  const vf slope = splat(all->slopes ? all->slopes[row] : 0);
+  const vf slope = splat(row->slope);
   float bias[ATTN_W] = {0}, distance[ATTN_W] = {0};
   for (int32_t t = 0; t < chunk->count; t += ATTN_W) {
     for (int32_t i = 0; i < ATTN_W && t + i < chunk->count; i++) {
       const int32_t key = chunk->numbers[t + i];
-      const int shows = shows_key(all, chunk, row, t + i);
-      bias[i] = !shows ? -INFINITY : all->biases ? all->biases[row][key] : 0;
-      if (all->slopes) distance[i] = (float)((int64_t)all->positions[row] - key);
+      bias[i] = !shows_key(row, key) ? -INFINITY : row->bias ? row->bias[key] : 0;
+      distance[i] = (float)(row->position - key);
     }
     const vf share = slope_share(slope, load(distance), limit);
     store(scores + t, biased(load(scores + t), bias_in_units(load(bias), share, unit, limit)));
@@ -56,7 +52,7 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
       store(own + t, load(own + t) * load(key_scales + t) * splat(all->factor));
   const int32_t end = chunk->first + chunk->count;
   if (all->softcap > 0) soften(scores, (end + ATTN_W - 1) / ATTN_W, all->softcap);
-  if (chunk->numbers) adjust_scores(all, chunk, row, own);
+  if (all->biases) adjust_scores(all->biases + row, chunk, own);
 
   const int32_t low = chunk->lower[row] - chunk->base, high = chunk->upper[row] - chunk->base;
   const int32_t from = low > chunk->first ? low : chunk->first, to = high < end ? high : end;

@@ -23,55 +23,57 @@ ATTN_INLINE vf load_mask(const uint8_t *row, int64_t left) {
   return __builtin_convertvector(bytes, vi) == splat_int(0) ? splat(-INFINITY) : splat(0);
 }
 
-/// Prefetches what the next block reads of some rows.
-ATTN_INLINE void prefetch_next(const void *const *rows, int64_t column, int size, int count) {
-  for (int i = 0; i < count; i++)
-    for (int64_t k = 0; k < ATTN_BLOCK_KEYS * size; k += ATTN_LINE_BYTES)
-      __builtin_prefetch(
-          (const char *)rows[i] + (column + ATTN_BLOCK_KEYS) * size + k, 0, 2);
+/// Prefetches what the next block reads of a row.
+ATTN_INLINE void prefetch_next(const void *row, int64_t column, int size) {
+  for (int64_t k = 0; k < ATTN_BLOCK_KEYS * size; k += ATTN_LINE_BYTES)
+    __builtin_prefetch((const char *)row + (column + ATTN_BLOCK_KEYS) * size + k, 0, 2);
 }
 
-/// One vector of lanes by W places.
-ATTN_INLINE void fill_tile(const attn_bias *all, int32_t lane, int64_t column, int32_t t,
-                           int32_t count, float *out) {
+/// W places of one vector of lanes; rows, slopes and distances are those of its lanes.
+ATTN_INLINE void fill_tile(const attn_bias_block *all, const attn_row_bias *rows, vf slopes,
+                           vf distances, int32_t t, float *out) {
   const vf unit = splat(ATTN_LOG16E), limit = splat(ATTN_LARGEST * ATTN_LOG16E);
+  const int64_t column = all->column + t;
   vf r[ATTN_W];
   for (int i = 0; i < ATTN_W; i++)
-    r[i] = all->bias ? load_bias(all->bias[lane + i] + column + t,
-                                 all->bias_columns - column - t)
-                     : splat(0);
-  if (all->bias) transpose(r);
-  const vf slopes = all->slopes ? load(all->slopes + lane) : splat(0);
-  const vf distances = all->slopes ? load(all->distances + lane) : splat(0);
-  for (int i = 0; i < ATTN_W && t + i < count; i++) {
+    r[i] = rows->bias ? load_bias(rows[i].bias + column, rows[i].columns - column) : splat(0);
+  if (rows->bias) transpose(r);
+  for (int i = 0; i < ATTN_W && t + i < all->count; i++) {
     vf share = splat(0);
-    if (all->slopes)
+    if (all->offsets)
       share = slope_share(slopes, distances - splat(all->offsets[t + i]), limit);
     r[i] = bias_in_units(r[i], share, unit, limit);
   }
-  if (all->mask) {
+  if (rows->mask) {
     vf hidden[ATTN_W];
     for (int i = 0; i < ATTN_W; i++)
-      hidden[i] = load_mask(all->mask[lane + i] + column + t, all->mask_columns - column - t);
+      hidden[i] = load_mask(rows[i].mask + column, rows[i].columns - column);
     transpose(hidden);
     for (int i = 0; i < ATTN_W; i++) r[i] = hidden[i] < splat(0) ? hidden[i] : r[i];
   }
-  for (int i = 0; i < ATTN_W && t + i < count; i++)
-    store(out + (ptrdiff_t)(t + i) * ATTN_L + lane, r[i]);
+  for (int i = 0; i < ATTN_W && t + i < all->count; i++)
+    store(out + (ptrdiff_t)(t + i) * ATTN_L, r[i]);
 }
 
-static void fill_bias(const attn_bias *all, int64_t column, int32_t count, int32_t first_lane,
-                      int32_t lanes, float *out) {
-  for (int32_t lane = first_lane; lane < first_lane + lanes; lane += ATTN_W) {
-    if (all->mask) prefetch_next((const void *const *)all->mask + lane, column, 1, ATTN_W);
-    if (all->bias) prefetch_next((const void *const *)all->bias + lane, column, 4, ATTN_W);
-    for (int32_t t = 0; t < count; t += ATTN_W) fill_tile(all, lane, column, t, count, out);
+static void fill_bias(const attn_bias_block *all, float *out) {
+  for (int32_t lane = all->first_lane; lane < all->first_lane + all->lanes; lane += ATTN_W) {
+    const attn_row_bias *rows = all->rows + lane;
+    vf slopes, distances;
+    for (int i = 0; i < ATTN_W; i++) {
+      slopes[i] = rows[i].slope;
+      distances[i] = (float)(rows[i].position - all->key);
+      if (rows->mask) prefetch_next(rows[i].mask, all->column, 1);
+      if (rows->bias) prefetch_next(rows[i].bias, all->column, 4);
+    }
+    for (int32_t t = 0; t < all->count; t += ATTN_W)
+      fill_tile(all, rows, slopes, distances, t, out + lane);
   }
 }
 
-static void bias_row(float *row, int64_t count, float scale, const attn_row_bias *all) {
-  const vf factor = splat(scale), unit = splat(all->unit), slope = splat(all->slope);
-  const vf limit = splat(ATTN_LARGEST * all->unit);
+static void bias_row(float *row, int64_t count, float scale, float units,
+                     const attn_row_bias *all) {
+  const vf factor = splat(scale), unit = splat(units), slope = splat(all->slope);
+  const vf limit = splat(ATTN_LARGEST * units), position = splat((float)all->position);
   vf place;
   for (int i = 0; i < ATTN_W; i++) place[i] = (float)i;
   for (int64_t j = 0; j < count; j += ATTN_W) {
@@ -82,11 +84,11 @@ static void bias_row(float *row, int64_t count, float scale, const attn_row_bias
     } else {
       for (int64_t i = 0; i < left; i++) x[i] = row[j + i];
     }
-    const vf distance = splat(all->distance) - (place + splat((float)j));
-    vf b = all->bias ? load_bias(all->bias + j, left) : splat(0);
+    const vf distance = position - (place + splat((float)j));
+    vf b = all->bias ? load_bias(all->bias + j, all->columns - j) : splat(0);
     b = bias_in_units(b, slope_share(slope, distance, limit), unit, limit);
     if (all->mask) {
-      const vf hidden = load_mask(all->mask + j, left);
+      const vf hidden = load_mask(all->mask + j, all->columns - j);
       b = hidden < splat(0) ? hidden : b;
     }
     // Not by adding: the score of a hidden key may be NaN.
@@ -108,7 +110,7 @@ ATTN_INLINE uint64_t bits_of(vi mask) {
   return bits & ((1u << ATTN_W) - 1);
 }
 
-static void key_bits(const uint8_t *mask, const float *bias, int64_t count, uint64_t *visible,
+static void key_bits(const attn_row_bias *all, int64_t count, uint64_t *visible,
                      uint64_t *plain) {
   for (int64_t first = 0; first < count; first += 64) {
     uint64_t seen = 0, clear = 0;
@@ -117,9 +119,9 @@ static void key_bits(const uint8_t *mask, const float *bias, int64_t count, uint
       // No key is visible beyond the end.
       vi shows, adds = splat_int(0);
       for (int i = 0; i < ATTN_W; i++) shows[i] = i < left ? -1 : 0;
-      if (mask) shows = load_mask(mask + j, left) == splat(0);
-      if (bias) {
-        const vf b = load_bias(bias + j, count - j);
+      if (all->mask) shows &= load_mask(all->mask + j, all->columns - j) == splat(0);
+      if (all->bias) {
+        const vf b = load_bias(all->bias + j, all->columns - j);
         shows &= b != splat(-INFINITY);
         adds = b != splat(0);
       }

@@ -43,23 +43,25 @@ import Testing
     let distances = (0..<lanes).map { Float($0 * 3 - 20) }
     let offsets = (0..<Int(ATTN_BLOCK_KEYS)).map { Float($0 * 2) }
     for (column, count) in [(0, 1), (0, 128), (5, 17), (16, 16), (100, 33), (120, 30)] {
-      let (maskColumns, biasColumns) = (column + count - 2, column + count)
+      let columns = column + count - 2
       var out = [Float](repeating: 77, count: Int(ATTN_BLOCK_KEYS) * lanes)
       for (first, vectors) in kernel.vectorRanges {
-        withRows(masks, biases) { maskRows, biasRows in
-          slopes.withUnsafeBufferPointer { slopes in
-            distances.withUnsafeBufferPointer { distances in
-              offsets.withUnsafeBufferPointer { offsets in
-                var source = attn_bias(
-                  mask: sources & 1 != 0 ? maskRows : nil, mask_columns: Int64(maskColumns),
-                  bias: sources & 2 != 0 ? biasRows : nil, bias_columns: Int64(biasColumns),
-                  slopes: sources & 4 != 0 ? slopes.baseAddress : nil,
-                  distances: distances.baseAddress, offsets: offsets.baseAddress)
-                kernel.functions.fill_bias(
-                  &source, Int64(column), Int32(count), Int32(first * kernel.vectorLanes),
-                  Int32(vectors * kernel.vectorLanes), &out)
-              }
-            }
+        let first = Int32(first * kernel.vectorLanes)
+        withRows(masks, biases, offsets) { mask, bias, offsets in
+          let rows = (0..<lanes).map { lane in
+            attn_row_bias(
+              mask: sources & 1 != 0 ? mask + lane * keys : nil,
+              bias: sources & 2 != 0 ? bias + lane * keys : nil,
+              position: Int64(distances[lane]) + 1000, columns: Int32(columns),
+              slope: slopes[lane])
+          }
+          rows.withUnsafeBufferPointer { rows in
+            guard let rows = rows.baseAddress else { return }
+            var block = attn_bias_block(
+              rows: rows, column: Int64(column), key: 1000,
+              offsets: sources & 4 != 0 ? offsets : nil, count: Int32(count), first_lane: first,
+              lanes: Int32(vectors * kernel.vectorLanes))
+            kernel.functions.fill_bias(&block, &out)
           }
         }
       }
@@ -67,8 +69,9 @@ import Testing
       for t in 0..<count {
         for lane in 0..<lanes {
           let expected = Self.truth(
-            mask: sources & 1 == 0 ? nil : column + t < maskColumns ? masks[lane][column + t] : 0,
-            bias: sources & 2 == 0 ? nil : biases[lane][column + t],
+            mask: sources & 1 == 0 ? nil : t < count - 2 ? masks[lane][column + t] : 0,
+            bias: sources & 2 == 0
+              ? nil : t < count - 2 ? biases[lane][column + t] : -.infinity,
             slope: sources & 4 == 0 ? 0 : slopes[lane], distance: distances[lane] - offsets[t])
           if !Self.matches(out[t * lanes + lane], expected) { wrong += 1 }
         }
@@ -79,21 +82,16 @@ import Testing
   }
 
   private func withRows(
-    _ masks: [[UInt8]], _ biases: [[Float]],
-    _ body: (UnsafePointer<UnsafePointer<UInt8>>, UnsafePointer<UnsafePointer<Float>>) -> Void
+    _ masks: [[UInt8]], _ biases: [[Float]], _ offsets: [Float],
+    _ body: (UnsafePointer<UInt8>, UnsafePointer<Float>, UnsafePointer<Float>) -> Void
   ) {
-    let keys = masks[0].count
     masks.flatMap { $0 }.withUnsafeBufferPointer { masks in
       biases.flatMap { $0 }.withUnsafeBufferPointer { biases in
-        guard let mask = masks.baseAddress, let bias = biases.baseAddress else { return }
-        let maskRows = (0..<masks.count / keys).map { mask + $0 * keys }
-        let biasRows = (0..<biases.count / keys).map { bias + $0 * keys }
-        maskRows.withUnsafeBufferPointer { maskRows in
-          biasRows.withUnsafeBufferPointer { biasRows in
-            guard let maskRows = maskRows.baseAddress, let biasRows = biasRows.baseAddress
-            else { return }
-            body(maskRows, biasRows)
-          }
+        offsets.withUnsafeBufferPointer { offsets in
+          guard let mask = masks.baseAddress, let bias = biases.baseAddress,
+            let offsets = offsets.baseAddress
+          else { return }
+          body(mask, bias, offsets)
         }
       }
     }
@@ -104,6 +102,7 @@ import Testing
   func biasRowIsItsDefinition(_ kernel: KernelFixture) {
     var generator = TestGenerator(seed: 3)
     for count in 1...70 {
+      let columns = count - count % 3
       let row = (0..<count).map { $0 % 5 == 2 ? Float.nan : generator.normal() }
       let mask = (0..<count).map { $0 % 5 == 2 ? 0 : UInt8(generator.pick(0...3)) }
       let bias = (0..<count).map { $0 % 7 == 3 ? -Float.infinity : generator.normal() }
@@ -111,14 +110,15 @@ import Testing
       mask.withUnsafeBufferPointer { mask in
         bias.withUnsafeBufferPointer { bias in
           var source = attn_row_bias(
-            mask: mask.baseAddress, bias: bias.baseAddress, slope: 0.25, distance: 10,
-            unit: Float(Self.unit))
-          kernel.functions.bias_row(&out, Int64(count), 0.5, &source)
+            mask: mask.baseAddress, bias: bias.baseAddress, position: 10, columns: Int32(columns),
+            slope: 0.25)
+          kernel.functions.bias_row(&out, Int64(count), 0.5, Float(Self.unit), &source)
         }
       }
       let isRight = (0..<count).allSatisfy { key in
         let added = Self.truth(
-          mask: mask[key], bias: bias[key], slope: 0.25, distance: 10 - Float(key))
+          mask: key < columns ? mask[key] : 0, bias: bias[key], slope: 0.25,
+          distance: 10 - Float(key))
         return added == -.infinity
           ? out[key] == added : Self.matches(out[key], row[key] * 0.5 + added)
       }
@@ -132,20 +132,22 @@ import Testing
     let (masks, biases) = (sources & 1 != 0, sources & 2 != 0)
     var generator = TestGenerator(seed: 4)
     for count in 1...135 {
+      let columns = masks || biases ? count - count % 4 : count
       let mask = (0..<count).map { _ in UInt8(generator.pick(0...1)) * 200 }
       let bias = (0..<count).map { _ in generator.pick([Float(0), -.infinity, -0.0, 2, .nan]) }
       var visible = [UInt64](repeating: ~0, count: 3)
       var plain = visible
       mask.withUnsafeBufferPointer { mask in
         bias.withUnsafeBufferPointer { bias in
-          kernel.functions.key_bits(
-            masks ? mask.baseAddress : nil, biases ? bias.baseAddress : nil, Int64(count),
-            &visible, &plain)
+          var source = attn_row_bias(
+            mask: masks ? mask.baseAddress : nil, bias: biases ? bias.baseAddress : nil,
+            position: 0, columns: Int32(columns), slope: 0)
+          kernel.functions.key_bits(&source, Int64(count), &visible, &plain)
         }
       }
       let isRight = (0..<(count + 63) / 64 * 64).allSatisfy { key in
         let shows =
-          key < count && (!masks || mask[key] != 0) && (!biases || bias[key] != -.infinity)
+          key < columns && (!masks || mask[key] != 0) && (!biases || bias[key] != -.infinity)
         let isPlain = shows && (!biases || bias[key] == 0)
         return (visible[key / 64] >> UInt64(key % 64) & 1 == 1) == shows
           && (plain[key / 64] >> UInt64(key % 64) & 1 == 1) == isPlain

@@ -8,40 +8,44 @@ import Tensors
 ///
 /// Two bits for 16 keys of a row, so that whole tiles are passed over, or met without a look at the
 /// mask. An axis along which mask and bias are both broadcast has size 1 here too.
-final class TileMap: @unchecked Sendable {
+final class TileMap: Sendable {
   static let tileKeys = 16
   private static let tilesPerWord = 64
 
-  let axes: VisibleKeys.Axes
+  let axes: RowAxes
   /// Words of a row in each of its two bit sets: one more than there are tiles for, so that a
   /// window of tiles can be read from any place.
   let words: Int
-  private let memory: AlignedFloats
+  private let arena: Arena
+  /// `[rows][2][words]`.
+  private let bits: ArenaPart<UInt64>
 
-  /// Bytes of a problem's map; 0 where there is no mask and no bias.
-  static func bytes(_ problem: AttentionProblem) -> Int {
-    guard let axes = VisibleKeys.Axes(problem) else { return 0 }
-    return 4 * floats(axes, words: words(problem.shape.keyLength))
+  /// Bytes of a rule's map; 0 where there is no mask and no bias.
+  static func bytes(_ rule: BiasRule?, keyLength: Int) -> Int {
+    rule?.axes.map { layout($0, words: words(keyLength)).arena.bytes } ?? 0
   }
 
   static func words(_ keys: Int) -> Int {
     (keys + tileKeys * tilesPerWord - 1) / (tileKeys * tilesPerWord) + 1
   }
 
-  private static func floats(_ axes: VisibleKeys.Axes, words: Int) -> Int {
-    2 * 2 * words * axes.rowCount
+  private static func layout(
+    _ axes: RowAxes, words: Int
+  ) -> (arena: ArenaLayout, bits: ArenaPart<UInt64>) {
+    var arena = ArenaLayout()
+    let bits: ArenaPart<UInt64> = arena.add(2 * words * axes.rowCount)
+    return (arena, bits)
   }
 
-  /// The map of a problem; nil where there is no mask and no bias.
-  ///
-  /// - Complexity: reads every element of mask and bias once for each row it stands for.
-  init?(_ problem: AttentionProblem, kernels: KernelTable) throws(AttentionError) {
-    guard let axes = VisibleKeys.Axes(problem) else { return nil }
+  /// The map of a rule; nil where there is no mask and no bias.
+  init?(_ rule: BiasRule, keyLength: Int, kernels: KernelTable) throws(AttentionError) {
+    guard let axes = rule.axes else { return nil }
     self.axes = axes
-    words = TileMap.words(problem.shape.keyLength)
-    memory = try AlignedFloats(
-      count: TileMap.floats(axes, words: words), for: "map of the mask", touched: true)
-    let keys = VisibleKeys(problem, kernels: kernels)
+    words = TileMap.words(keyLength)
+    let layout = TileMap.layout(axes, words: words)
+    arena = try Arena(layout.arena, for: "map of the mask")
+    bits = layout.bits
+    let keys = VisibleKeys(rule, keyLength, kernels)
     for batch in 0..<axes.batch {
       for head in 0..<axes.heads {
         for row in 0..<axes.rows {
@@ -71,8 +75,7 @@ final class TileMap: @unchecked Sendable {
   /// A row's tiles of which some key is visible.
   @inline(__always)
   func visible(_ batch: Int, _ head: Int, _ row: Int) -> UnsafePointer<UInt64> {
-    UnsafeRawPointer(memory.base + axes.index(batch, head, row) * 2 * 2 * words)
-      .assumingMemoryBound(to: UInt64.self)
+    UnsafePointer(arena[bits] + axes.index(batch, head, row) * 2 * words)
   }
 
   /// A row's tiles of which all keys are visible and no score changes.
