@@ -114,7 +114,7 @@ struct ReportCommandTests {
     let result = try AttnbenchProcess.run(arguments + ["mask.svg"], in: directory.root)
     #expect(result.code == 0)
     let picture = try String(contentsOfFile: directory.path("mask.svg"), encoding: .utf8)
-    let rectangles = picture.split(separator: "\n").filter { $0.hasSuffix("height=\"1\"/>") }
+    let rectangles = picture.matches(of: /<rect [^>]*height="1"\/>/).map(\.output)
     #expect(
       rectangles == [
         #"<rect x="0" y="0" width="1" height="1"/>"#, #"<rect x="0" y="1" width="2" height="1"/>"#,
