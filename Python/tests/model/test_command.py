@@ -13,7 +13,7 @@ from attnbench.model import evaluation, plans
 from attnbench.model.command import main
 from attnbench.model.statistics import Estimate
 
-import reference
+import model_reference as reference
 
 RECOMMEND = """#!{python}
 import json, sys

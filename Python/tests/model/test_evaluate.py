@@ -17,7 +17,7 @@ from attnbench.model.sensitivity import measure, read_sensitivities, sensitivity
 from attnbench.model.statistics import block_mean, student_quantile
 from attnbench.model.taps import survey
 
-import reference
+import model_reference as reference
 from conftest import KINDS, make_model
 
 
