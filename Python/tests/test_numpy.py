@@ -181,6 +181,25 @@ def test_plans():
     assert np.isfinite(out).all() and lse.shape == (2, 6, 1)
 
 
+def test_a_plans_repeated_runs_read_the_new_arrays():
+    rng = np.random.default_rng(5)
+    plan = attnbench.Plan(heads=4, kv_heads=2, query_length=3, key_length=7, head_dim=5, causal=True)
+    half = attnbench.Plan(
+        heads=4, kv_heads=2, query_length=3, key_length=7, head_dim=5, causal=True, out_dtype="f16")
+    for return_lse, swap in [(False, False), (False, False), (True, False), (True, True), (False, True)] * 2:
+        q, k, v = (rng.standard_normal((1, *shape, 5), np.float32) for shape in ((4, 3), (2, 7), (2, 7)))
+        if swap:
+            q, k, v = (np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2) for x in (q, k, v))
+        expected = reference.attention(
+            q, k, v, visible=np.arange(7) <= np.arange(3)[:, None] + 4)
+        found = plan.run(q, k, v, return_lse=return_lse)
+        for one, right in zip(found if return_lse else (found,), expected):
+            np.testing.assert_allclose(one, right, rtol=1e-5, atol=1e-5)
+        narrow = half.run(q, k, v)
+        assert narrow.dtype == np.float16
+        np.testing.assert_allclose(narrow, expected[0], rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("kv_dtype, tolerance", [("f32", 1e-5), ("f16", 5e-3), ("int8-token", 5e-2)])
 def test_decoders(kv_dtype, tolerance):
     q, k, v = draw(13, n_q=13)
