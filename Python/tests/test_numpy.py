@@ -1,3 +1,5 @@
+import importlib.metadata
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -152,6 +154,10 @@ def test_heads_may_have_strategies():
     for head, strategy in enumerate(["flash", "full", "window(3)"]):
         alone = attnbench.attention(q[:, head:head + 1], k[:, :1], v[:, :1], strategy)
         assert (mixed[:, head:head + 1] == alone).all()
+
+
+def test_the_wheel_has_the_librarys_version():
+    assert importlib.metadata.version("attnbench") == attnbench.__version__
 
 
 def test_strategies_are_described():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import shutil
@@ -34,15 +33,13 @@ def recommend(
 ) -> None:
     """Runs ``attnbench recommend`` for all layers; its tables go where ours go, to stderr.
 
-    The limit on the predicted increase is one on the root of the weighted sum of squared errors.
-
     Raises:
         ModelError: when it fails.
         KeyboardInterrupt: when it was interrupted.
     """
     line = [
-        command, "recommend", "--inputs", inputs, "--sensitivity", sensitivity, "--max-total-error",
-        f"{math.sqrt(increase):.6g}", "--save", plan, *extra]
+        command, "recommend", "--inputs", inputs, "--sensitivity", sensitivity, "--max-loss-increase",
+        f"{increase:.6g}", "--save", plan, *extra]
     say(f"$ {shlex.join(line)}")
     code = subprocess.run(line, stdout=2).returncode
     if code in (INTERRUPTED, -2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import math
 import os
 import shlex
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from .. import __version__
 from .errors import FAILURE, INTERRUPTED, SUCCESS, ModelError, UsageError
 
 
@@ -120,7 +122,7 @@ def _capture(options: argparse.Namespace) -> int:
     with _progress(len(layers), "layer") as bar:
         written = capture(
             session.model, session.tokens, session.found, layers, options.output, dtype=options.dtype,
-            name=session.name, version=version(), progress=lambda layer: bar.update())
+            name=session.name, version=__version__, progress=lambda layer: bar.update())
     say(
         f"{written.path}: {len(layers)} layers of {session.name}, {session.tokens.count} tokens, "
         f"{options.dtype}, {bytes_text(written.size)}")
@@ -162,7 +164,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             session.model, session.tokens, plan, use, sensitivities=sensitivities, full_losses=losses,
             rounds=rounds, progress=bar.update)
     if options.json:
-        print(evaluation_json(result, session.tokens, plan, name=session.name, version=version()))
+        print(evaluation_json(result, session.tokens, plan, name=session.name, version=__version__))
     else:
         print(evaluation_text(result, session.tokens, plan))
     return SUCCESS
@@ -171,9 +173,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _choose(options: argparse.Namespace) -> int:
     from .capture import capture
     from .choice import ATTEMPTS, find_attnbench, recommend, tightened
-    from .evaluation import evaluate, evaluation_text, passes
+    from .evaluation import evaluate, evaluation_text, measure_times, timed_passes
     from .loading import read_tokens
-    from .losses import check_has_loss
+    from .losses import check_has_loss, token_losses
     from .plans import attnbench_use, read_plan
     from .tensorfile import FileTransaction, writable_target
 
@@ -199,7 +201,7 @@ def _choose(options: argparse.Namespace) -> int:
             with _progress(len(layers), "layer") as bar:
                 capture(
                     session.model, session.tokens, session.found, layers, inputs, dtype="f16",
-                    name=session.name, version=version(), progress=lambda layer: bar.update())
+                    name=session.name, version=__version__, progress=lambda layer: bar.update())
         say(
             "$ " + shlex.join(
                 ["attnbench-model", "evaluate", *common, "--text", options.text, "--sensitivity", weights]))
@@ -207,7 +209,9 @@ def _choose(options: argparse.Namespace) -> int:
         extra = [
             *(["--budget", options.budget] if options.budget else []),
             *(["--threads", options.threads] if options.threads else [])]
-        aim, losses = limit, None
+        # The same for all plans.
+        losses = token_losses(session.model, test.ids)
+        aim = limit
         for attempt in range(ATTEMPTS):
             recommend(command, inputs, weights, aim, plan_path, extra, say)
             plan = read_plan(plan_path, session.found)
@@ -215,11 +219,8 @@ def _choose(options: argparse.Namespace) -> int:
                 "$ " + shlex.join([
                     "attnbench-model", "evaluate", *common, "--text", options.test_text, "--plan", plan_path,
                     "--sensitivity", weights]))
-            session.tokens = test
-            with _progress(passes(0), "pass") as bar:
-                result = evaluate(
-                    session.model, test, plan, use, sensitivities=sensitivities, full_losses=losses,
-                    rounds=0, progress=bar.update)
+            result = evaluate(
+                session.model, test, plan, use, sensitivities=sensitivities, full_losses=losses, rounds=0)
             is_kept = result.increase.mean <= limit
             if is_kept or attempt == ATTEMPTS - 1 or not result.predicted or result.predicted <= 0:
                 break
@@ -228,10 +229,10 @@ def _choose(options: argparse.Namespace) -> int:
                 f"loss increase {result.increase.mean:.4f} on {test.text}, more than {limit:g}: choosing "
                 f"again for a predicted {aim:.4g}")
         if rounds:
-            with _progress(passes(rounds), "pass") as bar:
-                result = evaluate(
-                    session.model, test, plan, use, sensitivities=sensitivities, rounds=rounds,
-                    progress=bar.update)
+            with _progress(timed_passes(rounds), "pass") as bar:
+                times = measure_times(
+                    session.model, test.ids, plan, use, rounds=rounds, progress=bar.update)
+            result = dataclasses.replace(result, times=times)
         with open(plan_path, "rb") as file, FileTransaction(options.output) as target:
             target.write(file.read(), 0)
     print(evaluation_text(result, test, plan))
@@ -293,7 +294,7 @@ def _sensitivities(
             progress=lambda layer: bar.update())
     write_text(
         path, sensitivity_json(
-            layers, session.tokens, losses, name=session.name, version=version(), strategy=strategy),
+            layers, session.tokens, losses, name=session.name, version=__version__, strategy=strategy),
         "--sensitivity")
     say(f"{path}: loss of full attention {losses.mean().item():.4f}; nats per squared error of the layers "
         + ", ".join(f"{layer.layer}: {layer.measured:.3g}" for layer in layers))
@@ -343,16 +344,6 @@ def _positive(text: str, option: str) -> float:
     if not 0 < value < math.inf:
         raise UsageError(f"{option} {text}: must be a number above 0, in nats a token; write for example 0.01")
     return value
-
-
-def version() -> str:
-    """The version of the package that is installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("attnbench")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _quiet_transformers() -> None:

@@ -69,18 +69,24 @@ def evaluate(
     return Evaluation(
         block_mean(full_losses), block_mean(losses), block_mean(losses - full_losses),
         None if sensitivities is None else plan.predicted_increase(sensitivities),
-        _times(model, tokens.ids, plan, use, rounds, seed, progress) if rounds else None)
+        measure_times(model, tokens.ids, plan, use, rounds=rounds, seed=seed, progress=progress)
+        if rounds else None)
+
+
+def timed_passes(rounds: int) -> int:
+    """How many passes over the text ``measure_times`` makes."""
+    return len(VARIANTS) * (rounds + 1) if rounds else 0
 
 
 def passes(rounds: int) -> int:
     """How many passes over the text an evaluation makes."""
-    return 2 + (2 * (rounds + 1) if rounds else 0)
+    return len(VARIANTS) + timed_passes(rounds)
 
 
 @torch.inference_mode()
-def _times(
-    model: Any, ids: torch.Tensor, plan: Plan, use: Use, rounds: int, seed: int,
-    progress: Callable[[], None],
+def measure_times(
+    model: Any, ids: torch.Tensor, plan: Plan, use: Use, *, rounds: int, seed: int = 1,
+    progress: Callable[[], None] = lambda: None,
 ) -> Times:
     """Rounds of both variants in random order: the prompt into an empty cache, then single tokens."""
     from transformers import DynamicCache

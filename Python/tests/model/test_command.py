@@ -22,7 +22,7 @@ value = lambda name: arguments[arguments.index(name) + 1]
 assert arguments[0] == "recommend" and value("--inputs").endswith(".safetensors")
 layers = json.load(open(value("--sensitivity")))["layers"]
 with open("{log}", "a") as log:
-    log.write(value("--max-total-error") + "\\n")
+    log.write(value("--max-loss-increase") + "\\n")
 width = {width}
 json.dump({{"format": "attnbench-model-plan", "version": 1, "layers": [
     {{"layer": layer["layer"], "heads": [f"window({{width}}, sinks: 4)"] * 4, "rel_l2_error": 0.01}}
@@ -111,7 +111,7 @@ def test_choose_goes_the_whole_way(folders, text, tmp_path, attnbench, capsys):
     shown = capsys.readouterr()
     assert sorted(os.listdir(tmp_path / "kept")) == ["plan.json", "qkv.safetensors", "sensitivity.json"]
     assert json.loads((tmp_path / "plan.json").read_text())["format"] == "attnbench-model-plan"
-    assert (tmp_path / "limits").read_text() == "0.1\n"
+    assert (tmp_path / "limits").read_text() == "0.01\n"
     assert shown.err.count("\n$ ") + shown.err.startswith("$ ") == 4
     assert "keeps to --max-loss-increase 0.01" in shown.out
 
@@ -125,7 +125,7 @@ def test_choose_tries_again_and_says_when_it_fails(
         lambda *_, **__: evaluation.Evaluation(estimate, estimate, estimate, 0.01, None))
     assert choose(
         folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", attnbench()) == 1
-    limits = [float(line) ** 2 for line in (tmp_path / "limits").read_text().split()]
+    limits = [float(line) for line in (tmp_path / "limits").read_text().split()]
     assert limits == pytest.approx([0.01, 0.0045, 0.002025], rel=1e-3)
     assert "--max-loss-increase 0.01: the best of 3 plans costs 0.0200" in capsys.readouterr().err
 
