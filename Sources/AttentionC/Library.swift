@@ -9,7 +9,7 @@ private struct LibraryText: @unchecked Sendable {
 
   init(_ text: String) { pointer = UnsafePointer(strdup(text)) }
 
-  static let version = LibraryText("0.1.0")
+  static let version = LibraryText(AttnbenchVersion.current)
   static let strategies = LibraryText(StrategyRegistry.standard.json)
 }
 

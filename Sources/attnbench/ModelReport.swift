@@ -21,7 +21,7 @@ struct ModelReport {
   /// What is going to be measured, before it is.
   var header: [String] {
     let name = model.metadata.model.map { ": \($0)" } ?? ""
-    let shapes = Self.runs(layers) { layer in
+    let shapes = layers.map { layer in
       let shape = layer.problem.shape
       let lengths =
         shape.queryLength == shape.keyLength
@@ -31,7 +31,6 @@ struct ModelReport {
         ? "d = \(shape.headDim)" : "d = \(shape.headDim), dV = \(shape.valueDim)"
       return "\(shape.heads) heads on \(shape.kvHeads), \(lengths), \(dimensions)"
     }
-    let attention = Self.runs(Array(zip(layers, stated))) { $0.1.description }
     let weights =
       sensitivities.map { "sensitivities of \($0)" } ?? "1 for every layer (--sensitivity FILE)"
     return [
@@ -39,7 +38,8 @@ struct ModelReport {
       "\(layers.count) layers (\(Self.numbers(layers.map(\.number)))), "
         + "\(layers.reduce(0) { $0 + $1.problem.shape.heads }) heads, stored as \(model.elementType)",
     ]
-      + shapes.map { "shape: \($0)" } + attention.map { "attention: \($0)" } + [
+      + Self.shared(shapes).map { "shape: \($0)" }
+      + Self.shared(stated.map(\.description)).map { "attention: \($0)" } + [
         "weights: \(weights); limit on the total error: "
           + (limit.map { Self.number($0) } ?? "none, the whole curve"),
         "threads: \(placement.threads) (\(placement.binding)); storage: "
@@ -47,17 +47,20 @@ struct ModelReport {
       ]
   }
 
-  /// What several layers have in common, once, with how many share it where not all do.
-  private static func runs<Item>(_ items: [Item], _ text: (Item) -> String) -> [String] {
-    var counts: [(text: String, count: Int)] = []
-    for item in items {
-      let text = text(item)
+  /// How often each text stands there, in the order in which they come.
+  private static func counts(_ texts: [String]) -> [(text: String, count: Int)] {
+    texts.reduce(into: []) { counts, text in
       if let index = counts.firstIndex(where: { $0.text == text }) {
         counts[index].count += 1
       } else {
         counts.append((text, 1))
       }
     }
+  }
+
+  /// What several layers have in common, once, with how many share it where not all do.
+  private static func shared(_ texts: [String]) -> [String] {
+    let counts = counts(texts)
     return counts.map { counts.count == 1 ? $0.text : "\($0.text) (\($0.count) layers)" }
   }
 
@@ -136,8 +139,9 @@ struct ModelReport {
         Column(title: "total error", value: Self.number($0.point.totalError), align: .right),
       ]
       if sensitivities != nil {
-        let loss = $0.point.totalError * $0.point.totalError
-        columns.append(Column(title: "loss increase", value: Self.number(loss), align: .right))
+        columns.append(
+          Column(
+            title: "loss increase", value: Self.number($0.point.squaredError), align: .right))
       }
       return columns + [
         Column(title: "time", value: TimeSpan.rounded(seconds: $0.point.seconds), align: .right),
@@ -165,17 +169,9 @@ struct ModelReport {
   private static let shownStrategies = 3
 
   private static func strategies(_ layer: ModelChoice.Layer) -> String {
-    var counts: [(strategy: String, count: Int)] = []
-    for head in layer.heads {
-      if let index = counts.firstIndex(where: { $0.strategy == head.strategy }) {
-        counts[index].count += 1
-      } else {
-        counts.append((head.strategy, 1))
-      }
-    }
-    let ordered = counts.enumerated()
+    let ordered = counts(layer.heads.map(\.strategy)).enumerated()
       .sorted { ($1.element.count, $0.offset) < ($0.element.count, $1.offset) }.map(\.element)
-    let shown = ordered.prefix(shownStrategies).map { "\($0.strategy) x\($0.count)" }
+    let shown = ordered.prefix(shownStrategies).map { "\($0.text) x\($0.count)" }
     let rest = ordered.dropFirst(shownStrategies).reduce(0) { $0 + $1.count }
     return (shown + (rest > 0 ? ["others x\(rest)"] : [])).joined(separator: ", ")
   }

@@ -214,9 +214,10 @@ package struct RecommendCommand: BLASCommand {
   private func stated(_ inputs: String?, on shape: AttentionShape) throws -> StatedAttention {
     let reference = try inputs.map { try TensorReference($0) }
     let metadata = try reference.map { try InputMetadata(path: $0.path) }
+    var windows = OwnWindows()
     return try StatedAttention(
       maskOptions, metadata?.attention(of: reference?.selector) ?? InputMetadata.Attention(),
-      on: shape, file: reference?.path ?? "")
+      on: shape, file: reference?.path ?? "", windows: &windows)
   }
 
   func rowsForErrors() throws -> ErrorRows {

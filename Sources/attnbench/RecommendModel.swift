@@ -27,11 +27,13 @@ extension RecommendCommand {
       of: try threadOptions.count(on: topology), on: topology)
     let size = try n.map { try SizeText.parse($0, argument: "--n") }
     var stated: [StatedAttention] = []
+    var windows = OwnWindows()
     var layers: [ModelLayer] = []
     for (place, layer) in model.layers.enumerated() {
       let shape = try size.map { try layer.shape.first($0, of: layer.prefix) } ?? layer.shape
       let attention = try StatedAttention(
-        maskOptions, model.metadata.attention(of: layer.prefix), on: shape, file: model.path)
+        maskOptions, model.metadata.attention(of: layer.prefix), on: shape, file: model.path,
+        windows: &windows)
       stated.append(attention)
       layers.append(
         ModelLayer(

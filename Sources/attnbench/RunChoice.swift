@@ -15,16 +15,19 @@ enum RunChoice {
     let mix: MixedAttention
     /// The number of the layer in a plan for a model, which holds at any length.
     let layer: Int?
-    private let file: PlanFile
+    private let place: (AttentionShape) throws -> AttentionProblem
 
     /// - Parameter inputs: of `--inputs`; in a plan for a model the prefix says the layer.
     /// - Throws: `RecordError`, `ChoiceFileError`, `UsageError` where the prefix has no number.
     init(path: String, inputs: String?) throws {
       self.path = path
-      file = try PlanFile(path: path)
-      switch file {
+      switch try PlanFile(path: path) {
       case .heads(let plan):
         layer = nil
+        place = { shape in
+          try plan.check(fits: shape, path: path)
+          return try plan.problem(on: shape)
+        }
         measured = plan.problem
         mix = try plan.mix(path: path)
       case .model(let plan):
@@ -35,21 +38,14 @@ enum RunChoice {
               + "write --inputs FILE.safetensors:layer4")
         }
         layer = number
+        place = { try plan.problem(ofLayer: number, on: $0, path: path) }
         measured = try plan.measured(ofLayer: number, path: path)
         mix = try plan.mix(ofLayer: number, path: path)
       }
     }
 
     /// The problem on tensors, which have to be of the plan's sizes.
-    func problem(on shape: AttentionShape) throws -> AttentionProblem {
-      switch file {
-      case .heads(let plan):
-        try plan.check(fits: shape, path: path)
-        return try plan.problem(on: shape)
-      case .model(let plan):
-        return try plan.problem(ofLayer: layer ?? 0, on: shape, path: path)
-      }
-    }
+    func problem(on shape: AttentionShape) throws -> AttentionProblem { try place(shape) }
 
     /// What to know of the result beside it.
     func cautions(on elements: Storage, _ shape: AttentionShape) -> [String] {

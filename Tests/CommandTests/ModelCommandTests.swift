@@ -120,6 +120,22 @@ struct ModelCommandTests {
     #expect((choice["candidates"] as? [[String: Any]])?.isEmpty == false)
   }
 
+  @Test(
+    "layers with the same window are one problem, and a candidate's time is that of all of them")
+  func windowsAlike() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try Self.write(to: directory, metadata: ["causal": "true", "window": "63"])
+    let result = try recommend(["--strategy", "window(16)", "--json"], directory)
+    #expect(result.code == 0, "\(result.error)")
+    let choice = try #require(object(result.output)["result"] as? [String: Any])
+    let candidates = try #require(choice["candidates"] as? [[String: Any]])
+    #expect(
+      Set(candidates.map { $0["strategy"] as? String }) == ["flash", "window(16)"]
+        && candidates.count == 2)
+    for candidate in candidates { #expect(candidate["layers"] as? [Int] == [0, 1, 5]) }
+  }
+
   @Test("options win over the metadata, and a warning says so")
   func contradictions() throws {
     let directory = try TemporaryDirectory()

@@ -146,7 +146,6 @@ extension ChoiceEngine {
         timeShare: total > 0 ? candidates[option].alone.seconds / total : 0,
         isAdmissible: errors.heads[head].upper <= limit)
     }
-    // One strategy is plainer than many: they have to be faster beyond doubt.
     // One strategy is plainer than many, which therefore have to be faster beyond doubt.
     let isMixFaster =
       if let mix = mix.time, let one = beside?.time { mix.isClearlyFaster(than: one) } else { true }

@@ -6,22 +6,11 @@
 /// points `choice(within:)` fills what is left of a limit greedily. Work: S k log(S k) for S slots of
 /// k options.
 package struct ModelAssignment {
-  /// What a slot may get.
-  package struct Option: Equatable, Sendable {
+  /// What an option costs, or a choice over all slots.
+  package struct Cost: Equatable, Sendable {
     /// The time it takes.
-    package let seconds: Double
-    /// What it loses, 0 or more; infinite for what must not be chosen.
-    package let loss: Double
-
-    package init(seconds: Double, loss: Double) {
-      self.seconds = seconds
-      self.loss = loss
-    }
-  }
-
-  /// The sums over all slots.
-  package struct Total: Equatable, Sendable {
     package var seconds: Double
+    /// What it loses, 0 or more; infinite for an option that must not be chosen.
     package var loss: Double
 
     package init(seconds: Double, loss: Double) {
@@ -42,13 +31,13 @@ package struct ModelAssignment {
     let place: Int
   }
 
-  private let slots: [[Option]]
+  private let slots: [[Cost]]
   /// For each slot the option that loses least.
   private let start: [Int]
   private let moves: [Move]
 
   /// - Parameter slots: the options of each slot, at least one of finite time and loss.
-  package init(_ slots: [[Option]]) {
+  package init(_ slots: [[Cost]]) {
     self.slots = slots
     var start: [Int] = []
     var moves: [Move] = []
@@ -70,7 +59,7 @@ package struct ModelAssignment {
   }
 
   /// The options on the lower convex hull of loss and time, from the least loss to the least time.
-  private static func hull(_ options: [Option]) -> [Int] {
+  private static func hull(_ options: [Cost]) -> [Int] {
     let order = options.indices.filter { options[$0].loss.isFinite && options[$0].seconds.isFinite }
       .sorted {
         (options[$0].loss, options[$0].seconds, $0) < (options[$1].loss, options[$1].seconds, $1)
@@ -95,7 +84,7 @@ package struct ModelAssignment {
   }
 
   /// The sums at the hull's points, from the least loss to the least time.
-  package var curve: [Total] {
+  package var curve: [Cost] {
     var total = total(of: start)
     return [total]
       + moves.map { move in
@@ -105,10 +94,10 @@ package struct ModelAssignment {
       }
   }
 
-  package func total(of choice: [Int]) -> Total {
-    zip(slots, choice).reduce(Total(seconds: 0, loss: 0)) { total, slot in
+  package func total(of choice: [Int]) -> Cost {
+    zip(slots, choice).reduce(Cost(seconds: 0, loss: 0)) { total, slot in
       let option = slot.0[slot.1]
-      return Total(seconds: total.seconds + option.seconds, loss: total.loss + option.loss)
+      return Cost(seconds: total.seconds + option.seconds, loss: total.loss + option.loss)
     }
   }
 

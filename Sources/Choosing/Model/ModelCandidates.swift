@@ -165,19 +165,13 @@ final class ModelCandidates {
     places[spec, default: []].append(place)
   }
 
-  /// The median time of a run; nil where there was none.
-  func seconds(of spec: String) -> Double? {
-    times[spec].flatMap { SampleSummary($0)?.median }
+  /// The time of a run; nil where there was none.
+  func time(of spec: String) -> MeasuredTime? {
+    times[spec].flatMap { SampleSummary($0) }.map { MeasuredTime($0) }
   }
 
-  /// Where that is: its 95% interval, and half the tolerance of a search where there are few runs.
-  func spread(of spec: String) -> ClosedRange<Double>? {
-    guard let summary = times[spec].flatMap({ SampleSummary($0) }) else { return nil }
-    let margin = summary.count < 6 ? summary.median * (SeriesSearch.tolerance - 1) / 2 : 0
-    return min(
-      summary.interval.lower, summary.median - margin)...max(
-        summary.interval.upper, summary.median + margin)
-  }
+  /// The median of that, in seconds.
+  func seconds(of spec: String) -> Double? { time(of: spec)?.seconds }
 
   /// Everything that was run, by its strategy with parameters.
   var measured: [String: Entry] {

@@ -36,6 +36,8 @@ public struct ModelChoice: Codable, Equatable, Sendable {
     public var limit: Double
     /// Root of the sum over layers of sensitivity x squared relative error.
     public var totalError: Double
+    /// Its square: the predicted increase of the loss, in nats, where the weights are sensitivities.
+    public var squaredError: Double { totalError * totalError }
     /// Predicted time of attention over all layers, in seconds.
     public var seconds: Double
     /// How many times as fast as the baseline.
@@ -193,7 +195,7 @@ extension ModelPlan {
     measured = Measured(
       totalError: choice.chosen?.totalError,
       predictedLossIncrease: hasSensitivities
-        ? choice.chosen.map { $0.totalError * $0.totalError } : nil,
+        ? choice.chosen?.squaredError : nil,
       predictedSeconds: choice.chosen?.seconds, seconds: timed?.seconds, baseline: choice.baseline,
       baselineSeconds: timed?.baselineSeconds, pairsShare: choice.chosen?.pairsShare,
       threads: placement.threads, bind: "\(placement.binding)", isa: isa)

@@ -26,22 +26,22 @@ struct OptionTable {
     }
     strategies = ordered.map(\.spec)
     let times = ordered.map { entry in
-      let seconds = group.seconds(of: entry.spec) ?? .infinity
-      return (seconds: seconds, spread: group.spread(of: entry.spec) ?? seconds...seconds)
+      group.time(of: entry.spec).map { (seconds: $0.seconds, spread: $0.spread) }
+        ?? (seconds: .infinity, spread: .infinity ... .infinity)
     }
     seconds = ModelAssignment.levelled(times).map { $0 / heads }
     pairs = ordered.map { Double($0.work.pairs) / full }
   }
 
   /// The options of each head of a layer, in the order of `strategies`.
-  func slots(_ looks: ModelChoiceEngine.Looks, sensitivity: Double) -> [[ModelAssignment.Option]] {
+  func slots(_ looks: ModelChoiceEngine.Looks, sensitivity: Double) -> [[ModelAssignment.Cost]] {
     let heads = looks.values.first?.count ?? 0
     return (0..<heads).map { head in
       strategies.indices.map { index in
         let squared = looks[strategies[index]].map { $0[head] } ?? .infinity
         // Nothing weighs an error that is not finite lightly enough.
         let loss = squared.isFinite ? squared * sensitivity : .infinity
-        return ModelAssignment.Option(seconds: seconds[index], loss: loss)
+        return ModelAssignment.Cost(seconds: seconds[index], loss: loss)
       }
     }
   }
@@ -63,7 +63,7 @@ extension ModelChoiceEngine {
   private struct Board {
     var places: [Int] = []
     var tables: [OptionTable] = []
-    var slots: [[ModelAssignment.Option]] = []
+    var slots: [[ModelAssignment.Cost]] = []
   }
 
   /// The choice among everything measured so far.
@@ -127,7 +127,7 @@ extension ModelChoiceEngine {
   private func layers(_ board: Board, _ choice: [Int]?) -> [ModelChoice.Layer] {
     var layers = question.layers.enumerated().map { place, layer in
       let seconds = baselineSeconds(place)
-      let spec = groups.first { $0.layers.contains(place) }?.baseline.spec ?? ""
+      let spec = group(of: place)?.baseline.spec ?? ""
       return ModelChoice.Layer(
         number: layer.number, name: layer.name, isMeasured: board.places.contains(place),
         sensitivity: layer.sensitivity,
@@ -149,7 +149,7 @@ extension ModelChoiceEngine {
   /// The baseline's time on a layer: that of its own problem, or by the ratio of the work where the
   /// problem has not been run.
   private func baselineSeconds(_ place: Int) -> Double {
-    guard let own = groups.first(where: { $0.layers.contains(place) }) else { return 0 }
+    guard let own = group(of: place) else { return 0 }
     let known = groups.compactMap { group in
       group.seconds(of: group.baseline.spec).map { (group: group, seconds: $0) }
     }

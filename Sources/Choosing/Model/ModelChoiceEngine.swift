@@ -128,7 +128,7 @@ public final class ModelChoiceEngine {
     showFirstCurve()
     var done = 0
     for place in question.layers.indices where !isOver {
-      guard let group = groups.first(where: { $0.layers.contains(place) }) else { continue }
+      guard let group = group(of: place) else { continue }
       let count = try look(at: group.chosen, place, group, repeats: repeats(of: group))
       done += 1
       emit(
@@ -160,6 +160,9 @@ public final class ModelChoiceEngine {
         placement: question.placement, memoryBytes: memoryBytes)
     }
   }
+
+  /// The candidates of a layer.
+  func group(of place: Int) -> ModelCandidates? { groups.first { $0.layers.contains(place) } }
 
   private var elapsed: Double { Double(instruments.clock.now() - start) / 1e9 }
 
@@ -312,7 +315,7 @@ public final class ModelChoiceEngine {
     for place in choice.layers.indices {
       let layer = question.layers[place]
       guard !stop.isRaised, elapsed < budget, choice.layers[place].isMeasured,
-        let group = groups.first(where: { $0.layers.contains(place) })
+        let group = group(of: place)
       else { continue }
       let isBaseline = choice.layers[place].heads.allSatisfy { $0.strategy == baseline }
       let known = group.measured

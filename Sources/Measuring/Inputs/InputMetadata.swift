@@ -171,11 +171,16 @@ extension Visibility {
   ///
   /// The mask takes nQ x nKV bytes.
   ///
-  /// - Throws: `AttentionError` for more than 2^31 of them.
+  /// - Throws: `AttentionError` for more than 2^31 of them, and where there is another mask.
   public func within(
     window left: Int, on shape: AttentionShape
   ) throws(AttentionError) -> Visibility {
     guard left < max(shape.keyLength, shape.queryLength) - 1 else { return self }
+    guard mask == nil else {
+      throw AttentionError(
+        .invalidArgument, argument: "window", value: left,
+        advice: "a layer's own window is a mask, and there is one already; put the window into it")
+    }
     let (count, overflow) = shape.queryLength.multipliedReportingOverflow(by: shape.keyLength)
     guard !overflow, count <= 1 << 31 else {
       throw AttentionError(

@@ -48,7 +48,7 @@ public struct ModelChoicePicture {
   // MARK: The trade-off
 
   private func loss(_ point: ModelChoice.Point) -> Double {
-    hasSensitivities ? point.totalError * point.totalError : point.totalError
+    hasSensitivities ? point.squaredError : point.totalError
   }
 
   private var curve: [Markup] {

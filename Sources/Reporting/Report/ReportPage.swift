@@ -1,3 +1,4 @@
+import Attention
 import Choosing
 import Foundation
 import Measuring

@@ -15,11 +15,12 @@ struct StatedAttention {
   /// - Parameters:
   ///   - shape: of the problem; a window's mask is made for it.
   ///   - file: named in contradictions.
+  ///   - windows: the masks of other layers' windows, of which one that is alike is used again.
   /// - Throws: `UsageError` for options that cannot be meant, `AttentionError` for a window whose mask
   ///   would be too large.
   init(
     _ options: MaskOptions, _ stated: InputMetadata.Attention, on shape: AttentionShape,
-    file: String
+    file: String, windows: inout OwnWindows
   ) throws {
     var settings = try options.settings()
     var parts: [String] = []
@@ -58,7 +59,7 @@ struct StatedAttention {
     if let softcap = stated.softcap { parts.append("softcap \(softcap) (\(fromFile))") }
     if stated.sinkLogits != nil { parts.append("sink logits (\(fromFile))") }
     if let window = stated.window {
-      settings.visibility = try settings.visibility.within(window: window, on: shape)
+      settings.visibility = try windows.visibility(settings.visibility, window: window, on: shape)
       parts.append("own window of \(window) keys back (\(fromFile))")
     }
     self.settings = settings
@@ -85,5 +86,28 @@ struct StatedAttention {
     for text in contradictions {
       Terminal.say("warning: \(text); the option wins, and errors are not the model's")
     }
+  }
+}
+
+/// The masks of the models' own windows, made once for all layers that are alike: with masks of their
+/// own these would be different problems, and take n^2 bytes each.
+struct OwnWindows {
+  private struct Key: Hashable {
+    let visibility: Visibility
+    let window: Int
+    let shape: AttentionShape
+  }
+
+  private var made: [Key: Visibility] = [:]
+
+  /// As `Visibility.within(window:on:)`.
+  mutating func visibility(
+    _ visibility: Visibility, window: Int, on shape: AttentionShape
+  ) throws(AttentionError) -> Visibility {
+    let key = Key(visibility: visibility, window: window, shape: shape)
+    if let known = made[key] { return known }
+    let within = try visibility.within(window: window, on: shape)
+    made[key] = within
+    return within
   }
 }

@@ -88,6 +88,9 @@ import Testing
     }
     let shape = try AttentionShape(heads: 1, queryLength: 8, headDim: 8)
     #expect(try Visibility(causal: true).within(window: 7, on: shape).mask == nil)
+    let masked = try Visibility(causal: true).within(window: 3, on: shape)
+    let another = #expect(throws: AttentionError.self) { try masked.within(window: 2, on: shape) }
+    #expect(another?.argument == "window")
     let large = try AttentionShape(heads: 1, queryLength: 100_000, headDim: 8)
     let error = #expect(throws: AttentionError.self) {
       try Visibility(causal: true).within(window: 7, on: large)

@@ -3,27 +3,27 @@ import Testing
 
 /// The assignment of options to slots, against brute force.
 @Suite struct ModelAssignmentTests {
-  private typealias Option = ModelAssignment.Option
+  private typealias Cost = ModelAssignment.Cost
 
   /// Options with whole times and losses, so that sums are exact.
   private static func random(
     slots: Int, options: Int, _ generator: inout SeededGenerator
-  ) -> [[Option]] {
+  ) -> [[Cost]] {
     (0..<slots).map { _ in
-      [Option(seconds: 40, loss: 0)]
+      [Cost(seconds: 40, loss: 0)]
         + (1..<options).map { _ in
-          Option(
+          Cost(
             seconds: Double(Int.random(in: 1...40, using: &generator)),
             loss: Double(Int.random(in: 0...30, using: &generator)))
         }
     }
   }
 
-  private static func all(_ slots: [[Option]]) -> [ModelAssignment.Total] {
-    slots.reduce([ModelAssignment.Total(seconds: 0, loss: 0)]) { totals, options in
+  private static func all(_ slots: [[Cost]]) -> [Cost] {
+    slots.reduce([Cost(seconds: 0, loss: 0)]) { totals, options in
       totals.flatMap { total in
         options.map {
-          ModelAssignment.Total(seconds: total.seconds + $0.seconds, loss: total.loss + $0.loss)
+          Cost(seconds: total.seconds + $0.seconds, loss: total.loss + $0.loss)
         }
       }
     }
@@ -76,8 +76,8 @@ import Testing
   }
 
   @Test func whatLosesNothingIsTakenForItsTime() {
-    let free = [Option(seconds: 5, loss: 0), Option(seconds: 1, loss: 0)]
-    let dear = [Option(seconds: 5, loss: 0), Option(seconds: 1, loss: 1)]
+    let free = [Cost(seconds: 5, loss: 0), Cost(seconds: 1, loss: 0)]
+    let dear = [Cost(seconds: 5, loss: 0), Cost(seconds: 1, loss: 1)]
     let assignment = ModelAssignment([free, dear])
     #expect(assignment.choice(within: 0) == [1, 0])
     #expect(assignment.choice(within: 1) == [1, 1])
@@ -87,7 +87,7 @@ import Testing
 
   @Test func ofEqualTimesTheOneThatLosesLeastIsTaken() {
     let options = [
-      Option(seconds: 2, loss: 0), Option(seconds: 1, loss: 5), Option(seconds: 1, loss: 3),
+      Cost(seconds: 2, loss: 0), Cost(seconds: 1, loss: 5), Cost(seconds: 1, loss: 3),
     ]
     #expect(ModelAssignment([options]).choice(within: 10) == [2])
     #expect(ModelAssignment([options]).choice(within: 2) == [0])
@@ -95,8 +95,8 @@ import Testing
 
   @Test func whatIsNotFiniteIsNeverChosen() {
     let options = [
-      Option(seconds: 1, loss: .infinity), Option(seconds: .infinity, loss: 0),
-      Option(seconds: 3, loss: 1),
+      Cost(seconds: 1, loss: .infinity), Cost(seconds: .infinity, loss: 0),
+      Cost(seconds: 3, loss: 1),
     ]
     let assignment = ModelAssignment([options])
     #expect(assignment.choice(within: .infinity) == [2])

@@ -1,3 +1,4 @@
+import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
