@@ -79,6 +79,7 @@ struct HeadSlice: Hashable, Sendable {
       value: whole.value.heads(firstKV, step: stepKV, count: kvHeads), named: named,
       output: whole.output.heads(first, step: step, count: heads),
       logSumExp: whole.logSumExp?.heads(first, step: step, count: heads),
+      finalState: whole.finalState?.heads(firstKV, step: stepKV, count: kvHeads),
       keyLengths: whole.keyLengths)
   }
 }

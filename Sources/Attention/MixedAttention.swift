@@ -21,12 +21,18 @@ public struct MixedAttention: AttentionStrategy {
 
   /// A mix of one strategy a query head, in the order of the heads.
   ///
-  /// - Throws: `AttentionError` when there are none.
+  /// - Throws: `AttentionError` when there are none, or one that depends on the numbers of heads.
   public init(_ strategies: [any AttentionStrategy]) throws(AttentionError) {
     guard !strategies.isEmpty else {
       throw AttentionError(
         .invalidArgument, argument: "mix", value: "no strategies",
         advice: "give one strategy for each query head")
+    }
+    if strategies.count > 1, let numbered = strategies.first(where: { $0.dependsOnHeadNumbers }) {
+      throw AttentionError(
+        .invalidArgument, argument: "mix", value: numbered.name,
+        advice: "what it computes depends on the head's number, which a mix does not keep; give "
+          + "all heads to it, or its rates to gated")
     }
     self.strategies = strategies
   }

@@ -12,5 +12,10 @@ extension StrategyRegistry {
     StridedAttention.family,
     FixedAttention.family,
     LinearAttention.family,
+    GatedAttention.family,
+    DeltaAttention.family,
+    GatedDeltaAttention.family,
+    Retention.family,
+    StateSpace.family,
   ])
 }

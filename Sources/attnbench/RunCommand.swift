@@ -12,9 +12,9 @@ package struct RunCommand: BLASCommand {
     discussion: """
       Tensors have shape [b, h, n, d] or [h, n, d]; the output has the rank of q. A .safetensors \
       file given to --inputs holds q, k and v, or PREFIX.q and so on; an output in that format \
-      holds o, and lse, present_k, present_v and scores where they are asked for into the same file. \
-      What a strategy takes beyond q, k and v (see attnbench list) is found there by its name, or \
-      given with --operand.
+      holds o, and lse, present_k, present_v, state and scores where they are asked for into the same \
+      file. What a strategy takes beyond q, k and v (see attnbench list) is found there by its name, or \
+      given with --operand, or with an option of its own such as --decay.
       Example: attnbench run --inputs qkv.safetensors:layer0 --strategy flash --causal -o out.npy
       Example: attnbench run --q q.npy --k k.npy --v v.npy --past-k pk.npy --past-v pv.npy --causal \
       --strategy flash --present-k pk.npy --present-v pv.npy -o out.npy
@@ -132,7 +132,8 @@ package struct RunCommand: BLASCommand {
       settings.storage = elements
       let problem = try settings.problem(on: file.shape)
       let result = try AttentionRun(
-        strategy, on: problem, of: file, team: team, wantsLSE: outputs.lse != nil)
+        strategy, on: problem, of: file, team: team, wantsLSE: outputs.lse != nil,
+        wantsState: outputs.presentState != nil)
       return (result, problem)
     }
     var stored = file.storedElements

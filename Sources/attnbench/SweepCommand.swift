@@ -139,7 +139,7 @@ extension SweepCommand {
     let topology = try MachineTopology.host()
     let sizes = try SizeList(parsing: n).sizes
     let decoding = try decode.map(decodedRows)
-    let strategies = try strategyOptions.strategies()
+    var strategies = try strategyOptions.strategies()
     let placements = try threadOptions.counts(on: topology).map { threads in
       try threadOptions.placement(of: threads, on: topology)
     }
@@ -151,6 +151,15 @@ extension SweepCommand {
       try shapeOptions.refuse(beside: $0)
       return try InputFiles.problem(
         inputs: $0, layout: .bhnd, operands: strategies.flatMap(\.operands))
+    }
+    if let given, strategyOptions.list == nil {
+      let lacking = strategies.filter { !given.has($0.operands) }
+      if !lacking.isEmpty {
+        Terminal.say(
+          "left out, since --inputs has no operands for them: "
+            + lacking.map(\.name).joined(separator: ", "))
+        strategies = strategies.filter { given.has($0.operands) }
+      }
     }
     if let given {
       try InputFiles.warn(of: inputs, maskOptions.settings(), headDim: given.shape.headDim)

@@ -133,7 +133,7 @@ package struct VerifyCommand: BLASCommand {
       return try [false, true].map { causal in
         VerificationProblem(
           try AttentionProblem(file.shape, visibility: Visibility(causal: causal)),
-          source: .file(file),
+          source: .file(file, seed: seed),
           name: Self.shortName(argument))
       }
     }

@@ -28,17 +28,12 @@ import Testing
       let single = try specimen.run(test.problem, inputs)
       for threads in [2, 3, 5] {
         let several = try specimen.run(test.problem, inputs, threads: threads)
-        // Causal linear attention cuts heads into segments where heads are too few: documented.
-        if !specimen.isSoftmax, test.problem.visibility.causal {
-          ErrorGate.check(specimen, test.problem, inputs, several, "\(test)")
-        } else {
-          #expect(single.bits == several.bits, "\(threads) threads: \(test)")
-        }
+        #expect(single.bits == several.bits, "\(threads) threads: \(test)")
       }
     }
   }
 
-  /// Long enough that causal linear attention is cut into segments.
+  /// Long enough for many chunks and blocks, with fewer heads than workers.
   @Test(arguments: Specimen.all, [false, true])
   func longSequencesAgreeAcrossThreadCounts(_ specimen: Specimen, _ causal: Bool) throws {
     let problem = try AttentionProblem(
@@ -47,11 +42,7 @@ import Testing
     let inputs = TestInputs(problem, seed: 3)
     let single = try specimen.run(problem, inputs)
     let several = try specimen.run(problem, inputs, threads: 5)
-    if !specimen.isSoftmax, causal {
-      ErrorGate.check(specimen, problem, inputs, several, "5 threads")
-    } else {
-      #expect(single.bits == several.bits)
-    }
+    #expect(single.bits == several.bits)
   }
 
   @Test(arguments: [false, true])
@@ -68,9 +59,11 @@ import Testing
     #expect(bits.allSatisfy { $0 == bits[0] })
   }
 
-  /// Heads and batch entries computed together equal each computed alone.
+  /// Heads and batch entries computed together equal each computed alone, where a head's number does not
+  /// matter.
   @Test(arguments: Specimen.all)
   func companyDoesNotChangeABit(_ specimen: Specimen) throws {
+    if specimen.strategy.dependsOnHeadNumbers { return }
     let alone = try AttentionShape(
       heads: 2, kvHeads: 1, queryLength: 130, keyLength: 140, headDim: 20, valueDim: 17)
     let together = try AttentionShape(

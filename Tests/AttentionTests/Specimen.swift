@@ -9,23 +9,41 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   let text: String
   let strategy: any AttentionStrategy
 
-  static let registry = StrategyRegistry.standard.adding(BlockDiagonalAttention.family)
+  static let registry = StrategyRegistry.standard
+    .adding(BlockDiagonalAttention.family).adding(EraseWriteAttention.family)
 
   private static let variants = [
     "window(1)", "window(7)", "window(64, global: 3, sinks: 5)", "window(left: 3, right: 9)",
     "window(8, sinks: 70)", "strided(1)", "strided(5)", "strided(16)", "fixed(8, 3)",
-    "fixed(7, 7)", "flash(48, 8)", "flash(500, 128)", "blockdiagonal(13)",
+    "fixed(7, 7)", "flash(48, 8)", "flash(500, 128)", "blockdiagonal(13)", "linear(identity)",
+    "linear(relu)", "gated(channel)", "gated_delta(channel, l2)",
   ]
+
+  /// Families whose defaults grow without bound on inputs of any size, as they would in a model.
+  private static let bounded = ["delta": "delta(l2)", "gated_delta": "gated_delta(normalise: l2)"]
+
+  /// A registered strategy, with operands where it needs some.
+  init(parsing text: String) throws {
+    let strategy = try Specimen.registry.strategy(text)
+    let isComplete = strategy.operands.allSatisfy(\.isOptional)
+    self.init(text: text, strategy: isComplete ? strategy : SuppliedStrategy(strategy))
+  }
+
+  init(text: String, strategy: any AttentionStrategy) {
+    self.text = text
+    self.strategy = strategy
+  }
 
   private static func parsed(_ texts: [String]) -> [Specimen] {
     do {
-      return try texts.map { Specimen(text: $0, strategy: try registry.strategy($0)) }
+      return try texts.map { try Specimen(parsing: $0) }
     } catch {
       fatalError("a strategy under test does not parse: \(error)")
     }
   }
 
-  static let all = parsed(registry.families.map { $0.name } + variants)
+  static let all = parsed(
+    registry.families.map { bounded[$0.name] ?? $0.name } + variants)
 
   /// Those that are softmax over some keys.
   static let softmax = all.filter { $0.strategy.operatorClass != .different }
@@ -38,6 +56,14 @@ struct Specimen: Sendable, CustomTestStringConvertible {
 
   /// Those that are softmax over all visible keys.
   static let exact = all.filter { $0.strategy.operatorClass == .exact }
+
+  /// The recurrence, where it is one, and the operands that it is supplied with.
+  func naive(for problem: AttentionProblem) throws -> NaiveRecurrence? {
+    let supplied = strategy as? SuppliedStrategy
+    guard let recurrent = (supplied?.base ?? strategy) as? any RecurrentStrategy else { return nil }
+    return NaiveRecurrence(
+      recurrent, problem, named: try supplied?.supply(for: problem.shape).views ?? [:])
+  }
 
   var isSoftmax: Bool { strategy.operatorClass != .different }
 

@@ -2,8 +2,8 @@ import Foundation
 import TensorFiles
 import Testing
 
-/// Some of ONNX's own tests of its Attention operator; `make test-onnx` runs all of them.
-@Suite("ONNX's Attention")
+/// Some of ONNX's own tests of its Attention and LinearAttention operators; `make test-onnx` runs all of them.
+@Suite("ONNX's Attention and LinearAttention")
 struct OnnxNodeTests {
   static let root = URL(filePath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appending(path: "Fixtures/onnx")
@@ -13,6 +13,8 @@ struct OnnxNodeTests {
     "4d_softcap_neginf_mask_poison", "4d_with_qk_matmul_softcap",
     "4d_causal_nonpad_attn_mask_composition", "23_fullymasked_qk_matmul_output_mode3_zero",
     "bidirectional_window", "local_window_with_past", "local_window_gqa_rank4_mask",
+    "linear_attention_gated_delta_gqa", "linear_attention_decode_step",
+    "linear_attention_gated_per_head_decay",
   ]
 
   @Test("comes out of run", arguments: names)

@@ -1,8 +1,8 @@
-"""ONNX's own node tests of the Attention operator, each as one line of `attnbench run`.
+"""ONNX's own node tests of Attention and LinearAttention, each as one line of `attnbench run`.
 
 The tests come with the onnx package: inputs, attributes and the expected outputs of its reference
 implementation. What is compared is every output of a node: Y, present_key, present_value and
-qk_matmul_output. The variants `*_expanded` have the same inputs and outputs and are not repeated.
+qk_matmul_output; output and present_state. The variants `*_expanded` have the same inputs and outputs and are not repeated.
 """
 
 import argparse
@@ -25,16 +25,22 @@ TOLERANCES = {
 }
 
 
+OPERATORS = ("Attention", "LinearAttention")
+
+
 def node_tests():
-    """The tests of the operator, without the expanded ones: (name, opset, node, inputs, outputs)."""
+    """The operators' tests, without the expanded ones: (name, opset, node, inputs, outputs)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
 
         np.random.seed(0)
-        cases = collect_testcases("Attention")
+        # Of all operators: asked for one, onnx 1.23 answers every later question with its tests.
+        cases = collect_testcases()
     for case in cases:
         if "_expanded" in case.name:
+            continue
+        if case.model.graph.node[0].op_type not in OPERATORS:
             continue
         (node,) = case.model.graph.node
         ((inputs, outputs),) = case.data_sets
@@ -43,8 +49,44 @@ def node_tests():
         yield case.name, case.model.opset_import[0].version, node, given, expected
 
 
+def linear_command(executable, directory, node, given, expected) -> Command:
+    """The command line that says the same as a LinearAttention node.
+
+    The operator has all heads of a token in one axis, also of decay and beta; ours have an axis for
+    heads. A beta may be one number for all heads there.
+    """
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    kv_heads = attributes["kv_num_heads"]
+    rule = attributes.get("update_rule", b"gated_delta").decode()
+    run = Command(executable, directory)
+    for option, name in (("--q", "query"), ("--k", "key"), ("--v", "value")):
+        run.tensor(option, given[name])
+    run.option("--layout", "bnd", "--heads", attributes["q_num_heads"], "--kv-heads", kv_heads)
+    strategy = "linear(identity)" if rule == "linear" else rule
+    if "decay" in given:
+        b, n, columns = given["decay"].shape
+        decay = given["decay"].reshape(b, n, kv_heads, -1).transpose(0, 2, 1, 3)
+        is_per_channel = columns > kv_heads
+        strategy += "(channel)" if is_per_channel else "(head)"
+        run.tensor("--decay", np.ascontiguousarray(decay if is_per_channel else decay[..., 0]))
+    if "beta" in given:
+        b, n, _ = given["beta"].shape
+        beta = np.broadcast_to(given["beta"], (b, n, kv_heads)).transpose(0, 2, 1)
+        run.tensor("--beta", np.ascontiguousarray(beta))
+    if "past_state" in given:
+        run.tensor("--past-state", given["past_state"])
+    if attributes.get("scale"):
+        run.option("--scale", attributes["scale"])
+    run.option("--causal", "--strategy", strategy)
+    run.output("--output", given["query"].dtype)
+    run.output("--present-state", np.dtype(np.float32))
+    return run
+
+
 def command(executable, directory, strategy, node, given, expected) -> Command:
     """The command line that says the same as a node."""
+    if node.op_type == "LinearAttention":
+        return linear_command(executable, directory, node, given, expected)
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     run = Command(executable, directory)
     options = {
@@ -91,6 +133,8 @@ OUTPUTS = {
     "present_key": "--present-k",
     "present_value": "--present-v",
     "qk_matmul_output": "--scores",
+    "output": "--output",
+    "present_state": "--present-state",
 }
 
 
@@ -99,6 +143,9 @@ def mismatches(expected, found) -> list[str]:
     wrong = []
     for name, reference in expected.items():
         array = found[OUTPUTS[name]]
+        if name == "present_state":
+            # Ours is fp32 whatever the inputs.
+            array = array.astype(reference.dtype)
         if array.shape != reference.shape or array.dtype != reference.dtype:
             wrong.append(
                 f"{name} is {array.dtype}{list(array.shape)}, "
@@ -127,12 +174,15 @@ FIXTURES = (
     "test_attention_bidirectional_window",
     "test_attention_local_window_with_past",
     "test_attention_local_window_gqa_rank4_mask",
+    "test_linear_attention_gated_delta_gqa",
+    "test_linear_attention_decode_step",
+    "test_linear_attention_gated_per_head_decay",
 )
 
 
 def write_fixture(root: pathlib.Path, name, node, given, expected) -> None:
     """A test's tensors, its command line without outputs and what must come out."""
-    directory = root / name.removeprefix("test_attention_")
+    directory = root / name.removeprefix("test_").removeprefix("attention_")
     directory.mkdir(parents=True, exist_ok=True)
     run = command("attnbench", directory, "flash", node, given, expected)
     (directory / "arguments").write_text("\n".join(run.arguments) + "\n")
@@ -156,7 +206,7 @@ def main() -> int:
             continue
         if arguments.only not in name:
             continue
-        for strategy in ("exact", "flash"):
+        for strategy in ("full", "flash"):
             with tempfile.TemporaryDirectory() as directory:
                 run = command(
                     arguments.attnbench, pathlib.Path(directory), strategy, node, given, expected
@@ -167,12 +217,15 @@ def main() -> int:
                     wrong = [str(failure)]
             total += 1
             failed += bool(wrong)
-            strategy = strategy if "--strategy" in run.arguments else "window"
+            if node.op_type == "LinearAttention":
+                strategy = "linear"
+            elif "--strategy" not in run.arguments:
+                strategy = "window"
             verdict = "MISMATCH " + "; ".join(wrong) if wrong else "ok"
             print(f"{opset}  {strategy:6}  {name:66}  {', '.join(expected)}: {verdict}")
             if arguments.show or wrong:
                 print(f"    {run.line}")
-            if strategy == "window":
+            if strategy in ("window", "linear"):
                 break
     if arguments.fixtures:
         print(f"wrote {total} of {len(FIXTURES)} tests")

@@ -65,7 +65,7 @@ public struct OperandDeclaration: Sendable {
   public let domain: ClosedRange<Float>
   /// Whether a run may leave it out.
   public let isOptional: Bool
-  private let drawn: @Sendable (Double) -> Float
+  private let drawn: @Sendable (Double, AttentionShape) -> Float
 
   /// Declares an operand of fp32 elements.
   ///
@@ -76,6 +76,18 @@ public struct OperandDeclaration: Sendable {
     _ name: String, axes: [OperandAxis], meaning: String, domain: ClosedRange<Float>,
     isOptional: Bool = false, drawn: @escaping @Sendable (Double) -> Float
   ) {
+    self.init(
+      name, axes: axes, meaning: meaning, domain: domain, isOptional: isOptional,
+      drawnFor: { uniform, _ in drawn(uniform) })
+  }
+
+  /// Declares an operand of fp32 elements whose usual values depend on the shape.
+  ///
+  /// - Parameter drawn: turns a number drawn uniformly from 0..<1 into a valid value for a problem.
+  public init(
+    _ name: String, axes: [OperandAxis], meaning: String, domain: ClosedRange<Float>,
+    isOptional: Bool = false, drawnFor drawn: @escaping @Sendable (Double, AttentionShape) -> Float
+  ) {
     precondition((1...4).contains(axes.count), "an operand has one to four axes")
     self.name = name
     self.axes = axes
@@ -85,8 +97,10 @@ public struct OperandDeclaration: Sendable {
     self.drawn = drawn
   }
 
-  /// A random valid value from a number drawn uniformly from 0..<1.
-  public func value(of uniform: Double) -> Float { drawn(uniform) }
+  /// A random valid value for a problem from a number drawn uniformly from 0..<1.
+  public func value(of uniform: Double, for shape: AttentionShape) -> Float {
+    drawn(uniform, shape)
+  }
 
   /// The shape in letters: `[b, hKV, nKV]`.
   public var letters: String { "[\(axes.map(\.letter).joined(separator: ", "))]" }
@@ -95,8 +109,9 @@ public struct OperandDeclaration: Sendable {
   ///
   /// - Throws: `AttentionError` when its bytes overflow.
   public func shape(in shape: AttentionShape) throws(AttentionError) -> TensorShape {
-    let sizes = axes.map { $0.size(in: shape) } + repeatElement(1, count: 4 - axes.count)
-    return try TensorShape(sizes[0], sizes[1], sizes[2], sizes[3])
+    // Asked for in every step of decoding, which allocates nothing.
+    func size(_ axis: Int) -> Int { axis < axes.count ? axes[axis].size(in: shape) : 1 }
+    return try TensorShape(size(0), size(1), size(2), size(3))
   }
 
   /// Refuses a tensor that is not of the declared shape and fp32.
@@ -139,8 +154,10 @@ extension [OperandDeclaration] {
   func check(
     _ named: [String: TensorView], on problem: AttentionShape
   ) throws(AttentionError) {
+    var found = 0
     for declaration in self {
       if let view = named[declaration.name] {
+        found += 1
         try declaration.check(view, on: problem)
       } else if !declaration.isOptional {
         throw AttentionError(
@@ -148,6 +165,7 @@ extension [OperandDeclaration] {
           advice: "give \(declaration.letters): \(declaration.meaning)")
       }
     }
+    if found == named.count { return }
     // In the order of names, so that the message does not depend on a hash.
     for name in named.keys.sorted() where !contains(where: { $0.name == name }) {
       throw AttentionError(

@@ -38,6 +38,9 @@ public struct AttentionOperands: Sendable {
   /// `[b, h, nQ, 1]`, overwritten with the natural logarithm of each row's softmax denominator,
   /// or nil.
   public var logSumExp: MutableTensorView?
+  /// `stateShape` of the plan, overwritten with the state after all tokens, or nil. Only for plans that
+  /// have one.
+  public var finalState: MutableTensorView?
   /// Key rows in use in this run, one number a batch entry, instead of the problem's: for a cache
   /// that grows between runs of one plan. Only for plans with `takesKeyLengths`.
   public var keyLengths: [Int]?
@@ -45,11 +48,13 @@ public struct AttentionOperands: Sendable {
   /// Bundles the tensors of a run.
   public init(
     query: TensorView, key: TensorView, value: TensorView, named: [String: TensorView] = [:],
-    output: MutableTensorView, logSumExp: MutableTensorView? = nil, keyLengths: [Int]? = nil
+    output: MutableTensorView, logSumExp: MutableTensorView? = nil,
+    finalState: MutableTensorView? = nil, keyLengths: [Int]? = nil
   ) {
     inputs = InputViews(query: query, key: key, value: value, named: named)
     self.output = output
     self.logSumExp = logSumExp
+    self.finalState = finalState
     self.keyLengths = keyLengths
   }
 
@@ -68,6 +73,7 @@ public struct AttentionOperands: Sendable {
     views.inputs = inputs.unowned
     views.output = output.unowned
     views.logSumExp = logSumExp?.unowned
+    views.finalState = finalState?.unowned
     return views
   }
 
@@ -103,6 +109,9 @@ public protocol AttentionPlan: AnyObject {
   var takesPagedRows: Bool { get }
   /// What a run takes beyond query, key and value; nothing by default.
   var declaredOperands: [OperandDeclaration] { get }
+  /// The shape of the state after all tokens, `[b, hKV, m, dV]`; nil, the default, where there is none that
+  /// could be gone on from.
+  var stateShape: TensorShape? { get }
   /// Computes attention. The operands have been checked against the problem, and `run`, which is what
   /// to call, keeps their memory alive.
   func execute(_ operands: AttentionOperands)
@@ -115,11 +124,14 @@ extension AttentionPlan {
 
   public var declaredOperands: [OperandDeclaration] { [] }
 
+  public var stateShape: TensorShape? { nil }
+
   /// Checks the operands' shapes and element types and computes attention.
   ///
   /// - Throws: `AttentionError` of kind `shapeMismatch` naming the tensor, or of kind
-  ///   `invalidArgument` naming a named operand that is missing or not taken, a tensor in pages that the plan does not take, or key lengths that
-  ///   it does not take or that are out of range.
+  ///   `invalidArgument` naming a named operand that is missing or not taken, a tensor in pages or a
+  ///   final state that the plan does not take, or key lengths that it does not take or that are out of
+  ///   range.
   public func run(_ operands: AttentionOperands) throws(AttentionError) {
     let shape = problem.shape
     let elements = problem.storage
@@ -130,6 +142,14 @@ extension AttentionPlan {
     try expect(operands.output.reading, "output", shape.output, elements.output)
     if let lse = operands.logSumExp {
       try expect(lse.reading, "logSumExp", shape.logSumExp, .float32)
+    }
+    if let state = operands.finalState {
+      guard let stateShape else {
+        throw AttentionError(
+          .invalidArgument, argument: "finalState", value: state.reading.shape,
+          advice: "the strategy keeps no state to go on from; leave it out")
+      }
+      try expect(state.reading, "finalState", stateShape, .float32)
     }
     if let lengths = operands.keyLengths { try check(lengths) }
     withExtendedLifetime(operands) { execute(operands.unowned) }

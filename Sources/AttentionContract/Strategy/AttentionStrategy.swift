@@ -68,6 +68,9 @@ public protocol AttentionStrategy: Sendable {
   var operands: [OperandDeclaration] { get }
   /// Whether its products are taken by the matrix library; false, the default, where it has its own.
   var usesBLAS: Bool { get }
+  /// Whether what it computes for a head depends on the head's number, so that heads cannot be taken out
+  /// and served alone; false by default.
+  var dependsOnHeadNumbers: Bool { get }
 
   /// The parameters in force for a problem, as they would be written: `512, sinks: 4`; empty when
   /// there are none. Defaults that depend on the problem are resolved.
@@ -188,6 +191,8 @@ extension AttentionStrategy {
   }
 
   public var usesBLAS: Bool { false }
+
+  public var dependsOnHeadNumbers: Bool { false }
 
   public var arithmetic: Arithmetic { .float32 }
 

@@ -234,6 +234,33 @@ typedef struct attn_bias_block {
   int32_t lanes;
 } attn_bias_block;
 
+/// Which columns a row of a matrix product takes.
+typedef enum attn_triangle {
+  /// All.
+  ATTN_RECTANGLE,
+  /// Row r those up to column r. What is to the right of them is not read, nor are the rows it stands
+  /// for.
+  ATTN_LOWER,
+  /// Row r those before column r, of rows that are results themselves: forward substitution, where the
+  /// left matrix is what is below the unit diagonal, with the other sign.
+  ATTN_SOLVE,
+} attn_triangle;
+
+/// A token of a recurrence: S = keep S, element by element of its rows, then S += key u^T with
+/// u = value - S^T erase; queries read the new S.
+typedef struct attn_step {
+  /// [d] each; `erase` may be NULL for 0.
+  const float *_Nonnull key;
+  const float *_Nullable erase;
+  const float *_Nonnull keep;
+  /// [heads] rows of d, `query_stride` floats apart; at least one.
+  const float *_Nonnull queries;
+  int64_t query_stride;
+  int32_t heads;
+  /// d.
+  int32_t columns;
+} attn_step;
+
 /// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
@@ -330,6 +357,45 @@ typedef struct attn_kernels {
 
   /// out = elu(x) + 1 = x + 1 for x > 0, exp(x) otherwise (Katharopoulos 2020).
   void (*_Nonnull elu_plus_one)(const float *_Nonnull x, int64_t count, float *_Nonnull out);
+
+  /// A matrix product: out[r][lane] = sum over c of left[r][c] right[c][lane], with `add` added to what
+  /// `out` holds; the lanes of `vectors` vectors, strides in floats. ATTN_LOWER and ATTN_SOLVE say
+  /// which columns take part instead of `depth`; with ATTN_SOLVE `right` is `out`, and `add` is set.
+  void (*_Nonnull product)(const float *_Nonnull left, int64_t left_stride, int32_t count,
+                           int32_t depth, const float *_Nonnull right, int64_t right_stride,
+                           int32_t vectors, attn_triangle triangle, int32_t add,
+                           float *_Nonnull out, int64_t out_stride);
+
+  /// Takes `count` tokens into a state: state[c][lane] = keep[c] state[c][lane] + sum over t of
+  /// left[t][c] right[t][lane]; rows of `right` and `state` are as wide as `vectors` vectors. `keep`
+  /// NULL keeps all.
+  void (*_Nonnull take_in)(const float *_Nonnull left, int64_t left_stride,
+                           const float *_Nonnull right, int32_t count, int32_t columns,
+                           int32_t vectors, const float *_Nullable keep, float *_Nonnull state);
+
+  /// out[s] = (row * decays[s + 1] * ... * decays[place]) . keys[s] for s from 0 to `place`, factors
+  /// element by element. Rows are `stride` floats apart and `columns`, a multiple of W. `scratch`
+  /// has room for place + 1 vectors.
+  void (*_Nonnull decayed_dots)(const float *_Nonnull row, const float *_Nonnull keys,
+                                const float *_Nonnull decays, int64_t stride, int32_t columns,
+                                int32_t place, float *_Nonnull scratch, float *_Nonnull out);
+
+  /// out[r] = rows[r] . x; `columns` is a multiple of W.
+  void (*_Nonnull dot_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
+                            int32_t columns, const float *_Nonnull x, float *_Nonnull out);
+
+  /// out = a * b * factor; `count` is a multiple of W.
+  void (*_Nonnull multiply)(const float *_Nonnull a, const float *_Nonnull b, float factor,
+                            int64_t count, float *_Nonnull out);
+
+  /// out = exp(x) to one unit in the last place for x <= 0, and 0 where it would be denormal;
+  /// `count` is a multiple of W.
+  void (*_Nonnull exp_row)(const float *_Nonnull x, int64_t count, float *_Nonnull out);
+
+  /// Takes a token into the lanes of a state [d][vectors vectors] and reads it out for its queries.
+  void (*_Nonnull step)(const attn_step *_Nonnull token, int32_t vectors,
+                        const float *_Nonnull value, float *_Nonnull state, float *_Nonnull out,
+                        int64_t out_stride);
 
   /// Reads `count` floats once and returns a value that depends on all of them.
   float (*_Nonnull read_floats)(const float *_Nonnull x, int64_t count);

@@ -30,6 +30,7 @@
 #include "pair_rows.h"
 #endif
 #include "rows.h"
+#include "recurrence.h"
 #include "masks.h"
 #include "decode_tiles.h"
 #include "decode.h"
@@ -61,6 +62,13 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .key_bits = key_bits,
     .scale_row = scale_row,
     .elu_plus_one = elu_plus_one,
+    .product = product,
+    .take_in = take_in,
+    .decayed_dots = decayed_dots,
+    .dot_rows = dot_rows,
+    .multiply = multiply,
+    .exp_row = exp_row,
+    .step = step,
     .read_floats = read_floats,
     .attend = {
         [ATTN_FP32] = attend_fp32,

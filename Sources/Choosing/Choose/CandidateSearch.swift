@@ -20,6 +20,8 @@ extension StrategyRegistry {
         var series: [any AttentionStrategy] = []
         for text in texts {
           let strategy = try strategy(text)
+          // What a model that is to be served does not have cannot be what it should run.
+          if strategy.operands.contains(where: { !$0.isOptional }) { continue }
           if known.insert(strategy.spec(for: problem)).inserted { series.append(strategy) }
         }
         if !series.isEmpty { all.append(series) }

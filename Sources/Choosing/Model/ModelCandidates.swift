@@ -44,7 +44,7 @@ final class ModelCandidates {
     self.placement = placement
     self.memoryBytes = memoryBytes
     // What takes more than query, key and value is for a model that was trained with it.
-    self.series = series.map { $0.filter { $0.operands.isEmpty && !$0.isExactInFloat32 } }
+    self.series = series.map { $0.filter { !$0.isExactInFloat32 } }
       .filter { !$0.isEmpty }
     let exact = series.joined().filter(\.isExactInFloat32).compactMap {
       Self.entry(for: $0, problem, placement, memoryBytes)

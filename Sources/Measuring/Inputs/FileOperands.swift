@@ -48,15 +48,21 @@ extension FileProblem {
 
   /// Operands of a problem that takes the first queries and keys of these tensors, by name.
   ///
+  /// - Parameter seed: draws what is not there and has to be; nil refuses.
   /// - Throws: `AttentionError` naming an operand that is not there and has to be, and when memory is
   ///   refused.
   public func operands(
-    _ declarations: [OperandDeclaration], for shape: AttentionShape
+    _ declarations: [OperandDeclaration], for shape: AttentionShape,
+    drawingMissing seed: UInt64? = nil
   ) throws(AttentionError) -> [String: Tensor] {
     var tensors: [String: Tensor] = [:]
     for declaration in declarations {
       guard let whole = named[declaration.name] else {
         if declaration.isOptional { continue }
+        if let seed {
+          tensors[declaration.name] = try declaration.random(for: shape, seed: seed)
+          continue
+        }
         let name = declaration.name
         throw AttentionError(
           .invalidArgument, argument: "operand \(name)", value: "missing",
@@ -79,6 +85,11 @@ extension FileProblem {
       tensors[declaration.name] = try whole.prefix(declaration.shape(in: shape))
     }
     return tensors
+  }
+
+  /// Whether these tensors have all that a strategy must be given.
+  public func has(_ declarations: [OperandDeclaration]) -> Bool {
+    declarations.allSatisfy { $0.isOptional || named[$0.name] != nil }
   }
 
   private func tensor(_ source: Source, of declaration: OperandDeclaration) throws -> Tensor {

@@ -216,6 +216,16 @@ public struct FileProblem: Sendable {
     }
   }
 
+  /// A state as a file holds it: rank 4 unless the query has rank 3 for want of a batch axis.
+  func stateTensor(_ state: Tensor) throws -> FileTensor {
+    let all = [state.shape.batch, state.shape.heads, state.shape.rows, state.shape.columns]
+    let isShort = query.shape(columns: nil).count == 2
+    return try FileTensor(shape: isShort ? Array(all.dropFirst()) : all, elementType: .float32) {
+      bytes in
+      bytes.copyMemory(from: UnsafeRawBufferPointer(start: state.view.address, count: bytes.count))
+    }
+  }
+
   /// The shape of the score matrix: rank 4 unless the query has rank 3 for want of a batch axis.
   var scoreShape: [Int] {
     let matrix = [shape.heads, shape.queryLength, shape.keyLength]

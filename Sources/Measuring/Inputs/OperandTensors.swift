@@ -22,7 +22,8 @@ extension OperandDeclaration {
       var generator = SeededGenerator(
         seed: seed, path: [11] + name.utf8.map { Int($0) } + [head / heads, head % heads])
       for index in head * count..<(head + 1) * count {
-        elements[index] = value(of: Double(generator.next() >> 11) * 0x1p-53)
+        elements[index] = value(
+          of: Double(generator.next() >> 11) * 0x1p-53, for: problem)
       }
     }
     try checkValues(tensor.view)

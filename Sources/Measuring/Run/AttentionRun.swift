@@ -13,6 +13,9 @@ public struct AttentionRun: Sendable {
   /// The natural logarithm of each row's denominator: the output's shape without its last axis.
   /// Nil where it was not asked for.
   public let logSumExp: FileTensor?
+  /// The state after all tokens, `[b, hKV, d, dV]`, where it was asked for and there is one; without b where
+  /// the query has none.
+  public let finalState: FileTensor?
   /// How long the computation took: no reading, no planning, no warm-up.
   public let duration: Duration
 
@@ -20,12 +23,13 @@ public struct AttentionRun: Sendable {
   ///
   /// - Parameters:
   ///   - problem: has the shape of `file`.
+  ///   - wantsState: whether the state after all tokens is asked for.
   ///   - memory: what the workspace is held against before it is allocated; nil where unknown.
   /// - Throws: `AttentionError` when the strategy cannot serve the problem, an operand that it takes
   ///   is not there or memory does not suffice, and `TensorAllocationError`.
   public init(
     _ strategy: any AttentionStrategy, on problem: AttentionProblem, of file: FileProblem,
-    team: WorkerTeam, wantsLSE: Bool, memory: MachineMemory? = .current()
+    team: WorkerTeam, wantsLSE: Bool, wantsState: Bool = false, memory: MachineMemory? = .current()
   ) throws {
     let named = try file.operands(strategy.operands, for: problem.shape)
     let work = try strategy.countedWork(for: problem, threads: team.threadCount)
@@ -37,6 +41,16 @@ public struct AttentionRun: Sendable {
           + "matrix")
     }
     let plan = try strategy.plan(for: problem, on: team)
+    if wantsState, plan.stateShape == nil {
+      throw AttentionError(
+        .invalidArgument, argument: "present-state", value: strategy.spec(for: problem),
+        advice: "it keeps no state to go on from; leave it out, or use a recurrence such as gated")
+    }
+    let state =
+      wantsState
+      ? try plan.stateShape.map { shape throws(AttentionError) in
+        try Tensor(shape)
+      } : nil
     // Rows beyond a query length are not written by anyone: they come out as rows without keys.
     let isZeroed = problem.visibility.queryLengths != nil && !file.isPacked
     var logSumExp: FileTensor?
@@ -48,7 +62,7 @@ public struct AttentionRun: Sendable {
         duration = try file.withViews(as: problem.storage) { query, key, value in
           let operands = AttentionOperands(
             query: query, key: key, value: value, named: named.mapValues(\.view), output: output,
-            logSumExp: lse)
+            logSumExp: lse, finalState: state?.mutableView)
           let clock = ContinuousClock()
           let start = clock.now
           try plan.run(operands)
@@ -63,5 +77,6 @@ public struct AttentionRun: Sendable {
     }
     self.logSumExp = logSumExp
     self.duration = duration
+    finalState = try state.map { try file.stateTensor($0) }
   }
 }

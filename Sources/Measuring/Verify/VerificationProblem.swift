@@ -9,8 +9,8 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
   public enum Source: Sendable {
     /// Standard normal numbers.
     case random(seed: UInt64)
-    /// Tensors read from a file.
-    case file(FileProblem)
+    /// Tensors read from a file; operands that it lacks are drawn, where a seed says so.
+    case file(FileProblem, seed: UInt64? = nil)
   }
 
   /// What to compute.
@@ -42,7 +42,7 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
     let tensors =
       switch source {
       case .random(let seed): try ProblemTensors(random: problem.shape, seed: seed)
-      case .file(let file): try file.tensors()
+      case .file(let file, _): try file.tensors()
       }
     return try adding(operands, to: tensors)
   }
@@ -55,7 +55,8 @@ public struct VerificationProblem: Sendable, CustomStringConvertible {
   ) throws(AttentionError) -> ProblemTensors {
     switch source {
     case .random(let seed): tensors.with(try operands.random(for: problem.shape, seed: seed))
-    case .file(let file): tensors.with(try file.operands(operands, for: problem.shape))
+    case .file(let file, let seed):
+      try tensors.with(file.operands(operands, for: problem.shape, drawingMissing: seed))
     }
   }
 

@@ -33,6 +33,21 @@ struct InputOptions: ParsableArguments {
       valueName: "name=file"))
   var operands: [String] = []
 
+  @Option(help: "The operand decay: FILE.npy or FILE.safetensors:KEY.")
+  var decay: String?
+
+  @Option(help: "The operand beta, likewise.")
+  var beta: String?
+
+  @Option(help: "The operand erase, likewise.")
+  var erase: String?
+
+  @Option(help: "The operand write, likewise.")
+  var write: String?
+
+  @Option(help: "The operand state, likewise: the state of a recurrence to begin with.")
+  var pastState: String?
+
   @Option(
     name: .customLong("past-k"),
     help: "Keys that come before those of --k: queries stand behind them. With --past-v.")
@@ -81,10 +96,19 @@ struct InputOptions: ParsableArguments {
       inputs: inputs, query: query, key: key, value: value)
     let file = try FileProblem(
       query: query, key: key, value: value, arrangement: arrangement, past: past()
-    ).adding(InputFiles.operands(inputs: inputs, operands, declarations), declared: declarations)
+    ).adding(
+      InputFiles.operands(inputs: inputs, operands + namedOperands, declarations),
+      declared: declarations)
     // Before any work: is all there that the strategy takes?
     _ = try file.operands(declarations, for: file.shape)
     return file
+  }
+
+  /// Operands with an option of their own, as `--operand` has them.
+  private var namedOperands: [String] {
+    [
+      ("decay", decay), ("beta", beta), ("erase", erase), ("write", write), ("state", pastState),
+    ].compactMap { name, file in file.map { "\(name)=\($0)" } }
   }
 
   private func past() throws -> PastCache? {

@@ -20,6 +20,11 @@ struct OutputOptions: ParsableArguments {
   var presentValue: String?
 
   @Option(
+    help: "Write the state after all tokens, [b, hKV, d, dV] in f32, of a recurrence such as gated."
+  )
+  var presentState: String?
+
+  @Option(
     help: """
       Write the score matrix too: [b, h, nQ, nKV], so for few rows. It is computed for this \
       alone; what hides pairs is the strategy's pattern.
@@ -55,6 +60,7 @@ struct OutputOptions: ParsableArguments {
       lse.map { Request(option: "--lse", path: $0, name: "lse") },
       presentKey.map { Request(option: "--present-k", path: $0, name: "present_k") },
       presentValue.map { Request(option: "--present-v", path: $0, name: "present_v") },
+      presentState.map { Request(option: "--present-state", path: $0, name: "state") },
       scores.map { Request(option: "--scores", path: $0, name: "scores") },
     ].compactMap { $0 }
   }
@@ -153,6 +159,7 @@ struct OutputOptions: ParsableArguments {
           }
         // Rounding a logarithm to fp16 would cost three digits of every weight: it stays fp32.
         case "lse": result.logSumExp.map { NamedTensor("lse", $0) }
+        case "state": result.finalState.map { NamedTensor("state", $0) }
         case "present_k": NamedTensor("present_k", file.present.key)
         default: NamedTensor("present_v", file.present.value)
         }

@@ -144,7 +144,9 @@ struct VerifierTests {
     for problem in try VerificationProblem.randomShapes(count: 8, seed: seed) {
       let tensors = try problem.tensors()
       for strategy in try StrategyRegistry.standard.defaults() {
-        let result = verifier.verify(strategy, on: problem.problem) { _ in tensors }
+        let result = verifier.verify(strategy, on: problem.problem) {
+          (operands) throws(AttentionError) in try problem.adding(operands, to: tensors)
+        }
         #expect(!result.isFailure, "\(result.strategy) on \(problem): \(result.outcome)")
       }
     }

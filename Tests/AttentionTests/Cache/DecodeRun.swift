@@ -62,6 +62,19 @@ struct DecodeRun {
     }
   }
 
+  /// What errors are relative to: an output of softmax is a mean of values, others are as large as they
+  /// are.
+  func size(_ specimen: Specimen) -> Double {
+    if specimen.isSoftmax { return 1 }
+    var largest: Float = 1
+    outputs.output.forEachRow { entry, head, row in
+      for value in outputs.output[entry, head, row] where abs(value) > largest {
+        largest = abs(value)
+      }
+    }
+    return Double(largest)
+  }
+
   /// The rows of a step; NaN where an entry brings fewer.
   private func cut(
     _ whole: TestTensor, _ first: [Int], _ counts: [Int], _ rows: Int

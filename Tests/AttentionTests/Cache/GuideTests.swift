@@ -14,7 +14,7 @@ import Testing
       shape, visibility: Visibility(causal: true),
       storage: Storage(.float32, keyValue: .int8PerToken))
 
-    // Any strategy: linear would keep a state instead of a cache.
+    // Any strategy: a recurrence would keep a state instead of a cache.
     let team = try WorkerTeam(threads: 2)
     let strategy = try StrategyRegistry.standard.strategy("flash")
     let decoder = try strategy.decoder(for: problem, cache: .contiguous(), on: team)

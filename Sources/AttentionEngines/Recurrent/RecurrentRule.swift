@@ -1,0 +1,222 @@
+import AttentionContract
+import AttentionKernels
+import MachineTopology
+import Tensors
+
+/// How a recurrent strategy changes its state from token to token, and what it takes for that.
+///
+/// With S `[m, dV]`, m being d or a number of features, and for each token of a key/value head
+///
+///     S = decay S + key u^T,  u = value - (decay S)^T erase
+///
+/// where decay multiplies the rows of S; a query that sees a token reads q^T S after it. A rule makes key,
+/// value, erase and decay of the tokens' rows; the engine does the rest: by chunks at the speed of matrix
+/// products, in steps, and by the definition in fp64.
+public struct RecurrenceShape: Sendable, Hashable {
+  /// How much of its state a rule keeps.
+  public enum Decay: Sendable, Hashable {
+    /// All of it.
+    case none
+    /// A factor for all rows of the state.
+    case perHead
+    /// A factor a row.
+    case perChannel
+  }
+
+  /// What multiplies the state before a token is taken in.
+  public var decay: Decay
+  /// Whether tokens erase.
+  public var erases: Bool
+  /// Whether a token's output has an addition of its own, which the state does not keep.
+  public var adds: Bool
+  /// Whether outputs are divided by q^T z + 1e-6, z being the sum of the keys; the scale plays no part
+  /// then, and LSE is the natural logarithm of q^T z.
+  public var normalises: Bool
+  /// m, where it is not d.
+  public var features: Int?
+
+  public init(
+    decay: Decay = .none, erases: Bool = false, adds: Bool = false, normalises: Bool = false,
+    features: Int? = nil
+  ) {
+    self.decay = decay
+    self.erases = erases
+    self.adds = adds
+    self.normalises = normalises
+    self.features = features
+  }
+
+  /// Keeps a denominator from zero.
+  public static let epsilon = 1e-6
+}
+
+/// A token of a key/value head, in fp32, for a rule to work on.
+public struct RecurrentToken {
+  /// Number of the key/value head.
+  public let head: Int
+  /// `[m]`. In: its first d numbers are the key's. Out: what is written along; a key's features.
+  public let key: UnsafeMutablePointer<Float>
+  /// `[dV]`. In: the value. Out: what is written.
+  public let value: UnsafeMutablePointer<Float>
+  /// `[dV]`, out, where the rule adds: what only the token's own output has besides.
+  public let addition: UnsafeMutablePointer<Float>
+  /// `[m]`, out, where the rule erases.
+  public let erase: UnsafeMutablePointer<Float>
+  /// One number, or `[m]`, out, where the rule decays: the natural logarithm, at most 0.
+  public let decay: UnsafeMutablePointer<Float>
+  /// d and dV.
+  public let (headDim, valueDim): (Int, Int)
+  private let gates: UnsafePointer<UnsafePointer<Float>?>
+  /// The vector functions in force.
+  package let kernels: KernelTable
+
+  package init(
+    head: Int, key: UnsafeMutablePointer<Float>, value: UnsafeMutablePointer<Float>,
+    addition: UnsafeMutablePointer<Float>, erase: UnsafeMutablePointer<Float>,
+    decay: UnsafeMutablePointer<Float>, headDim: Int, valueDim: Int,
+    gates: UnsafePointer<UnsafePointer<Float>?>, kernels: KernelTable
+  ) {
+    self.head = head
+    self.key = key
+    self.value = value
+    self.addition = addition
+    self.erase = erase
+    self.decay = decay
+    (self.headDim, self.valueDim) = (headDim, valueDim)
+    self.gates = gates
+    self.kernels = kernels
+  }
+
+  /// The token's row of the strategy's declared operand of that number; nil for one that is optional and
+  /// was left out. Of an operand without an axis of keys the only row.
+  public func gate(_ index: Int) -> UnsafePointer<Float>? { gates[index] }
+}
+
+/// A token of a key/value head, in fp64: what the definition makes of it.
+public struct RecurrentDefinition {
+  /// Number of the key/value head.
+  public let head: Int
+  /// `[m]`. In: the key's features. Out: what is written along.
+  public var key: [Double]
+  /// `[dV]`. In: the value. Out: what is written.
+  public var value: [Double]
+  /// `[dV]`, where the rule adds.
+  public var addition: [Double]
+  /// `[m]`, where the rule erases.
+  public var erase: [Double]
+  /// One number or `[m]`, where the rule decays.
+  public var decay: [Double]
+  /// The token's rows of the declared operands, as `RecurrentToken.gate`.
+  public var gates: [[Double]?]
+}
+
+/// A strategy that is a recurrence over the tokens: the engine serves it.
+///
+/// What it declares in `operands` reaches its rule row by row; an operand named `state` is the state to
+/// begin with, `[b, hKV, m, dV]`.
+public protocol RecurrentStrategy: FamilyStrategy {
+  /// The strategy with what its rule needs for a problem worked out: called once a plan, by default
+  /// the strategy itself.
+  func prepared(for problem: AttentionProblem) -> Self
+
+  /// What the recurrence has.
+  func recurrence(for shape: AttentionShape) -> RecurrenceShape
+
+  /// Turns a key or a query, `[d]`, into features, `[m]`, in place; by default leaves it as it is.
+  func mapFeatures(_ row: UnsafeMutablePointer<Float>, headDim: Int, kernels: KernelTable)
+
+  /// Makes key, value, erase and decay of a token whose key's features have been taken. Called by any
+  /// worker; must not allocate.
+  func take(_ token: RecurrentToken)
+
+  /// `mapFeatures`, by the definition: `[d]` to `[m]`.
+  func defineFeatures(_ row: inout [Double])
+
+  /// `take`, by the definition.
+  func define(_ token: inout RecurrentDefinition)
+}
+
+extension RecurrentStrategy {
+  public func resolvedParameters(for problem: AttentionProblem) -> String { "" }
+
+  public func mapFeatures(
+    _ row: UnsafeMutablePointer<Float>, headDim: Int, kernels: KernelTable
+  ) {}
+
+  public func prepared(for problem: AttentionProblem) -> Self { self }
+
+  public func defineFeatures(_ row: inout [Double]) {}
+
+  public func work(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    try refuseSoftmaxOptions(of: problem)
+    return RecurrentLayout(
+      problem, recurrence(for: problem.shape), operands: operands, threads: threads,
+      kernels: .active
+    ).work()
+  }
+
+  public func plan(
+    for problem: AttentionProblem, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionPlan {
+    try refuseSoftmaxOptions(of: problem)
+    return try RecurrentPlan(self, problem, team: team, kernels: .active)
+  }
+
+  /// Keeps a state instead of a cache: memory that does not grow.
+  public func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    try refuseSoftmaxOptions(of: problem)
+    return try RecurrentDecoder(self, problem, on: team, kernels: .active)
+  }
+
+  public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
+    RecurrentOracle(self, problem)
+  }
+
+  /// What acts on the logits of a softmax has nothing to act on here.
+  private func refuseSoftmaxOptions(of problem: AttentionProblem) throws(AttentionError) {
+    try problem.refuse(
+      [.mask, .bias, .alibi, .softcap, .sinkLogits],
+      advice: "\(name) has no logits for it to act on; leave it out or use a softmax strategy such "
+        + "as flash")
+    try problem.refuse([.prefix], advice: "is not served by \(name)")
+  }
+}
+
+/// Operands that recurrent strategies have in common.
+extension OperandDeclaration {
+  /// The natural logarithm of what is kept of the state, one a token and head or one a channel of the
+  /// key.
+  public static func decay(perChannel: Bool) -> OperandDeclaration {
+    OperandDeclaration(
+      "decay", axes: [.batch, .kvHeads, .keyLength] + (perChannel ? [.headDim] : []),
+      meaning: "natural logarithm of what is kept of the state", domain: -Float.infinity...0
+    ) { uniform in
+      // Some steps forget everything.
+      uniform < 0.02 && !perChannel ? -1e4 : Float(-0.2 * uniform)
+    }
+  }
+
+  /// How much of what is kept at a token's key is replaced by its value.
+  ///
+  /// - Parameter hasUnitKeys: whether keys have length 1. Others have |k|^2 of d and, in models, several
+  ///   times that; random values are less than 2 / |k|^2, above which a state grows without bound.
+  public static func beta(hasUnitKeys: Bool) -> OperandDeclaration {
+    OperandDeclaration(
+      "beta", axes: [.batch, .kvHeads, .keyLength],
+      meaning: "how much of what is kept at the key is replaced by the value", domain: 0...2,
+      drawnFor: { uniform, shape in
+        Float(hasUnitKeys ? uniform : uniform / Double(4 * shape.headDim))
+      })
+  }
+
+  /// A state to begin with.
+  public static let state = OperandDeclaration(
+    RecurrentLayout.stateName, axes: [.batch, .kvHeads, .headDim, .valueDim],
+    meaning: "the state to begin with",
+    domain: -Float.greatestFiniteMagnitude...Float.greatestFiniteMagnitude, isOptional: true
+  ) { uniform in Float(2 * uniform - 1) }
+}

@@ -1,0 +1,618 @@
+import AttentionContract
+import AttentionKernels
+import CAttentionKernels
+import RealModule
+import Tensors
+
+/// One worker's memory for a recurrence, and what it does with a chunk of a head.
+///
+/// Within a chunk, with S the state before it, kept(t) what is kept of the state up to token t and
+/// kept(s, t) what is kept of token s at token t, all elements at most 1 so that nothing overflows:
+///
+///     A[t][s] = erase_t . kept(s, t) key_s,  s < t     U = value - (kept erase) S - A U
+///     P[t][s] = query_t . kept(s, t) key_s, s <= t     O = (kept query) S + P U
+///     S = kept S + (kept to the end key)^T U
+///
+/// U by forward substitution. The factors are products of the tokens' own, never quotients: a decay that
+/// resets the state is as exact as any other.
+package final class RecurrentScratch {
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    private(set) var arena = ArenaLayout()
+    /// `[panels][m][width]`, then sums of the keys, `[pieces][rowStride]`.
+    fileprivate let state: ArenaPart<Float>
+    /// `[chunk][rowStride]` each: keys, what they erase along, and queries of a head.
+    fileprivate let keys: ArenaPart<Float>
+    fileprivate let erases: ArenaPart<Float>
+    fileprivate let queries: ArenaPart<Float>
+    /// `[chunk][rowStride]`, of which the first column counts where a factor is for all rows: the decay
+    /// of each token, and what is kept from the chunk's begin to it and from it to the chunk's end.
+    fileprivate let decays: ArenaPart<Float>
+    fileprivate let kept: ArenaPart<Float>
+    fileprivate let keptToEnd: ArenaPart<Float>
+    /// `[rowStride]` what is kept over the whole chunk.
+    fileprivate let keptOver: ArenaPart<Float>
+    /// `[chunk][squareStride]` each: what is kept from one token to another where a factor is for all
+    /// rows; A with the other sign; P.
+    fileprivate let between: ArenaPart<Float>
+    fileprivate let erasing: ArenaPart<Float>
+    fileprivate let scores: ArenaPart<Float>
+    /// `[panels of keys][m][panelLanes]`.
+    fileprivate let transposed: ArenaPart<Float>
+    /// `[chunk]` vectors.
+    fileprivate let partial: ArenaPart<Float>
+    /// `[panels][chunk][width]` each: U, and O.
+    fileprivate let written: ArenaPart<Float>
+    fileprivate let output: ArenaPart<Float>
+    /// `[chunk][dV]` each: values, and what tokens' own outputs have besides.
+    fileprivate let values: ArenaPart<Float>
+    fileprivate let additions: ArenaPart<Float>
+    /// `[chunk]`.
+    fileprivate let denominators: ArenaPart<Float>
+    fileprivate let rows: ArenaPart<UnsafeRawPointer>
+    fileprivate let outputRows: ArenaPart<UnsafeMutableRawPointer>
+    /// A token's rows of the operands.
+    fileprivate let gates: ArenaPart<UnsafePointer<Float>?>
+
+    init(_ layout: RecurrentLayout) {
+      let chunk = layout.chunk
+      let rows = chunk * layout.rowStride
+      let square = chunk * layout.squareStride
+      let recurrence = layout.recurrence
+      state = arena.add(layout.stateCount)
+      keys = arena.add(rows)
+      erases = arena.add(recurrence.erases ? rows : layout.rowStride)
+      queries = arena.add(max(rows, layout.problem.shape.groupSize * layout.rowStride))
+      let decays = recurrence.decay == .none ? layout.rowStride : rows
+      self.decays = arena.add(decays)
+      kept = arena.add(decays)
+      keptToEnd = arena.add(decays)
+      keptOver = arena.add(layout.rowStride)
+      between = arena.add(recurrence.decay == .perHead ? square : 0)
+      erasing = arena.add(recurrence.erases ? square : 0)
+      scores = arena.add(square)
+      transposed = arena.add(
+        recurrence.decay == .perChannel ? 0 : layout.squareStride * layout.stateRows)
+      partial = arena.add(chunk * 16)
+      written = arena.add(layout.panels * chunk * layout.width)
+      output = arena.add(
+        layout.panels * max(chunk, layout.problem.shape.groupSize) * layout.width)
+      values = arena.add(chunk * layout.problem.shape.valueDim)
+      additions = arena.add((recurrence.adds ? chunk : 1) * layout.problem.shape.valueDim)
+      denominators = arena.add(max(chunk, layout.problem.shape.groupSize))
+      self.rows = arena.add(chunk)
+      outputRows = arena.add(chunk)
+      gates = arena.add(layout.operands.count)
+    }
+  }
+
+  private let layout: RecurrentLayout
+  private let strategy: any RecurrentStrategy
+  private let kernels: KernelTable
+  private let functions: UnsafePointer<attn_kernels>
+  private let lanes: Int
+  private let arena: Arena
+  /// The state of the head in work: this worker's own, or a decoder's.
+  private var state: UnsafeMutablePointer<Float>
+  private let ownState: UnsafeMutablePointer<Float>
+  private let keys: UnsafeMutablePointer<Float>
+  private let erases: UnsafeMutablePointer<Float>
+  private let queries: UnsafeMutablePointer<Float>
+  private let decays: UnsafeMutablePointer<Float>
+  private let kept: UnsafeMutablePointer<Float>
+  private let keptToEnd: UnsafeMutablePointer<Float>
+  private let keptOver: UnsafeMutablePointer<Float>
+  private let between: UnsafeMutablePointer<Float>
+  private let erasing: UnsafeMutablePointer<Float>
+  private let scores: UnsafeMutablePointer<Float>
+  private let transposed: UnsafeMutablePointer<Float>
+  private let partial: UnsafeMutablePointer<Float>
+  private let written: UnsafeMutablePointer<Float>
+  private let output: UnsafeMutablePointer<Float>
+  private let values: UnsafeMutablePointer<Float>
+  private let additions: UnsafeMutablePointer<Float>
+  private let denominators: UnsafeMutablePointer<Float>
+  private let rows: RowPointers
+  private let outputRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  private let gates: UnsafeMutablePointer<UnsafePointer<Float>?>
+
+  init(
+    _ layout: RecurrentLayout, _ strategy: any RecurrentStrategy, kernels: KernelTable
+  ) throws(AttentionError) {
+    let parts = Layout(layout)
+    self.layout = layout
+    self.strategy = strategy.prepared(for: layout.problem)
+    self.kernels = kernels
+    functions = kernels.functions
+    lanes = kernels.panelLanes
+    arena = try Arena(parts.arena)
+    ownState = arena[parts.state]
+    state = ownState
+    keys = arena[parts.keys]
+    erases = arena[parts.erases]
+    queries = arena[parts.queries]
+    decays = arena[parts.decays]
+    kept = arena[parts.kept]
+    keptToEnd = arena[parts.keptToEnd]
+    keptOver = arena[parts.keptOver]
+    between = arena[parts.between]
+    erasing = arena[parts.erasing]
+    scores = arena[parts.scores]
+    transposed = arena[parts.transposed]
+    partial = arena[parts.partial]
+    written = arena[parts.written]
+    output = arena[parts.output]
+    values = arena[parts.values]
+    additions = arena[parts.additions]
+    denominators = arena[parts.denominators]
+    rows = arena[parts.rows]
+    outputRows = arena[parts.outputRows]
+    gates = arena[parts.gates]
+    for column in 0..<layout.rowStride { keptOver[column] = 1 }
+  }
+
+  /// A head of a sequence, and the piece of its values in work.
+  struct Head {
+    let batch: Int
+    let kvHead: Int
+    let piece: Int
+    let panels: Range<Int>
+
+    init(_ batch: Int, _ kvHead: Int, piece: Int, _ layout: RecurrentLayout) {
+      (self.batch, self.kvHead, self.piece) = (batch, kvHead, piece)
+      panels = layout.panels(of: piece)
+    }
+  }
+
+  private var shape: AttentionShape { layout.problem.shape }
+  private var recurrence: RecurrenceShape { layout.recurrence }
+
+  // MARK: Tokens
+
+  /// Reads tokens and has the strategy make of them what is written, erased and kept.
+  private func load(_ tokens: Range<Int>, _ operands: AttentionOperands, _ head: Head) {
+    let stride = layout.rowStride
+    let dV = shape.valueDim
+    widen(operands.key, head.batch, head.kvHead, tokens, into: keys, stride: stride)
+    widen(operands.value, head.batch, head.kvHead, tokens, into: values, stride: dV)
+    let decayStride = recurrence.decay == .none ? 0 : stride
+    for (index, declaration) in layout.operands.enumerated() {
+      gates[index] = nil
+      guard let view = operands.inputs.named[declaration.name] else { continue }
+      gates[index] = view.gate(head.batch, head.kvHead, tokens.lowerBound)
+    }
+    for t in 0..<tokens.count {
+      let key = keys + t * stride
+      mapFeatures(key)
+      strategy.take(
+        RecurrentToken(
+          head: head.kvHead, key: key, value: values + t * dV,
+          addition: additions + (recurrence.adds ? t * dV : 0),
+          erase: erases + (recurrence.erases ? t * stride : 0), decay: decays + t * decayStride,
+          headDim: shape.headDim, valueDim: dV, gates: gates, kernels: kernels))
+      if recurrence.decay == .perChannel { clearPadding(decays + t * stride) }
+      for (index, declaration) in layout.operands.enumerated() {
+        guard let gate = gates[index], let view = operands.inputs.named[declaration.name],
+          view.shape.rows > 1, t + 1 < tokens.count
+        else { continue }
+        gates[index] = gate + view.rowStride
+      }
+    }
+    for panel in head.panels {
+      let (first, columns) = (panel * layout.width, layout.columns(of: panel))
+      let out = written + panel * layout.chunk * layout.width
+      for t in 0..<tokens.count {
+        (out + t * layout.width).update(from: values + t * dV + first, count: columns)
+      }
+    }
+  }
+
+  /// What lies behind a row's last feature takes part in vector operations, and must not grow.
+  @inline(__always)
+  private func clearPadding(_ row: UnsafeMutablePointer<Float>) {
+    for column in layout.stateRows..<layout.rowStride { row[column] = 0 }
+  }
+
+  @inline(__always)
+  private func mapFeatures(_ row: UnsafeMutablePointer<Float>) {
+    strategy.mapFeatures(row, headDim: shape.headDim, kernels: kernels)
+    clearPadding(row)
+  }
+
+  /// Brings rows to fp32.
+  private func widen(
+    _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
+    into out: UnsafeMutablePointer<Float>, stride: Int
+  ) {
+    let columns = tensor.shape.columns
+    for (index, row) in range.enumerated() { rows[index] = tensor.rowAddress(batch, head, row) }
+    let storage = tensor.elementType.storage
+    let scales = tensor.channelScales(batch, head)
+    if columns == stride {
+      functions.pointee.widen(rows, Int32(range.count), Int32(columns), storage, scales, out)
+      return
+    }
+    for index in 0..<range.count {
+      functions.pointee.widen(
+        rows + index, 1, Int32(columns), storage, scales, out + index * stride)
+    }
+  }
+
+  /// What is kept, of `count` tokens.
+  private func decay(_ count: Int) {
+    let stride = layout.rowStride
+    switch recurrence.decay {
+    case .none: return
+    case .perHead:
+      for t in 0..<count {
+        // Exact to the last bit: products of thousands of them matter.
+        let factor = Float.exp(decays[t * stride])
+        kept[t * stride] = t == 0 ? factor : kept[(t - 1) * stride] * factor
+        let row = between + t * layout.squareStride
+        row[t] = 1
+        if t == 0 { continue }
+        let before = row - layout.squareStride
+        for s in 0..<t { row[s] = before[s] * factor }
+      }
+      let last = between + (count - 1) * layout.squareStride
+      for t in 0..<count { keptToEnd[t * stride] = last[t] }
+      keptOver.update(repeating: kept[(count - 1) * stride], count: layout.stateRows)
+    case .perChannel:
+      functions.pointee.exp_row(decays, Int64(count * stride), decays)
+      kept.update(from: decays, count: stride)
+      for t in 1..<max(count, 1) {
+        let row = t * stride
+        functions.pointee.multiply(kept + row - stride, decays + row, 1, Int64(stride), kept + row)
+      }
+      (keptToEnd + (count - 1) * stride).update(repeating: 1, count: stride)
+      for t in Swift.stride(from: count - 2, through: 0, by: -1) {
+        let next = (t + 1) * stride
+        functions.pointee.multiply(
+          keptToEnd + next, decays + next, 1, Int64(stride), keptToEnd + next - stride)
+      }
+      keptOver.update(from: kept + (count - 1) * stride, count: stride)
+    }
+  }
+
+  /// rows = rows * factors * `factor`, token by token.
+  private func scale(
+    _ rows: UnsafeMutablePointer<Float>, by factors: UnsafePointer<Float>, _ factor: Float,
+    count: Int
+  ) {
+    let stride = layout.rowStride
+    switch recurrence.decay {
+    case .none:
+      if factor != 1 { functions.pointee.scale_row(rows, Int64(count * stride), factor) }
+    case .perHead:
+      for t in 0..<count {
+        functions.pointee.scale_row(
+          rows + t * stride, Int64(layout.stateRows), factors[t * stride] * factor)
+      }
+    case .perChannel:
+      functions.pointee.multiply(rows, factors, factor, Int64(count * stride), rows)
+    }
+  }
+
+  /// out[t][s] = sign rows_t . kept(s, t) key_s, for s up to t.
+  private func products(
+    _ rows: UnsafePointer<Float>, count: Int, factor: Float, into out: UnsafeMutablePointer<Float>
+  ) {
+    let (stride, square) = (layout.rowStride, layout.squareStride)
+    if recurrence.decay == .perChannel {
+      for t in 0..<count {
+        functions.pointee.decayed_dots(
+          rows + t * stride, keys, decays, Int64(stride), Int32(stride), Int32(t), partial,
+          out + t * square)
+      }
+      if factor != 1 { functions.pointee.scale_row(out, Int64(count * square), factor) }
+      return
+    }
+    for first in Swift.stride(from: 0, to: count, by: lanes) {
+      let vectors = layout.vectors(min(lanes, count - first))
+      functions.pointee.product(
+        rows + first * stride, Int64(stride), Int32(count - first), Int32(layout.stateRows),
+        transposed + first * layout.stateRows, Int64(lanes), Int32(vectors), ATTN_RECTANGLE, 0,
+        out + first * square + first, Int64(square))
+    }
+    if recurrence.decay == .perHead {
+      functions.pointee.multiply(out, between, factor, Int64(count * square), out)
+    } else if factor != 1 {
+      functions.pointee.scale_row(out, Int64(count * square), factor)
+    }
+  }
+
+  /// Transposes the keys.
+  private func transpose(_ count: Int) {
+    if recurrence.decay == .perChannel { return }
+    for first in Swift.stride(from: 0, to: count, by: lanes) {
+      let live = min(lanes, count - first)
+      for index in 0..<live {
+        rows[index] = UnsafeRawPointer(keys + (first + index) * layout.rowStride)
+      }
+      functions.pointee.pack(
+        rows.floats, Int32(live), Int32(layout.stateRows), 1,
+        transposed + first * layout.stateRows)
+    }
+  }
+
+  /// What the tokens of a chunk write, less what they erase of it and of the state.
+  private func erase(_ count: Int, _ head: Head) {
+    if !recurrence.erases { return }
+    let (stride, square) = (layout.rowStride, layout.squareStride)
+    products(erases, count: count, factor: -1, into: erasing)
+    scale(erases, by: kept, -1, count: count)
+    for panel in head.panels {
+      let out = written + panel * layout.chunk * layout.width
+      functions.pointee.product(
+        erases, Int64(stride), Int32(count), Int32(layout.stateRows),
+        state + panel * layout.stateRows * layout.width, Int64(layout.width),
+        Int32(layout.panelVectors), ATTN_RECTANGLE, 1, out, Int64(layout.width))
+      functions.pointee.product(
+        erasing, Int64(square), Int32(count), 0, out, Int64(layout.width),
+        Int32(layout.panelVectors), ATTN_SOLVE, 1, out, Int64(layout.width))
+    }
+  }
+
+  /// Takes the tokens of a chunk into the state; the keys are used up.
+  private func takeIn(_ count: Int, _ head: Head) {
+    let stride = layout.rowStride
+    if recurrence.normalises {
+      let sum = state + layout.keySum(head.piece)
+      for t in 0..<count {
+        let key = keys + t * stride
+        for column in 0..<layout.stateRows { sum[column] += key[column] }
+      }
+    }
+    scale(keys, by: keptToEnd, 1, count: count)
+    for panel in head.panels {
+      functions.pointee.take_in(
+        keys, Int64(stride), written + panel * layout.chunk * layout.width, Int32(count),
+        Int32(layout.stateRows), Int32(layout.panelVectors),
+        recurrence.decay == .none ? nil : keptOver,
+        state + panel * layout.stateRows * layout.width)
+    }
+  }
+
+  // MARK: Queries
+
+  /// Reads the query rows of a head and takes their features.
+  private func load(
+    queries range: Range<Int>, of query: TensorView, _ batch: Int, _ head: Int
+  ) {
+    widen(query, batch, head, range, into: queries, stride: layout.rowStride)
+    for row in 0..<range.count {
+      mapFeatures(queries + row * layout.rowStride)
+    }
+  }
+
+  /// The factor of outputs that are not divided.
+  private var factor: Float { recurrence.normalises ? 1 : layout.problem.scale }
+
+  /// Outputs of query rows: those of a chunk stand at its first tokens and see what it has of them;
+  /// others see the state alone.
+  private func attend(
+    _ range: Range<Int>, isInChunk: Bool, _ operands: AttentionOperands, _ head: Head
+  ) {
+    let group = shape.groupSize
+    let count = range.count
+    let (stride, square) = (layout.rowStride, layout.squareStride)
+    for queryHead in head.kvHead * group..<(head.kvHead + 1) * group {
+      load(queries: range, of: operands.query, head.batch, queryHead)
+      if recurrence.normalises {
+        functions.pointee.dot_rows(
+          queries, Int64(stride), Int32(count), Int32(stride), state + layout.keySum(head.piece),
+          denominators)
+      }
+      if isInChunk {
+        products(queries, count: count, factor: factor, into: scores)
+        scale(queries, by: kept, factor, count: count)
+        if recurrence.normalises {
+          for row in 0..<count {
+            for column in 0...row { denominators[row] += scores[row * square + column] }
+          }
+        }
+      } else if factor != 1 {
+        functions.pointee.scale_row(queries, Int64(count * stride), factor)
+      }
+      for panel in head.panels {
+        let out = output + panel * layout.chunk * layout.width
+        functions.pointee.product(
+          queries, Int64(stride), Int32(count), Int32(layout.stateRows),
+          state + panel * layout.stateRows * layout.width, Int64(layout.width),
+          Int32(layout.panelVectors), ATTN_RECTANGLE, 0, out, Int64(layout.width))
+        if isInChunk {
+          functions.pointee.product(
+            scores, Int64(square), Int32(count), 0,
+            written + panel * layout.chunk * layout.width, Int64(layout.width),
+            Int32(layout.panelVectors), ATTN_LOWER, 1, out, Int64(layout.width))
+          add(count, panel: panel, to: out, stride: layout.width)
+        }
+      }
+      store(
+        range, operands, head, queryHead: queryHead, from: output, rowStride: layout.width,
+        panelStride: layout.chunk * layout.width, denominators: denominators)
+    }
+  }
+
+  /// What the tokens' own outputs have besides, of rows of a panel.
+  private func add(_ count: Int, panel: Int, to rows: UnsafeMutablePointer<Float>, stride: Int) {
+    if !recurrence.adds { return }
+    for row in 0..<count {
+      let addition = additions + row * shape.valueDim + panel * layout.width
+      for column in 0..<layout.columns(of: panel) {
+        rows[row * stride + column] += addition[column]
+      }
+    }
+  }
+
+  /// Divides where there are denominators, and stores rows of a query head and their LSE.
+  ///
+  /// - Parameters:
+  ///   - source: the first row's first panel; others follow at `rowStride`, panels at `panelStride`.
+  ///   - denominators: one a row.
+  private func store(
+    _ range: Range<Int>, _ operands: AttentionOperands, _ head: Head, queryHead: Int,
+    from source: UnsafeMutablePointer<Float>, rowStride: Int, panelStride: Int,
+    denominators: UnsafePointer<Float>
+  ) {
+    let type = operands.output.reading.elementType
+    for panel in head.panels {
+      for (index, row) in range.enumerated() {
+        let place = source + panel * panelStride + index * rowStride
+        if recurrence.normalises {
+          functions.pointee.scale_row(
+            place, Int64(layout.width),
+            1 / (denominators[index] + Float(RecurrenceShape.epsilon)))
+        }
+        rows[index] = UnsafeRawPointer(place)
+        outputRows[index] =
+          operands.output.rowAddress(head.batch, queryHead, row)
+          + panel * layout.width * type.byteCount
+      }
+      functions.pointee.narrow(
+        rows.floats, Int32(range.count), Int32(layout.columns(of: panel)), type.storage, outputRows)
+    }
+    // One piece of a head is enough to say it.
+    guard head.panels.lowerBound == 0, let lse = operands.logSumExp else { return }
+    for (index, row) in range.enumerated() {
+      lse.row(head.batch, queryHead, row)[0] =
+        recurrence.normalises ? Float.log(denominators[index]) : 0
+    }
+  }
+
+  /// Zeros for rows that see no token.
+  private func storeNothing(_ range: Range<Int>, _ operands: AttentionOperands, _ head: Head) {
+    let type = operands.output.reading.elementType
+    for queryHead in head.kvHead * shape.groupSize..<(head.kvHead + 1) * shape.groupSize {
+      for row in range {
+        for panel in head.panels {
+          (operands.output.rowAddress(head.batch, queryHead, row)
+            + panel * layout.width * type.byteCount)
+            .initializeMemory(
+              as: UInt8.self, repeating: 0, count: layout.columns(of: panel) * type.byteCount)
+        }
+        if head.panels.lowerBound == 0 {
+          operands.logSumExp?.row(head.batch, queryHead, row)[0] = -.infinity
+        }
+      }
+    }
+  }
+
+  // MARK: Sequences
+
+  /// Takes the state of a head to begin with, where there is one, as this worker's own.
+  func begin(_ head: Head, from operands: AttentionOperands) {
+    state = ownState
+    state.update(repeating: 0, count: layout.stateCount)
+    guard let given = operands.inputs.named[RecurrentLayout.stateName] else { return }
+    for panel in head.panels {
+      let place = state + panel * layout.stateRows * layout.width
+      for row in 0..<layout.stateRows {
+        (place + row * layout.width).update(
+          from: given.row(head.batch, head.kvHead, row) + panel * layout.width,
+          count: layout.columns(of: panel))
+      }
+    }
+  }
+
+  /// Stores the state that a head has come to.
+  func end(_ head: Head, in view: MutableTensorView) {
+    for panel in head.panels {
+      let place = state + panel * layout.stateRows * layout.width
+      for row in 0..<layout.stateRows {
+        (view.row(head.batch, head.kvHead, row) + panel * layout.width)
+          .update(from: place + row * layout.width, count: layout.columns(of: panel))
+      }
+    }
+  }
+
+  /// A head of a sequence from a decoder's state on, which is changed.
+  func run(
+    _ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head,
+    state: UnsafeMutablePointer<Float>
+  ) {
+    self.state = state
+    run(walk, operands, head)
+  }
+
+  /// A head of a sequence from the state on that it has.
+  func run(_ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head) {
+    storeNothing(walk.blind, operands, head)
+    var first = 0
+    while first < walk.tokens.upperBound {
+      let chunk = walk.chunk(from: first)
+      let count = chunk.tokens.count
+      load(chunk.tokens, operands, head)
+      decay(count)
+      transpose(count)
+      erase(count, head)
+      if !chunk.queries.isEmpty { attend(chunk.queries, isInChunk: true, operands, head) }
+      takeIn(count, head)
+      first = chunk.tokens.upperBound
+    }
+    for first in Swift.stride(
+      from: walk.after.lowerBound, to: walk.after.upperBound, by: layout.chunk)
+    {
+      attend(
+        first..<min(first + layout.chunk, walk.after.upperBound), isInChunk: false, operands, head)
+    }
+  }
+
+  /// One token, which every query head of it sees.
+  func step(
+    _ operands: AttentionOperands, _ head: Head, state: UnsafeMutablePointer<Float>
+  ) {
+    let stride = layout.rowStride
+    let group = shape.groupSize
+    load(0..<1, operands, head)
+    switch recurrence.decay {
+    case .none: break
+    case .perHead:
+      keptOver.update(repeating: Float.exp(decays[0]), count: layout.stateRows)
+    case .perChannel: functions.pointee.exp_row(decays, Int64(stride), keptOver)
+    }
+    for member in 0..<group {
+      let query = queries + member * stride
+      widen(
+        operands.query, head.batch, head.kvHead * group + member, 0..<1, into: query,
+        stride: stride)
+      mapFeatures(query)
+    }
+    if recurrence.normalises {
+      let sum = state + layout.keySum(head.piece)
+      for column in 0..<layout.stateRows { sum[column] += keys[column] }
+      functions.pointee.dot_rows(
+        queries, Int64(stride), Int32(group), Int32(stride), sum, denominators)
+    } else if factor != 1 {
+      functions.pointee.scale_row(queries, Int64(group * stride), factor)
+    }
+    var token = attn_step(
+      key: keys, erase: recurrence.erases ? UnsafePointer(erases) : nil, keep: keptOver,
+      queries: queries, query_stride: Int64(stride), heads: Int32(group),
+      columns: Int32(layout.stateRows))
+    for panel in head.panels {
+      functions.pointee.step(
+        &token, Int32(layout.panelVectors), written + panel * layout.chunk * layout.width,
+        state + panel * layout.stateRows * layout.width,
+        output + panel * layout.width, Int64(layout.panels * layout.width))
+    }
+    for member in 0..<group {
+      for panel in head.panels {
+        add(
+          1, panel: panel, to: output + (member * layout.panels + panel) * layout.width, stride: 0)
+      }
+      store(
+        0..<1, operands, head, queryHead: head.kvHead * group + member,
+        from: output + member * layout.panels * layout.width, rowStride: 0,
+        panelStride: layout.width, denominators: denominators + member)
+    }
+  }
+}
+
+extension TensorView {
+  /// The row of an operand for a token of a key/value head; axes that it does not have count once.
+  func gate(_ batch: Int, _ head: Int, _ token: Int) -> UnsafePointer<Float> {
+    row(
+      shape.batch == 1 ? 0 : batch, shape.heads == 1 ? 0 : head, shape.rows == 1 ? 0 : token)
+  }
+}

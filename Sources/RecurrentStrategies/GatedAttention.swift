@@ -1,0 +1,62 @@
+import AttentionContract
+import AttentionEngines
+import AttentionKernels
+import Tensors
+
+/// Gated linear attention: a state that decays.
+///
+/// S_t = exp(g_t) S_{t-1} + k_t v_t^T, o_t = scale q_t^T S_t, with g the operand `decay`: a number a token and
+/// head (RetNet, Lightning Attention, Mamba-2), or one a channel of the key (GLA).
+///
+/// Sun 2023, arXiv 2307.08621; Yang 2023, arXiv 2312.06635.
+public struct GatedAttention: RecurrentStrategy {
+  public static let family = StrategyFamily(
+    "gated", operatorClass: .different, summary: "linear attention whose state decays",
+    source: "Yang 2023, arXiv 2312.06635",
+    parameters: [.decay], operands: [.decay(perChannel: false), .state]
+  ) { arguments throws(AttentionError) in try GatedAttention(arguments) }
+
+  private let gate: DecayGate
+
+  init(_ arguments: StrategyArguments) throws(AttentionError) {
+    gate = try arguments.choice("decay") ?? .head
+  }
+
+  public var operands: [OperandDeclaration] { [gate.operand, .state] }
+
+  public func resolvedParameters(for problem: AttentionProblem) -> String { gate.rawValue }
+
+  public func recurrence(for shape: AttentionShape) -> RecurrenceShape {
+    RecurrenceShape(decay: gate.decay)
+  }
+
+  public func take(_ token: RecurrentToken) { gate.take(token, gate: 0) }
+
+  public func define(_ token: inout RecurrentDefinition) { gate.define(&token, gate: 0) }
+}
+
+/// For what a decay counts.
+enum DecayGate: String, CaseIterable {
+  case head
+  case channel
+
+  var decay: RecurrenceShape.Decay { self == .head ? .perHead : .perChannel }
+  var operand: OperandDeclaration { .decay(perChannel: self == .channel) }
+
+  /// Copies the decay of a token.
+  func take(_ token: RecurrentToken, gate: Int) {
+    guard let decay = token.gate(gate) else { return }
+    token.decay.update(from: decay, count: self == .head ? 1 : token.headDim)
+  }
+
+  func define(_ token: inout RecurrentDefinition, gate: Int) {
+    if let decay = token.gates[gate] { token.decay = decay }
+  }
+}
+
+extension StrategyParameter {
+  static let decay = StrategyParameter(
+    "decay", "what a decay is for: head (default), [b, hKV, nKV], or channel, [b, hKV, nKV, d]")
+  static let normalise = StrategyParameter(
+    "normalise", "queries and keys: none (default), or l2, to a length of 1")
+}
