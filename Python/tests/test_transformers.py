@@ -3,9 +3,13 @@
 import pytest
 import torch
 import transformers
+from transformers.masking_utils import (
+    causal_mask_function, chunked_causal_mask_function, sliding_window_causal_mask_function,
+)
 
 import attnbench
 import attnbench.transformers
+from attnbench import _attention
 
 COMMON = dict(
     vocab_size=64, hidden_size=48, intermediate_size=64, num_hidden_layers=3, num_attention_heads=6,
@@ -45,7 +49,7 @@ def bert():
 MODELS = {make.__name__: make for make in (llama, gemma2, gemma3, mistral, gpt_oss)}
 
 
-def made(name):
+def made_of(name):
     torch.manual_seed(1)
     model = MODELS[name]().eval()
     if name == "gpt_oss":
@@ -67,7 +71,7 @@ def logits(model, tokens, **options):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_prefill_and_decoding_are_the_models_own(name):
-    model = made(name)
+    model = made_of(name)
     tokens = torch.randint(1, 64, (2, 33))
     model.set_attn_implementation("eager")
     expected = logits(model, tokens)
@@ -87,7 +91,7 @@ def test_prefill_and_decoding_are_the_models_own(name):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_is_the_models_own(name, side):
-    model = made(name)
+    model = made_of(name)
     tokens = torch.randint(1, 64, (3, 19))
     padding = torch.ones_like(tokens)
     for row, count in enumerate([0, 4, 11]):
@@ -103,7 +107,7 @@ def test_padding_is_the_models_own(name, side):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_generation_is_the_models_own(name, cache):
-    model = made(name)
+    model = made_of(name)
     tokens = torch.randint(1, 64, (2, 12))
     options = dict(
         max_new_tokens=15, do_sample=False, attention_mask=torch.ones_like(tokens),
@@ -115,7 +119,7 @@ def test_generation_is_the_models_own(name, cache):
 
 
 def test_a_plan_names_layers_and_heads():
-    model = made("llama")
+    model = made_of("llama")
     tokens = torch.randint(1, 64, (1, 33))
     attnbench.transformers.use(model)
     full = logits(model, tokens)
@@ -128,7 +132,7 @@ def test_a_plan_names_layers_and_heads():
 
 
 def test_a_strategy_stays_within_the_models_window():
-    model = made("mistral")
+    model = made_of("mistral")
     tokens = torch.randint(1, 64, (1, 33))
     model.set_attn_implementation("eager")
     expected = logits(model, tokens)
@@ -139,7 +143,7 @@ def test_a_strategy_stays_within_the_models_window():
 
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 def test_strategies_decode_as_they_prefill(cache):
-    model = made("llama")
+    model = made_of("llama")
     attnbench.transformers.use(model, "window(4, sinks: 1)")
     options = dict(do_sample=False, cache_implementation=cache, disable_compile=True)
     tokens = torch.randint(1, 64, (1, 12))
@@ -155,8 +159,96 @@ def test_strategies_decode_as_they_prefill(cache):
     torch.testing.assert_close(result[:, 5:], whole, atol=2e-5, rtol=2e-5)
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """The key lengths of the models' plans as they are made, from when there are none."""
+    lengths = []
+    make = _attention._make_plan
+
+    def counted(sizes, *arguments):
+        if sizes.head_dim > 1:
+            lengths.append(sizes.key_length)
+        return make(sizes, *arguments)
+
+    monkeypatch.setattr(_attention, "_make_plan", counted)
+    monkeypatch.setattr(_attention, "_ready", _attention._Ready())
+    return lengths
+
+
+@pytest.mark.parametrize("name, cache", [*((name, "dynamic") for name in MODELS), ("llama", "static")])
+@pytest.mark.parametrize("plan", [
+    "flash", "window(5, sinks: 1)",
+    {0: "window(4)", 1: ["flash"] * 6, 2: ["flash"] * 3 + ["strided(3)"] * 3}])
+def test_steps_of_decoding_share_plans(name, cache, plan, made):
+    model = made_of(name)
+    attnbench.transformers.use(model, plan)
+    counts = []
+    model.register_forward_hook(lambda *_: counts.append(len(made)))
+    model.generate(
+        torch.randint(1, 64, (1, 12)), min_new_tokens=30, max_new_tokens=30, do_sample=False,
+        cache_implementation=cache, disable_compile=True)
+    # The prompt, a first step of its own length, and steps for a rounded length; windows have rolled on.
+    assert len(counts) == 30 and counts[2] == counts[-1] <= 9
+
+
+def test_windows_are_the_models_own_for_lists_of_flash(made):
+    """And no mask is read for them."""
+    model = made_of("gemma3")
+    tokens = torch.randint(1, 64, (1, 33))
+    attnbench.transformers.use(model)
+    expected = logits(model, tokens)
+    attnbench.transformers.use(model, {layer: ["flash"] * 6 for layer in range(3)})
+    made.clear()
+    for _ in range(3):
+        assert (logits(model, tokens) == expected).all()
+    assert len(made) == 2  # With a window and without.
+
+
+@pytest.mark.parametrize("strategy", ["flash", "full", "window(5)"])
+def test_a_position_bias_goes_with_a_window(strategy):
+    torch.manual_seed(1)
+    model = made_of("llama")
+    attnbench.transformers.use(model, strategy)
+    layer = model.model.layers[0].self_attn
+    for n_q, n_kv in ((1, 20), (9, 20), (20, 20)):
+        query, key, value = torch.randn(2, 6, n_q, 16), *torch.randn(2, 2, 2, n_kv, 16)
+        bias = torch.randn(1, 6, n_q, n_kv)
+        out, _ = attnbench.transformers._forward(
+            layer, query, key, value, None, sliding_window=7, position_bias=bias)
+        distance = torch.arange(n_kv - n_q, n_kv)[:, None] - torch.arange(n_kv)
+        visible = (distance >= 0) & (distance < (5 if strategy == "window(5)" else 7))
+        expected = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, torch.where(visible, bias, -torch.inf), enable_gqa=True)
+        torch.testing.assert_close(out, expected.transpose(1, 2), atol=2e-5, rtol=2e-5)
+
+
+def test_what_masks_say():
+    mask = attnbench.transformers._mask
+    window, chunks = sliding_window_causal_mask_function(4), chunked_causal_mask_function(4, torch.zeros(1))
+    # Nothing but causality.
+    assert mask(1, 3, 8, 5, 0, causal_mask_function) is None
+    assert mask(1, 1, 4, 9, 6, window, local_size=4) is None
+    assert mask(1, 3, 4, 1, 0, chunks, local_size=4) is None
+    # Rows that nobody has filled yet, and padding of what came before the keys.
+    assert mask(1, 3, 9, 5, 0, causal_mask_function).attnbench_length == 8
+    assert mask(1, 1, 9, 5, 0, causal_mask_function, allow_is_causal_skip=False).attnbench_length == 6
+    padding = torch.ones(1, 10, dtype=torch.bool).index_fill(1, torch.tensor([0, 5]), False)
+    assert mask(1, 1, 4, 9, 6, window, padding, local_size=4) is None
+    found = mask(1, 2, 9, 5, 0, window, local_size=4)
+    assert (found.attnbench_length, found.attnbench_window) == (7, 4)
+    # Keys that something else hides.
+    for found in (
+        mask(1, 1, 4, 9, 6, chunks, local_size=4), mask(1, 1, 4, 8, 5, window, padding, local_size=4),
+        mask(1, 3, 9, 5, 0, causal_mask_function, padding),
+        mask(1, 3, 9, 5, 0, causal_mask_function, padding[:, 6:7].expand(1, 7)),
+        mask(1, 3, 8, 5, 0, causal_mask_function, allow_is_causal_skip=False),
+    ):
+        assert not hasattr(found, "attnbench_length")
+    assert mask(1, 1, 4, 9, 6, chunks, local_size=4).flatten().tolist() == [False, False, True, True]
+
+
 def test_masks_that_say_nothing_of_positions_are_for_exact_strategies():
-    model = made("llama")
+    model = made_of("llama")
     tokens = torch.randint(1, 64, (1, 9))
     mask = torch.ones(9, 9, dtype=torch.bool).tril()[None, None]
     attnbench.transformers.use(model)
@@ -189,7 +281,7 @@ def test_attention_to_both_sides():
     ({0: []}, "plan, layer 0"),
 ])
 def test_bad_plans_change_nothing(plan, text):
-    model = made("llama")
+    model = made_of("llama")
     before = model.config._attn_implementation
     with pytest.raises(attnbench.AttentionError) as error:
         attnbench.transformers.use(model, plan)
@@ -198,7 +290,7 @@ def test_bad_plans_change_nothing(plan, text):
 
 
 def test_dropout_is_refused():
-    model = made("llama").train()
+    model = made_of("llama").train()
     model.config.attention_dropout = 0.1
     for module in model.modules():
         if hasattr(module, "attention_dropout"):

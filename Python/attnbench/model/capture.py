@@ -1,11 +1,12 @@
 """Queries, keys and values of a model's layers, on a text, into a safetensors file.
 
 ``layer<i>.q`` ``[h, n, d]``, ``layer<i>.k`` ``[hKV, n, d]`` and ``layer<i>.v`` ``[hKV, n, dV]`` are what
-layer i's attention is given: after the rotary embedding and the cache, before heads are repeated. What
-the layer does with them is in the file's ``__metadata__`` under ``layer<i>``, as a JSON object:
-``scale``, ``causal``, ``softcap``, ``window`` (how many keys *before* its own a query sees; a sliding
-window of W keys has ``window`` W - 1 and ``window_keys`` W), ``chunk`` (keys of an earlier stretch of so many
-are hidden) and ``sinks`` (a logit a query head); null for what it has not.
+layer i's attention is given: after the rotary embedding and the cache, before heads are repeated. Several
+texts stand behind each other on an axis before these, ``[texts, h, n, d]``. What the layer does with
+them is in the file's ``__metadata__`` under ``layer<i>``, as a JSON object: ``scale``, ``causal``,
+``softcap``, ``window`` (how many keys *before* its own a query sees; a sliding window of W keys has
+``window`` W - 1 and ``window_keys`` W), ``chunk`` (keys of an earlier stretch of so many are hidden) and
+``sinks`` (a logit a query head); null for what it has not.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def capture(
     wanted are not run.
 
     Args:
-        tokens: ``[1, n]``.
+        tokens: one pass takes all texts.
         layers: numbers in ``found``.
         dtype: ``f16``, ``bf16`` or ``f32``.
         progress: called with each layer's number.
@@ -57,13 +58,14 @@ def capture(
             with many tokens than it did with a few. What stood at the path is then as it was.
     """
     n = tokens.count
+    texts = (tokens.texts,) if tokens.texts > 1 else ()
     entries: list[TensorEntry] = []
     for number in layers:
         layer = found.layers[number]
         entries += [
-            TensorEntry(f"layer{number}.q", (layer.heads, n, layer.head_dim)),
-            TensorEntry(f"layer{number}.k", (layer.kv_heads, n, layer.head_dim)),
-            TensorEntry(f"layer{number}.v", (layer.kv_heads, n, layer.value_dim)),
+            TensorEntry(f"layer{number}.q", (*texts, layer.heads, n, layer.head_dim)),
+            TensorEntry(f"layer{number}.k", (*texts, layer.kv_heads, n, layer.head_dim)),
+            TensorEntry(f"layer{number}.v", (*texts, layer.kv_heads, n, layer.value_dim)),
         ]
     waiting = set(layers)
     with TensorFile(path, entries, dtype, _metadata(tokens, found, layers, dtype, name, version)) as file:
@@ -77,7 +79,7 @@ def capture(
                 if not bool(torch.isfinite(tensor).all()):
                     raise ModelError(
                         f"layer{number}.{letter} holds NaN or infinity: the model itself fails on this text")
-                file.put(f"layer{number}.{letter}", tensor[0])
+                file.put(f"layer{number}.{letter}", tensor if texts else tensor[0])
             progress(number)
             if not waiting:
                 raise _Enough
@@ -97,6 +99,7 @@ def _metadata(
     metadata = {
         "format": "attnbench-capture", "version": "1", "tool_version": version, "model": name,
         "text": tokens.text, "tokens_sha256": tokens.sha256, "n": str(tokens.count),
+        "texts": str(tokens.texts),
         "positions": f"0..{tokens.count - 1}", "dtype": dtype,
         "layers": ",".join(map(str, layers)),
         "layers_left_out": json.dumps({str(layer): why for layer, why in found.left_out.items()}),

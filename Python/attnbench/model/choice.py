@@ -50,6 +50,18 @@ def recommend(
         raise ModelError("attnbench recommend wrote no plan; what it says is above")
 
 
+def windows(n: int) -> str:
+    """Candidates of a choice: a dozen windows with sinks, from a sixty-fourth of the tokens to two thirds.
+
+    A window shows every query the same distances: its error is a mean over as many places as there are
+    queries, and is about the same on another text. What a pattern shows at places of its own, such as
+    the last columns of each block, fits the few keys that carry weight in one text by chance; of many such
+    candidates the one that fits best is chosen, and misses on the next text.
+    """
+    widths = sorted({max(1, round(n / 64 * (64 * 2 / 3) ** (step / 11))) for step in range(12)})
+    return ", ".join(f"window({width}, sinks: 4)" for width in widths)
+
+
 def tightened(predicted: float, measured: float, limit: float) -> float:
     """The limit on the prediction with which the measured increase is likely to keep to ``limit``."""
     return 0.9 * predicted * limit / measured

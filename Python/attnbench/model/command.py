@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False)
         sub.set_defaults(run=run)
         sub.add_argument("model", metavar="MODEL", help="a folder as transformers saves it, or a GGUF file")
-        sub.add_argument("--text", required=True, metavar="FILE", help="a UTF-8 text; its first tokens are used")
+        sub.add_argument(
+            "--text", required=True, action="append", metavar="FILE",
+            help="a UTF-8 text; its first tokens are used; may be given again, for texts of other kinds")
         sub.add_argument("--n", default="4096", help="how many tokens (default: %(default)s)")
         sub.add_argument("--tokenizer", metavar="FOLDER", help="where the tokenizer is, if not with the model")
         sub.add_argument(
@@ -101,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
         "--keep", metavar="FOLDER", help="keep the steps' files here, and use those that are there")
     choose.add_argument("--attnbench", metavar="COMMAND", help="the attnbench command (default: in PATH)")
     choose.add_argument("--budget", metavar="TIME", help="of attnbench recommend, as 5m")
+    choose.add_argument(
+        "--strategy", metavar="LIST",
+        help="of attnbench recommend: the candidates; all: of every family (default: windows with sinks, whose "
+        "errors carry over to other texts best)")
     _add_rounds(choose)
     return parser
 
@@ -119,13 +125,14 @@ def _capture(options: argparse.Namespace) -> int:
     session = _Session(options, "--text")
     layers = parse_layers(options.layers, list(session.found.layers))
     _say_left_out(session)
+    _say_one_text(session)
     with _progress(len(layers), "layer") as bar:
         written = capture(
             session.model, session.tokens, session.found, layers, options.output, dtype=options.dtype,
             name=session.name, version=__version__, progress=lambda layer: bar.update())
     say(
-        f"{written.path}: {len(layers)} layers of {session.name}, {session.tokens.count} tokens, "
-        f"{options.dtype}, {bytes_text(written.size)}")
+        f"{written.path}: {len(layers)} layers of {session.name}, {session.tokens.count} tokens of "
+        f"{session.tokens.text}, {options.dtype}, {bytes_text(written.size)}")
     say(f"next: attnbench recommend --inputs {shlex.quote(written.path)} --max-total-error 0.3 --save plan.json")
     return SUCCESS
 
@@ -161,8 +168,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         return SUCCESS
     with _progress(passes(rounds), "pass") as bar:
         result = evaluate(
-            session.model, session.tokens, plan, use, sensitivities=sensitivities, full_losses=losses,
-            rounds=rounds, progress=bar.update)
+            session.model, session.tokens, plan, use, sensitivities=sensitivities, found=session.found,
+            full_losses=losses, rounds=rounds, progress=bar.update)
     if options.json:
         print(evaluation_json(result, session.tokens, plan, name=session.name, version=__version__))
     else:
@@ -172,10 +179,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _choose(options: argparse.Namespace) -> int:
     from .capture import capture
-    from .choice import ATTEMPTS, find_attnbench, recommend, tightened
-    from .evaluation import evaluate, evaluation_text, measure_times, timed_passes
+    from .choice import ATTEMPTS, find_attnbench, recommend, tightened, windows
+    from .evaluation import all_losses, evaluate, evaluation_text, measure_times, timed_passes
     from .loading import read_tokens
-    from .losses import check_has_loss, token_losses
+    from .losses import check_has_loss
     from .plans import attnbench_use, read_plan
     from .tensorfile import FileTransaction, writable_target
 
@@ -188,29 +195,31 @@ def _choose(options: argparse.Namespace) -> int:
     check_has_loss(session.model)
     test = read_tokens(session.tokenizer, options.test_text, session.tokens.count, "--test-text")
     _say_left_out(session)
+    _say_one_text(session)
     with _folder(options.keep) as folder:
         inputs, weights, plan_path = (
             os.path.join(folder, name) for name in ("qkv.safetensors", "sensitivity.json", "plan.json"))
         common = _common_options(options)
+        texts = [part for path in options.text for part in ("--text", path)]
         if os.path.exists(inputs):
             _check_capture(inputs, session)
             say(f"{inputs}: of this text already")
         else:
-            say(f"$ {shlex.join(['attnbench-model', 'capture', *common, '--text', options.text, '-o', inputs])}")
+            say(f"$ {shlex.join(['attnbench-model', 'capture', *common, *texts, '-o', inputs])}")
             layers = list(session.found.layers)
             with _progress(len(layers), "layer") as bar:
                 capture(
                     session.model, session.tokens, session.found, layers, inputs, dtype="f16",
                     name=session.name, version=__version__, progress=lambda layer: bar.update())
-        say(
-            "$ " + shlex.join(
-                ["attnbench-model", "evaluate", *common, "--text", options.text, "--sensitivity", weights]))
+        say("$ " + shlex.join(["attnbench-model", "evaluate", *common, *texts, "--sensitivity", weights]))
         sensitivities, _ = _sensitivities(session, weights, use, session.tokens.sha256)
         extra = [
             *(["--budget", options.budget] if options.budget else []),
+            *([] if options.strategy == "all" else
+              ["--strategy", options.strategy or windows(session.tokens.count)]),
             *(["--threads", options.threads] if options.threads else [])]
         # The same for all plans.
-        losses = token_losses(session.model, test.ids)
+        losses = all_losses(session.model, test)
         aim = limit
         for attempt in range(ATTEMPTS):
             recommend(command, inputs, weights, aim, plan_path, extra, say)
@@ -220,7 +229,8 @@ def _choose(options: argparse.Namespace) -> int:
                     "attnbench-model", "evaluate", *common, "--text", options.test_text, "--plan", plan_path,
                     "--sensitivity", weights]))
             result = evaluate(
-                session.model, test, plan, use, sensitivities=sensitivities, full_losses=losses, rounds=0)
+                session.model, test, plan, use, sensitivities=sensitivities, found=session.found,
+                full_losses=losses, rounds=0)
             is_kept = result.increase.mean <= limit
             if is_kept or attempt == ATTEMPTS - 1 or not result.predicted or result.predicted <= 0:
                 break
@@ -236,6 +246,11 @@ def _choose(options: argparse.Namespace) -> int:
         with open(plan_path, "rb") as file, FileTransaction(options.output) as target:
             target.write(file.read(), 0)
     print(evaluation_text(result, test, plan))
+    if attempt:
+        print(
+            f"plan {attempt + 1}: the limit it was chosen with was set by the loss of earlier ones on "
+            f"{test.text}; prove it on one more text: attnbench-model evaluate {shlex.quote(options.model)} "
+            f"--plan {shlex.quote(options.output)} --text OTHER")
     high = result.increase.high
     if is_kept:
         certainty = (
@@ -252,10 +267,10 @@ def _choose(options: argparse.Namespace) -> int:
 
 
 class _Session:
-    """A model, a text, and what a few tokens show of its layers."""
+    """A model, its texts, and what a few tokens show of its layers."""
 
     def __init__(self, options: argparse.Namespace, option: str) -> None:
-        from .loading import ModelFiles, check_length, parse_count, read_tokens
+        from .loading import ModelFiles, check_length, parse_count, read_texts
 
         n = parse_count(options.n, "--n", 2)
         threads = _threads(options)
@@ -270,17 +285,18 @@ class _Session:
         self.name = files.name
         # A tokenizer and a text are read in less time than weights.
         self.tokenizer = files.tokenizer(options.tokenizer)
-        self.tokens = read_tokens(self.tokenizer, options.text, n, option)
+        self.tokens = read_texts(self.tokenizer, options.text, n, option)
         self.model = files.load(options.weights)
         check_length(self.model, n, say)
-        self.found = survey(self.model, self.tokens.ids)
+        self.found = survey(self.model, self.tokens.rows[0])
 
 
 def _sensitivities(
     session: _Session, path: str, use: Any, tokens_sha256: str | None = None
 ) -> tuple[Any, Any]:
     """Reads a file of sensitivities, or measures and writes it; full attention's losses where measured."""
-    from .sensitivity import measure, read_sensitivities, reduced_strategy, sensitivity_json
+    from .sensitivity import (
+        Sensitivities, measure, read_sensitivities, reduced_strategy, sensitivity_json)
     from .tensorfile import write_text
 
     if os.path.exists(path):
@@ -288,7 +304,7 @@ def _sensitivities(
         return read_sensitivities(path, session.name, tokens_sha256), None
     strategy = reduced_strategy(session.tokens.count)
     say(f"sensitivities: one layer at a time runs {strategy} on {session.tokens.text}")
-    with _progress(len(session.found.layers), "layer") as bar:
+    with _progress(session.tokens.texts * len(session.found.layers), "layer") as bar:
         layers, losses = measure(
             session.model, session.tokens, session.found, use, strategy=strategy,
             progress=lambda layer: bar.update())
@@ -297,8 +313,9 @@ def _sensitivities(
             layers, session.tokens, losses, name=session.name, version=__version__, strategy=strategy),
         "--sensitivity")
     say(f"{path}: loss of full attention {losses.mean().item():.4f}; nats per squared error of the layers "
-        + ", ".join(f"{layer.layer}: {layer.measured:.3g}" for layer in layers))
-    return {layer.layer: layer.measured for layer in layers}, losses
+        + ", ".join(f"{layer.layer}: {layer.weight:.3g}" for layer in layers))
+    return Sensitivities(
+        {layer.layer: layer.weight for layer in layers}, session.tokens.text), losses
 
 
 def _check_capture(path: str, session: _Session) -> None:
@@ -316,6 +333,13 @@ def _check_capture(path: str, session: _Session) -> None:
 def _say_left_out(session: _Session) -> None:
     for layer, why in session.found.left_out.items():
         say(f"layer {layer}: left out: {why}")
+
+
+def _say_one_text(session: _Session) -> None:
+    if session.tokens.texts == 1:
+        say(
+            "note: one text: a plan that is chosen on it may err several times as much on another; give "
+            "--text again, with another kind")
 
 
 def _common_options(options: argparse.Namespace) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -14,14 +15,17 @@ from typing import Any
 
 import torch
 
-from .loading import Tokens
+from .loading import Tokens, ranges_text
 from .losses import token_losses
 from .plans import Plan, Use
-from .sensitivity import finite
+from .sensitivity import Sensitivities, finite, squared_errors
 from .statistics import Estimate, block_mean
+from .taps import Survey
 
 FORMAT, VERSION = "attnbench-model-evaluation", 1
 STEPS = 8
+APART = 1.5
+"""Predictions that differ by more say that a plan does not fit a text as it fits those it was chosen on."""
 VARIANTS = ("full", "plan")
 
 
@@ -35,42 +39,64 @@ class Times:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Losses are means over the tokens of one text, in nats."""
+    """Losses are means over the tokens of the texts, in nats.
+
+    ``predicted`` is made with the errors that the plan states, of the tensors it was chosen on;
+    ``predicted_here`` with ``errors``, the layers' relative errors on the texts that the plan is evaluated
+    on. No loss of the plan is in either.
+    """
 
     full: Estimate
     plan: Estimate
     increase: Estimate
     predicted: float | None
     times: Times | None
+    predicted_here: float | None = None
+    errors: Mapping[int, float] | None = None
+    sensitivity_text: str = ""
 
 
 def evaluate(
-    model: Any, tokens: Tokens, plan: Plan, use: Use, *, sensitivities: Mapping[int, float] | None = None,
-    full_losses: torch.Tensor | None = None, rounds: int = 3, seed: int = 1,
+    model: Any, tokens: Tokens, plan: Plan, use: Use, *, sensitivities: Sensitivities | None = None,
+    found: Survey | None = None, full_losses: torch.Tensor | None = None, rounds: int = 3, seed: int = 1,
     progress: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """The loss of a plan on a text, paired token by token with full attention's; times of both.
+    """The loss of a plan on some texts, paired token by token with full attention's; times of both.
 
     Args:
-        full_losses: full attention's, where they are known, ``[n - 1]``.
+        found: with it and sensitivities the layers' errors on these texts are measured and predicted from.
+        full_losses: full attention's, where they are known, ``[texts (n - 1)]``.
         rounds: of timing, after one that does not count; 0 times nothing.
-        progress: called after each pass over the text, ``passes(rounds)`` times at most.
+        progress: called after each pass over the texts, ``passes(rounds)`` times at most.
     """
     implementation = model.config._attn_implementation
     if full_losses is None:
-        full_losses = token_losses(model, tokens.ids)
+        full_losses = all_losses(model, tokens)
+        progress()
+    predicted, predicted_here, errors = None, None, None
+    if sensitivities is not None:
+        predicted = plan.predicted_increase(sensitivities.weights)
+        if found is not None:
+            squared = squared_errors(model, tokens, found, use, plan.replaced, full_losses)
+            if squared is not None:
+                errors = {layer: math.sqrt(value) for layer, value in squared.items()}
+                predicted_here = plan.predicted_increase(sensitivities.weights, errors)
         progress()
     try:
         use(model, plan.heads)
-        losses = token_losses(model, tokens.ids)
+        losses = all_losses(model, tokens)
         progress()
     finally:
         model.set_attn_implementation(implementation)
     return Evaluation(
-        block_mean(full_losses), block_mean(losses), block_mean(losses - full_losses),
-        None if sensitivities is None else plan.predicted_increase(sensitivities),
-        measure_times(model, tokens.ids, plan, use, rounds=rounds, seed=seed, progress=progress)
-        if rounds else None)
+        block_mean(full_losses), block_mean(losses), block_mean(losses - full_losses), predicted,
+        measure_times(model, tokens.rows[0], plan, use, rounds=rounds, seed=seed, progress=progress)
+        if rounds else None, predicted_here, errors, "" if sensitivities is None else sensitivities.text)
+
+
+def all_losses(model: Any, tokens: Tokens) -> torch.Tensor:
+    """The texts' losses behind each other, ``[texts (n - 1)]``."""
+    return torch.cat([token_losses(model, ids) for ids in tokens.rows])
 
 
 def timed_passes(rounds: int) -> int:
@@ -79,8 +105,8 @@ def timed_passes(rounds: int) -> int:
 
 
 def passes(rounds: int) -> int:
-    """How many passes over the text an evaluation makes."""
-    return len(VARIANTS) + timed_passes(rounds)
+    """How many steps an evaluation reports."""
+    return len(VARIANTS) + 1 + timed_passes(rounds)
 
 
 @torch.inference_mode()
@@ -128,11 +154,15 @@ def evaluation_json(result: Evaluation, tokens: Tokens, plan: Plan, *, name: str
 
     data: dict[str, Any] = {
         "format": FORMAT, "version": VERSION, "tool_version": version, "model": name, "plan": plan.path,
-        "text": tokens.text, "tokens_sha256": tokens.sha256, "n": tokens.count,
+        "text": tokens.text, "texts": tokens.texts, "tokens_sha256": tokens.sha256, "n": tokens.count,
         "loss": {"full": estimate(result.full), "plan": estimate(result.plan)},
         "perplexity": {
             "full": finite(exponential(result.full.mean)), "plan": finite(exponential(result.plan.mean))},
         "loss_increase": estimate(result.increase), "predicted_loss_increase": result.predicted,
+        "predicted_loss_increase_by_errors_here": result.predicted_here,
+        "errors_here": None if result.errors is None else {
+            str(layer): finite(error) for layer, error in result.errors.items()},
+        "plan_errors_of": plan.inputs, "sensitivities_of": result.sensitivity_text or None,
         "torch_threads": torch.get_num_threads(),
     }
     if result.times is not None:
@@ -151,8 +181,12 @@ def evaluation_text(result: Evaluation, tokens: Tokens, plan: Plan) -> str:
         ["perplexity", f"{exponential(full.mean):.4g}", f"{exponential(given.mean):.4g}",
          f"{100 * (ratio - 1):+.2f} %"],
     ]
-    if result.predicted is not None:
-        rows.append(["predicted loss increase", "", "", f"{result.predicted:+.4f}{_factor(result)}"])
+    for label, value in (
+        ("predicted, by the plan's errors", result.predicted),
+        ("predicted, by errors on this text", result.predicted_here),
+    ):
+        if value is not None:
+            rows.append([label, "", "", f"{value:+.4f}{_factor(value, result.increase.mean)}"])
     if result.times is not None:
         for label, samples in (("prefill", result.times.prefill), ("decode step", result.times.step)):
             medians = {name: median(samples[name]) for name in VARIANTS}
@@ -165,8 +199,8 @@ def evaluation_text(result: Evaluation, tokens: Tokens, plan: Plan) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     lines += [
         "",
-        f"{tokens.count - 1} predictions on {tokens.text}; interval: 95 %, of the paired differences, from the "
-        f"means of {increase.blocks} blocks of {increase.block_length} neighbouring tokens (Student's t)",
+        f"{tokens.predictions} predictions on {tokens.text}; interval: 95 %, of the paired differences, "
+        f"from the means of {increase.blocks} blocks of {increase.block_length} neighbouring tokens (Student's t)",
     ]
     if result.times is not None:
         count = len(result.times.prefill["full"])
@@ -174,7 +208,8 @@ def evaluation_text(result: Evaluation, tokens: Tokens, plan: Plan) -> str:
             f"times: median (fastest to slowest) of {count} interleaved rounds; full is PyTorch's attention; "
             f"prefill of {tokens.count} tokens, then {STEPS} steps a round; torch's threads: "
             f"{torch.get_num_threads()}")
-    if result.predicted is None and plan.errors:
+    lines += _basis(result, tokens, plan)
+    if result.predicted is None and result.predicted_here is None and plan.errors:
         lines.append("next: --sensitivity FILE predicts the increase from the plan's errors")
     return "\n".join(lines)
 
@@ -188,10 +223,43 @@ def _interval(value: Estimate) -> str:
     return "" if math.isnan(value.low) else f" ({value.low:+.4f} to {value.high:+.4f})"
 
 
-def _factor(result: Evaluation) -> str:
-    if not result.predicted or result.predicted < 0 or result.increase.mean <= 0:
+def _factor(predicted: float, measured: float) -> str:
+    if predicted <= 0 or measured <= 0:
         return ""
-    return f" (measured is {result.increase.mean / result.predicted:.2f} times that)"
+    return f" (measured is {measured / predicted:.2f} times that)"
+
+
+def _basis(result: Evaluation, tokens: Tokens, plan: Plan) -> list[str]:
+    """What the predictions were computed from, and what to do where they are apart."""
+    if result.predicted is None and result.predicted_here is None:
+        return []
+    sources = []
+    if result.predicted is not None:
+        sources.append(f"those in {plan.path}" + (f", of {plan.inputs}" if plan.inputs else ""))
+    if result.predicted_here is not None:
+        sources.append(f"those measured here on {tokens.text}, without the plan's loss")
+    lines = [
+        "predicted: sum over layers of sensitivity x squared error; sensitivities of "
+        f"{result.sensitivity_text}; errors: " + "; and ".join(sources)]
+    if result.predicted and result.predicted_here and result.predicted_here > APART * result.predicted:
+        lines.append(
+            f"the plan's errors cost {result.predicted_here / result.predicted:.1f} times as much on "
+            f"{tokens.text} as where it was chosen{_grown(result.errors or {}, plan)}: choose among windows "
+            "alone (--strategy), and on a text of this kind too (--text A --text B)")
+    return lines
+
+
+def _grown(errors: Mapping[int, float], plan: Plan) -> str:
+    """The layers whose errors are larger than the plan says, and what most of their heads run."""
+    grown = [
+        layer for layer, error in errors.items()
+        if layer in plan.errors and error**2 > APART * plan.errors[layer] ** 2]
+    if not grown:
+        return ""
+    families = Counter(head.partition("(")[0] for layer in grown for head in plan.heads[layer])
+    return (
+        f", most of all in layers {ranges_text(grown)} ("
+        + ", ".join(f"{name}: {count} heads" for name, count in families.most_common()) + ")")
 
 
 def _range(samples: list[float]) -> str:

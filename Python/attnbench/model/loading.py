@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,24 @@ WEIGHTS = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 @dataclass(frozen=True)
 class Tokens:
-    """The first tokens of a text, ``[1, n]``, and where they are from."""
+    """The first tokens of one or more texts, ``[texts, n]``, and where they are from."""
 
     ids: torch.Tensor
     text: str
+
+    @property
+    def texts(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def rows(self) -> list[torch.Tensor]:
+        """Each text's tokens, ``[1, n]``: what a pass takes where memory is dear."""
+        return list(self.ids.split(1))
+
+    @property
+    def predictions(self) -> int:
+        """How many tokens are predicted from those before them."""
+        return self.texts * (self.count - 1)
 
     @property
     def count(self) -> int:
@@ -160,6 +175,22 @@ def read_tokens(tokenizer: Any, path: str, n: int, option: str = "--text") -> To
             f"{len(ids)}" if len(ids) > 1 else
             f"{option} {path}: has {len(ids)} tokens; give a text of at least {n}")
     return Tokens(torch.tensor([ids[:n]], dtype=torch.int64), os.path.basename(path))
+
+
+def read_texts(tokenizer: Any, paths: Sequence[str], n: int, option: str = "--text") -> Tokens:
+    """The first ``n`` tokens of each of several text files.
+
+    Raises:
+        ModelError: as ``read_tokens``, and when one starts as another does: it would count twice.
+    """
+    texts = [read_tokens(tokenizer, path, n, option) for path in paths]
+    for place, text in enumerate(texts):
+        for other in range(place):
+            if torch.equal(text.ids, texts[other].ids):
+                raise ModelError(
+                    f"{option} {paths[place]}: has the tokens of {paths[other]}; give it once, and texts of "
+                    "other kinds")
+    return Tokens(torch.cat([text.ids for text in texts]), ", ".join(text.text for text in texts))
 
 
 def check_length(model: Any, n: int, say: Any) -> None:

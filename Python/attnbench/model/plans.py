@@ -21,18 +21,34 @@ Use = Callable[[Any, Strategies], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """Strategies by layer, and each layer's relative L2 error where the file has it."""
+    """Strategies by layer, and each layer's relative L2 error where the file has it.
+
+    ``inputs`` names the tensors that these errors are of.
+    """
 
     path: str
     heads: Strategies
     errors: Mapping[int, float]
+    inputs: str | None = None
 
-    def predicted_increase(self, sensitivities: Mapping[int, float]) -> float | None:
-        """Sum over the layers of sensitivity times squared error, in nats; None where one is missing."""
-        replaced = [layer for layer, heads in self.heads.items() if set(heads) - {"flash", "full"}]
-        if any(layer not in sensitivities or layer not in self.errors for layer in replaced):
+    @property
+    def replaced(self) -> Strategies:
+        """The layers that do not run full attention on every head."""
+        return {
+            layer: heads for layer, heads in self.heads.items() if set(heads) - {"flash", "full"}}
+
+    def predicted_increase(
+        self, sensitivities: Mapping[int, float], errors: Mapping[int, float] | None = None
+    ) -> float | None:
+        """Sum over the layers of sensitivity times squared error, in nats; None where one is missing.
+
+        Args:
+            errors: relative errors by layer; those that the plan states by default.
+        """
+        errors = self.errors if errors is None else errors
+        if any(layer not in sensitivities or layer not in errors for layer in self.replaced):
             return None
-        return math.fsum(sensitivities[layer] * self.errors[layer] ** 2 for layer in replaced)
+        return math.fsum(sensitivities[layer] * errors[layer] ** 2 for layer in self.replaced)
 
 
 def read_plan(path: str, found: Survey, layer: int | None = None) -> Plan:
@@ -81,7 +97,8 @@ def read_plan(path: str, found: Survey, layer: int | None = None) -> Plan:
         raise ModelError(f"--plan {path}: a layer stands in it twice; remove one of the entries")
     return Plan(
         path, {number: heads for number, heads, _ in entries},
-        {number: float(error) for number, _, error in entries if error is not None})
+        {number: float(error) for number, _, error in entries if error is not None},
+        data["inputs"] if isinstance(data.get("inputs"), str) else None)
 
 
 def attnbench_use(threads: int | None) -> Use:

@@ -9,9 +9,11 @@ about as good as uncorrelated, and add up in their squares.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -19,8 +21,8 @@ import torch
 from .errors import ModelError
 from .loading import Tokens, read_json
 from .losses import token_losses
-from .plans import Use
-from .statistics import Estimate, block_mean
+from .plans import Strategies, Use
+from .statistics import Estimate, block_mean, positive_mean, shrunk
 from .taps import AttentionCall, Survey, base, tapped
 
 FORMAT, VERSION = "attnbench-sensitivity", 1
@@ -28,23 +30,24 @@ FORMAT, VERSION = "attnbench-sensitivity", 1
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """Nats of loss for each unit of squared relative error of a layer's output."""
+    """Nats of loss for each unit of squared relative error of a layer's output.
+
+    Of several texts the increase is the mean over all their tokens, the squared error the mean of theirs.
+    ``weight`` is what a prediction takes.
+    """
 
     layer: int
     increase: Estimate
     squared_error: float
+    weight: float = 0.0
 
     @property
     def measured(self) -> float:
         return self.increase.mean / self.squared_error if self.squared_error else 0.0
 
     @property
-    def weight(self) -> float:
-        """At least a standard error: what cannot be told from 0 is not taken to be free."""
-        if not self.squared_error:
-            return 0.0
-        least = self.increase.standard_error
-        return max(self.increase.mean, least if least == least else 0.0, 0.0) / self.squared_error
+    def standard_error(self) -> float:
+        return self.increase.standard_error / self.squared_error if self.squared_error else 0.0
 
     def as_json(self) -> dict[str, Any]:
         scale = self.squared_error or 1.0
@@ -53,6 +56,26 @@ class LayerSensitivity:
             "interval": [finite(self.increase.low / scale), finite(self.increase.high / scale)],
             "loss_increase": self.increase.mean, "rel_l2_error": self.squared_error**0.5,
         }
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """What predictions are made with: a weight for each layer, and the names of the texts it is of."""
+
+    weights: Mapping[int, float]
+    text: str
+
+
+def weighed(layers: Sequence[LayerSensitivity]) -> list[LayerSensitivity]:
+    """With the weights: each layer's own figure, drawn to that of all layers where it is uncertain.
+
+    A layer whose figure is low by chance would be given large errors by a choice that goes by it. None is
+    taken to be free: an error gains nothing, so that what is below 0 in a figure's distribution is left out.
+    """
+    figures = shrunk([layer.measured for layer in layers], [layer.standard_error for layer in layers])
+    return [
+        dataclasses.replace(layer, weight=positive_mean(*figure) if layer.squared_error else 0.0)
+        for layer, figure in zip(layers, figures)]
 
 
 def reduced_strategy(n: int) -> str:
@@ -65,38 +88,91 @@ def measure(
     model: Any, tokens: Tokens, found: Survey, use: Use, *, strategy: str | None = None,
     progress: Callable[[int], None] = lambda layer: None,
 ) -> tuple[list[LayerSensitivity], torch.Tensor]:
-    """Replaces each layer's attention in turn.
+    """Replaces each layer's attention in turn, on each text.
 
     The layers before it give what they gave, so each pass starts at the layer that is replaced: L layers
     take about L / 2 passes, with one layer's input kept. Where a model does not allow that, whole passes
     are run.
 
     Returns:
-        The layers' figures, and full attention's losses ``[n - 1]``.
+        The layers' figures, and full attention's losses ``[texts (n - 1)]``.
     """
-    full, ids = model.config._attn_implementation, tokens.ids
     strategy = strategy or reduced_strategy(tokens.count)
-    losses = token_losses(model, ids)
-    replay = _Replay(model, found)
-    is_exact = replay.check(ids, losses, list(found.layers))
-    result: list[LayerSensitivity] = []
-    for number, layer in found.layers.items():
-        start = replay.advance(ids, number) if is_exact else contextlib.nullcontext()
-        with start, _recording(model, number) as expected, contextlib.suppress(_Stop):
-            with _stopping_after(layer.module):
-                base(model)(input_ids=ids, use_cache=False)
+    losses: list[torch.Tensor] = []
+    changes: dict[int, list[torch.Tensor]] = {number: [] for number in found.layers}
+    squared: dict[int, list[float]] = {number: [] for number in found.layers}
+    for ids in tokens.rows:
+        passes = _Passes(model, found, ids, use, token_losses(model, ids))
+        losses.append(passes.losses)
+        for number, layer in found.layers.items():
+            error, changed = passes.replaced(number, [strategy] * layer.heads)
+            changes[number].append(changed - passes.losses)
+            squared[number].append(error)
+            progress(number)
+    return weighed([
+        LayerSensitivity(number, block_mean(torch.cat(changes[number])), fmean(squared[number]))
+        for number in found.layers]), torch.cat(losses)
+
+
+@torch.inference_mode()
+def squared_errors(
+    model: Any, tokens: Tokens, found: Survey, use: Use, strategies: Strategies, losses: torch.Tensor
+) -> Mapping[int, float] | None:
+    """The squared relative error of each layer's output on some texts, on full attention's inputs.
+
+    No loss is computed. About three passes a text; None where a model's layers cannot be run one by one,
+    which would make it many.
+
+    Args:
+        losses: full attention's, ``[texts (n - 1)]``.
+    """
+    squared: dict[int, list[float]] = {number: [] for number in found.layers if number in strategies}
+    for ids, known in zip(tokens.rows, losses.split(tokens.count - 1)):
+        passes = _Passes(model, found, ids, use, known)
+        if not passes.is_exact:
+            return None
+        for number in squared:
+            squared[number].append(passes.error(number, strategies[number])[0])
+    return {number: fmean(errors) for number, errors in squared.items()}
+
+
+class _Passes:
+    """Passes over one text in which a single layer's attention is another."""
+
+    def __init__(
+        self, model: Any, found: Survey, ids: torch.Tensor, use: Use, losses: torch.Tensor
+    ) -> None:
+        self.model, self.found, self.ids, self.use, self.losses = model, found, ids, use, losses
+        self.replay = _Replay(model, found)
+        self.is_exact = self.replay.check(ids, losses, list(found.layers))
+
+    def replaced(self, number: int, strategies: Sequence[str]) -> tuple[float, torch.Tensor]:
+        """The squared relative error of the layer's output, and the losses."""
+        return self.error(number, strategies, lambda: token_losses(self.model, self.ids))
+
+    def error(
+        self, number: int, strategies: Sequence[str], run: Callable[[], Any] | None = None
+    ) -> tuple[float, Any]:
+        """The error of the layer's output, and what a pass gives; by default it ends with the layer."""
+        full = self.model.config._attn_implementation
+        run = run or (lambda: self._run_to(number))
+        start = self.replay.advance(self.ids, number) if self.is_exact else contextlib.nullcontext()
+        with start, _recording(self.model, number) as expected:
+            self._run_to(number)
         try:
-            use(model, {number: [strategy] * layer.heads})
-            start = replay.resume(number) if is_exact else contextlib.nullcontext()
-            with start, _recording(model, number) as given:
-                changed = token_losses(model, ids)
+            self.use(self.model, {number: strategies})
+            start = self.replay.resume(number) if self.is_exact else contextlib.nullcontext()
+            with start, _recording(self.model, number) as given:
+                result = run()
         finally:
-            model.set_attn_implementation(full)
-        difference, whole = given[0].double() - expected[0].double(), expected[0].double()
-        squared = (difference.square().sum() / whole.square().sum()).item()
-        result.append(LayerSensitivity(number, block_mean(changed - losses), squared))
-        progress(number)
-    return result, losses
+            self.model.set_attn_implementation(full)
+        whole = expected[0].double()
+        difference = given[0].double() - whole
+        return (difference.square().sum() / whole.square().sum()).item(), result
+
+    def _run_to(self, number: int) -> None:
+        with _stopping_after(self.found.layers[number].module), contextlib.suppress(_Stop):
+            base(self.model)(input_ids=self.ids, use_cache=False)
 
 
 class _Stop(Exception):
@@ -205,17 +281,18 @@ def sensitivity_json(
     return json.dumps(
         {
             "format": FORMAT, "version": VERSION, "tool_version": version, "model": name,
-            "text": tokens.text, "tokens_sha256": tokens.sha256, "n": tokens.count, "strategy": strategy,
+            "text": tokens.text, "texts": tokens.texts, "tokens_sha256": tokens.sha256, "n": tokens.count,
+            "strategy": strategy,
             "loss": losses.mean().item(), "layers": [layer.as_json() for layer in layers],
         }, indent=2) + "\n"
 
 
-def read_sensitivities(path: str, name: str, tokens_sha256: str | None = None) -> Mapping[int, float]:
-    """Nats for each unit of squared error, by layer, as measured.
+def read_sensitivities(path: str, name: str, tokens_sha256: str | None = None) -> Sensitivities:
+    """What an error in each layer costs.
 
     Args:
         name: the model's.
-        tokens_sha256: of the text that they have to be of; None for any.
+        tokens_sha256: of the texts that they have to be of; None for any.
 
     Raises:
         ModelError: when the file is none, or of another model.
@@ -229,8 +306,8 @@ def read_sensitivities(path: str, name: str, tokens_sha256: str | None = None) -
     if tokens_sha256 not in (None, data.get("tokens_sha256")):
         raise ModelError(f"--sensitivity {path}: was measured on another text; {again}")
     try:
-        return {
-            int(layer["layer"]): float(layer.get("measured", layer["sensitivity"]))
-            for layer in data["layers"]}
+        return Sensitivities(
+            {int(layer["layer"]): float(layer["sensitivity"]) for layer in data["layers"]},
+            str(data.get("text", "an unnamed text")))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"--sensitivity {path}: {error} is missing or no number; {again}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,60 @@ def block_mean(values: torch.Tensor) -> Estimate:
     means = values[: count * length].view(count, length).mean(1)
     half = student_quantile(count - 1) * means.std().item() / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count, length)
+
+
+def shrunk(means: Sequence[float], errors: Sequence[float]) -> list[tuple[float, float]]:
+    """Means of one kind, each drawn to their common mean by as much as it is uncertain.
+
+    Their true values are taken as normal about a common mean with a variance between them, which is
+    estimated so that the weighted squared deviations are as many as their degrees of freedom (Paule and
+    Mandel 1982); each mean then is weighed against the common one by the two variances (empirical
+    Bayes). A mean whose standard error is NaN or 0 stays as it is.
+
+    Args:
+        errors: standard errors of the means.
+
+    Returns:
+        The means with what is left of their standard errors; 0 for those that stayed.
+    """
+    known = [place for place, error in enumerate(errors) if error > 0]
+    result = [(mean, error if error > 0 else 0.0) for mean, error in zip(means, errors)]
+    if len(known) < 3:
+        return result
+    squares = [errors[place] ** 2 for place in known]
+
+    def common(between: float) -> tuple[float, float, float]:
+        """The common mean, its variance, the weighted squared deviations from it."""
+        weights = [1 / (between + square) for square in squares]
+        mean = sum(w * means[place] for w, place in zip(weights, known)) / sum(weights)
+        deviations = sum(w * (means[place] - mean) ** 2 for w, place in zip(weights, known))
+        return mean, 1 / sum(weights), deviations
+
+    degrees = len(known) - 1
+    low = high = 0.0
+    if common(0)[2] > degrees:
+        # With so large a variance there are fewer than the degrees of freedom.
+        high = sum((means[place] - common(0)[0]) ** 2 for place in known)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if common(middle)[2] > degrees else (low, middle)
+    mean, variance, _ = common(high)
+    for place, square in zip(known, squares):
+        share = square / (high + square)
+        result[place] = (
+            (1 - share) * means[place] + share * mean, math.sqrt(share * high + share**2 * variance))
+    return result
+
+
+def positive_mean(mean: float, error: float) -> float:
+    """The mean of a normal distribution from which what is below 0 has been cut off."""
+    if not error > 0:
+        return max(mean, 0.0)
+    z = mean / error
+    if z < -20:  # of the tail's series; the quotient below would be 0 / 0 further out
+        return error * (-1 / z)
+    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return mean + error * density / (0.5 * math.erfc(-z / math.sqrt(2)))
 
 
 def student_quantile(degrees: int) -> float:

@@ -8,6 +8,8 @@ import stat
 import sys
 
 import pytest
+import torch
+from safetensors import safe_open
 
 from attnbench.model import evaluation, plans
 from attnbench.model.command import main
@@ -67,9 +69,38 @@ def test_evaluate_measures_sensitivities_once(folders, text, tmp_path, capsys):
     assert main([*line, "--sensitivity", str(weights), "--plan", plan, "--json"]) == 0
     assert weights.read_text() == first
     result = json.loads(capsys.readouterr().out)
-    assert result["predicted_loss_increase"] == pytest.approx(0.09 * data["layers"][1]["measured"])
+    assert result["predicted_loss_increase"] == pytest.approx(0.09 * data["layers"][1]["sensitivity"])
+    assert list(result["errors_here"]) == ["1"] and result["sensitivities_of"] == "letters.txt"
     assert main([*line, "--sensitivity", str(weights)]) == 64
     assert "exists, and there is no --plan" in capsys.readouterr().err
+
+
+def test_several_texts(folders, text, tmp_path, capsys):
+    other = tmp_path / "other.txt"
+    other.write_text(open(text).read()[::-1])
+    line = [folders["llama"], "--text", text, "--text", str(other), "--n", "40"]
+    inputs, weights = str(tmp_path / "qkv.safetensors"), str(tmp_path / "s.json")
+    assert main(["capture", *line, "-o", inputs]) == 0
+    assert "note: one text" not in capsys.readouterr().err
+    assert main(["evaluate", *line, "--sensitivity", weights]) == 0
+    data = json.load(open(weights))
+    with safe_open(inputs, "pt") as file:
+        metadata = file.metadata()
+        both = file.get_tensor("layer1.k")
+    assert metadata["texts"] == "2" and metadata["text"] == data["text"] == "letters.txt, other.txt"
+    assert metadata["tokens_sha256"] == data["tokens_sha256"] and both.shape == (2, 2, 40, 16)
+    for place, path in enumerate((text, str(other))):
+        line = [folders["llama"], "--text", path, "--n", "40"]
+        assert main(["capture", *line, "-o", inputs]) == 0
+        with safe_open(inputs, "pt") as file:
+            torch.testing.assert_close(both[place], file.get_tensor("layer1.k"), rtol=1e-3, atol=1e-3)
+    assert "note: one text" in capsys.readouterr().err
+    plan = write_plan(tmp_path / "plan.json")
+    line = [folders["llama"], "--text", text, "--text", str(other), "--n", "40", "--plan", plan]
+    assert main(["evaluate", *line, "--rounds", "1"]) == 0
+    assert "78 predictions on letters.txt, other.txt" in capsys.readouterr().out
+    assert main(["evaluate", folders["llama"], "--text", text, "--text", text, "--n", "40", "--plan", plan]) == 1
+    assert "give it once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("options", "code", "message"), [
@@ -112,6 +143,9 @@ def test_choose_goes_the_whole_way(folders, text, tmp_path, attnbench, capsys):
     assert sorted(os.listdir(tmp_path / "kept")) == ["plan.json", "qkv.safetensors", "sensitivity.json"]
     assert json.loads((tmp_path / "plan.json").read_text())["format"] == "attnbench-model-plan"
     assert (tmp_path / "limits").read_text() == "0.01\n"
+    # Windows by default, of widths that fit the text.
+    assert "--strategy 'window(1, sinks: 4), window(2, sinks: 4), " in shown.err
+    assert "window(43, sinks: 4)'" in shown.err
     assert shown.err.count("\n$ ") + shown.err.startswith("$ ") == 4
     assert "keeps to --max-loss-increase 0.01" in shown.out
 
@@ -125,9 +159,19 @@ def test_choose_tries_again_and_says_when_it_fails(
         lambda *_, **__: evaluation.Evaluation(estimate, estimate, estimate, 0.01, None))
     assert choose(
         folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", attnbench()) == 1
+    shown = capsys.readouterr()
+    assert "prove it on one more text" in shown.out
     limits = [float(line) for line in (tmp_path / "limits").read_text().split()]
     assert limits == pytest.approx([0.01, 0.0045, 0.002025], rel=1e-3)
-    assert "--max-loss-increase 0.01: the best of 3 plans costs 0.0200" in capsys.readouterr().err
+    assert "--max-loss-increase 0.01: the best of 3 plans costs 0.0200" in shown.err
+
+
+@pytest.mark.parametrize(("given", "passed"), [("all", None), ("window(7)", "--strategy 'window(7)'")])
+def test_choose_among_other_candidates(given, passed, folders, text, tmp_path, attnbench, capsys):
+    line = ["--max-loss-increase", "0.01", "--strategy", given, "--attnbench", attnbench()]
+    assert choose(folders, text, tmp_path, *line) == 0
+    shown = capsys.readouterr().err
+    assert passed in shown if passed else "--strategy" not in shown
 
 
 def test_choose_passes_on_a_failure(folders, text, tmp_path, attnbench, capsys):

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from attnbench.model import losses as losses_module
-from attnbench.model.evaluation import evaluate, evaluation_json, evaluation_text
+from attnbench.model.evaluation import Evaluation, all_losses, evaluate, evaluation_json, evaluation_text
 from attnbench.model.loading import Tokens
 from attnbench.model.losses import token_losses
 from attnbench.model.plans import Plan, read_plan
-from attnbench.model.sensitivity import measure, read_sensitivities, sensitivity_json
-from attnbench.model.statistics import block_mean, student_quantile
+from attnbench.model.sensitivity import (
+    LayerSensitivity, Sensitivities, measure, read_sensitivities, sensitivity_json, squared_errors, weighed)
+from attnbench.model.statistics import Estimate, block_mean, positive_mean, shrunk, student_quantile
 from attnbench.model.taps import survey
 
 import model_reference as reference
@@ -71,14 +72,126 @@ def test_evaluation(ids):
     plan = Plan("plan.json", {0: ["flash"] * 4, 1: ["window(6)", "flash", "window(9, sinks: 2)", "flash"]},
                 {1: 0.2})
     result = evaluate(
-        model, Tokens(ids, "text"), plan, reference.use, sensitivities={1: 0.5}, rounds=1)
+        model, Tokens(ids, "text"), plan, reference.use, sensitivities=Sensitivities({1: 0.5}, "old.txt"),
+        found=found, rounds=1)
     assert result.predicted == pytest.approx(0.5 * 0.04)
+    # Layer 0 runs full attention, and needs neither an error nor a sensitivity.
+    assert list(result.errors) == [1]
+    assert result.predicted_here == pytest.approx(0.5 * result.errors[1] ** 2)
     assert result.increase.mean == pytest.approx(result.plan.mean - result.full.mean, abs=1e-6)
     assert abs(result.increase.mean) > 1e-5
     assert len(result.times.prefill["plan"]) == 1
     data = json.loads(evaluation_json(result, Tokens(ids, "text"), plan, name="m", version="0"))
     assert data["loss_increase"]["mean"] == result.increase.mean
+    assert data["predicted_loss_increase_by_errors_here"] == result.predicted_here
+    assert data["errors_here"] == {"1": result.errors[1]} and data["sensitivities_of"] == "old.txt"
     assert "perplexity" in evaluation_text(result, Tokens(ids, "text"), plan)
+
+
+def test_what_a_prediction_says_it_is_from(ids):
+    estimate = Estimate(0.06, 0.05, 0.07, 32, 16)
+    plan = Plan(
+        "plan.json", {0: ["flash"], 3: ["fixed(8, 2)"], 4: ["window(3)"]}, {3: 0.1, 4: 0.1}, "qkv.safetensors")
+    tokens = Tokens(ids, "new.txt")
+
+    def text(predicted, here):
+        return evaluation_text(
+            Evaluation(estimate, estimate, estimate, predicted, None, here, {3: 0.2, 4: 0.11}, "old.txt"),
+            tokens, plan)
+
+    shown = text(0.02, 0.05)
+    assert "predicted, by the plan's errors" in shown and "+0.0200 (measured is 3.00 times that)" in shown
+    assert "predicted, by errors on this text" in shown and "+0.0500 (measured is 1.20 times that)" in shown
+    assert (
+        "sensitivities of old.txt; errors: those in plan.json, of qkv.safetensors; and those measured here on "
+        "new.txt, without the plan's loss") in shown
+    assert (
+        "cost 2.5 times as much on new.txt as where it was chosen, most of all in layers 3 (fixed: 1 heads): "
+        "choose among windows alone") in shown
+    assert "choose among" not in text(0.02, 0.029)
+    assert "measured here" not in text(0.02, None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_errors_on_a_text_are_those_of_the_layers_outputs(kind, ids):
+    model = make_model(kind)
+    tokens = Tokens(torch.cat([ids, ids.flip(1)]), "x, y")
+    found = survey(model, ids)
+    strategies = {0: ["window(5)"] * 4, 2: ["flash", "window(4, sinks: 1)", "flash", "window(9)"]}
+    losses = all_losses(model, tokens)
+    squared = squared_errors(model, tokens, found, reference.use, strategies, losses)
+    assert list(squared) == [0, 2]
+    # Layer 0's inputs do not depend on what it is replaced by: hooks on its projection see both outputs.
+    outputs = []
+    handle = found.layers[0].module.o_proj.register_forward_pre_hook(
+        lambda module, inputs: outputs.append(inputs[0].double()))
+    before = model.config._attn_implementation
+    with torch.inference_mode():
+        model(input_ids=tokens.ids)
+        reference.use(model, {0: strategies[0]})
+        model(input_ids=tokens.ids)
+    model.set_attn_implementation(before)
+    handle.remove()
+    difference, whole = (outputs[1] - outputs[0]).square().sum((1, 2)), outputs[0].square().sum((1, 2))
+    assert squared[0] == pytest.approx((difference / whole).mean().item(), rel=1e-3)
+    assert squared_errors(
+        model, tokens, type(found)(found.layers, {}, None), reference.use, strategies, losses) is None
+
+
+def test_sensitivities_of_several_texts_are_pooled(ids):
+    model = make_model("llama")
+    found = survey(model, ids)
+    texts = [Tokens(ids, "x"), Tokens(ids.flip(1), "y")]
+    both, losses = measure(
+        model, Tokens(torch.cat([text.ids for text in texts]), "x, y"), found, reference.use,
+        strategy="window(5)")
+    single = [measure(model, text, found, reference.use, strategy="window(5)") for text in texts]
+    torch.testing.assert_close(losses, torch.cat([full for _, full in single]))
+    for layer, first, second in zip(both, single[0][0], single[1][0]):
+        assert layer.measured == pytest.approx(
+            (first.increase.mean + second.increase.mean) / (first.squared_error + second.squared_error),
+            abs=1e-5)
+
+
+def test_uncertain_sensitivities_are_drawn_to_the_common_one():
+    def layer(number, sensitivity, error):
+        half = error * student_quantile(31)
+        return LayerSensitivity(
+            number, Estimate(sensitivity / 4, (sensitivity - half) / 4, (sensitivity + half) / 4, 32, 64), 0.25)
+
+    layers = [
+        layer(0, 0.1, 0.005), layer(1, 0.2, 0.005), layer(2, 0.3, 0.005), layer(3, -0.5, 0.4),
+        layer(4, 2.0, 0.8), layer(5, -0.01, 0.005)]
+    weights = [layer.weight for layer in weighed(layers)]
+    assert weights[:3] == pytest.approx([0.1, 0.2, 0.3], abs=2e-3)
+    # Of these two next to nothing is known.
+    assert 0.05 < weights[3] < 0.25 and 0.1 < weights[4] < 1
+    # This one is known to be small; it is not free.
+    assert 0 < weights[5] < 0.005
+
+
+def test_shrinking_nears_the_true_values():
+    generator = torch.Generator().manual_seed(3)
+    true = 0.2 + 0.1 * torch.randn(400, generator=generator)
+    errors = torch.linspace(0.01, 0.6, 400)
+    means = true + errors * torch.randn(400, generator=generator)
+    found = shrunk(means.tolist(), errors.tolist())
+    shifted = torch.tensor([mean for mean, _ in found])
+    spread = torch.tensor([error for _, error in found])
+    assert (shifted - true).square().mean() < 0.11 ** 2 < (means - true).square().mean() / 4
+    assert 0.9 < ((shifted - true) / spread).square().mean().sqrt() < 1.1
+    # All alike, and nothing to learn from.
+    assert [mean for mean, _ in shrunk([1.0, 1.1, 0.9], [1.0] * 3)] == pytest.approx([1.0] * 3)
+    assert shrunk([1.0, 2.0, 3.0], [math.nan] * 3) == [(1.0, 0.0), (2.0, 0.0), (3.0, 0.0)]
+
+
+def test_mean_of_what_is_above_zero():
+    values = torch.randn(1_000_000, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for mean in (-2.0, -0.5, 0.0, 1.0, 8.0):
+        shifted = values + mean
+        assert positive_mean(mean, 1.0) == pytest.approx(shifted[shifted > 0].mean().item(), rel=2e-2)
+    assert positive_mean(-20.001, 1) == pytest.approx(positive_mean(-19.999, 1), rel=1e-2)
+    assert (positive_mean(-1.0, 0.0), positive_mean(-1.0, math.nan), positive_mean(2.0, 0.0)) == (0, 0, 2)
 
 
 def test_sensitivity_file(ids, tmp_path):
@@ -90,8 +203,9 @@ def test_sensitivity_file(ids, tmp_path):
     path.write_text(sensitivity_json(layers, tokens, full, name="m", version="0", strategy="window(3)"))
     data = json.loads(path.read_text())
     assert data["format"] == "attnbench-sensitivity" and data["version"] == 1
-    assert all(layer["sensitivity"] >= max(0, layer["measured"]) for layer in data["layers"])
-    assert read_sensitivities(str(path), "m") == {layer.layer: layer.measured for layer in layers}
+    assert all(layer["sensitivity"] > 0 for layer in data["layers"])
+    assert read_sensitivities(str(path), "m") == Sensitivities(
+        {layer.layer: layer.weight for layer in layers}, "x")
     with pytest.raises(Exception, match="is of m, not of other"):
         read_sensitivities(str(path), "other")
 
