@@ -170,11 +170,17 @@ package final class RecurrentScratch {
   // MARK: Tokens
 
   /// Reads tokens and has the strategy make of them what is written, erased and kept.
-  private func load(_ tokens: Range<Int>, _ operands: AttentionOperands, _ head: Head) {
+  ///
+  /// - Parameter limit: tokens there are; those after them may not even have an address.
+  private func load(
+    _ tokens: Range<Int>, _ operands: AttentionOperands, _ head: Head, limit: Int
+  ) {
     let stride = layout.rowStride
     let dV = shape.valueDim
     widen(operands.key, head.batch, head.kvHead, tokens, into: keys, stride: stride)
+    prefetch(operands.key, head.batch, head.kvHead, after: tokens, limit: limit)
     widen(operands.value, head.batch, head.kvHead, tokens, into: values, stride: dV)
+    prefetch(operands.value, head.batch, head.kvHead, after: tokens, limit: limit)
     let decayStride = recurrence.decay == .none ? 0 : stride
     for (index, declaration) in layout.operands.enumerated() {
       gates[index] = nil
@@ -236,6 +242,15 @@ package final class RecurrentScratch {
       functions.pointee.widen(
         rows + index, 1, Int32(columns), storage, scales, out + index * stride)
     }
+  }
+
+  /// Prefetches as many rows as a range has, those after it, which are usually next.
+  private func prefetch(
+    _ tensor: TensorView, _ batch: Int, _ head: Int, after range: Range<Int>, limit: Int
+  ) {
+    let next = range.upperBound..<max(min(range.upperBound + range.count, limit), range.upperBound)
+    for (index, row) in next.enumerated() { rows[index] = tensor.rowAddress(batch, head, row) }
+    functions.pointee.prefetch(rows, Int32(next.count), tensor.rowBytes)
   }
 
   /// What is kept, of `count` tokens.
@@ -380,6 +395,7 @@ package final class RecurrentScratch {
     queries range: Range<Int>, of query: TensorView, _ batch: Int, _ head: Int
   ) {
     widen(query, batch, head, range, into: queries, stride: layout.rowStride)
+    prefetch(query, batch, head, after: range, limit: query.shape.rows)
     for row in 0..<range.count {
       mapFeatures(queries + row * layout.rowStride)
     }
@@ -542,7 +558,7 @@ package final class RecurrentScratch {
     while first < walk.tokens.upperBound {
       let chunk = walk.chunk(from: first)
       let count = chunk.tokens.count
-      load(chunk.tokens, operands, head)
+      load(chunk.tokens, operands, head, limit: walk.tokens.upperBound)
       decay(count)
       transpose(count)
       erase(count, head)
@@ -564,7 +580,7 @@ package final class RecurrentScratch {
   ) {
     let stride = layout.rowStride
     let group = shape.groupSize
-    load(0..<1, operands, head)
+    load(0..<1, operands, head, limit: 1)
     switch recurrence.decay {
     case .none: break
     case .perHead:
