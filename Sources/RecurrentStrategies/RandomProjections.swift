@@ -8,7 +8,7 @@ import RealModule
 /// Choromanski 2020, arXiv 2009.14794.
 final class RandomProjections: Sendable {
   private let headDim: Int
-  /// `[m][d]`, times sqrt(scale).
+  /// `[m][d]`, and the same in fp32.
   private let rows: [[Double]]
   private let floats: [Float]
   private let scale: Double

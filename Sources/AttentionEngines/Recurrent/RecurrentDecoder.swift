@@ -35,13 +35,14 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     self.team = team
     name = strategy.name
     // A state to begin with is none of a step.
-    declaredOperands = strategy.operands.filter { $0.name != RecurrentLayout.stateName }
+    declaredOperands = strategy.operands.withoutState
     let layout = RecurrentLayout(
       problem, strategy.recurrence(for: shape), operands: strategy.operands,
       threads: team.threadCount, kernels: kernels)
     self.layout = layout
+    let prepared = strategy.prepared(for: problem)
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> RecurrentScratch in
-      try RecurrentScratch(layout, strategy, kernels: kernels)
+      try RecurrentScratch(layout, prepared, kernels: kernels)
     }
     workspaceBytes = layout.workspaceBytes
     states = try AlignedFloats(

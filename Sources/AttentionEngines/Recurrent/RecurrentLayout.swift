@@ -23,26 +23,25 @@ package struct RecurrentLayout: Sendable {
   let width: Int
   /// Pieces that the panels of a head are dealt in.
   let pieces: Int
-  private let vectorLanes: Int
+  let vectorLanes: Int
   private let threads: Int
 
-  /// - Parameter chunk: tokens of a chunk, where it is not to be chosen.
   init(
     _ problem: AttentionProblem, _ recurrence: RecurrenceShape, operands: [OperandDeclaration],
-    threads: Int, kernels: KernelTable, chunk: Int? = nil
+    threads: Int, kernels: KernelTable
   ) {
     let shape = problem.shape
     let lanes = kernels.vectorLanes
     self.problem = problem
     self.recurrence = recurrence
-    self.operands = operands.filter { $0.name != RecurrentLayout.stateName }
+    self.operands = operands.withoutState
     self.threads = threads
     stateRows = recurrence.features ?? shape.headDim
     rowStride = (max(stateRows, shape.headDim) + lanes - 1) / lanes * lanes
-    self.chunk = chunk ?? (recurrence.decay == .perChannel ? 24 : 48)
+    chunk = recurrence.decay == .perChannel ? 24 : 48
     vectorLanes = lanes
     let panelLanes = kernels.panelLanes
-    squareStride = (self.chunk + panelLanes - 1) / panelLanes * panelLanes
+    squareStride = (chunk + panelLanes - 1) / panelLanes * panelLanes
     let vectors = (shape.valueDim + lanes - 1) / lanes
     let most = panelLanes / lanes
     let least = (vectors + most - 1) / most
@@ -143,11 +142,11 @@ extension RecurrentLayout {
 
   /// Pairs are those within chunks. Of a token: 2 m dV operations to be taken into the state, as many to
   /// erase; of a query row 2 m dV to read it; of a pair 2 (m + dV), and as many where tokens erase.
-  func work(keepsState: Bool = false) -> WorkEstimate {
+  var work: WorkEstimate {
     let shape = problem.shape
     var (pairs, erasing, tokens, rows) = (0, 0, 0, 0)
     for batch in 0..<shape.batch {
-      let walk = walk(batch: batch, keepsState: keepsState)
+      let walk = walk(batch: batch, keepsState: false)
       tokens += walk.tokens.count
       rows += walk.geometry.queryLength - walk.blind.count
       // Chunks begin anew at the first query's token.
@@ -180,4 +179,9 @@ extension RecurrentLayout {
   }
 
   var workspaceBytes: Int { threads * RecurrentScratch.Layout(self).arena.bytes }
+}
+
+extension [OperandDeclaration] {
+  /// Those that a rule gets row by row: all but a state to begin with.
+  var withoutState: [OperandDeclaration] { filter { $0.name != RecurrentLayout.stateName } }
 }

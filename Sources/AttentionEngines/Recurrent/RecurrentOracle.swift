@@ -18,7 +18,7 @@ struct RecurrentOracle: AttentionOracle {
     self.strategy = strategy.prepared(for: problem)
     self.problem = problem
     recurrence = strategy.recurrence(for: problem.shape)
-    gates = strategy.operands.filter { $0.name != RecurrentLayout.stateName }
+    gates = strategy.operands.withoutState
   }
 
   func row(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> OracleRow {
@@ -54,7 +54,7 @@ struct RecurrentOracle: AttentionOracle {
       for c in output.indices { output[c] += weight * token.value[c] }
       if recurrence.adds, geometry.causal, t == row + geometry.offset { addition = token.addition }
       for i in token.erase.indices { x[i] -= weight * token.erase[i] }
-      if token.decay.count == 1, recurrence.decay == .perHead {
+      if token.decay.count == 1 {
         let factor = Double.exp(token.decay[0])
         for i in x.indices { x[i] *= factor }
       } else {

@@ -34,8 +34,9 @@ package final class RecurrentPlan: StagedPlan {
     workspaceBytes = layout.workspaceBytes
     walks = (0..<problem.shape.batch).map { layout.walk(batch: $0, keepsState: false) }
     wholeWalks = (0..<problem.shape.batch).map { layout.walk(batch: $0, keepsState: true) }
+    let prepared = strategy.prepared(for: problem)
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> RecurrentScratch in
-      try RecurrentScratch(layout, strategy, kernels: kernels)
+      try RecurrentScratch(layout, prepared, kernels: kernels)
     }
   }
 

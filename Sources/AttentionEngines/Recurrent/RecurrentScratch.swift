@@ -51,8 +51,9 @@ package final class RecurrentScratch {
     fileprivate let denominators: ArenaPart<Float>
     fileprivate let rows: ArenaPart<UnsafeRawPointer>
     fileprivate let outputRows: ArenaPart<UnsafeMutableRawPointer>
-    /// A token's rows of the operands.
+    /// A token's rows of the operands, and floats from one token's to the next's.
     fileprivate let gates: ArenaPart<UnsafePointer<Float>?>
+    fileprivate let gateStrides: ArenaPart<Int>
 
     init(_ layout: RecurrentLayout) {
       let chunk = layout.chunk
@@ -73,7 +74,7 @@ package final class RecurrentScratch {
       scores = arena.add(square)
       transposed = arena.add(
         recurrence.decay == .perChannel ? 0 : layout.squareStride * layout.stateRows)
-      partial = arena.add(chunk * 16)
+      partial = arena.add(chunk * layout.vectorLanes)
       written = arena.add(layout.panels * chunk * layout.width)
       output = arena.add(
         layout.panels * max(chunk, layout.problem.shape.groupSize) * layout.width)
@@ -83,6 +84,7 @@ package final class RecurrentScratch {
       self.rows = arena.add(chunk)
       outputRows = arena.add(chunk)
       gates = arena.add(layout.operands.count)
+      gateStrides = arena.add(layout.operands.count)
     }
   }
 
@@ -115,13 +117,15 @@ package final class RecurrentScratch {
   private let rows: RowPointers
   private let outputRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
   private let gates: UnsafeMutablePointer<UnsafePointer<Float>?>
+  private let gateStrides: UnsafeMutablePointer<Int>
 
+  /// - Parameter strategy: prepared for the layout's problem.
   init(
     _ layout: RecurrentLayout, _ strategy: any RecurrentStrategy, kernels: KernelTable
   ) throws(AttentionError) {
     let parts = Layout(layout)
     self.layout = layout
-    self.strategy = strategy.prepared(for: layout.problem)
+    self.strategy = strategy
     self.kernels = kernels
     functions = kernels.functions
     lanes = kernels.panelLanes
@@ -148,6 +152,7 @@ package final class RecurrentScratch {
     rows = arena[parts.rows]
     outputRows = arena[parts.outputRows]
     gates = arena[parts.gates]
+    gateStrides = arena[parts.gateStrides]
     for column in 0..<layout.rowStride { keptOver[column] = 1 }
   }
 
@@ -162,6 +167,15 @@ package final class RecurrentScratch {
       (self.batch, self.kvHead, self.piece) = (batch, kvHead, piece)
       panels = layout.panels(of: piece)
     }
+  }
+
+  /// `[m][width]` of the state, and `[chunk][width]` of what is written.
+  private func statePanel(_ panel: Int) -> UnsafeMutablePointer<Float> {
+    state + panel * layout.stateRows * layout.width
+  }
+
+  private func writtenPanel(_ panel: Int) -> UnsafeMutablePointer<Float> {
+    written + panel * layout.chunk * layout.width
   }
 
   private var shape: AttentionShape { layout.problem.shape }
@@ -183,9 +197,9 @@ package final class RecurrentScratch {
     prefetch(operands.value, head.batch, head.kvHead, after: tokens, limit: limit)
     let decayStride = recurrence.decay == .none ? 0 : stride
     for (index, declaration) in layout.operands.enumerated() {
-      gates[index] = nil
-      guard let view = operands.inputs.named[declaration.name] else { continue }
-      gates[index] = view.gate(head.batch, head.kvHead, tokens.lowerBound)
+      let view = operands.inputs.named[declaration.name]
+      gates[index] = view?.gate(head.batch, head.kvHead, tokens.lowerBound)
+      gateStrides[index] = view.map { $0.shape.rows == 1 ? 0 : $0.rowStride } ?? 0
     }
     for t in 0..<tokens.count {
       let key = keys + t * stride
@@ -197,16 +211,14 @@ package final class RecurrentScratch {
           erase: erases + (recurrence.erases ? t * stride : 0), decay: decays + t * decayStride,
           headDim: shape.headDim, valueDim: dV, gates: gates, kernels: kernels))
       if recurrence.decay == .perChannel { clearPadding(decays + t * stride) }
-      for (index, declaration) in layout.operands.enumerated() {
-        guard let gate = gates[index], let view = operands.inputs.named[declaration.name],
-          view.shape.rows > 1, t + 1 < tokens.count
-        else { continue }
-        gates[index] = gate + view.rowStride
+      if t + 1 == tokens.count { break }
+      for index in 0..<layout.operands.count {
+        if let gate = gates[index] { gates[index] = gate + gateStrides[index] }
       }
     }
     for panel in head.panels {
       let (first, columns) = (panel * layout.width, layout.columns(of: panel))
-      let out = written + panel * layout.chunk * layout.width
+      let out = writtenPanel(panel)
       for t in 0..<tokens.count {
         (out + t * layout.width).update(from: values + t * dV + first, count: columns)
       }
@@ -308,7 +320,7 @@ package final class RecurrentScratch {
     }
   }
 
-  /// out[t][s] = sign rows_t . kept(s, t) key_s, for s up to t.
+  /// out[t][s] = factor rows_t . kept(s, t) key_s, for s up to t.
   private func products(
     _ rows: UnsafePointer<Float>, count: Int, factor: Float, into out: UnsafeMutablePointer<Float>
   ) {
@@ -357,10 +369,10 @@ package final class RecurrentScratch {
     products(erases, count: count, factor: -1, into: erasing)
     scale(erases, by: kept, -1, count: count)
     for panel in head.panels {
-      let out = written + panel * layout.chunk * layout.width
+      let out = writtenPanel(panel)
       functions.pointee.product(
         erases, Int64(stride), Int32(count), Int32(layout.stateRows),
-        state + panel * layout.stateRows * layout.width, Int64(layout.width),
+        statePanel(panel), Int64(layout.width),
         Int32(layout.panelVectors), ATTN_RECTANGLE, 1, out, Int64(layout.width))
       functions.pointee.product(
         erasing, Int64(square), Int32(count), 0, out, Int64(layout.width),
@@ -381,10 +393,10 @@ package final class RecurrentScratch {
     scale(keys, by: keptToEnd, 1, count: count)
     for panel in head.panels {
       functions.pointee.take_in(
-        keys, Int64(stride), written + panel * layout.chunk * layout.width, Int32(count),
+        keys, Int64(stride), writtenPanel(panel), Int32(count),
         Int32(layout.stateRows), Int32(layout.panelVectors),
         recurrence.decay == .none ? nil : keptOver,
-        state + panel * layout.stateRows * layout.width)
+        statePanel(panel))
     }
   }
 
@@ -434,12 +446,12 @@ package final class RecurrentScratch {
         let out = output + panel * layout.chunk * layout.width
         functions.pointee.product(
           queries, Int64(stride), Int32(count), Int32(layout.stateRows),
-          state + panel * layout.stateRows * layout.width, Int64(layout.width),
+          statePanel(panel), Int64(layout.width),
           Int32(layout.panelVectors), ATTN_RECTANGLE, 0, out, Int64(layout.width))
         if isInChunk {
           functions.pointee.product(
             scores, Int64(square), Int32(count), 0,
-            written + panel * layout.chunk * layout.width, Int64(layout.width),
+            writtenPanel(panel), Int64(layout.width),
             Int32(layout.panelVectors), ATTN_LOWER, 1, out, Int64(layout.width))
           add(count, panel: panel, to: out, stride: layout.width)
         }
@@ -522,7 +534,7 @@ package final class RecurrentScratch {
     state.update(repeating: 0, count: layout.stateCount)
     guard let given = operands.inputs.named[RecurrentLayout.stateName] else { return }
     for panel in head.panels {
-      let place = state + panel * layout.stateRows * layout.width
+      let place = statePanel(panel)
       for row in 0..<layout.stateRows {
         (place + row * layout.width).update(
           from: given.row(head.batch, head.kvHead, row) + panel * layout.width,
@@ -534,7 +546,7 @@ package final class RecurrentScratch {
   /// Stores the state that a head has come to.
   func end(_ head: Head, in view: MutableTensorView) {
     for panel in head.panels {
-      let place = state + panel * layout.stateRows * layout.width
+      let place = statePanel(panel)
       for row in 0..<layout.stateRows {
         (view.row(head.batch, head.kvHead, row) + panel * layout.width)
           .update(from: place + row * layout.width, count: layout.columns(of: panel))
@@ -578,6 +590,7 @@ package final class RecurrentScratch {
   func step(
     _ operands: AttentionOperands, _ head: Head, state: UnsafeMutablePointer<Float>
   ) {
+    self.state = state
     let stride = layout.rowStride
     let group = shape.groupSize
     load(0..<1, operands, head, limit: 1)
@@ -608,8 +621,8 @@ package final class RecurrentScratch {
       columns: Int32(layout.stateRows))
     for panel in head.panels {
       functions.pointee.step(
-        &token, Int32(layout.panelVectors), written + panel * layout.chunk * layout.width,
-        state + panel * layout.stateRows * layout.width,
+        &token, Int32(layout.panelVectors), writtenPanel(panel),
+        statePanel(panel),
         output + panel * layout.width, Int64(layout.panels * layout.width))
     }
     for member in 0..<group {

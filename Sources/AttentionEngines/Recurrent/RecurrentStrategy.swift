@@ -3,7 +3,7 @@ import AttentionKernels
 import MachineTopology
 import Tensors
 
-/// How a recurrent strategy changes its state from token to token, and what it takes for that.
+/// What the recurrence of a ``RecurrentStrategy`` has.
 ///
 /// With S `[m, dV]`, m being d or a number of features, and for each token of a key/value head
 ///
@@ -154,7 +154,7 @@ extension RecurrentStrategy {
     return RecurrentLayout(
       problem, recurrence(for: problem.shape), operands: operands, threads: threads,
       kernels: .active
-    ).work()
+    ).work
   }
 
   public func plan(
