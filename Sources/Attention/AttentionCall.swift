@@ -17,6 +17,7 @@ import Tensors
 ///   - scale: factor of the scores, 1/sqrt(d) by default.
 ///   - strategy: as in ``StrategyRegistry/standard``: `flash` and `full` are exact, `window(512)` and
 ///     others see fewer keys, `linear` is another function.
+///   - operands: what the strategy takes beyond these, by name: `["decay": decay]`.
 ///   - threads: workers, one for each core that the process may use by default. They are made when a
 ///     number of them is first asked for, are bound to no core, and sleep between calls; calls on
 ///     several threads take turns.
@@ -25,10 +26,10 @@ import Tensors
 ///   `outOfMemory`; `TopologyError` when the workers cannot be had.
 public func attention(
   _ query: Tensor, _ key: Tensor, _ value: Tensor, causal: Bool = false, scale: Float? = nil,
-  strategy: String = "flash", threads: Int? = nil
+  strategy: String = "flash", operands: [String: Tensor] = [:], threads: Int? = nil
 ) throws -> Tensor {
   try attention(
-    query, key, value, causal: causal, scale: scale, strategy: strategy,
+    query, key, value, causal: causal, scale: scale, strategy: strategy, operands: operands,
     on: SharedTeams.team(threads: threads))
 }
 
@@ -37,7 +38,7 @@ public func attention(
 /// - Throws: `AttentionError` as that does.
 public func attention(
   _ query: Tensor, _ key: Tensor, _ value: Tensor, causal: Bool = false, scale: Float? = nil,
-  strategy: String = "flash", on team: WorkerTeam
+  strategy: String = "flash", operands: [String: Tensor] = [:], on team: WorkerTeam
 ) throws(AttentionError) -> Tensor {
   let shape = try AttentionShape(
     batch: query.shape.batch, heads: query.shape.heads, kvHeads: key.shape.heads,
@@ -47,10 +48,13 @@ public func attention(
     shape, scoring: Scoring(scale: scale), visibility: Visibility(causal: causal),
     storage: Storage(query.elementType, keyValue: key.elementType))
   let plan = try StrategyRegistry.standard.strategy(strategy).plan(for: problem, on: team)
+  let named = operands.mapValues(\.view)
+  try plan.declaredOperands.checkValues(named)
   let output = try Tensor(shape.output, layout: query.layout, elementType: query.elementType)
   try plan.run(
     AttentionOperands(
-      query: query.view, key: key.view, value: value.view, output: output.mutableView))
+      query: query.view, key: key.view, value: value.view, named: named,
+      output: output.mutableView))
   return output
 }
 

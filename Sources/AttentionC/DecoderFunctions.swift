@@ -72,8 +72,15 @@ public func attnbench_decoder_step(
       throw InterfaceError(
         .invalidArgument, "key_lengths: a decoder counts tokens itself; leave it NULL")
     }
+    guard operands.finalState == nil else {
+      throw InterfaceError(
+        .invalidArgument, "final_state: a decoder keeps its state itself; leave it zeros")
+    }
     let newTokens = numbers(new_tokens, count: decoder.batch)
-    try decoder.use { try $0.step(operands, newTokens: newTokens) }
+    try decoder.use { decoder in
+      try decoder.declaredOperands.checkValues(operands.inputs.named)
+      try decoder.step(operands, newTokens: newTokens)
+    }
   }
 }
 
@@ -106,6 +113,20 @@ public func attnbench_decoder_truncate(
       throw InterfaceError(.invalidArgument, "count = \(count): must be at least 0")
     }
     try decoder.use { try $0.truncate(entry: Int(entry), to: Int(count)) }
+  }
+}
+
+@c @implementation
+public func attnbench_decoder_mark(_ decoder: OpaquePointer?) -> Int32 {
+  reporting {
+    try HandleTable.object(decoder, "decoder", as: SharedDecoder.self).use { try $0.mark() }
+  }
+}
+
+@c @implementation
+public func attnbench_decoder_rewind(_ decoder: OpaquePointer?) -> Int32 {
+  reporting {
+    try HandleTable.object(decoder, "decoder", as: SharedDecoder.self).use { try $0.rewind() }
   }
 }
 

@@ -31,6 +31,15 @@ extension attnbench_operands {
       if bytes.overlaps(outputBytes) { throw Self.overlap("lse", "output") }
       written.append(("lse", bytes))
     }
+    var finalState: MutableTensorView?
+    if !final_state.isNone {
+      let (view, bytes) = try final_state.mutableView("final_state")
+      finalState = view
+      if let other = written.first(where: { bytes.overlaps($0.1) }) {
+        throw Self.overlap("final_state", other.0)
+      }
+      written.append(("final_state", bytes))
+    }
     for (target, bytes) in written {
       for (source, sourceBytes) in inputs where bytes.overlaps(sourceBytes) {
         throw Self.overlap(target, source)
@@ -38,7 +47,7 @@ extension attnbench_operands {
     }
     return AttentionOperands(
       query: query, key: key, value: value, named: views, output: output, logSumExp: logSumExp,
-      keyLengths: keyLengths)
+      finalState: finalState, keyLengths: keyLengths)
   }
 
   private func namedViews() throws -> [(name: String, view: TensorView, bytes: ByteRange)] {

@@ -23,12 +23,7 @@ private final class SharedPlan: @unchecked Sendable {
 
   func run(_ operands: attnbench_operands) throws {
     let operands = try operands.operands(batch: problem.shape.batch)
-    for declaration in plan.declaredOperands {
-      guard let view = operands.inputs.named[declaration.name],
-        view.elementType == .float32
-      else { continue }
-      try declaration.checkValues(view)
-    }
+    try plan.declaredOperands.checkValues(operands.inputs.named)
     try turn.withLock { _ in try plan.run(operands) }
   }
 }

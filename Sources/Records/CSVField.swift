@@ -59,7 +59,7 @@ extension CSVField where Self: RawRepresentable & CaseIterable, RawValue == Stri
 
 extension Status: CSVField {}
 extension Arithmetic: CSVField {}
-extension ResultRow.Pass: CSVField {}
+extension AttentionPass: CSVField {}
 
 /// A figure that was not taken is an empty cell, never a 0.
 extension Optional: CSVField where Wrapped: CSVField {

@@ -26,7 +26,7 @@ public struct ResultRow: Equatable, Sendable {
   /// itself, also on a machine that has no such products.
   public var arithmetic = Arithmetic.float32
   /// What of a model's work was run.
-  public var pass = Pass.forward
+  public var pass = AttentionPass.forward
   /// Processes that shared it.
   public var ranks = 1
   /// On how many cores, and which.
@@ -63,14 +63,6 @@ public struct ResultRow: Equatable, Sendable {
 }
 
 extension ResultRow {
-  /// What of a model's work a cell is.
-  public enum Pass: String, Sendable, CaseIterable {
-    /// All rows of a sequence at once, as in prefill.
-    case forward
-    /// A step of a few new rows over cached keys.
-    case decode
-  }
-
   /// The size that the sweep varied; where that is not known, the longer of the two sequences.
   public var n: Int { sweptSize ?? max(shape.queryLength, shape.keyLength) }
 

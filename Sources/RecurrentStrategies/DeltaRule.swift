@@ -27,8 +27,10 @@ enum UnitLength: String, CaseIterable {
 
   func map(_ row: UnsafeMutablePointer<Float>, _ headDim: Int, _ kernels: KernelTable) {
     if self == .none { return }
+    let lanes = kernels.vectorLanes
+    let columns = (headDim + lanes - 1) / lanes * lanes
     var sum: Float = 0
-    for column in 0..<headDim { sum += row[column] * row[column] }
+    kernels.functions.pointee.dot_rows(row, 0, 1, Int32(columns), row, &sum)
     kernels.functions.pointee.scale_row(row, Int64(headDim), 1 / (sum + 1e-6).squareRoot())
   }
 

@@ -107,7 +107,20 @@ public struct LinearAttention: RecurrentStrategy {
     }
   }
 
+  public func mapFeatures(
+    _ rows: UnsafeMutablePointer<Float>, count: Int, stride: Int, headDim: Int,
+    kernels: KernelTable
+  ) {
+    if map == .identity { return }
+    if map == .elu, stride == headDim {
+      return kernels.functions.pointee.elu_plus_one(rows, Int64(count * stride), rows)
+    }
+    for row in 0..<count { mapFeatures(rows + row * stride, headDim: headDim, kernels: kernels) }
+  }
+
   public func take(_ token: RecurrentToken) {}
+
+  public func take(_ tokens: RecurrentTokens) {}
 
   public func defineFeatures(_ row: inout [Double]) {
     switch map {

@@ -155,6 +155,18 @@ package enum InputFiles {
       name: "\(option) \(argument)")
   }
 
+  /// The biases of keys that `--inputs` holds beside q, k and v; nil where there are none.
+  ///
+  /// - Throws: `TensorFileError`.
+  static func keyBias(inputs argument: String) throws -> FileMask? {
+    let reference = try TensorReference(argument)
+    let file = try SafetensorsFile(reference.path)
+    let key = (reference.selector.map { $0 + "." } ?? "") + "key_bias"
+    guard file[key] != nil else { return nil }
+    return FileMask(
+      try file.readStored(key, as: [.floating]), name: "--inputs \(reference.path) (\(key))")
+  }
+
   /// A mask or a bias.
   ///
   /// - Throws: `TensorFileError`.

@@ -103,7 +103,7 @@ package struct RunCommand: BLASCommand {
       settings.visibility.offset = .fixed(past)
     }
     try keys.apply(to: &settings, file.shape)
-    try logits.apply(to: &settings, file.shape)
+    try logits.apply(to: &settings, file.shape, inputs: inputs.inputs.first)
     if let lengths = file.sequenceLengths {
       if let given = keys.givenLengths {
         throw UsageError("\(given): the lengths follow from --cu-seqlens; leave it out")

@@ -229,4 +229,86 @@ import Testing
     }
     #expect(results)
   }
+
+  /// A state comes out and goes in: two runs that share it are one, and it is the sum of k v^T.
+  @Test func statesGoOutAndIn() throws {
+    let host = HostProblem(queries: 13, keys: 13)
+    host.problem.causal = 1
+    let team = HostHandle.team()
+    let whole = HostHandle.plan(host.problem, "linear(identity)", on: team)
+    let state = HostTensor([2, 2, 5, 7])
+    var operands = host.operands
+    operands.final_state = state.tensor
+    try #require(whole.run(operands) == .success)
+    for (b, h, c, v) in [(0, 0, 0, 0), (1, 1, 4, 6), (1, 0, 2, 3)] {
+      let sum = (0..<13).reduce(0) { $0 + host.key[b, h, $1, c] * host.value[b, h, $1, v] }
+      #expect(abs(state[b, h, c, v] - sum) < 1e-5)
+    }
+    // The last four tokens after the first nine.
+    let (first, rest) = (HostProblem(queries: 9, keys: 9), HostProblem(queries: 4, keys: 4))
+    for (part, offset) in [(first, 0), (rest, 9)] {
+      part.problem.causal = 1
+      for b in 0..<2 {
+        for h in 0..<4 {
+          for n in 0..<part.query.shape[2] {
+            for d in 0..<5 { part.query[b, h, n, d] = host.query[b, h, n + offset, d] }
+            if h > 1 { continue }
+            for d in 0..<5 { part.key[b, h, n, d] = host.key[b, h, n + offset, d] }
+            for d in 0..<7 { part.value[b, h, n, d] = host.value[b, h, n + offset, d] }
+          }
+        }
+      }
+    }
+    let between = HostTensor([2, 2, 5, 7])
+    operands = first.operands
+    operands.final_state = between.tensor
+    let head = HostHandle.plan(first.problem, "linear(identity)", on: team)
+    try #require(head.run(operands) == .success)
+    let tail = HostHandle.plan(rest.problem, "linear(identity)", on: team)
+    try "state".withCString { name in
+      var named = attnbench_named_tensor(name: name, tensor: between.tensor)
+      try withUnsafePointer(to: &named) { named in
+        operands = rest.operands
+        (operands.named, operands.named_count) = (named, 1)
+        try #require(tail.run(operands) == .success)
+        for n in 0..<4 {
+          for v in 0..<7 {
+            #expect(abs(rest.output[1, 3, n, v] - host.output[1, 3, n + 9, v]) < 1e-5)
+          }
+        }
+        operands.final_state = between.tensor
+        #expect(tail.run(operands).says(ATTNBENCH_INVALID_ARGUMENT, "final_state: shares memory"))
+      }
+    }
+    let flash = HostHandle.plan(host.problem, "flash", on: team)
+    operands = host.operands
+    operands.final_state = HostTensor([2, 2, 5, 7]).tensor
+    #expect(flash.run(operands).says(ATTNBENCH_INVALID_ARGUMENT, "finalState"))
+  }
+
+  /// A draft is taken back, and the token after it gets what it would have got without.
+  @Test(arguments: ["flash", "linear"]) func decodersGoBack(_ strategy: String) throws {
+    let host = HostProblem(queries: 1, keys: 13)
+    host.problem.causal = 1
+    let team = HostHandle.team()
+    let (plain, drafted) = (
+      HostHandle.decoder(host.problem, strategy, on: team),
+      HostHandle.decoder(host.problem, strategy, on: team)
+    )
+    let (one, draft, two) = (
+      HostProblem(queries: 1, keys: 1, seed: 5), HostProblem(queries: 3, keys: 3, seed: 6),
+      HostProblem(queries: 1, keys: 1, seed: 7)
+    )
+    #expect(
+      Outcome(attnbench_decoder_rewind(drafted.pointer))
+        .says(ATTNBENCH_INVALID_ARGUMENT, "call mark() before"))
+    for decoder in [plain, drafted] { try #require(decoder.step(one.operands) == .success) }
+    try #require(Outcome(attnbench_decoder_mark(drafted.pointer)) == .success)
+    try #require(drafted.step(draft.operands) == .success)
+    try #require(Outcome(attnbench_decoder_rewind(drafted.pointer)) == .success)
+    try #require(plain.step(two.operands) == .success)
+    let expected = Array(two.output.memory)
+    try #require(drafted.step(two.operands) == .success)
+    #expect(Array(two.output.memory) == expected)
+  }
 }

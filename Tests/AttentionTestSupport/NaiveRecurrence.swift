@@ -65,11 +65,16 @@ public struct NaiveRecurrence {
           }
         }
         (rows + [nil]).withUnsafeBufferPointer { rows in
-          guard let rows = rows.baseAddress else { return }
-          strategy.take(
-            RecurrentToken(
-              head: kvHead, key: key, value: value, addition: addition, erase: erase, decay: decay,
-              headDim: shape.headDim, valueDim: dV, gates: rows, kernels: .active))
+          (rows.map { _ in 0 }).withUnsafeBufferPointer { strides in
+            guard let rows = rows.baseAddress, let strides = strides.baseAddress else { return }
+            // One token: no stride plays a part.
+            let tokens = RecurrentTokens(
+              head: kvHead, count: 1, keys: key, values: value, additions: addition,
+              erases: erase, decays: decay, keyStride: 0, valueStride: 0, additionStride: 0,
+              eraseStride: 0, decayStride: 0, headDim: shape.headDim, valueDim: dV, gates: rows,
+              gateStrides: strides, kernels: .active)
+            strategy.take(tokens[0])
+          }
         }
         step(&state, m, dV, key: key, value: value, erase: erase, decay: decay)
         for i in 0..<m { sum[i] += key[i] }

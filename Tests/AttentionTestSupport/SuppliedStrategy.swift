@@ -162,6 +162,8 @@ private final class SuppliedDecoder: AttentionDecoder {
   func truncate(entry: Int, to count: Int) throws(AttentionError) {
     try decoder.truncate(entry: entry, to: count)
   }
+  func mark() throws(AttentionError) { try decoder.mark() }
+  func rewind() throws(AttentionError) { try decoder.rewind() }
 
   func step(_ operands: AttentionOperands, newTokens: [Int]?) throws(AttentionError) {
     let rows = operands.query.shape.rows

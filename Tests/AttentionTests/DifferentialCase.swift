@@ -103,6 +103,15 @@ struct DifferentialCase: CustomStringConvertible {
       visibility.bias = BroadcastTensor(try tensorShape()) { elements in
         for index in elements.indices { elements[index] = generator.pick(drawn) }
       }
+    case 3:
+      // One number a key, which engines may add without a mask; rarely one that they must not.
+      let most = generator.pick([1, 1, 1, Float(1e29), 1e31])
+      let shape = try TensorShape(
+        generator.pick([1, plain.shape.batch]), generator.pick([1, plain.shape.heads]), 1,
+        plain.shape.keyLength)
+      visibility.bias = BroadcastTensor(shape) { elements in
+        for index in elements.indices { elements[index] = most * generator.normal() }
+      }
     default: break
     }
     if generator.uniform() < 0.3 {

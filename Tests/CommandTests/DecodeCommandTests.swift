@@ -23,6 +23,8 @@ struct DecodeCommandTests {
     #expect(rows.count == 9)
     for row in rows {
       #expect(row.shape.queryLength == queries && row.shape.keyLength == row.n)
+      #expect(row.pass == (row.n > queries ? .decode : .forward))
+      if row.strategy.name == "linear", row.pass == .decode { continue }
       #expect(row.work.minimumBytes == 4 * 16 * 2 * (4 * queries + 2 * row.n))
     }
     #expect(Set(rows.map(\.n)) == [3, 40, 64])
@@ -30,6 +32,27 @@ struct DecodeCommandTests {
     #expect(!result.output.contains("GFLOP/s"))
     #expect(
       result.error.contains("3, 40, 64 keys, read by \(queries == 1 ? "1 query" : "4 queries")"))
+  }
+
+  @Test("where a state is kept, a step costs the same whatever came before")
+  func statesAreKept() throws {
+    let strategies = "linear,linear(identity),gated,delta,gated_delta(channel),retention,ssd"
+    for queries in [1, 3] {
+      let (result, rows) = try sweep([
+        "--n", "40,1000", "--decode", "\(queries)", "--strategy", strategies,
+      ])
+      #expect(result.code == 0, "\(result.error)")
+      #expect(rows.count == 14)
+      #expect(rows.allSatisfy { $0.status.isMeasured && $0.pass == .decode }, "\(result.output)")
+      for name in Set(rows.map(\.strategy.text)) {
+        let own = rows.filter { $0.strategy.text == name }
+        #expect(own.count == 2)
+        let bytes = Set(own.map(\.work.minimumBytes))
+        #expect(bytes.count == 1 && Set(own.map(\.work.workspaceBytes)).count == 1)
+        // The state is read and written: d dV numbers for each of two key/value heads.
+        #expect(bytes.first.map { ($0 ?? 0) >= 2 * 4 * 2 * 16 * 16 } == true)
+      }
+    }
   }
 
   @Test("what reading takes is predicted before anything has run")

@@ -34,6 +34,47 @@ struct RunMaskTests {
 
   static let strategies = ["full", "flash"]
 
+  @Test(
+    "one number a key is added to all of its scores",
+    arguments: [[9], [1, 9], [2, 9], [4, 9], [1, 2, 9], [2, 2, 9], [2, 4, 9]], strategies)
+  func keyBias(_ shape: [Int], _ strategy: String) throws {
+    let process = try RunProcess()
+    defer { process.directory.remove() }
+    let numbers = (0..<shape.reduce(1, *)).map {
+      $0 % 9 == 4 ? -Float.infinity : Float($0 % 11) / 3
+    }
+    try process.write("b", shape, as: .float32, numbers)
+    let sizes = Array(repeating: 1, count: 3 - shape.count) + shape
+    try process.expect(["--strategy", strategy, "--key-bias", "b.npy", "--causal"]) {
+      $0.bias = { b, h, _, j in
+        let head = sizes[1] == 1 ? 0 : sizes[1] == 2 ? h / 2 : h
+        return Double(numbers[((sizes[0] == 1 ? 0 : b) * sizes[1] + head) * 9 + j])
+      }
+      $0.sees = { position, key in key <= position }
+      $0.offset = 4
+    }
+  }
+
+  @Test(
+    "biases of keys that do not fit are refused by name",
+    arguments: [
+      ([8], Float(0), "it must be [b, hKV or h, nKV] = [2, 2 or 4, 9]"),
+      ([3, 9], 0, "it must be [b, hKV or h, nKV]"),
+      ([2, 4, 1, 9], 0, "it must be [b, hKV or h, nKV]"),
+      ([2, 9], .nan, "at [0, 1, 8]; it must be finite, or -inf to hide a key"),
+      ([2, 9], .infinity, "at [0, 1, 8]; it must be finite, or -inf"),
+    ])
+  func unfitKeyBias(_ shape: [Int], _ last: Float, _ message: String) throws {
+    let process = try RunProcess()
+    defer { process.directory.remove() }
+    let count = shape.reduce(1, *)
+    try process.write("b", shape, as: .float32, (0..<count).map { $0 == count - 1 ? last : 0 })
+    let result = try process.run(["--strategy", "flash", "--key-bias", "b.npy"])
+    #expect(result.code != 0)
+    #expect(result.error.contains("--key-bias b.npy"), "\(result.error)")
+    #expect(result.error.contains(message), "\(result.error)")
+  }
+
   @Test("truth values say what is seen", arguments: shapes, strategies)
   func boolean(_ mask: Broadcast, _ strategy: String) throws {
     let process = try RunProcess()

@@ -45,6 +45,25 @@ public protocol AttentionDecoder: AnyObject {
   /// - Throws: `AttentionError` of kind `invalidArgument` when the entry does not have as many
   ///   tokens, or what is kept cannot go back; 0 always is possible.
   func truncate(entry: Int, to count: Int) throws(AttentionError)
+
+  /// Remembers what has been taken in so far, for `rewind()`, instead of what was remembered before.
+  ///
+  /// - Complexity: O(1) over a cache; a state is copied.
+  /// - Throws: `AttentionError` when memory for the copy is refused.
+  func mark() throws(AttentionError)
+
+  /// Goes back to where `mark()` was called, as often as asked: tokens taken in since are forgotten, as
+  /// those of a draft that was refused.
+  ///
+  /// - Throws: `AttentionError` of kind `invalidArgument` when nothing was marked, or what is kept cannot
+  ///   go back: a rolling cache may have dropped what it needs.
+  func rewind() throws(AttentionError)
+}
+
+extension AttentionError {
+  /// Going back without a mark.
+  package static let noMark = AttentionError(
+    .invalidArgument, argument: "rewind", value: "nothing marked", advice: "call mark() before")
 }
 
 extension AttentionDecoder {

@@ -29,6 +29,7 @@ public final class CachedDecoder: AttentionDecoder {
   private var entryLengths: [Int] = [0]
   private var counts: [Int]
   private var chosen: [any AttentionPlan] = []
+  private var marked: [Int]?
 
   /// A decoder over a cache, which may hold tokens already.
   ///
@@ -152,6 +153,13 @@ public final class CachedDecoder: AttentionDecoder {
 
   public func truncate(entry: Int, to count: Int) throws(AttentionError) {
     try cache.truncate(entry: entry, to: count)
+  }
+
+  public func mark() { marked = cache.tokens }
+
+  public func rewind() throws(AttentionError) {
+    guard let marked else { throw .noMark }
+    for (entry, count) in marked.enumerated() { try cache.truncate(entry: entry, to: count) }
   }
 
   private static func check(

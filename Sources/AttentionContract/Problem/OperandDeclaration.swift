@@ -176,6 +176,18 @@ extension [OperandDeclaration] {
     }
   }
 
+  /// Refuses fp32 operands that have an element outside of their domain. Runs do not look: this is for
+  /// those who take tensors from others.
+  ///
+  /// - Throws: `AttentionError` naming the first such element and its place.
+  /// - Complexity: reads every element.
+  public func checkValues(_ named: [String: TensorView]) throws(AttentionError) {
+    for declaration in self {
+      guard let view = named[declaration.name], view.elementType == .float32 else { continue }
+      try declaration.checkValues(view)
+    }
+  }
+
   /// Bytes of the operands that a run must have.
   ///
   /// - Throws: `AttentionError` when they overflow.

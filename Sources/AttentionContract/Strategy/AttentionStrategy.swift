@@ -104,6 +104,17 @@ public protocol AttentionStrategy: Sendable {
     for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionDecoder
 
+  /// Whether its decoder keeps a state of fixed size instead of keys and values, so that what a step costs
+  /// does not depend on the tokens before it; false by default.
+  var keepsState: Bool { get }
+
+  /// Counts the work of a step of decoding: nQ new tokens after the nKV - nQ before them. By default that of
+  /// the problem, which reads all keys that are visible; a strategy that keeps a state says what a step of
+  /// its decoder does, reading and writing the state included.
+  ///
+  /// - Throws: as `work(for:threads:)`.
+  func stepWork(for problem: AttentionProblem, threads: Int) throws(AttentionError) -> WorkEstimate
+
   /// The keys a query may see, for softmax over a subset and for drawing masks. By default all
   /// that the mask leaves visible.
   func pattern(for geometry: MaskGeometry) -> any KeyPattern
@@ -193,6 +204,14 @@ extension AttentionStrategy {
   public var usesBLAS: Bool { false }
 
   public var dependsOnHeadNumbers: Bool { false }
+
+  public var keepsState: Bool { false }
+
+  public func stepWork(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    try work(for: problem, threads: threads)
+  }
 
   public var arithmetic: Arithmetic { .float32 }
 

@@ -1,16 +1,32 @@
 import Tensors
 
+/// What of a model's work is computed.
+public enum AttentionPass: String, Sendable, CaseIterable {
+  /// All rows of a sequence at once, as in prefill.
+  case forward
+  /// A step of a few new tokens, those before them having been taken in.
+  case decode
+}
+
 extension AttentionStrategy {
   /// The work as the harness counts it: the strategy's own, and the bytes of the operands that it
   /// takes beyond query, key and value, each of which must be read once.
   ///
+  /// - Parameter pass: a step reads the operands of its own tokens where a state is kept of the others.
   /// - Throws: as `work(for:threads:)`, and `AttentionError` when the operands' bytes overflow.
   package func countedWork(
-    for problem: AttentionProblem, threads: Int
+    for problem: AttentionProblem, threads: Int, pass: AttentionPass = .forward
   ) throws(AttentionError) -> WorkEstimate {
-    var work = try work(for: problem, threads: threads)
+    var work: WorkEstimate
+    var read = problem.shape
+    switch pass {
+    case .forward: work = try self.work(for: problem, threads: threads)
+    case .decode:
+      work = try stepWork(for: problem, threads: threads)
+      if keepsState { read.keyLength = read.queryLength }
+    }
     let (bytes, overflow) = work.minimumBytes.addingReportingOverflow(
-      try operands.bytes(on: problem.shape))
+      try operands.bytes(on: read))
     guard !overflow else {
       throw AttentionError(
         .tooLarge, argument: "operands of \(name)", value: "\(problem.shape.key)",

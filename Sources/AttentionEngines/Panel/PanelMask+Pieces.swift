@@ -23,11 +23,10 @@ extension PanelMask {
       let count = bounds.cut(
         places, vectors: vectors, tile: tile, grain: grain, block: block, into: pieces)
       if count == 0 { return 0 }
-      if gathers(keys) { gather(slot, places, of: keys, block: block, vectors: vectors) }
-      for index in 0..<count {
-        pieces[index].masked |= ATTN_BY_BIAS
-        fill(slot, pieces[index], of: keys, block: block)
-      }
+      for index in 0..<count { pieces[index].masked |= ATTN_BY_BIAS }
+      fill(
+        slot, pieces, count, gathering: gathers(keys) ? places : nil, of: keys, block: block,
+        vectors: vectors)
       return count
     }
     guard let hull = bounds.hull(vectors: vectors, grain: grain, within: places) else { return 0 }
@@ -60,9 +59,7 @@ extension PanelMask {
         count += 1
       }
     }
-    for index in 0..<count where pieces[index].masked & ATTN_BY_BIAS != 0 {
-      fill(slot, pieces[index], of: keys, block: block)
-    }
+    fill(slot, pieces, count, gathering: nil, of: keys, block: block, vectors: vectors)
     return count
   }
 
@@ -93,6 +90,44 @@ extension PanelMask {
     return attn_piece(
       first: Int32(cell.lowerBound - block), count: Int32(cell.count), first_vector: Int32(first),
       vectors: Int32(last - first + 1), masked: masked)
+  }
+
+  /// Works out the biases of the pieces that need one.
+  ///
+  /// - Parameter places: what has to be gathered first where the keys are not consecutive.
+  private func fill(
+    _ slot: Int, _ pieces: UnsafeMutablePointer<attn_piece>, _ count: Int,
+    gathering places: Range<Int>?, of keys: KeySequence, block: Int, vectors: Int
+  ) {
+    var isGathered = false
+    for index in 0..<count where pieces[index].masked & ATTN_BY_BIAS != 0 {
+      if fillForAll(slot, pieces[index], of: keys, block: block) {
+        pieces[index].masked ^= ATTN_BY_BIAS | ATTN_BY_KEY_BIAS
+        continue
+      }
+      if let places, !isGathered {
+        gather(slot, places, of: keys, block: block, vectors: vectors)
+        isGathered = true
+      }
+      fill(slot, pieces[index], of: keys, block: block)
+    }
+  }
+
+  /// Works out the biases of a piece's keys where they are the same for all lanes, hide nothing and are
+  /// so small that they can be added without more ado. False where not.
+  private func fillForAll(
+    _ slot: Int, _ piece: attn_piece, of keys: KeySequence, block: Int
+  ) -> Bool {
+    guard let biases = keyBiases[slot] else { return false }
+    let columns = Int(rows[slot * lanes].columns)
+    for place in Int(piece.first)..<Int(piece.first + piece.count) {
+      let key = keys.key(block + place)
+      // Places of whole words beyond the last key are seen by nobody.
+      let own = key < columns ? biases[key] : -.infinity
+      guard abs(own) <= 1e30 else { return false }
+      bias[place * lanes] = own * .log16e
+    }
+    return true
   }
 
   /// Works out the bias of a piece's lanes and places.

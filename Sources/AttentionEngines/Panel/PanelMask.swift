@@ -16,6 +16,7 @@ final class PanelMask {
     fileprivate let taskTiles: ArenaPart<UInt64>
     fileprivate let windows: ArenaPart<UInt32>
     fileprivate let rows: ArenaPart<attn_row_bias>
+    fileprivate let keyBiases: ArenaPart<UnsafePointer<Float>?>
     fileprivate let gatheredRows: ArenaPart<attn_row_bias>
     fileprivate let gatheredMask: ArenaPart<UInt8>
     fileprivate let gatheredBias: ArenaPart<Float>
@@ -37,6 +38,7 @@ final class PanelMask {
       taskTiles = arena.add(words)
       windows = arena.add(2 * vectors)
       rows = arena.add(panels * lanes)
+      keyBiases = arena.add(panels)
       gatheredRows = arena.add(lanes)
       gatheredMask = arena.add(rule.hasMask ? lanes * block : 0)
       gatheredBias = arena.add(rule.hasBias ? lanes * block : 0)
@@ -64,6 +66,9 @@ final class PanelMask {
   let windows: UnsafeMutablePointer<UInt32>
   /// `[panels][L]` the rules of the rows.
   let rows: UnsafeMutablePointer<attn_row_bias>
+  /// `[panels]` the biases of the keys where they are the same for all rows of a panel and all that the
+  /// rule says; nil where not.
+  let keyBiases: UnsafeMutablePointer<UnsafePointer<Float>?>
   /// `[L]` those of what was gathered for keys that are not consecutive, `[L][ATTN_BLOCK_KEYS]` each.
   let gatheredRows: UnsafeMutablePointer<attn_row_bias>
   let gatheredMask: UnsafeMutablePointer<UInt8>
@@ -87,6 +92,7 @@ final class PanelMask {
     taskTiles = arena[layout.taskTiles]
     windows = arena[layout.windows]
     rows = arena[layout.rows]
+    keyBiases = arena[layout.keyBiases]
     gatheredRows = arena[layout.gatheredRows]
     gatheredMask = arena[layout.gatheredMask]
     gatheredBias = arena[layout.gatheredBias]
@@ -124,6 +130,9 @@ final class PanelMask {
         (start + (vector * 2 + 1) * words).update(repeating: 0, count: words)
       }
     }
+    let isAlike =
+      !rule.hasMask && !rule.hasSlopes && (1..<live).allSatisfy { own[$0].bias == own[0].bias }
+    keyBiases[slot] = isAlike ? own[0].bias : nil
     // Lanes beyond the last row repeat it, as bounds do.
     (own + live).update(repeating: own[live - 1], count: lanes - live)
   }

@@ -11,7 +11,6 @@ import Tensors
 /// dealt to the workers; the bits do not depend on their number.
 package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
   package let problem: AttentionProblem
-  package let workspaceBytes: Int
   package let declaredOperands: [OperandDeclaration]
   package private(set) var tokens: [Int]
   private let name: String
@@ -20,8 +19,11 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
   private let scratch: PerWorker<RecurrentScratch>
   /// `[b * hKV]` states.
   private let states: AlignedFloats
+  /// Those at the mark, and the tokens that they had taken in.
+  private var marked: Mark?
   private let queue = TaskQueue()
-  // Set for the time of a step; read by all workers.
+  // Set for the time of a job; read by all workers.
+  private var task = Task.step
   private var operands: AttentionOperands?
   private var counts: [Int]
 
@@ -44,11 +46,31 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> RecurrentScratch in
       try RecurrentScratch(layout, prepared, kernels: kernels)
     }
-    workspaceBytes = layout.workspaceBytes
     states = try AlignedFloats(
       count: layout.headCount * layout.stateCount, for: "state", touched: true)
     tokens = Array(repeating: 0, count: shape.batch)
     counts = tokens
+  }
+
+  private final class Mark {
+    let states: AlignedFloats
+    var tokens: [Int]
+
+    init(count: Int, tokens: [Int]) throws(AttentionError) {
+      states = try AlignedFloats(count: count, for: "state", touched: true)
+      self.tokens = tokens
+    }
+  }
+
+  /// What workers do: take tokens in, or copy states. Each copies those that it is likely to work on next.
+  private enum Task {
+    case step
+    case mark
+    case rewind
+  }
+
+  package var workspaceBytes: Int {
+    layout.workspaceBytes + (marked == nil ? 0 : 4 * layout.headCount * layout.stateCount)
   }
 
   package var cacheBytes: Int {
@@ -63,13 +85,25 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     let count = try check(operands, newTokens: newTokens)
     for entry in counts.indices { counts[entry] = newTokens?[entry] ?? count }
     self.operands = operands.unowned
-    queue.reset(count: layout.headCount * layout.pieces)
-    withExtendedLifetime(operands) { team.run(self) }
+    withExtendedLifetime(operands) { run(.step) }
     self.operands = nil
     for entry in counts.indices { tokens[entry] += counts[entry] }
   }
 
+  private func run(_ task: Task) {
+    self.task = task
+    queue.reset(count: layout.headCount * layout.pieces)
+    team.run(self)
+  }
+
   package func work(worker: Int) {
+    switch task {
+    case .step: step(worker: worker)
+    case .mark, .rewind: copy(back: task == .rewind)
+    }
+  }
+
+  private func step(worker: Int) {
     guard let operands else { return }
     while let task = queue.next() {
       let (place, piece) = task.quotientAndRemainder(dividingBy: layout.pieces)
@@ -106,5 +140,32 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     tokens[entry] = 0
     let perEntry = problem.shape.kvHeads * layout.stateCount
     (states.base + entry * perEntry).update(repeating: 0, count: perEntry)
+  }
+
+  package func mark() throws(AttentionError) {
+    if let marked {
+      marked.tokens = tokens
+    } else {
+      marked = try Mark(count: layout.headCount * layout.stateCount, tokens: tokens)
+    }
+    run(.mark)
+  }
+
+  package func rewind() throws(AttentionError) {
+    guard let marked else { throw .noMark }
+    tokens = marked.tokens
+    run(.rewind)
+  }
+
+  private func copy(back: Bool) {
+    guard let marked else { return }
+    while let task = queue.next() {
+      let (place, piece) = task.quotientAndRemainder(dividingBy: layout.pieces)
+      for part in layout.parts(of: piece) {
+        let first = place * layout.stateCount + part.lowerBound
+        let (own, kept) = (states.base + first, marked.states.base + first)
+        (back ? own : kept).update(from: back ? kept : own, count: part.count)
+      }
+    }
   }
 }

@@ -24,6 +24,8 @@ package struct RecurrentLayout: Sendable {
   /// Pieces that the panels of a head are dealt in.
   let pieces: Int
   let vectorLanes: Int
+  /// Rows of a chunk that are scored together: whole tiles, and at least as many as a vector has lanes.
+  let scoredRows: Int
   private let threads: Int
 
   init(
@@ -40,6 +42,7 @@ package struct RecurrentLayout: Sendable {
     rowStride = (max(stateRows, shape.headDim) + lanes - 1) / lanes * lanes
     chunk = recurrence.decay == .perChannel ? 24 : 48
     vectorLanes = lanes
+    scoredRows = (lanes + kernels.tileKeys - 1) / kernels.tileKeys * kernels.tileKeys
     let panelLanes = kernels.panelLanes
     squareStride = (chunk + panelLanes - 1) / panelLanes * panelLanes
     let vectors = (shape.valueDim + lanes - 1) / lanes
@@ -70,6 +73,14 @@ package struct RecurrentLayout: Sendable {
   /// Vectors that hold `count` lanes.
   func vectors(_ count: Int) -> Int { (count + vectorLanes - 1) / vectorLanes }
 
+  /// From one row of values or outputs to the next.
+  var valueStride: Int { panels * width }
+
+  /// Value columns of neighbouring panels.
+  func columns(of panels: Range<Int>) -> Range<Int> {
+    panels.lowerBound * width..<min(panels.upperBound * width, problem.shape.valueDim)
+  }
+
   /// Value columns of a panel.
   func columns(of panel: Int) -> Int { min(width, problem.shape.valueDim - panel * width) }
 
@@ -85,6 +96,15 @@ package struct RecurrentLayout: Sendable {
   var stateCount: Int { panels * stateRows * width + pieces * rowStride }
   /// Where the sum of the keys lies in a state.
   func keySum(_ piece: Int) -> Int { panels * stateRows * width + piece * rowStride }
+  /// What a piece works on of a state: its panels, and its sum of the keys.
+  func parts(of piece: Int) -> [Range<Int>] {
+    let panels = panels(of: piece)
+    let size = stateRows * width
+    return [
+      panels.lowerBound * size..<panels.upperBound * size,
+      keySum(piece)..<keySum(piece) + rowStride,
+    ]
+  }
   var headCount: Int { problem.shape.batch * problem.shape.kvHeads }
 }
 
@@ -170,6 +190,21 @@ extension RecurrentLayout {
     return WorkEstimate(
       pairs: pairs, flops: flops, minimumBytes: problem.minimumBytes, workspaceBytes: workspaceBytes
     )
+  }
+
+  /// Work of a step of the problem's tokens, its queries standing at them: that of a short sequence, and
+  /// the state read and written.
+  var stepWork: WorkEstimate {
+    var work = work
+    if problem.shape.queryLength == 1 {
+      // A token alone is not scored: its query reads the state that has it already.
+      work.flops -= 2 * (stateRows + problem.shape.valueDim) * work.pairs
+      work.pairs = 0
+    }
+    let stateBytes = 4 * headCount * stateRows * problem.shape.valueDim
+    work.minimumBytes += 2 * stateBytes
+    work.workspaceBytes += 4 * headCount * stateCount
+    return work
   }
 
   /// Pairs of different tokens of one chunk, of `count` tokens in chunks.

@@ -41,17 +41,18 @@ package final class RecurrentScratch {
     fileprivate let transposed: ArenaPart<Float>
     /// `[chunk]` vectors.
     fileprivate let partial: ArenaPart<Float>
-    /// `[panels][chunk][width]` each: U, and O.
+    /// `[chunk][valueStride]` each: values, of which U is made; O; and what tokens' own outputs have
+    /// besides.
     fileprivate let written: ArenaPart<Float>
     fileprivate let output: ArenaPart<Float>
-    /// `[chunk][dV]` each: values, and what tokens' own outputs have besides.
-    fileprivate let values: ArenaPart<Float>
     fileprivate let additions: ArenaPart<Float>
     /// `[chunk]`.
     fileprivate let denominators: ArenaPart<Float>
     fileprivate let rows: ArenaPart<UnsafeRawPointer>
     fileprivate let outputRows: ArenaPart<UnsafeMutableRawPointer>
-    /// A token's rows of the operands, and floats from one token's to the next's.
+    /// Rows of the operands of a head's first token and of the first in work, and floats from one
+    /// token's to the next's.
+    fileprivate let gateBases: ArenaPart<UnsafePointer<Float>?>
     fileprivate let gates: ArenaPart<UnsafePointer<Float>?>
     fileprivate let gateStrides: ArenaPart<Int>
 
@@ -75,14 +76,13 @@ package final class RecurrentScratch {
       transposed = arena.add(
         recurrence.decay == .perChannel ? 0 : layout.squareStride * layout.stateRows)
       partial = arena.add(chunk * layout.vectorLanes)
-      written = arena.add(layout.panels * chunk * layout.width)
-      output = arena.add(
-        layout.panels * max(chunk, layout.problem.shape.groupSize) * layout.width)
-      values = arena.add(chunk * layout.problem.shape.valueDim)
-      additions = arena.add((recurrence.adds ? chunk : 1) * layout.problem.shape.valueDim)
+      written = arena.add(chunk * layout.valueStride)
+      output = arena.add(max(chunk, layout.problem.shape.groupSize) * layout.valueStride)
+      additions = arena.add((recurrence.adds ? chunk : 1) * layout.valueStride)
       denominators = arena.add(max(chunk, layout.problem.shape.groupSize))
       self.rows = arena.add(chunk)
       outputRows = arena.add(chunk)
+      gateBases = arena.add(layout.operands.count)
       gates = arena.add(layout.operands.count)
       gateStrides = arena.add(layout.operands.count)
     }
@@ -111,11 +111,11 @@ package final class RecurrentScratch {
   private let partial: UnsafeMutablePointer<Float>
   private let written: UnsafeMutablePointer<Float>
   private let output: UnsafeMutablePointer<Float>
-  private let values: UnsafeMutablePointer<Float>
   private let additions: UnsafeMutablePointer<Float>
   private let denominators: UnsafeMutablePointer<Float>
   private let rows: RowPointers
   private let outputRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  private let gateBases: UnsafeMutablePointer<UnsafePointer<Float>?>
   private let gates: UnsafeMutablePointer<UnsafePointer<Float>?>
   private let gateStrides: UnsafeMutablePointer<Int>
 
@@ -146,11 +146,11 @@ package final class RecurrentScratch {
     partial = arena[parts.partial]
     written = arena[parts.written]
     output = arena[parts.output]
-    values = arena[parts.values]
     additions = arena[parts.additions]
     denominators = arena[parts.denominators]
     rows = arena[parts.rows]
     outputRows = arena[parts.outputRows]
+    gateBases = arena[parts.gateBases]
     gates = arena[parts.gates]
     gateStrides = arena[parts.gateStrides]
     for column in 0..<layout.rowStride { keptOver[column] = 1 }
@@ -169,19 +169,24 @@ package final class RecurrentScratch {
     }
   }
 
-  /// `[m][width]` of the state, and `[chunk][width]` of what is written.
+  /// `[m][width]` of the state.
   private func statePanel(_ panel: Int) -> UnsafeMutablePointer<Float> {
     state + panel * layout.stateRows * layout.width
-  }
-
-  private func writtenPanel(_ panel: Int) -> UnsafeMutablePointer<Float> {
-    written + panel * layout.chunk * layout.width
   }
 
   private var shape: AttentionShape { layout.problem.shape }
   private var recurrence: RecurrenceShape { layout.recurrence }
 
   // MARK: Tokens
+
+  /// Finds a head's rows of the operands, which are looked up by name: once for all its tokens.
+  private func locateGates(_ operands: AttentionOperands, _ head: Head) {
+    for (index, declaration) in layout.operands.enumerated() {
+      let view = operands.inputs.named[declaration.name]
+      gateBases[index] = view?.gate(head.batch, head.kvHead, 0)
+      gateStrides[index] = view.map { $0.shape.rows == 1 ? 0 : $0.rowStride } ?? 0
+    }
+  }
 
   /// Reads tokens and has the strategy make of them what is written, erased and kept.
   ///
@@ -190,51 +195,43 @@ package final class RecurrentScratch {
     _ tokens: Range<Int>, _ operands: AttentionOperands, _ head: Head, limit: Int
   ) {
     let stride = layout.rowStride
-    let dV = shape.valueDim
     widen(operands.key, head.batch, head.kvHead, tokens, into: keys, stride: stride)
     prefetch(operands.key, head.batch, head.kvHead, after: tokens, limit: limit)
-    widen(operands.value, head.batch, head.kvHead, tokens, into: values, stride: dV)
+    widen(
+      operands.value, head.batch, head.kvHead, tokens, into: written, stride: layout.valueStride)
     prefetch(operands.value, head.batch, head.kvHead, after: tokens, limit: limit)
-    let decayStride = recurrence.decay == .none ? 0 : stride
-    for (index, declaration) in layout.operands.enumerated() {
-      let view = operands.inputs.named[declaration.name]
-      gates[index] = view?.gate(head.batch, head.kvHead, tokens.lowerBound)
-      gateStrides[index] = view.map { $0.shape.rows == 1 ? 0 : $0.rowStride } ?? 0
+    for index in 0..<layout.operands.count {
+      gates[index] = gateBases[index].map { $0 + tokens.lowerBound * gateStrides[index] }
     }
-    for t in 0..<tokens.count {
-      let key = keys + t * stride
-      mapFeatures(key)
-      strategy.take(
-        RecurrentToken(
-          head: head.kvHead, key: key, value: values + t * dV,
-          addition: additions + (recurrence.adds ? t * dV : 0),
-          erase: erases + (recurrence.erases ? t * stride : 0), decay: decays + t * decayStride,
-          headDim: shape.headDim, valueDim: dV, gates: gates, kernels: kernels))
-      if recurrence.decay == .perChannel { clearPadding(decays + t * stride) }
-      if t + 1 == tokens.count { break }
-      for index in 0..<layout.operands.count {
-        if let gate = gates[index] { gates[index] = gate + gateStrides[index] }
-      }
-    }
-    for panel in head.panels {
-      let (first, columns) = (panel * layout.width, layout.columns(of: panel))
-      let out = writtenPanel(panel)
-      for t in 0..<tokens.count {
-        (out + t * layout.width).update(from: values + t * dV + first, count: columns)
-      }
+    mapFeatures(keys, tokens.count)
+    strategy.take(
+      RecurrentTokens(
+        head: head.kvHead, count: tokens.count, keys: keys, values: written,
+        additions: additions, erases: erases, decays: decays, keyStride: stride,
+        valueStride: layout.valueStride, additionStride: recurrence.adds ? layout.valueStride : 0,
+        eraseStride: recurrence.erases ? stride : 0,
+        decayStride: recurrence.decay == .none ? 0 : stride, headDim: shape.headDim,
+        valueDim: shape.valueDim, gates: gates, gateStrides: gateStrides, kernels: kernels))
+    if recurrence.decay == .perChannel {
+      clearPadding(decays, tokens.count, from: layout.stateRows)
     }
   }
 
-  /// What lies behind a row's last feature takes part in vector operations, and must not grow.
-  @inline(__always)
-  private func clearPadding(_ row: UnsafeMutablePointer<Float>) {
-    for column in layout.stateRows..<layout.rowStride { row[column] = 0 }
+  /// What lies behind a row's last number takes part in vector operations, and must not grow.
+  private func clearPadding(_ rows: UnsafeMutablePointer<Float>, _ count: Int, from first: Int) {
+    let stride = layout.rowStride
+    if first == stride { return }
+    for row in 0..<count {
+      for column in first..<stride { rows[row * stride + column] = 0 }
+    }
   }
 
-  @inline(__always)
-  private func mapFeatures(_ row: UnsafeMutablePointer<Float>) {
-    strategy.mapFeatures(row, headDim: shape.headDim, kernels: kernels)
-    clearPadding(row)
+  /// The features of keys or queries.
+  private func mapFeatures(_ rows: UnsafeMutablePointer<Float>, _ count: Int) {
+    clearPadding(rows, count, from: shape.headDim)
+    strategy.mapFeatures(
+      rows, count: count, stride: layout.rowStride, headDim: shape.headDim, kernels: kernels)
+    clearPadding(rows, count, from: layout.stateRows)
   }
 
   /// Brings rows to fp32.
@@ -274,13 +271,11 @@ package final class RecurrentScratch {
       for t in 0..<count {
         // Exact to the last bit: products of thousands of them matter.
         let factor = Float.exp(decays[t * stride])
+        decays[t * stride] = factor
         kept[t * stride] = t == 0 ? factor : kept[(t - 1) * stride] * factor
-        let row = between + t * layout.squareStride
-        row[t] = 1
-        if t == 0 { continue }
-        let before = row - layout.squareStride
-        for s in 0..<t { row[s] = before[s] * factor }
       }
+      functions.pointee.kept_between(
+        decays, Int64(stride), Int32(count), Int64(layout.squareStride), between)
       let last = between + (count - 1) * layout.squareStride
       for t in 0..<count { keptToEnd[t * stride] = last[t] }
       keptOver.update(repeating: kept[(count - 1) * stride], count: layout.stateRows)
@@ -334,12 +329,16 @@ package final class RecurrentScratch {
       if factor != 1 { functions.pointee.scale_row(out, Int64(count * square), factor) }
       return
     }
-    for first in Swift.stride(from: 0, to: count, by: lanes) {
-      let vectors = layout.vectors(min(lanes, count - first))
-      functions.pointee.product(
-        rows + first * stride, Int64(stride), Int32(count - first), Int32(layout.stateRows),
-        transposed + first * layout.stateRows, Int64(lanes), Int32(vectors), ATTN_RECTANGLE, 0,
-        out + first * square + first, Int64(square))
+    // Whole tiles of rows at a time, and the keys up to their last one.
+    for first in Swift.stride(from: 0, to: count, by: layout.scoredRows) {
+      let own = min(layout.scoredRows, count - first)
+      for panel in Swift.stride(from: 0, to: first + own, by: lanes) {
+        let vectors = layout.vectors(min(lanes, first + own - panel))
+        functions.pointee.product(
+          rows + first * stride, Int64(stride), Int32(own), Int32(layout.stateRows),
+          transposed + panel * layout.stateRows, Int64(lanes), Int32(vectors), ATTN_RECTANGLE, 0,
+          out + first * square + panel, Int64(square))
+      }
     }
     if recurrence.decay == .perHead {
       functions.pointee.multiply(out, between, factor, Int64(count * square), out)
@@ -368,15 +367,16 @@ package final class RecurrentScratch {
     let (stride, square) = (layout.rowStride, layout.squareStride)
     products(erases, count: count, factor: -1, into: erasing)
     scale(erases, by: kept, -1, count: count)
+    let valueStride = Int64(layout.valueStride)
     for panel in head.panels {
-      let out = writtenPanel(panel)
+      let out = written + panel * layout.width
       functions.pointee.product(
         erases, Int64(stride), Int32(count), Int32(layout.stateRows),
         statePanel(panel), Int64(layout.width),
-        Int32(layout.panelVectors), ATTN_RECTANGLE, 1, out, Int64(layout.width))
+        Int32(layout.panelVectors), ATTN_RECTANGLE, 1, out, valueStride)
       functions.pointee.product(
-        erasing, Int64(square), Int32(count), 0, out, Int64(layout.width),
-        Int32(layout.panelVectors), ATTN_SOLVE, 1, out, Int64(layout.width))
+        erasing, Int64(square), Int32(count), 0, out, valueStride,
+        Int32(layout.panelVectors), ATTN_SOLVE, 1, out, valueStride)
     }
   }
 
@@ -384,17 +384,14 @@ package final class RecurrentScratch {
   private func takeIn(_ count: Int, _ head: Head) {
     let stride = layout.rowStride
     if recurrence.normalises {
-      let sum = state + layout.keySum(head.piece)
-      for t in 0..<count {
-        let key = keys + t * stride
-        for column in 0..<layout.stateRows { sum[column] += key[column] }
-      }
+      functions.pointee.add_rows(
+        keys, Int64(stride), Int32(count), Int32(stride), state + layout.keySum(head.piece))
     }
     scale(keys, by: keptToEnd, 1, count: count)
     for panel in head.panels {
       functions.pointee.take_in(
-        keys, Int64(stride), writtenPanel(panel), Int32(count),
-        Int32(layout.stateRows), Int32(layout.panelVectors),
+        keys, Int64(stride), written + panel * layout.width, Int64(layout.valueStride),
+        Int32(count), Int32(layout.stateRows), Int32(layout.panelVectors),
         recurrence.decay == .none ? nil : keptOver,
         statePanel(panel))
     }
@@ -408,9 +405,7 @@ package final class RecurrentScratch {
   ) {
     widen(query, batch, head, range, into: queries, stride: layout.rowStride)
     prefetch(query, batch, head, after: range, limit: query.shape.rows)
-    for row in 0..<range.count {
-      mapFeatures(queries + row * layout.rowStride)
-    }
+    mapFeatures(queries, range.count)
   }
 
   /// The factor of outputs that are not divided.
@@ -435,71 +430,69 @@ package final class RecurrentScratch {
         products(queries, count: count, factor: factor, into: scores)
         scale(queries, by: kept, factor, count: count)
         if recurrence.normalises {
-          for row in 0..<count {
-            for column in 0...row { denominators[row] += scores[row * square + column] }
-          }
+          functions.pointee.add_lower_sums(scores, Int64(square), Int32(count), denominators)
         }
       } else if factor != 1 {
         functions.pointee.scale_row(queries, Int64(count * stride), factor)
       }
+      let valueStride = Int64(layout.valueStride)
       for panel in head.panels {
-        let out = output + panel * layout.chunk * layout.width
+        let out = output + panel * layout.width
         functions.pointee.product(
           queries, Int64(stride), Int32(count), Int32(layout.stateRows),
           statePanel(panel), Int64(layout.width),
-          Int32(layout.panelVectors), ATTN_RECTANGLE, 0, out, Int64(layout.width))
+          Int32(layout.panelVectors), ATTN_RECTANGLE, 0, out, valueStride)
         if isInChunk {
           functions.pointee.product(
             scores, Int64(square), Int32(count), 0,
-            writtenPanel(panel), Int64(layout.width),
-            Int32(layout.panelVectors), ATTN_LOWER, 1, out, Int64(layout.width))
-          add(count, panel: panel, to: out, stride: layout.width)
+            written + panel * layout.width, valueStride,
+            Int32(layout.panelVectors), ATTN_LOWER, 1, out, valueStride)
         }
       }
-      store(
-        range, operands, head, queryHead: queryHead, from: output, rowStride: layout.width,
-        panelStride: layout.chunk * layout.width, denominators: denominators)
+      if isInChunk { add(additions, count, head, to: output) }
+      store(range, operands, head, queryHead: queryHead, output, denominators)
     }
   }
 
-  /// What the tokens' own outputs have besides, of rows of a panel.
-  private func add(_ count: Int, panel: Int, to rows: UnsafeMutablePointer<Float>, stride: Int) {
+  /// What the tokens' own outputs have besides, of the columns in work.
+  private func add(
+    _ additions: UnsafePointer<Float>, _ count: Int, _ head: Head,
+    to rows: UnsafeMutablePointer<Float>
+  ) {
     if !recurrence.adds { return }
+    let columns = layout.columns(of: head.panels)
     for row in 0..<count {
-      let addition = additions + row * shape.valueDim + panel * layout.width
-      for column in 0..<layout.columns(of: panel) {
-        rows[row * stride + column] += addition[column]
-      }
+      let place = row * layout.valueStride
+      for column in columns { rows[place + column] += additions[place + column] }
     }
   }
 
-  /// Divides where there are denominators, and stores rows of a query head and their LSE.
+  /// Divides where there are denominators, and stores the columns in work of a query head's rows, and
+  /// their LSE.
   ///
   /// - Parameters:
-  ///   - source: the first row's first panel; others follow at `rowStride`, panels at `panelStride`.
+  ///   - source: `[range][valueStride]`.
   ///   - denominators: one a row.
   private func store(
     _ range: Range<Int>, _ operands: AttentionOperands, _ head: Head, queryHead: Int,
-    from source: UnsafeMutablePointer<Float>, rowStride: Int, panelStride: Int,
-    denominators: UnsafePointer<Float>
+    _ source: UnsafeMutablePointer<Float>, _ denominators: UnsafePointer<Float>
   ) {
     let type = operands.output.reading.elementType
-    for panel in head.panels {
-      for (index, row) in range.enumerated() {
-        let place = source + panel * panelStride + index * rowStride
-        if recurrence.normalises {
-          functions.pointee.scale_row(
-            place, Int64(layout.width),
-            1 / (denominators[index] + Float(RecurrenceShape.epsilon)))
-        }
-        rows[index] = UnsafeRawPointer(place)
-        outputRows[index] =
-          operands.output.rowAddress(head.batch, queryHead, row)
-          + panel * layout.width * type.byteCount
+    let columns = layout.columns(of: head.panels)
+    for (index, row) in range.enumerated() {
+      let place = source + index * layout.valueStride + columns.lowerBound
+      if recurrence.normalises {
+        functions.pointee.scale_row(
+          place, Int64(columns.count),
+          1 / (denominators[index] + Float(RecurrenceShape.epsilon)))
       }
-      functions.pointee.narrow(
-        rows.floats, Int32(range.count), Int32(layout.columns(of: panel)), type.storage, outputRows)
+      rows[index] = UnsafeRawPointer(place)
+      outputRows[index] =
+        operands.output.rowAddress(head.batch, queryHead, row)
+        + columns.lowerBound * type.byteCount
     }
+    functions.pointee.narrow(
+      rows.floats, Int32(range.count), Int32(columns.count), type.storage, outputRows)
     // One piece of a head is enough to say it.
     guard head.panels.lowerBound == 0, let lse = operands.logSumExp else { return }
     for (index, row) in range.enumerated() {
@@ -566,6 +559,7 @@ package final class RecurrentScratch {
   /// A head of a sequence from the state on that it has.
   func run(_ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head) {
     storeNothing(walk.blind, operands, head)
+    locateGates(operands, head)
     var first = 0
     while first < walk.tokens.upperBound {
       let chunk = walk.chunk(from: first)
@@ -593,6 +587,7 @@ package final class RecurrentScratch {
     self.state = state
     let stride = layout.rowStride
     let group = shape.groupSize
+    locateGates(operands, head)
     load(0..<1, operands, head, limit: 1)
     switch recurrence.decay {
     case .none: break
@@ -605,11 +600,11 @@ package final class RecurrentScratch {
       widen(
         operands.query, head.batch, head.kvHead * group + member, 0..<1, into: query,
         stride: stride)
-      mapFeatures(query)
     }
+    mapFeatures(queries, group)
     if recurrence.normalises {
       let sum = state + layout.keySum(head.piece)
-      for column in 0..<layout.stateRows { sum[column] += keys[column] }
+      functions.pointee.add_rows(keys, Int64(stride), 1, Int32(stride), sum)
       functions.pointee.dot_rows(
         queries, Int64(stride), Int32(group), Int32(stride), sum, denominators)
     } else if factor != 1 {
@@ -621,19 +616,15 @@ package final class RecurrentScratch {
       columns: Int32(layout.stateRows))
     for panel in head.panels {
       functions.pointee.step(
-        &token, Int32(layout.panelVectors), writtenPanel(panel),
-        statePanel(panel),
-        output + panel * layout.width, Int64(layout.panels * layout.width))
+        &token, Int32(layout.panelVectors), written + panel * layout.width, statePanel(panel),
+        output + panel * layout.width, Int64(layout.valueStride))
     }
     for member in 0..<group {
-      for panel in head.panels {
-        add(
-          1, panel: panel, to: output + (member * layout.panels + panel) * layout.width, stride: 0)
-      }
+      let row = output + member * layout.valueStride
+      add(additions, 1, head, to: row)
       store(
-        0..<1, operands, head, queryHead: head.kvHead * group + member,
-        from: output + member * layout.panels * layout.width, rowStride: 0,
-        panelStride: layout.width, denominators: denominators + member)
+        0..<1, operands, head, queryHead: head.kvHead * group + member, row,
+        denominators + member)
     }
   }
 }

@@ -65,31 +65,91 @@ public struct RecurrentToken {
   /// One number, or `[m]`, out, where the rule decays: the natural logarithm, at most 0.
   public let decay: UnsafeMutablePointer<Float>
   /// d and dV.
-  public let (headDim, valueDim): (Int, Int)
-  private let gates: UnsafePointer<UnsafePointer<Float>?>
+  public let headDim: Int
+  public let valueDim: Int
   /// The vector functions in force.
-  package let kernels: KernelTable
+  public let kernels: KernelTable
+  @usableFromInline let gates: UnsafePointer<UnsafePointer<Float>?>
+  @usableFromInline let gateStrides: UnsafePointer<Int>
+  /// Place among the tokens that the gates belong to.
+  @usableFromInline let place: Int
 
-  package init(
-    head: Int, key: UnsafeMutablePointer<Float>, value: UnsafeMutablePointer<Float>,
-    addition: UnsafeMutablePointer<Float>, erase: UnsafeMutablePointer<Float>,
-    decay: UnsafeMutablePointer<Float>, headDim: Int, valueDim: Int,
-    gates: UnsafePointer<UnsafePointer<Float>?>, kernels: KernelTable
-  ) {
-    self.head = head
-    self.key = key
-    self.value = value
-    self.addition = addition
-    self.erase = erase
-    self.decay = decay
-    (self.headDim, self.valueDim) = (headDim, valueDim)
-    self.gates = gates
-    self.kernels = kernels
+  @inlinable init(_ tokens: RecurrentTokens, _ place: Int) {
+    head = tokens.head
+    key = tokens.keys + place * tokens.keyStride
+    value = tokens.values + place * tokens.valueStride
+    addition = tokens.additions + place * tokens.additionStride
+    erase = tokens.erases + place * tokens.eraseStride
+    decay = tokens.decays + place * tokens.decayStride
+    (headDim, valueDim) = (tokens.headDim, tokens.valueDim)
+    (gates, gateStrides) = (tokens.gates, tokens.gateStrides)
+    self.place = place
+    kernels = tokens.kernels
   }
 
   /// The token's row of the strategy's declared operand of that number; nil for one that is optional and
   /// was left out. Of an operand without an axis of keys the only row.
-  public func gate(_ index: Int) -> UnsafePointer<Float>? { gates[index] }
+  @inlinable public func gate(_ index: Int) -> UnsafePointer<Float>? {
+    gates[index].map { $0 + place * gateStrides[index] }
+  }
+}
+
+/// Tokens of a key/value head that follow each other: row t of everything is token t's, as
+/// `RecurrentToken` has it.
+public struct RecurrentTokens {
+  /// Number of the key/value head.
+  public let head: Int
+  /// How many there are.
+  public let count: Int
+  /// The first token's rows. Those of what the rule does not have are memory that nobody reads.
+  public let keys: UnsafeMutablePointer<Float>
+  public let values: UnsafeMutablePointer<Float>
+  public let additions: UnsafeMutablePointer<Float>
+  public let erases: UnsafeMutablePointer<Float>
+  public let decays: UnsafeMutablePointer<Float>
+  /// Floats from one token's row to the next's; 0 for what the rule does not have.
+  public let keyStride: Int
+  public let valueStride: Int
+  public let additionStride: Int
+  public let eraseStride: Int
+  public let decayStride: Int
+  /// d and dV.
+  public let headDim: Int
+  public let valueDim: Int
+  @usableFromInline let gates: UnsafePointer<UnsafePointer<Float>?>
+  @usableFromInline let gateStrides: UnsafePointer<Int>
+  /// The vector functions in force.
+  public let kernels: KernelTable
+
+  package init(
+    head: Int, count: Int, keys: UnsafeMutablePointer<Float>, values: UnsafeMutablePointer<Float>,
+    additions: UnsafeMutablePointer<Float>, erases: UnsafeMutablePointer<Float>,
+    decays: UnsafeMutablePointer<Float>, keyStride: Int, valueStride: Int, additionStride: Int,
+    eraseStride: Int, decayStride: Int, headDim: Int, valueDim: Int,
+    gates: UnsafePointer<UnsafePointer<Float>?>, gateStrides: UnsafePointer<Int>,
+    kernels: KernelTable
+  ) {
+    self.head = head
+    self.count = count
+    self.keys = keys
+    self.values = values
+    self.additions = additions
+    self.erases = erases
+    self.decays = decays
+    self.keyStride = keyStride
+    self.valueStride = valueStride
+    self.additionStride = additionStride
+    self.eraseStride = eraseStride
+    self.decayStride = decayStride
+    self.headDim = headDim
+    self.valueDim = valueDim
+    self.gates = gates
+    self.gateStrides = gateStrides
+    self.kernels = kernels
+  }
+
+  /// A token.
+  @inlinable public subscript(_ place: Int) -> RecurrentToken { RecurrentToken(self, place) }
 }
 
 /// A token of a key/value head, in fp64: what the definition makes of it.
@@ -125,9 +185,18 @@ public protocol RecurrentStrategy: FamilyStrategy {
   /// Turns a key or a query, `[d]`, into features, `[m]`, in place; by default leaves it as it is.
   func mapFeatures(_ row: UnsafeMutablePointer<Float>, headDim: Int, kernels: KernelTable)
 
+  /// The same for `count` rows, `stride` floats apart; what lies behind the d numbers of a row is 0. By
+  /// default one by one.
+  func mapFeatures(
+    _ rows: UnsafeMutablePointer<Float>, count: Int, stride: Int, headDim: Int,
+    kernels: KernelTable)
+
   /// Makes key, value, erase and decay of a token whose key's features have been taken. Called by any
   /// worker; must not allocate.
   func take(_ token: RecurrentToken)
+
+  /// The same for tokens that follow each other. By default one by one.
+  func take(_ tokens: RecurrentTokens)
 
   /// `mapFeatures`, by the definition: `[d]` to `[m]`.
   func defineFeatures(_ row: inout [Double])
@@ -143,6 +212,19 @@ extension RecurrentStrategy {
     _ row: UnsafeMutablePointer<Float>, headDim: Int, kernels: KernelTable
   ) {}
 
+  @inlinable
+  public func mapFeatures(
+    _ rows: UnsafeMutablePointer<Float>, count: Int, stride: Int, headDim: Int,
+    kernels: KernelTable
+  ) {
+    for row in 0..<count { mapFeatures(rows + row * stride, headDim: headDim, kernels: kernels) }
+  }
+
+  @inlinable
+  public func take(_ tokens: RecurrentTokens) {
+    for place in 0..<tokens.count { take(tokens[place]) }
+  }
+
   public func prepared(for problem: AttentionProblem) -> Self { self }
 
   public func defineFeatures(_ row: inout [Double]) {}
@@ -155,6 +237,19 @@ extension RecurrentStrategy {
       problem, recurrence(for: problem.shape), operands: operands, threads: threads,
       kernels: .active
     ).work
+  }
+
+  public var keepsState: Bool { true }
+
+  public func stepWork(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    try refuseSoftmaxOptions(of: problem)
+    try problem.checkForDecoding()
+    let step = try problem.with { shape, _, _, _ in shape.keyLength = shape.queryLength }
+    return RecurrentLayout(
+      step, recurrence(for: step.shape), operands: operands, threads: threads, kernels: .active
+    ).stepWork
   }
 
   public func plan(

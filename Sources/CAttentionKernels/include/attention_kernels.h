@@ -98,7 +98,8 @@ typedef struct attn_piece {
   int32_t first_vector;
   int32_t vectors;
   /// Whether some lane of these vectors does not see some of these keys, or sees it with a bias: a
-  /// sum of ATTN_BY_BOUNDS and ATTN_BY_BIAS, which say where to look; 0 where all see all.
+  /// sum of ATTN_BY_BOUNDS and ATTN_BY_BIAS or ATTN_BY_KEY_BIAS, which say where to look; 0 where all
+  /// see all.
   int32_t masked;
 } attn_piece;
 
@@ -106,6 +107,9 @@ typedef struct attn_piece {
 #define ATTN_BY_BOUNDS 1
 /// So does the bias of the block, which also is added.
 #define ATTN_BY_BIAS 2
+/// The bias of a key is the same for all lanes and is the block's for lane 0. It hides nothing and is
+/// so small, below 1e30, that no sum with a score needs to be held back from overflowing.
+#define ATTN_BY_KEY_BIAS 4
 
 /// A block of keys as one panel meets it.
 typedef struct attn_block {
@@ -126,7 +130,8 @@ typedef struct attn_block {
   const int32_t *_Nonnull upper;
   attn_prefetch_list *_Nullable prefetch;
   /// [ATTN_BLOCK_KEYS][L] added to the scores, in log16 units, after the softcap; a lane does not see
-  /// a key whose bias is -inf. Read in pieces masked by bias, and may be NULL where there are none.
+  /// a key whose bias is -inf. Read in pieces masked by bias or by key bias, and may be NULL where there
+  /// are none.
   /// attend_linear heeds no bias.
   const float *_Nullable bias;
 } attn_block;
@@ -367,11 +372,11 @@ typedef struct attn_kernels {
                            float *_Nonnull out, int64_t out_stride);
 
   /// Takes `count` tokens into a state: state[c][lane] = keep[c] state[c][lane] + sum over t of
-  /// left[t][c] right[t][lane]; rows of `right` and `state` are as wide as `vectors` vectors. `keep`
-  /// NULL keeps all.
+  /// left[t][c] right[t][lane]; rows of `state` are as wide as `vectors` vectors. `keep` NULL keeps
+  /// all.
   void (*_Nonnull take_in)(const float *_Nonnull left, int64_t left_stride,
-                           const float *_Nonnull right, int32_t count, int32_t columns,
-                           int32_t vectors, const float *_Nullable keep, float *_Nonnull state);
+                           const float *_Nonnull right, int64_t right_stride, int32_t count,
+                           int32_t columns, int32_t vectors, const float *_Nullable keep, float *_Nonnull state);
 
   /// out[s] = (row * decays[s + 1] * ... * decays[place]) . keys[s] for s from 0 to `place`, factors
   /// element by element. Rows are `stride` floats apart and `columns`, a multiple of W. `scratch`
@@ -379,6 +384,19 @@ typedef struct attn_kernels {
   void (*_Nonnull decayed_dots)(const float *_Nonnull row, const float *_Nonnull keys,
                                 const float *_Nonnull decays, int64_t stride, int32_t columns,
                                 int32_t place, float *_Nonnull scratch, float *_Nonnull out);
+
+  /// out[t][s] = factors[s + 1] * ... * factors[t] for s <= t; what is to the right of them is
+  /// overwritten, up to `stride`, a multiple of W.
+  void (*_Nonnull kept_between)(const float *_Nonnull factors, int64_t factor_stride, int32_t count,
+                                int64_t stride, float *_Nonnull out);
+
+  /// out[r] += rows[r][0] + ... + rows[r][r]; `stride` is a multiple of W and at least `count`.
+  void (*_Nonnull add_lower_sums)(const float *_Nonnull rows, int64_t stride, int32_t count,
+                                  float *_Nonnull out);
+
+  /// out += rows[0] + rows[1] + ...; `columns` is a multiple of W.
+  void (*_Nonnull add_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
+                            int32_t columns, float *_Nonnull out);
 
   /// out[r] = rows[r] . x; `columns` is a multiple of W.
   void (*_Nonnull dot_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,

@@ -40,6 +40,8 @@ typedef struct piece_state {
   lane_bounds bounds;
   /// Biases of the piece's lanes at place 0 of the block, where it has any, else NULL.
   const float *bias;
+  /// Those of the keys, the same for all lanes, at place 0 of the block; else NULL.
+  const float *key_bias;
   /// Whether scores are more than products: bounded or biased.
   int adjusts;
   vf reference[ATTN_VECTORS];
@@ -165,6 +167,13 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
     const float *bias = state->bias ? state->bias + (ptrdiff_t)done * ATTN_L : NULL;
     adjust_tile(panel->softcap, bias, acc, rows, vectors);
   }
+  if (state->key_bias) {
+    const float *bias = state->key_bias + (ptrdiff_t)done * ATTN_L;
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++) acc[r][v] += broadcast(bias + r * ATTN_L);
+  }
 
   vi grew = splat_int(0);
   vf peak[ATTN_VECTORS];
@@ -229,6 +238,7 @@ ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
                        lane,
                        {block->lower + lane, block->upper + lane, block->first_key},
                        bias,
+                       piece->masked & ATTN_BY_KEY_BIAS ? block->bias : NULL,
                        bias || panel->softcap > 0,
                        {},
                        scores};

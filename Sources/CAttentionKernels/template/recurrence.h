@@ -83,8 +83,8 @@ static void product(const float *left, int64_t left_stride, int32_t count, int32
 
 /// `rows` rows of a state: out[c] = keep[c] out[c] + sum over t of left[t][c] right[t].
 ATTN_INLINE void state_tile(const float *left, ptrdiff_t left_stride, const float *right,
-                            int32_t count, const float *keep, float *out, const int rows,
-                            const int vectors) {
+                            ptrdiff_t right_stride, int32_t count, const float *keep, float *out,
+                            const int rows, const int vectors) {
   const ptrdiff_t width = vectors * ATTN_W;
   vf acc[ATTN_TILE][ATTN_VECTORS];
 #pragma clang loop unroll(full)
@@ -94,7 +94,7 @@ ATTN_INLINE void state_tile(const float *left, ptrdiff_t left_stride, const floa
   for (ptrdiff_t t = 0; t < count; t++) {
     vf x[ATTN_VECTORS];
 #pragma clang loop unroll(full)
-    for (int v = 0; v < vectors; v++) x[v] = load(right + t * width + v * ATTN_W);
+    for (int v = 0; v < vectors; v++) x[v] = load(right + t * right_stride + v * ATTN_W);
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
       const vf k = broadcast(left + t * left_stride + r);
@@ -114,20 +114,57 @@ ATTN_INLINE void state_tile(const float *left, ptrdiff_t left_stride, const floa
 }
 
 ATTN_INLINE void state_vectors(const float *left, int64_t left_stride, const float *right,
-                               int32_t count, int32_t columns, const float *keep, float *state,
-                               const int vectors) {
+                               int64_t right_stride, int32_t count, int32_t columns,
+                               const float *keep, float *state, const int vectors) {
   ptrdiff_t c = 0;
   const int sizes[3] = {ATTN_TILE, ATTN_TILE / 2, 1};
 #pragma clang loop unroll(full)
   for (int i = 0; i < 3; i++)
     for (const int rows = sizes[i]; c + rows <= columns; c += rows)
-      state_tile(left + c, left_stride, right, count, keep ? keep + c : NULL,
+      state_tile(left + c, left_stride, right, right_stride, count, keep ? keep + c : NULL,
                  state + c * vectors * ATTN_W, rows, vectors);
 }
 
-static void take_in(const float *left, int64_t left_stride, const float *right, int32_t count,
-                    int32_t columns, int32_t vectors, const float *keep, float *state) {
-  ATTN_FOR_VECTORS(vectors, state_vectors, left, left_stride, right, count, columns, keep, state)
+static void take_in(const float *left, int64_t left_stride, const float *right,
+                    int64_t right_stride, int32_t count, int32_t columns, int32_t vectors,
+                    const float *keep, float *state) {
+  ATTN_FOR_VECTORS(vectors, state_vectors, left, left_stride, right, right_stride, count, columns,
+                   keep, state)
+}
+
+static void kept_between(const float *factors, int64_t factor_stride, int32_t count,
+                         int64_t stride, float *out) {
+  for (ptrdiff_t t = 0; t < count; t++) {
+    float *row = out + t * stride;
+    const vf factor = splat(factors[t * factor_stride]);
+    for (ptrdiff_t s = 0; s < t; s += ATTN_W) store(row + s, load(row - stride + s) * factor);
+    for (ptrdiff_t s = t; s < t + ATTN_W && s < stride; s++) row[s] = 1;
+  }
+}
+
+static void add_lower_sums(const float *rows, int64_t stride, int32_t count, float *out) {
+  vf place;
+  for (int i = 0; i < ATTN_W; i++) place[i] = (float)i;
+  for (ptrdiff_t r = 0; r < count; r++) {
+    const float *row = rows + r * stride;
+    vf sum = splat(0);
+    ptrdiff_t c = 0;
+    for (; c + ATTN_W <= r + 1; c += ATTN_W) sum += load(row + c);
+    if (c <= r) {
+      const vf last = load(row + c);
+      sum += place <= splat((float)(r - c)) ? last : splat(0);
+    }
+    out[r] += sum_lanes(sum);
+  }
+}
+
+static void add_rows(const float *rows, int64_t stride, int32_t count, int32_t columns,
+                     float *out) {
+  for (ptrdiff_t c = 0; c < columns; c += ATTN_W) {
+    vf sum = load(out + c);
+    for (ptrdiff_t r = 0; r < count; r++) sum += load(rows + r * stride + c);
+    store(out + c, sum);
+  }
 }
 
 /// Four vectors of a row's columns at most: they stay in registers from key to key.

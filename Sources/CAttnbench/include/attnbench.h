@@ -150,6 +150,9 @@ typedef struct attnbench_operands {
   /// [b], key rows in use in this run instead of the problem's; or NULL. For plans with
   /// takes_key_lengths; rows after them are not read and need not exist.
   const int64_t *key_lengths;
+  /// [b, hKV, d, dV], f32, overwritten with the state after all keys, from which another run goes on that is
+  /// given it as the named tensor "state"; or zeros. For plans of recurrences whose state is that.
+  attnbench_tensor final_state;
 } attnbench_operands;
 
 /// Who computes. Set `size`; zeros are defaults.
@@ -247,7 +250,7 @@ int32_t attnbench_decoder_create(const attnbench_problem *problem, const char *s
 /// [b, hKV, n, dV], output [b, h, n, dV], lse [b, h, n, 1]. Keys and values are f32, f16 or bf16,
 /// whatever the cache stores. On an error nothing was taken in.
 ///
-/// @param operands    key_lengths must be NULL
+/// @param operands    key_lengths must be NULL, final_state zeros
 /// @param new_tokens  [b], how many of the n rows each entry brings, the first ones; or NULL for all
 int32_t attnbench_decoder_step(attnbench_decoder *decoder, const attnbench_operands *operands,
                                const int64_t *new_tokens);
@@ -260,6 +263,13 @@ int32_t attnbench_decoder_tokens(attnbench_decoder *decoder, int64_t *tokens, si
 
 /// Forgets the newest tokens of a batch entry until `count` are left.
 int32_t attnbench_decoder_truncate(attnbench_decoder *decoder, int64_t entry, int64_t count);
+
+/// Remembers what has been taken in, for attnbench_decoder_rewind, instead of what was remembered before.
+int32_t attnbench_decoder_mark(attnbench_decoder *decoder);
+
+/// Goes back to the mark, as often as asked: tokens taken in since, such as a draft that was refused, are
+/// forgotten.
+int32_t attnbench_decoder_rewind(attnbench_decoder *decoder);
 
 /// Memory of a decoder.
 int32_t attnbench_decoder_info(attnbench_decoder *decoder, attnbench_info *info);

@@ -119,6 +119,15 @@ struct FilePlacement: Sendable {
     return outer + [columns].compactMap { $0 }
   }
 
+  /// The shape of a file with each head several times, and how many runs of heads there are before the
+  /// axis of heads; the heads of a row in one axis, of which keys and values have as many, do not occur.
+  func repeatingHeads(_ share: Int) -> (shape: [Int], outer: Int) {
+    let axis = fileShape.count - (layout == .bhnd ? 3 : 2)
+    var sizes = fileShape
+    sizes[axis] *= share
+    return (sizes, fileShape[..<axis].reduce(1, *))
+  }
+
   /// The shape of a file with another number of rows.
   func shape(rows: Int) -> [Int] {
     var sizes = fileShape

@@ -44,6 +44,49 @@ public struct FileMask: Sendable {
     return try floats.withUnsafeElements { try broadcast($0, for: shape) }
   }
 
+  /// The bias it is for a problem, one number a key: `[b, h, nKV]`, `[b, hKV, nKV]` or shorter from the
+  /// front, where an axis of size 1 serves all.
+  ///
+  /// - Throws: `FileProblemError` when it does not stand for that shape or holds NaN or +infinity, or a
+  ///   failed allocation.
+  public func keyBias(for problem: AttentionShape) throws -> BroadcastTensor<Float> {
+    guard let floats = try tensor.floats() else {
+      throw FileProblemError(source: name, problem: "does not hold floating-point numbers")
+    }
+    let sizes = [Int](repeating: 1, count: max(0, 3 - tensor.shape.count)) + tensor.shape
+    let fits =
+      sizes.count == 3 && [1, problem.batch].contains(sizes[0])
+      && [1, problem.kvHeads, problem.heads].contains(sizes[1]) && sizes[2] == problem.keyLength
+    guard fits else {
+      throw FileProblemError(
+        source: name,
+        problem: "has shape \(tensor.shape); it must be [b, hKV or h, nKV] = "
+          + "[\(problem.batch), \(problem.kvHeads) or \(problem.heads), \(problem.keyLength)], "
+          + "one number a key")
+    }
+    return try floats.withUnsafeElements { elements in
+      if let index = elements.firstIndex(where: { !($0 < .infinity) }) {
+        let place = [index / sizes[2] / sizes[1], index / sizes[2] % sizes[1], index % sizes[2]]
+        throw FileProblemError(
+          source: name,
+          problem: "is \(elements[index]) at \(place); it must be finite, or -inf to hide a key")
+      }
+      // Key/value heads serve groups of query heads.
+      let isGrouped = ![1, problem.heads].contains(sizes[1])
+      let heads = isGrouped ? problem.heads : sizes[1]
+      let shape = try TensorShape(sizes[0], heads, 1, sizes[2])
+      return BroadcastTensor(shape) { target in
+        for row in 0..<sizes[0] * heads {
+          let (batch, head) = row.quotientAndRemainder(dividingBy: heads)
+          let from = batch * sizes[1] + (isGrouped ? head / problem.groupSize : head)
+          for key in 0..<sizes[2] {
+            target[row * sizes[2] + key] = elements[from * sizes[2] + key]
+          }
+        }
+      }
+    }
+  }
+
   private func broadcast<Element>(
     _ elements: UnsafeBufferPointer<Element>, for problem: AttentionShape
   ) throws(FileProblemError) -> BroadcastTensor<Element> {

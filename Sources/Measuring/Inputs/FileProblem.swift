@@ -23,6 +23,8 @@ public struct FileProblemError: Error, Equatable, Sendable, CustomStringConverti
 
 /// Query, key and value read from files, known to fit together.
 ///
+/// Where values have more heads than queries and keys, each head of those serves several of values.
+///
 /// Tensors have rank 4 `[b, h, n, d]` or rank 3 `[h, n, d]`; with the layout `bnhd`, `[b, n, h, d]`
 /// or `[n, h, d]`. With folded heads they are `[b, n, h d]`.
 public struct FileProblem: Sendable {
@@ -90,9 +92,17 @@ public struct FileProblem: Sendable {
       try past?.value.appending(newValue, arrangement, folded: folded?.keyValue) ?? newValue
     let (cached, heads) =
       past == nil ? (arrangement, folded?.keyValue) : (arrangement.caches, nil)
-    let q = try FilePlacement(query, arrangement, folded: folded?.query, starts: starts?.query)
-    let k = try FilePlacement(key, cached, folded: heads, starts: starts?.key)
+    var (sharedQuery, sharedKey) = (query, key)
+    var q = try FilePlacement(query, arrangement, folded: folded?.query, starts: starts?.query)
+    var k = try FilePlacement(key, cached, folded: heads, starts: starts?.key)
     let v = try FilePlacement(value, cached, folded: heads, starts: starts?.key)
+    let share = SharedHeads.share(query: q, key: k, value: v)
+    if share > 1 {
+      sharedQuery = try query.repeatingHeads(share, q)
+      sharedKey = try key.repeatingHeads(share, k)
+      q = try FilePlacement(sharedQuery, arrangement, starts: starts?.query)
+      k = try FilePlacement(sharedKey, cached, starts: starts?.key)
+    }
     try expect(k.batch, of: key, toBe: q.batch, of: query, "sequences (batch)")
     try expect(v.batch, of: value, toBe: q.batch, of: query, "sequences (batch)")
     try expect(k.columns, of: key, toBe: q.columns, of: query, "the head dimension")
@@ -117,7 +127,7 @@ public struct FileProblem: Sendable {
     }
     present = (key.tensor, value.tensor)
     operands = [
-      Operand(source: query, placement: q), Operand(source: key, placement: k),
+      Operand(source: sharedQuery, placement: q), Operand(source: sharedKey, placement: k),
       Operand(source: value, placement: v),
     ]
   }

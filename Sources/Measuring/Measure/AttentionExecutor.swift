@@ -177,7 +177,10 @@ public final class AttentionExecutor: CellExecutor {
 
   /// Plans the cell on the team of its placement.
   public func prepare(_ cell: SweepCell) throws -> any PreparedCell {
-    try PreparedAttention(cell, tensors: tensors(of: cell), team: team(of: cell.placement))
+    if cell.pass == .decode, cell.strategy.keepsState {
+      return try PreparedStep(cell, tensors: tensors(of: cell), team: team(of: cell.placement))
+    }
+    return try PreparedAttention(cell, tensors: tensors(of: cell), team: team(of: cell.placement))
   }
 
   /// Query, key and value of the loaded problem in fp32, as its element types round them: what

@@ -30,8 +30,7 @@ public struct RowLabels: Sendable {
       status: status, reason: reason, build: cell.runner.build ?? build)
     row.sweptSize = cell.n
     row.arithmetic = cell.runner.arithmetic
-    // Where the swept size counts keys, the few queries are a step's.
-    row.pass = cell.n == shape.keyLength && shape.queryLength < cell.n ? .decode : .forward
+    row.pass = cell.pass
     if case .success(let work) = cell.work {
       row.work.pairs = work.pairs
       row.work.flops = work.flops

@@ -22,6 +22,8 @@ public struct SweepCell: Sendable, Identifiable {
   public let placement: SweepPlacement
   /// Cells with the same number differ in n only: one curve of the plot.
   public let curve: Int
+  /// What of a model's work it is.
+  public let pass: AttentionPass
   /// The counted work, or why the strategy cannot serve the problem.
   public let work: Result<WorkEstimate, AttentionError>
 
@@ -34,12 +36,19 @@ public struct SweepCell: Sendable, Identifiable {
     self.strategy = strategy
     self.placement = placement
     self.curve = curve
+    let pass = Self.pass(of: problem.shape, n: n)
+    self.pass = pass
     runner = CellRunner(strategy, problem)
     spec = strategy.spec(for: problem)
     id = "\(Self.slug(spec))-n\(n)-t\(placement.threads)"
     work = Result { () throws(AttentionError) in
-      try strategy.countedWork(for: problem, threads: placement.threads)
+      try strategy.countedWork(for: problem, threads: placement.threads, pass: pass)
     }
+  }
+
+  /// Where the swept size counts keys, the few queries are a step's.
+  private static func pass(of shape: AttentionShape, n: Int) -> AttentionPass {
+    n == shape.keyLength && shape.queryLength < n ? .decode : .forward
   }
 
   /// A cell that something else than this process runs, such as another library.
@@ -61,6 +70,7 @@ public struct SweepCell: Sendable, Identifiable {
     spec = runner.label.text
     self.placement = placement
     self.curve = curve
+    pass = Self.pass(of: problem.shape, n: n)
     work = Result { () throws(AttentionError) in
       var work = try definition.countedWork(for: problem, threads: placement.threads)
       work.workspaceBytes = workspaceBytes

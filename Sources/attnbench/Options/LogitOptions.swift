@@ -15,6 +15,13 @@ struct LogitOptions: ParsableArguments {
   var bias: String?
 
   @Option(
+    help: """
+      Add a number to all scores of a key, FILE.npy or FILE.safetensors:KEY of shape [b, hKV or h, nKV] or \
+      [hKV or h, nKV]: forgetting attention has minus the running sum of its log forget gates here.
+      """)
+  var keyBias: String?
+
+  @Option(
     parsing: .unconditional,
     help: """
       Add -M |position - key| to the scores, with a slope M for each query head: numbers as \
@@ -32,13 +39,21 @@ struct LogitOptions: ParsableArguments {
 
   /// Writes what was given into the settings; a bias that is there already is added to.
   ///
+  /// - Parameter inputs: of `--inputs`; its `key_bias`, where it has one, is taken as from `--key-bias`.
   /// - Throws: `UsageError` naming what is no number, `TensorFileError`, or `FileProblemError` for
   ///   a bias that does not fit.
-  func apply(to settings: inout ProblemSettings, _ shape: AttentionShape) throws {
+  func apply(
+    to settings: inout ProblemSettings, _ shape: AttentionShape, inputs: String?
+  ) throws {
     settings.scoring.softcap = softcap
     settings.visibility.alibiSlopes = try alibi.map { try NumberList.floats($0, option: "--alibi") }
     settings.scoring.sinkLogits = try sinkLogits.map {
       try NumberList.floats($0, option: "--sink-logits")
+    }
+    if let file = try keyBias.map({ try InputFiles.mask("--key-bias", $0, as: [.floating]) })
+      ?? inputs.flatMap({ try InputFiles.keyBias(inputs: $0) })
+    {
+      try settings.add(bias: file.keyBias(for: shape))
     }
     if let bias {
       try settings.add(bias: InputFiles.mask("--bias", bias, as: [.floating]).bias(for: shape))
@@ -49,6 +64,7 @@ struct LogitOptions: ParsableArguments {
   var given: [String] {
     [
       softcap.map { "--softcap \($0)" }, bias.map { "--bias \($0)" },
+      keyBias.map { "--key-bias \($0)" },
       alibi.map { "--alibi \($0)" }, sinkLogits.map { "--sink-logits \($0)" },
     ].compactMap { $0 }
   }

@@ -210,6 +210,46 @@ import Testing
     #expect(run.error(strategy.oracle(for: whole), decoder) <= DecoderTests.tolerance)
   }
 
+  /// A draft that was refused leaves no trace: after going back, tokens give the bits that they would
+  /// have given without it, as often as one goes back.
+  @Test(arguments: Specimen.all, CacheKind.keepingEverything)
+  func goingBackLeavesNoTrace(_ specimen: Specimen, _ kind: CacheKind) throws {
+    let whole = try DecoderTests.whole()
+    let problem = try DecodeRun.problem(of: whole)
+    func decoder() throws -> any AttentionDecoder {
+      let cache = try kind.make(CacheShape(problem.shape), capacity: 61, .float32)
+      try (cache as? ContiguousCache)?.reserve(61)
+      return try specimen.strategy.decoder(for: problem, cache: .existing(cache), on: Teams.of(2))
+    }
+    let (plain, drafted) = (DecodeRun(whole, seed: 17), DecodeRun(whole, seed: 17))
+    let (straight, returning) = (try decoder(), try decoder())
+    #expect(throws: AttentionError.self) { try returning.rewind() }
+    let wrong = DecodeRun(whole, seed: 18)
+    for counts in [[9, 4], [1, 1], [3, 3], [1, 0]] {
+      try plain.step(straight, counts)
+      try returning.mark()
+      for draft in [[2, 2], [1, 5]] {
+        try wrong.step(returning, draft)
+        try returning.rewind()
+      }
+      #expect(returning.tokens == zip(straight.tokens, counts).map { $0 - $1 })
+      try drafted.step(returning, counts)
+    }
+    #expect(plain.outputs.bits == drafted.outputs.bits)
+  }
+
+  /// What a rolling cache has dropped does not come back.
+  @Test func aRollingCacheDoesNotGoBack() throws {
+    let whole = try DecoderTests.whole()
+    let decoder = try Specimen.registry.strategy("flash").decoder(
+      for: DecodeRun.problem(of: whole), cache: .rolling(sinks: 2, window: 5), on: Teams.of(1))
+    let run = DecodeRun(whole, seed: 19)
+    try run.step(decoder, [20, 20])
+    try decoder.mark()
+    try run.step(decoder, [9, 9])
+    #expect(throws: AttentionError.self) { try decoder.rewind() }
+  }
+
   /// Linear attention forgets everything or nothing.
   @Test func aStateStartsAnew() throws {
     let whole = try DecoderTests.whole()

@@ -201,4 +201,40 @@ import Testing
       }
     }
   }
+
+  /// A bias of a key is the block's for lane 0, whatever the other lanes' memory holds.
+  @Test(arguments: KernelFixture.all, [Float(0), 3])
+  func attendAddsTheBiasOfAKey(_ kernel: KernelFixture, _ softcap: Float) {
+    var generator = TestGenerator(seed: 6)
+    let lanes = kernel.lanes
+    for count in kernel.counts {
+      for vectors in kernel.vectorCounts {
+        let keys = RowTable(count: count, columns: 5) { _, _ in generator.normal() }
+        let values = RowTable(count: count, columns: 7) { _, _ in generator.normal() }
+        let added = (0..<count).map { _ in 3 * generator.normal() }
+        let bounds = (0..<lanes).map { Int32($0 % 4)..<Int32(max($0 % 4, count - $0 % 3)) }
+        let split = count / 2
+        var panel = KernelPanel(lanes: lanes, headDim: 5, valueDim: 7, &generator, size: 1)
+        panel.softcap = softcap
+        panel.bias = (0..<count * lanes).map { $0 % lanes == 0 ? added[$0 / lanes] : .nan }
+        let pieces = [
+          (0, split, ATTN_BY_KEY_BIAS), (split, count - split, ATTN_BY_KEY_BIAS | ATTN_BY_BOUNDS),
+        ]
+        .filter { $0.1 > 0 }.map {
+          attn_piece(
+            first: Int32($0.0), count: Int32($0.1), first_vector: 0, vectors: Int32(vectors),
+            masked: $0.2)
+        }
+        panel.meet(
+          kernel.attend, keys, values, pieces: pieces, vectors: vectors, bounds: bounds)
+        panel.bias = (0..<count * lanes).map { added[$0 / lanes] }
+        let isRight = (0..<vectors * kernel.vectorLanes).allSatisfy { lane in
+          panel.holds(
+            lane, keys, values,
+            seen: (0..<count).filter { $0 < split || bounds[lane].contains(Int32($0)) })
+        }
+        #expect(isRight, "\(count) keys, \(vectors) vectors")
+      }
+    }
+  }
 }

@@ -77,27 +77,66 @@ import Testing
         for vectors in kernel.vectorCounts {
           let width = vectors * kernel.vectorLanes
           let left = (0..<count * (columns + 2)).map { _ in generator.normal() }
-          let right = (0..<count * width).map { _ in generator.normal() }
+          let stride = width + 3
+          let right = (0..<count * stride).map { _ in generator.normal() }
           let keep = (0..<columns).map { _ in generator.uniform() }
           let before = (0..<columns * width).map { _ in generator.normal() }
           for keeps in [false, true] {
             var state = before
             keep.withUnsafeBufferPointer {
               kernel.functions.take_in(
-                left, Int64(columns + 2), right, Int32(count), Int32(columns), Int32(vectors),
+                left, Int64(columns + 2), right, Int64(stride), Int32(count), Int32(columns),
+                Int32(vectors),
                 keeps ? $0.baseAddress : nil, &state)
             }
             let matches = state.indices.allSatisfy { place in
               let (c, lane) = (place / width, place % width)
               var sum = Double(before[place]) * (keeps ? Double(keep[c]) : 1)
               for t in 0..<count {
-                sum += Double(left[t * (columns + 2) + c]) * Double(right[t * width + lane])
+                sum += Double(left[t * (columns + 2) + c]) * Double(right[t * stride + lane])
               }
               return isClose(state[place], sum, within: 2e-5)
             }
             #expect(matches, "\(columns) columns, \(count) tokens")
           }
         }
+      }
+    }
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func sumsOfRows(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 35)
+    let lanes = kernel.vectorLanes
+    for count in [1, 2, lanes - 1, lanes, lanes + 1, 48] where count > 0 {
+      let stride = (count + lanes - 1) / lanes * lanes + lanes
+      let factors = (0..<3 * count).map { _ in generator.uniform() }
+      var between = [Float](repeating: .nan, count: count * stride)
+      kernel.functions.kept_between(factors, 3, Int32(count), Int64(stride), &between)
+      // What is above the diagonal is not added.
+      let rows = (0..<count * stride).map {
+        $0 % stride <= $0 / stride ? generator.normal() : Float.nan
+      }
+      let before = (0..<count).map { _ in generator.normal() }
+      var sums = before
+      kernel.functions.add_lower_sums(rows, Int64(stride), Int32(count), &sums)
+      let whole = (0..<count * stride).map { _ in generator.normal() }
+      let start = (0..<stride).map { _ in generator.normal() }
+      var added = start
+      kernel.functions.add_rows(whole, Int64(stride), Int32(count), Int32(stride), &added)
+      for t in 0..<count {
+        var (kept, sum) = (1.0, Double(before[t]))
+        for s in (0...t).reversed() {
+          let isRight = isClose(between[t * stride + s], kept, within: 1e-5)
+          #expect(isRight, "\(s) of \(t)")
+          kept *= Double(factors[3 * s])
+          sum += Double(rows[t * stride + s])
+        }
+        #expect(isClose(sums[t], sum, within: 1e-5))
+      }
+      for c in 0..<stride {
+        let sum = (0..<count).reduce(Double(start[c])) { $0 + Double(whole[$1 * stride + c]) }
+        #expect(isClose(added[c], sum, within: 2e-5))
       }
     }
   }

@@ -1,0 +1,117 @@
+import Attention
+import MachineTopology
+import Records
+import Statistics
+import Units
+
+/// A step of decoding from a state: all tokens but the last nQ are taken in once, and each run takes in
+/// those from there.
+final class PreparedStep: PreparedCell {
+  private let decoder: any AttentionDecoder
+  private let checker: OutputChecker
+  private let loaded: AttentionExecutor.Loaded
+  /// What `operands` point to, with the output of `loaded`.
+  private let tensors: ProblemTensors
+  private let operands: AttentionOperands
+  /// Why the last run could not be taken back.
+  private var refusal: AttentionError?
+
+  /// Tokens taken in at a time before the step: few, so that the queries they need take no memory to
+  /// speak of.
+  private static let prefillRows = 64
+
+  /// - Throws: `AttentionError` when the strategy cannot decode the problem, an operand is given that no
+  ///   step takes, or memory is refused.
+  init(
+    _ cell: SweepCell, tensors loaded: AttentionExecutor.Loaded, team: WorkerTeam
+  ) throws(AttentionError) {
+    let shape = cell.problem.shape
+    decoder = try cell.strategy.decoder(for: cell.problem, on: team)
+    tensors = try loaded.stored(for: cell.strategy)
+    let taken = decoder.declaredOperands
+    if let name = tensors.named.keys.sorted().first(where: { name in
+      !taken.contains { $0.name == name }
+    }) {
+      throw AttentionError(
+        .invalidArgument, argument: "operand \(name)", value: "given",
+        advice: "a step begins with the state after the tokens before it; leave it out")
+    }
+    checker = OutputChecker(cell, loaded, team)
+    self.loaded = loaded
+    let past = shape.keyLength - shape.queryLength
+    operands = tensors.step(
+      past..<shape.keyLength, query: tensors.query.view, declared: taken,
+      output: loaded.output.mutableView)
+    try takeIn(past, declared: taken, storage: cell.problem.storage)
+    try decoder.mark()
+  }
+
+  /// Takes in the first tokens. Their outputs are of no use, and so any queries will do.
+  private func takeIn(
+    _ past: Int, declared: [OperandDeclaration], storage: Storage
+  ) throws(AttentionError) {
+    let shape = decoder.problem.shape
+    for first in stride(from: 0, to: past, by: Self.prefillRows) {
+      let rows = first..<min(first + Self.prefillRows, past)
+      var part = shape
+      (part.queryLength, part.keyLength) = (rows.count, rows.count)
+      let query = try Tensor(part.query, elementType: storage.query)
+      let output = try Tensor(part.output, elementType: storage.output)
+      try decoder.step(
+        tensors.step(rows, query: query.view, declared: declared, output: output.mutableView),
+        newTokens: nil)
+    }
+  }
+
+  var workspaceBytes: Int? { decoder.workspaceBytes + decoder.cacheBytes }
+
+  func arm() {
+    loaded.check.invalidate(operands.output)
+    refusal = nil
+    do throws(AttentionError) {
+      try decoder.rewind()
+    } catch {
+      refusal = error
+    }
+  }
+
+  func run() throws {
+    if let refusal { throw refusal }
+    try decoder.step(operands, newTokens: nil)
+  }
+
+  func check() throws -> OutputCheck { try checker.check(operands.output.reading) }
+}
+
+extension ProblemTensors {
+  /// The operands of a step that takes in some of the tokens.
+  fileprivate func step(
+    _ tokens: Range<Int>, query: TensorView, declared: [OperandDeclaration],
+    output: MutableTensorView
+  ) -> AttentionOperands {
+    var views: [String: TensorView] = [:]
+    for declaration in declared {
+      guard let view = named[declaration.name]?.view else { continue }
+      views[declaration.name] = view.part(
+        tokens, along: declaration.axes.firstIndex(of: .keyLength))
+    }
+    return AttentionOperands(
+      query: query, key: key.view.rows(first: tokens.lowerBound, count: tokens.count),
+      value: value.view.rows(first: tokens.lowerBound, count: tokens.count), named: views,
+      output: output)
+  }
+}
+
+extension TensorView {
+  /// The places of a range along one of the four axes; all where there is no axis.
+  fileprivate func part(_ range: Range<Int>, along axis: Int?) -> TensorView {
+    var sizes = [shape.batch, shape.heads, shape.rows, shape.columns]
+    guard let axis else { return self }
+    sizes[axis] = range.count
+    let stride = [batchStride, headStride, rowStride, 1][axis]
+    return TensorView(
+      unchecked: address + range.lowerBound * stride * elementType.byteCount, elementType,
+      shape: TensorShape(unchecked: sizes[0], sizes[1], sizes[2], sizes[3]),
+      strides: (batchStride, headStride, rowStride), placement: placement, owner: owner)
+  }
+}
