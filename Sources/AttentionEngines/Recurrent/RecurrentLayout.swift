@@ -14,6 +14,9 @@ package struct RecurrentLayout: Sendable {
   let rowStride: Int
   /// Tokens of a chunk.
   let chunk: Int
+  /// Tokens of a block of a chunk, where a decay is a channel's: between tokens of different blocks, what is
+  /// kept is a product of what both sides keep up to the border of the later one's block.
+  static let blockTokens = 16
   /// From one row of a chunk's square matrices to the next.
   let squareStride: Int
   /// Value columns are cut into panels of as many vectors each, so that the kernels' tiles are full.
@@ -40,7 +43,7 @@ package struct RecurrentLayout: Sendable {
     self.threads = threads
     stateRows = recurrence.features ?? shape.headDim
     rowStride = (max(stateRows, shape.headDim) + lanes - 1) / lanes * lanes
-    chunk = recurrence.decay == .perChannel ? 24 : 48
+    chunk = 48
     vectorLanes = lanes
     scoredRows = (lanes + kernels.tileKeys - 1) / kernels.tileKeys * kernels.tileKeys
     let panelLanes = kernels.panelLanes

@@ -37,8 +37,14 @@ package final class RecurrentScratch {
     fileprivate let between: ArenaPart<Float>
     fileprivate let erasing: ArenaPart<Float>
     fileprivate let scores: ArenaPart<Float>
-    /// `[panels of keys][m][panelLanes]`.
+    /// `[panels of keys][m][panelLanes]`; where a decay is a channel's, for each block of a chunk but the
+    /// first the keys before it, as far as they are kept up to it.
     fileprivate let transposed: ArenaPart<Float>
+    /// Where a decay is a channel's: `[chunk][rowStride]` what is kept from a block's begin to a token,
+    /// and keys as far as they are kept up to the block in work; `[block][rowStride]` rows of a block.
+    fileprivate let keptInBlock: ArenaPart<Float>
+    fileprivate let keptKeys: ArenaPart<Float>
+    fileprivate let blockRows: ArenaPart<Float>
     /// `[chunk]` vectors.
     fileprivate let partial: ArenaPart<Float>
     /// `[chunk][valueStride]` each: values, of which U is made; O; and what tokens' own outputs have
@@ -73,8 +79,14 @@ package final class RecurrentScratch {
       between = arena.add(recurrence.decay == .perHead ? square : 0)
       erasing = arena.add(recurrence.erases ? square : 0)
       scores = arena.add(square)
+      let isPerChannel = recurrence.decay == .perChannel
       transposed = arena.add(
-        recurrence.decay == .perChannel ? 0 : layout.squareStride * layout.stateRows)
+        layout.squareStride * layout.stateRows
+          * (isPerChannel ? chunk / RecurrentLayout.blockTokens - 1 : 1))
+      keptInBlock = arena.add(isPerChannel ? rows : 0)
+      keptKeys = arena.add(isPerChannel ? rows : 0)
+      blockRows = arena.add(
+        isPerChannel ? RecurrentLayout.blockTokens * layout.rowStride : 0)
       partial = arena.add(chunk * layout.vectorLanes)
       written = arena.add(chunk * layout.valueStride)
       output = arena.add(max(chunk, layout.problem.shape.groupSize) * layout.valueStride)
@@ -108,6 +120,9 @@ package final class RecurrentScratch {
   private let erasing: UnsafeMutablePointer<Float>
   private let scores: UnsafeMutablePointer<Float>
   private let transposed: UnsafeMutablePointer<Float>
+  private let keptInBlock: UnsafeMutablePointer<Float>
+  private let keptKeys: UnsafeMutablePointer<Float>
+  private let blockRows: UnsafeMutablePointer<Float>
   private let partial: UnsafeMutablePointer<Float>
   private let written: UnsafeMutablePointer<Float>
   private let output: UnsafeMutablePointer<Float>
@@ -143,6 +158,9 @@ package final class RecurrentScratch {
     erasing = arena[parts.erasing]
     scores = arena[parts.scores]
     transposed = arena[parts.transposed]
+    keptInBlock = arena[parts.keptInBlock]
+    keptKeys = arena[parts.keptKeys]
+    blockRows = arena[parts.blockRows]
     partial = arena[parts.partial]
     written = arena[parts.written]
     output = arena[parts.output]
@@ -281,10 +299,21 @@ package final class RecurrentScratch {
       keptOver.update(repeating: kept[(count - 1) * stride], count: layout.stateRows)
     case .perChannel:
       functions.pointee.exp_row(decays, Int64(count * stride), decays)
-      kept.update(from: decays, count: stride)
-      for t in 1..<max(count, 1) {
+      let multiply = functions.pointee.multiply
+      for t in 0..<count {
         let row = t * stride
-        functions.pointee.multiply(kept + row - stride, decays + row, 1, Int64(stride), kept + row)
+        if t % RecurrentLayout.blockTokens == 0 {
+          (keptInBlock + row).update(from: decays + row, count: stride)
+        } else {
+          multiply(keptInBlock + row - stride, decays + row, 1, Int64(stride), keptInBlock + row)
+        }
+        let first = t / RecurrentLayout.blockTokens * RecurrentLayout.blockTokens
+        if first == 0 {
+          (kept + row).update(from: keptInBlock + row, count: stride)
+        } else {
+          multiply(
+            keptInBlock + row, kept + (first - 1) * stride, 1, Int64(stride), kept + row)
+        }
       }
       (keptToEnd + (count - 1) * stride).update(repeating: 1, count: stride)
       for t in Swift.stride(from: count - 2, through: 0, by: -1) {
@@ -321,10 +350,9 @@ package final class RecurrentScratch {
   ) {
     let (stride, square) = (layout.rowStride, layout.squareStride)
     if recurrence.decay == .perChannel {
-      for t in 0..<count {
-        functions.pointee.decayed_dots(
-          rows + t * stride, keys, decays, Int64(stride), Int32(stride), Int32(t), partial,
-          out + t * square)
+      for first in Swift.stride(from: 0, to: count, by: RecurrentLayout.blockTokens) {
+        decayedProducts(
+          rows, first..<min(first + RecurrentLayout.blockTokens, count), into: out)
       }
       if factor != 1 { functions.pointee.scale_row(out, Int64(count * square), factor) }
       return
@@ -347,17 +375,72 @@ package final class RecurrentScratch {
     }
   }
 
-  /// Transposes the keys.
+  /// The rows of a block with a decay for each channel: with the keys of their own block one by one, with
+  /// those before it by a product.
+  private func decayedProducts(
+    _ rows: UnsafePointer<Float>, _ block: Range<Int>, into out: UnsafeMutablePointer<Float>
+  ) {
+    let (stride, square, first) = (layout.rowStride, layout.squareStride, block.lowerBound)
+    for t in block {
+      functions.pointee.decayed_dots(
+        rows + t * stride, keys + first * stride, decays + first * stride, Int64(stride),
+        Int32(stride), Int32(t - first), partial, out + t * square + first)
+    }
+    if first == 0 { return }
+    functions.pointee.multiply(
+      rows + first * stride, keptInBlock + first * stride, 1, Int64(block.count * stride),
+      blockRows)
+    let before = transposed(before: first)
+    for panel in Swift.stride(from: 0, to: first, by: lanes) {
+      functions.pointee.product(
+        blockRows, Int64(stride), Int32(block.count), Int32(layout.stateRows),
+        before + panel * layout.stateRows, Int64(lanes),
+        Int32(layout.vectors(min(lanes, first - panel))), ATTN_RECTANGLE, 0,
+        out + first * square + panel, Int64(square))
+    }
+  }
+
+  /// The transposed keys before a block that is not the first.
+  private func transposed(before first: Int) -> UnsafeMutablePointer<Float> {
+    transposed
+      + (first / RecurrentLayout.blockTokens - 1) * layout.squareStride * layout.stateRows
+  }
+
+  /// Transposes the keys; where a decay is a channel's, those before each block, as far as they are kept
+  /// up to it.
   private func transpose(_ count: Int) {
-    if recurrence.decay == .perChannel { return }
+    guard recurrence.decay == .perChannel else {
+      return transpose(keys, count, into: transposed)
+    }
+    let (stride, size) = (layout.rowStride, RecurrentLayout.blockTokens)
+    let multiply = functions.pointee.multiply
+    for first in Swift.stride(from: size, to: count, by: size) {
+      // What the block before keeps of what came before it.
+      let over = keptInBlock + (first - 1) * stride
+      for s in 0..<first - size {
+        multiply(keptKeys + s * stride, over, 1, Int64(stride), keptKeys + s * stride)
+      }
+      // What it keeps of its own keys. The rows to be are where that is worked out.
+      let after = blockRows
+      after.update(repeating: 1, count: stride)
+      for s in (first - size..<first).reversed() {
+        multiply(keys + s * stride, after, 1, Int64(stride), keptKeys + s * stride)
+        multiply(decays + s * stride, after, 1, Int64(stride), after)
+      }
+      transpose(keptKeys, first, into: transposed(before: first))
+    }
+  }
+
+  private func transpose(
+    _ source: UnsafePointer<Float>, _ count: Int, into out: UnsafeMutablePointer<Float>
+  ) {
     for first in Swift.stride(from: 0, to: count, by: lanes) {
       let live = min(lanes, count - first)
       for index in 0..<live {
-        rows[index] = UnsafeRawPointer(keys + (first + index) * layout.rowStride)
+        rows[index] = UnsafeRawPointer(source + (first + index) * layout.rowStride)
       }
       functions.pointee.pack(
-        rows.floats, Int32(live), Int32(layout.stateRows), 1,
-        transposed + first * layout.stateRows)
+        rows.floats, Int32(live), Int32(layout.stateRows), 1, out + first * layout.stateRows)
     }
   }
 
