@@ -49,7 +49,7 @@ package struct RunCommand: BLASCommand {
     }
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
-    try announceBLAS()
+    if strategy.usesBLAS || outputs.scoreStage != nil { try announceBLAS() }
 
     let (result, problem) = try compute(strategy, settings, file, team)
     let scores = try scores(strategy, settings, file, team)

@@ -113,7 +113,7 @@ struct BLASEnvironmentTests {
       environment: ["OPENBLAS_L2_SIZE": "512"])
     #expect(result.code == 0, "\(result.error)")
     let blas = try RunDirectory.readMetadata(in: directory.path("out")).blas
-    #expect(blas.environmentNote == "OPENBLAS_L2_SIZE=512 not taken")
+    #expect(blas.environmentNote?.hasPrefix("OPENBLAS_L2_SIZE=512 not taken") == true)
     #expect(blas.environment?.contains("OPENBLAS_L2_SIZE=512") == false)
     #expect(blas.threads == 1)
     #expect(try #require(blas.percentOfPeak) > 0 && #require(blas.gflopPerSecond) > 0)

@@ -237,7 +237,7 @@ struct FileFailureTests {
   private func expectFailure(_ result: AttnbenchProcess.Result, _ message: String) {
     #expect(result.code == 1, "\(result.error)")
     #expect(result.errorLines.count == 1, "\(result.error)")
-    #expect(result.error.hasPrefix("error: "), "\(result.error)")
+    #expect(result.errorLines.first?.hasPrefix("error: ") == true, "\(result.error)")
     #expect(result.error.contains(message), "\(result.error)")
   }
 }

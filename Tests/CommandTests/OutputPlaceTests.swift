@@ -122,9 +122,10 @@ struct OutputPlaceTests {
     let result = try step(["-o", "q.npy", "--lse", "full.npy"], directory)
     #expect(result.code == 1)
     #expect(
-      result.error
-        == "error: full.npy: cannot write: No space left on device; make room or write to another "
-        + "disk; nothing was changed\n")
+      result.errorLines == [
+        "error: full.npy: cannot write: No space left on device; make room or write to another "
+          + "disk; nothing was changed"
+      ])
     #expect(try directory.tree() == before)
   }
 
