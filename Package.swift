@@ -62,10 +62,13 @@ let package = Package(
         .product(name: "RealModule", package: "swift-numerics"),
       ]),
     .target(
+      name: "SelectedStrategies",
+      dependencies: ["AttentionContract", "AttentionEngines", "AttentionKernels", "Tensors"]),
+    .target(
       name: "Attention",
       dependencies: [
         "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology",
-        "RecurrentStrategies", "SoftmaxStrategies", "Tensors",
+        "RecurrentStrategies", "SelectedStrategies", "SoftmaxStrategies", "Tensors",
       ]),
 
     // The way in from C; the header is kept by hand and checked by the compiler.

@@ -3,5 +3,6 @@
 @_exported import AttentionEngines
 @_exported import AttentionKernels
 @_exported import RecurrentStrategies
+@_exported import SelectedStrategies
 @_exported import SoftmaxStrategies
 @_exported import Tensors

@@ -11,6 +11,8 @@ extension StrategyRegistry {
     WindowAttention.family,
     StridedAttention.family,
     FixedAttention.family,
+    TopBlocks.family,
+    TopKeys.family,
     LinearAttention.family,
     GatedAttention.family,
     DeltaAttention.family,

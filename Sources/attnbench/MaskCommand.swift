@@ -74,6 +74,11 @@ struct MaskCommand: ParsableCommand {
     try print(grid.text)
     try print("\(title): \(grid.summary)")
     try print(grid.legend)
+    if strategy.selectsKeys {
+      try print(
+        "what there is to select from: which of it is kept depends on the data; give --inputs to see it"
+      )
+    }
     if strategy.operatorClass == .different {
       try print("no softmax: the operator weighs every visible key in its own way")
     }

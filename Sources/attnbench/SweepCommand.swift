@@ -139,7 +139,7 @@ extension SweepCommand {
     let topology = try MachineTopology.host()
     let sizes = try SizeList(parsing: n).sizes
     let decoding = try decode.map(decodedRows)
-    var strategies = try strategyOptions.strategies()
+    var strategies = try strategyOptions.strategies(ceilings: false)
     let placements = try threadOptions.counts(on: topology).map { threads in
       try threadOptions.placement(of: threads, on: topology)
     }
@@ -196,7 +196,7 @@ extension SweepCommand {
     let shape = plan.cells.first?.problem.shape
     let strategies =
       strategyOptions.list
-      ?? CommandRegistry.current.families.map { $0.name }
+      ?? CommandRegistry.current.families.filter { !$0.isCeiling }.map(\.name)
       .joined(separator: ",")
     var options = [
       "--n": plan.sizes.map(String.init).joined(separator: ","), "--strategy": strategies,

@@ -45,8 +45,10 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   static let all = parsed(
     registry.families.map { bounded[$0.name] ?? $0.name } + variants)
 
-  /// Those that are softmax over some keys.
-  static let softmax = all.filter { $0.strategy.operatorClass != .different }
+  /// Those that are softmax over keys that are known beforehand, and so serve masks.
+  static let softmax = all.filter {
+    $0.strategy.operatorClass != .different && !$0.strategy.selectsKeys
+  }
 
   /// The same, and where the processor has such products those of bf16 numbers.
   static let softmaxInAnyArithmetic =
@@ -64,6 +66,9 @@ struct Specimen: Sendable, CustomTestStringConvertible {
     return NaiveRecurrence(
       recurrent, problem, named: try supplied?.supply(for: problem.shape).views ?? [:])
   }
+
+  /// Whether masks and biases are served.
+  var servesMasks: Bool { isSoftmax && !strategy.selectsKeys }
 
   var isSoftmax: Bool { strategy.operatorClass != .different }
 

@@ -23,6 +23,18 @@ public protocol AttentionOracle: Sendable {
   func row(
     _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> OracleRow
+
+  /// All rows that are right. More than one where the definition turns on a comparison that roundings may
+  /// decide either way: a selection of keys with scores that are nearly alike. By default `row` alone.
+  func admissible(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [OracleRow]
+}
+
+extension AttentionOracle {
+  public func admissible(
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
+  ) -> [OracleRow] {
+    [self.row(inputs, batch: batch, head: head, row: row)]
+  }
 }
 
 /// softmax(softcap(scale q K^T) + bias) V, the sums held within +-FLT_MAX, over the keys that a pattern

@@ -104,6 +104,10 @@ public protocol AttentionStrategy: Sendable {
     for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionDecoder
 
+  /// Whether the keys that it sees are selected from the data; false by default. Its pattern then says what
+  /// there is to select from.
+  var selectsKeys: Bool { get }
+
   /// Whether its decoder keeps a state of fixed size instead of keys and values, so that what a step costs
   /// does not depend on the tokens before it; false by default.
   var keepsState: Bool { get }
@@ -204,6 +208,8 @@ extension AttentionStrategy {
   public var usesBLAS: Bool { false }
 
   public var dependsOnHeadNumbers: Bool { false }
+
+  public var selectsKeys: Bool { false }
 
   public var keepsState: Bool { false }
 

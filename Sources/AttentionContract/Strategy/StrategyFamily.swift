@@ -21,6 +21,8 @@ public struct StrategyFamily: Sendable {
   public let parameters: [StrategyParameter]
   /// What it takes beyond query, key and value.
   public let operands: [OperandDeclaration]
+  /// Whether it is there to be measured against, being slow by design: sweeps have it when it is named.
+  public let isCeiling: Bool
   private let makeSeries: CandidateSeries
   private let make: @Sendable (StrategyArguments) throws(AttentionError) -> any AttentionStrategy
 
@@ -31,6 +33,7 @@ public struct StrategyFamily: Sendable {
   /// Describes a family.
   ///
   /// - Parameters:
+  ///   - isCeiling: whether it bounds what others can do and is not a way to run a model.
   ///   - candidates: see ``candidateSeries(for:density:)``; by default one series of the family's
   ///     defaults alone.
   ///   - make: the strategy of written parameters. Unknown labels have been refused before; throws
@@ -38,7 +41,7 @@ public struct StrategyFamily: Sendable {
   public init(
     _ name: String, aliases: [String] = [], operatorClass: OperatorClass, summary: String,
     source: String, parameters: [StrategyParameter] = [], operands: [OperandDeclaration] = [],
-    candidates: CandidateSeries? = nil,
+    isCeiling: Bool = false, candidates: CandidateSeries? = nil,
     make: @escaping @Sendable (StrategyArguments) throws(AttentionError) -> any AttentionStrategy
   ) {
     self.name = name
@@ -48,7 +51,8 @@ public struct StrategyFamily: Sendable {
     self.source = source
     self.parameters = parameters
     self.operands = operands
-    makeSeries = candidates ?? { _, _ in [[name]] }
+    self.isCeiling = isCeiling
+    makeSeries = candidates ?? { _, _ in isCeiling ? [] : [[name]] }
     self.make = make
   }
 

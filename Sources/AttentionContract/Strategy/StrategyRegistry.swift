@@ -48,10 +48,13 @@ public struct StrategyRegistry: Sendable {
 
   /// Every family with its default parameters.
   ///
+  /// - Parameter ceilings: whether those that are slow by design are among them.
   /// - Throws: `AttentionError` when a family has a parameter without a default.
-  public func defaults() throws(AttentionError) -> [any AttentionStrategy] {
+  public func defaults(
+    ceilings: Bool = true
+  ) throws(AttentionError) -> [any AttentionStrategy] {
     var strategies: [any AttentionStrategy] = []
-    for family in families {
+    for family in families where ceilings || !family.isCeiling {
       strategies.append(try family.defaults())
     }
     return strategies

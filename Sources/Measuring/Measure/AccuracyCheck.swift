@@ -51,6 +51,28 @@ public struct AccuracyCheck: Sendable {
     }
   }
 
+  /// All that an oracle holds right for each of the checked rows.
+  func admissible(
+    _ oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam
+  ) -> [[OracleRow]] {
+    let views = inputs.unowned
+    return withExtendedLifetime(inputs) {
+      team.map(rows.count) { index in
+        let row = rows[index]
+        return oracle.admissible(views, batch: row.batch, head: row.head, row: row.row)
+      }
+    }
+  }
+
+  /// The checked rows of an output; nobody has asked for their LSE, which are those of `others`.
+  func rows(of output: TensorView, logSumExpsOf others: [OracleRow]) -> [OracleRow] {
+    zip(rows, others).map { row, other in
+      OracleRow(
+        output: output.floats(row.batch, row.head, row.row).map(Double.init),
+        logSumExp: other.logSumExp)
+    }
+  }
+
   /// How far the checked rows of an output lie from their references.
   ///
   /// - Parameter references: one for each of `rows`.

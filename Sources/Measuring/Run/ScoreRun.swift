@@ -32,6 +32,10 @@ public enum ScoreRun {
       throw refusal(
         "of packed sequences", "is a matrix for each sequence; run one sequence at a time")
     }
+    if strategy.selectsKeys {
+      throw refusal(
+        "of \(strategy.name)", "would be those of all keys; leave --scores out, or name flash")
+    }
     var settings = problem
     settings.storage = Storage()
     let problem = try settings.problem(on: file.shape)

@@ -10,8 +10,8 @@ import Units
 struct ExpectedRows: Sendable {
   /// How far the definition moves under roundings, and what that allows.
   let bounds: ErrorBounds
-  /// The strategy's definition on operands as its arithmetic rounds them.
-  private let definition: [OracleRow]
+  /// The strategy's definition on operands as its arithmetic rounds them: for each row all that is right.
+  private let definition: [[OracleRow]]
   /// Full softmax attention on such operands, where the output has to be that as well.
   private let full: [OracleRow]?
 
@@ -32,17 +32,21 @@ struct ExpectedRows: Sendable {
       check.references(oracle, tensors.views, on: team)
     }
     let own = strategy.oracle(for: problem)
-    let plain = references(own)
+    let right = check.admissible(own, tensors.views, on: team)
+    let plain = right.compactMap(\.first)
     let moving = MovedInputs(
       check, problem.shape, tensors, domains: strategy.operands.domains, seed: seed, team: team)
-    let sensitivity = RowErrors(of: try moving.roundingInputs(own), against: plain)
+    let moved = try moving.roundingInputs(
+      own, sharesQueries: strategy.selectsKeys)
+    let sensitivity = RowErrors(of: moved, against: Self.nearest(right, to: moved))
     // Rounded operands would hide so small a change of the inputs, or exaggerate it.
     var weights: RowErrors?
     if strategy.arithmetic != .float32 {
-      definition = references(strategy.arithmeticOracle(for: problem))
+      definition = check.admissible(
+        strategy.arithmeticOracle(for: problem), tensors.views, on: team)
       weights = try moving.roundingWeights(own, by: strategy.arithmetic.unitRoundoff / 2, of: plain)
     } else {
-      definition = plain
+      definition = right
     }
     full =
       isFull ?? (strategy.operatorClass == .exact)
@@ -52,20 +56,39 @@ struct ExpectedRows: Sendable {
 
   /// Holds rows to the definition and, where the output has to be full attention, to that as well.
   func compare(_ found: [OracleRow]) -> Verification.Comparison {
-    compare { reference in RowErrors(of: found, against: reference) }
+    compare(found) { reference in RowErrors(of: found, against: reference) }
   }
 
   /// The same for the checked rows of an output alone: nobody has asked for the LSE.
   func compare(_ output: TensorView, _ check: AccuracyCheck) -> Verification.Comparison {
-    compare { reference in check.errors(of: output, against: reference) }
+    compare(check.rows(of: output, logSumExpsOf: definition.compactMap(\.first))) { reference in
+      check.errors(of: output, against: reference)
+    }
   }
 
-  private func compare(_ errors: ([OracleRow]) -> RowErrors) -> Verification.Comparison {
-    var worse = errors(definition)
+  private func compare(
+    _ found: [OracleRow], _ errors: ([OracleRow]) -> RowErrors
+  ) -> Verification.Comparison {
+    var worse = errors(Self.nearest(definition, to: found))
     if bounds.allow(worse), let full {
       let toFull = errors(full)
       if !bounds.allow(toFull) { worse = toFull }
     }
     return Verification.Comparison(errors: worse, bounds: bounds, rowsChecked: definition.count)
+  }
+
+  /// Of what is right for each row what was found lies nearest to.
+  private static func nearest(_ right: [[OracleRow]], to found: [OracleRow]) -> [OracleRow] {
+    zip(right, found).compactMap { rows, found in
+      if rows.count == 1 { return rows.first }
+      func distance(_ row: OracleRow) -> Double {
+        let distance = zip(row.output, found.output).reduce(0) { sum, pair in
+          let difference = pair.0 - pair.1
+          return sum + difference * difference
+        }
+        return distance.isNaN ? .infinity : distance
+      }
+      return rows.min { distance($0) < distance($1) }
+    }
   }
 }

@@ -33,8 +33,10 @@ struct MovedInputs {
   ///
   /// A neighbour is at most 2u away, u = 2^-24 being the relative error of one rounding, so the
   /// root mean square of the change is at most u: as if every input had been rounded once more.
+  ///
+  /// - Parameter sharesQueries: whether a row may depend on other query rows of its head, too.
   func roundingInputs(
-    _ oracle: any AttentionOracle
+    _ oracle: any AttentionOracle, sharesQueries: Bool
   ) throws(AttentionError) -> [OracleRow] {
     let named = try roundedOperands()
     return try forEachHead { (head, rows) throws(AttentionError) in
@@ -44,9 +46,17 @@ struct MovedInputs {
       key.round(&generator)
       value.round(&generator)
       var moved: [OracleRow] = []
+      var heads: [Int: HeadElements] = [:]
       for row in rows {
-        var query = HeadElements(tensors.query.view, row.batch, row.head, row: row.row)
-        query.round(&generator)
+        var query: HeadElements
+        if sharesQueries, let known = heads[row.head] {
+          query = known
+        } else {
+          query = HeadElements(
+            tensors.query.view, row.batch, row.head, row: sharesQueries ? nil : row.row)
+          query.round(&generator)
+          if sharesQueries { heads[row.head] = query }
+        }
         moved.append(try HeadElements.row(oracle, query, key, value, named, row))
       }
       return moved

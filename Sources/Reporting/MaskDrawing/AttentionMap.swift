@@ -80,7 +80,7 @@ public struct AttentionMap: Sendable {
     var sums = [PanelSums(.pattern(DensePattern(geometry)), rowCount, columnCount)]
     for strategy in strategies {
       let source: PanelSums.Source =
-        strategy.operatorClass == .different
+        strategy.operatorClass == .different || strategy.selectsKeys
         ? .oracle(try PooledOracle(strategy, problem, columns: columnCount))
         : .pattern(strategy.pattern(for: geometry))
       sums.append(PanelSums(source, rowCount, columnCount))

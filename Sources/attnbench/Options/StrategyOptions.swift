@@ -16,13 +16,14 @@ struct StrategyOptions: ParsableArguments {
 
   /// The strategies asked for; all with their default parameters where none was.
   ///
+  /// - Parameter ceilings: whether those that are slow by design are among all.
   /// - Throws: `UsageError` with the nearest name.
-  func strategies(of registry: StrategyRegistry = CommandRegistry.current) throws(UsageError)
-    -> [any AttentionStrategy]
-  {
+  func strategies(
+    of registry: StrategyRegistry = CommandRegistry.current, ceilings: Bool = true
+  ) throws(UsageError) -> [any AttentionStrategy] {
     do throws(AttentionError) {
       if let list { return try registry.strategies(list) }
-      return try registry.defaults()
+      return try registry.defaults(ceilings: ceilings)
     } catch {
       throw UsageError(strategy: error)
     }

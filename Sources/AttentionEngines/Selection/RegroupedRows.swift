@@ -1,0 +1,336 @@
+import AttentionContract
+import AttentionKernels
+import CAttentionKernels
+import Tensors
+
+/// Rows that each select for themselves, regrouped by the blocks that they chose: the rows that keep a block
+/// meet it together, in the lanes of panels, and what they have come to is put away until their next block.
+///
+/// A chunk of rows of a head is one worker's work. Every row meets its blocks in rising order and its own
+/// block last, whoever it shares lanes with.
+final class RegroupedRows {
+  /// Rows of a chunk: enough that a block is kept by more than a vector of them, few enough that what is put
+  /// away stays in the second-level cache.
+  static let chunkRows = 1024
+  /// Rows whose scores are computed together.
+  private static let scoredRows = 32
+  private static let blockKeys = Int(ATTN_BLOCK_KEYS)
+
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    /// `[panels of blocks][d][L]`, the means with blocks in lanes; `[scoredRows][blocks]` scores.
+    fileprivate let means: ArenaPart<Float>
+    fileprivate let scores: ArenaPart<Float>
+    /// `[top]`, and for all rows `[chunk][top]` blocks kept and `[chunk]` how many.
+    fileprivate let bestScores: ArenaPart<Float>
+    fileprivate let kept: ArenaPart<Int32>
+    fileprivate let keptCounts: ArenaPart<Int32>
+    /// `[blocks + 1]` where a block's rows begin among `[chunk][top]` rows by block.
+    fileprivate let starts: ArenaPart<Int32>
+    fileprivate let members: ArenaPart<Int32>
+    /// `[chunk][d]` queries as fp32, and `[chunk][dV]`, `[chunk]` and `[chunk]` what rows have come to.
+    fileprivate let queries: ArenaPart<Float>
+    fileprivate let output: ArenaPart<Float>
+    fileprivate let maxima: ArenaPart<Float>
+    fileprivate let sums: ArenaPart<Float>
+    fileprivate let panel: ArenaPart<Float>
+    fileprivate let weights: ArenaPart<Float>
+    fileprivate let keyCopies: ArenaPart<Float>
+    fileprivate let valueCopies: ArenaPart<Float>
+    /// `[L]` each, and `[chunk]` addresses of queries.
+    fileprivate let ones: ArenaPart<Float>
+    fileprivate let lower: ArenaPart<Int32>
+    fileprivate let upper: ArenaPart<Int32>
+    fileprivate let outputRows: ArenaPart<UnsafeMutablePointer<Float>>
+    fileprivate let rows: ArenaPart<UnsafeRawPointer>
+    fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
+
+    init(_ layout: SelectionLayout, in arena: inout ArenaLayout) {
+      let (shape, lanes, keys) = (
+        layout.problem.shape, layout.kernels.panelLanes, RegroupedRows.blockKeys
+      )
+      let chunk = min(RegroupedRows.chunkRows, shape.queryLength)
+      let top = min(layout.selection.top, layout.blockCount)
+      means = arena.add(layout.paddedBlocks * shape.headDim)
+      scores = arena.add(RegroupedRows.scoredRows * layout.paddedBlocks)
+      bestScores = arena.add(top)
+      kept = arena.add(chunk * top)
+      keptCounts = arena.add(chunk)
+      starts = arena.add(layout.blockCount + 1)
+      members = arena.add(chunk * top)
+      queries = arena.add(chunk * shape.headDim)
+      output = arena.add(chunk * shape.valueDim)
+      maxima = arena.add(chunk)
+      sums = arena.add(chunk)
+      panel = arena.add(SelectedPanel.floats(layout))
+      weights = arena.add(keys * lanes)
+      let isFloat32 = layout.problem.storage.keyValue == .float32
+      keyCopies = arena.add(isFloat32 ? 0 : keys * shape.headDim)
+      valueCopies = arena.add(isFloat32 ? 0 : keys * shape.valueDim)
+      ones = arena.add(lanes)
+      lower = arena.add(lanes)
+      upper = arena.add(lanes)
+      outputRows = arena.add(lanes)
+      rows = arena.add(max(chunk, lanes))
+      keyRows = arena.add(keys)
+      valueRows = arena.add(keys)
+    }
+  }
+
+  private let layout: SelectionLayout
+  private let functions: UnsafePointer<attn_kernels>
+  private let lanes: Int
+  private let top: Int
+  private let arena: Arena
+  private let parts: Layout
+  private let panel: SelectedPanel
+
+  init(_ layout: SelectionLayout) throws(AttentionError) {
+    var arenaLayout = ArenaLayout()
+    parts = Layout(layout, in: &arenaLayout)
+    self.layout = layout
+    functions = layout.kernels.functions
+    lanes = layout.kernels.panelLanes
+    top = min(layout.selection.top, layout.blockCount)
+    arena = try Arena(arenaLayout)
+    panel = SelectedPanel(layout, at: arena[parts.panel], weights: arena[parts.weights])
+    arena[parts.ones].update(repeating: 1, count: lanes)
+  }
+
+  private var shape: AttentionShape { layout.problem.shape }
+
+  /// A chunk of rows of a head.
+  private struct Chunk {
+    let batch: Int
+    let head: Int
+    let kvHead: Int
+    let rows: Range<Int>
+    let geometry: MaskGeometry
+    let operands: AttentionOperands
+  }
+
+  /// Selects and attends for a chunk of rows of a head.
+  func attend(
+    chunk index: Int, _ geometry: MaskGeometry, _ batch: Int, _ head: Int,
+    _ operands: AttentionOperands,
+    means: UnsafePointer<Float>
+  ) {
+    let first = index * Self.chunkRows
+    if first >= geometry.queryLength { return }
+    let chunk = Chunk(
+      batch: batch, head: head, kvHead: head / shape.groupSize,
+      rows: first..<min(first + Self.chunkRows, geometry.queryLength), geometry: geometry,
+      operands: operands)
+    begin(chunk)
+    select(chunk, means)
+    for block in 0..<layout.selection.blockCount(geometry.keyLength) { visit(block, chunk) }
+    visitOwn(chunk)
+    finish(chunk)
+  }
+
+  private func begin(_ chunk: Chunk) {
+    let rows = arena[parts.rows]
+    let query = chunk.operands.query
+    for (place, row) in chunk.rows.enumerated() {
+      rows[place] = query.rowAddress(chunk.batch, chunk.head, row)
+    }
+    rows.widen(
+      count: chunk.rows.count, columns: shape.headDim, storage: query.elementType.storage,
+      into: arena[parts.queries], functions)
+    arena[parts.maxima].update(repeating: -.infinity, count: chunk.rows.count)
+    arena[parts.sums].update(repeating: 0, count: chunk.rows.count)
+    arena[parts.output].update(repeating: 0, count: chunk.rows.count * shape.valueDim)
+  }
+
+  // MARK: Selecting
+
+  /// What every row keeps, and the rows of every block.
+  private func select(_ chunk: Chunk, _ means: UnsafePointer<Float>) {
+    let blocks = layout.selection.blockCount(chunk.geometry.keyLength)
+    let starts = arena[parts.starts]
+    starts.update(repeating: 0, count: layout.blockCount + 1)
+    transpose(means, blocks)
+    for first in stride(from: 0, to: chunk.rows.count, by: Self.scoredRows) {
+      score(first, min(Self.scoredRows, chunk.rows.count - first), blocks)
+      for place in first..<min(first + Self.scoredRows, chunk.rows.count) {
+        keep(place, chunk, arena[parts.scores] + (place - first) * layout.paddedBlocks)
+      }
+    }
+    // Rows by block: where a block's begin, then the rows, which rise as they are come upon.
+    let (kept, counts, members) = (arena[parts.kept], arena[parts.keptCounts], arena[parts.members])
+    for block in 1..<layout.blockCount + 1 { starts[block] += starts[block - 1] }
+    for place in (0..<chunk.rows.count).reversed() {
+      for index in 0..<Int(counts[place]) {
+        let block = Int(kept[place * top + index])
+        starts[block + 1] -= 1
+        members[Int(starts[block + 1])] = Int32(place)
+      }
+    }
+  }
+
+  /// Blocks into lanes.
+  private func transpose(_ means: UnsafePointer<Float>, _ blocks: Int) {
+    // The queries' addresses have been used.
+    let rows = arena[parts.rows]
+    for first in stride(from: 0, to: blocks, by: lanes) {
+      let count = min(lanes, blocks - first)
+      for lane in 0..<count {
+        rows[lane] = UnsafeRawPointer(means + (first + lane) * layout.meanStride)
+      }
+      functions.pointee.pack(
+        rows.floats, Int32(count), Int32(shape.headDim), 1,
+        arena[parts.means] + first * shape.headDim)
+    }
+  }
+
+  /// Products of some rows with the means of all blocks.
+  private func score(_ first: Int, _ count: Int, _ blocks: Int) {
+    for block in stride(from: 0, to: blocks, by: lanes) {
+      let vectors =
+        (min(lanes, blocks - block) + layout.kernels.vectorLanes - 1) / layout.kernels.vectorLanes
+      functions.pointee.product(
+        arena[parts.queries] + first * shape.headDim, Int64(shape.headDim), Int32(count),
+        Int32(shape.headDim), arena[parts.means] + block * shape.headDim, Int64(lanes),
+        Int32(vectors), ATTN_RECTANGLE, 0, arena[parts.scores] + block,
+        Int64(layout.paddedBlocks))
+    }
+  }
+
+  private func keep(_ place: Int, _ chunk: Chunk, _ scores: UnsafePointer<Float>) {
+    let group = layout.selection.group(chunk.rows.lowerBound + place, under: chunk.geometry)
+    var best = BestBlocks(
+      limit: layout.selection.kept(of: group), scores: arena[parts.bestScores],
+      blocks: arena[parts.kept] + place * top)
+    // A negative scale prefers what a positive one avoids.
+    let sign: Float = layout.problem.scale < 0 ? -1 : 1
+    for block in group.before { best.offer(sign * scores[block], block) }
+    for block in group.after { best.offer(sign * scores[block], block) }
+    let kept = best.sorted()
+    arena[parts.keptCounts][place] = Int32(kept.count)
+    // Behind the block, so that sums of them are where blocks begin.
+    for block in kept { arena[parts.starts][Int(block) + 1] += 1 }
+  }
+
+  // MARK: Attending
+
+  /// Points at keys and values of a block.
+  private func point(at keys: Range<Int>, _ chunk: Chunk) {
+    let sequence = KeySequence(keys)
+    let (batch, kvHead) = (chunk.batch, chunk.kvHead)
+    let (keyRows, valueRows) = (arena[parts.keyRows], arena[parts.valueRows])
+    let (key, value) = (chunk.operands.key, chunk.operands.value)
+    DecodeScratch.point(
+      keyRows, at: 0..<keys.count, of: sequence, in: key, batch: batch, head: kvHead)
+    DecodeScratch.point(
+      valueRows, at: 0..<keys.count, of: sequence, in: value, batch: batch, head: kvHead)
+    keyRows.bring(keys.count, of: key, batch, kvHead, by: arena[parts.keyCopies], functions)
+    valueRows.bring(keys.count, of: value, batch, kvHead, by: arena[parts.valueCopies], functions)
+  }
+
+  /// Brings rows into the lanes, lets them meet the keys that were pointed at, and puts them away.
+  ///
+  /// - Parameter place: of a lane's row in the chunk.
+  private func meet(
+    _ keys: Int, rows count: Int, first: Int?, _ place: (Int) -> Int
+  ) {
+    let (rows, outputRows) = (arena[parts.rows], arena[parts.outputRows])
+    let (maxima, sums) = (arena[parts.maxima], arena[parts.sums])
+    for lane in 0..<count {
+      rows[lane] = UnsafeRawPointer(arena[parts.queries] + place(lane) * shape.headDim)
+    }
+    panel.pack(rows, count: count)
+    for lane in 0..<count {
+      let output = arena[parts.output] + place(lane) * shape.valueDim
+      (rows[lane], outputRows[lane]) = (UnsafeRawPointer(output), output)
+      (panel.maxima[lane], panel.sums[lane]) = (maxima[place(lane)], sums[place(lane)])
+    }
+    for lane in count..<lanes { (panel.maxima[lane], panel.sums[lane]) = (-.infinity, 0) }
+    functions.pointee.pack(
+      rows.floats, Int32(count), Int32(shape.valueDim), 1, panel.output)
+    panel.meet(
+      keys, rows: count, keys: arena[parts.keyRows], values: arena[parts.valueRows], first: first,
+      lower: arena[parts.lower], upper: arena[parts.upper])
+    functions.pointee.unpack(
+      panel.output, arena[parts.ones], nil, Int32(count), Int32(shape.valueDim), outputRows)
+    for lane in 0..<count {
+      (maxima[place(lane)], sums[place(lane)]) = (panel.maxima[lane], panel.sums[lane])
+    }
+  }
+
+  /// A block and the rows that keep it, all of whose keys they see.
+  private func visit(_ block: Int, _ chunk: Chunk) {
+    let starts = arena[parts.starts]
+    // `select` has moved each block's begin to where it belongs, one place behind.
+    let end = block + 2 <= layout.blockCount ? Int(starts[block + 2]) : total(chunk)
+    let rows = Int(starts[block + 1])..<end
+    if rows.isEmpty { return }
+    let members = arena[parts.members]
+    let keys = layout.selection.keys(of: block, keyLength: chunk.geometry.keyLength)
+    for first in stride(from: keys.lowerBound, to: keys.upperBound, by: Self.blockKeys) {
+      let part = first..<min(first + Self.blockKeys, keys.upperBound)
+      point(at: part, chunk)
+      for start in stride(from: rows.lowerBound, to: rows.upperBound, by: lanes) {
+        meet(part.count, rows: min(lanes, rows.upperBound - start), first: nil) {
+          Int(members[start + $0])
+        }
+      }
+    }
+  }
+
+  /// How many blocks all rows of a chunk keep.
+  private func total(_ chunk: Chunk) -> Int {
+    (0..<chunk.rows.count).reduce(0) { $0 + Int(arena[parts.keptCounts][$1]) }
+  }
+
+  /// The own blocks of the rows, neighbours together, each up to where it sees.
+  private func visitOwn(_ chunk: Chunk) {
+    let (lower, upper) = (arena[parts.lower], arena[parts.upper])
+    let (selection, geometry) = (layout.selection, chunk.geometry)
+    var start = chunk.rows.lowerBound
+    while start < chunk.rows.upperBound {
+      let own = selection.group(start, under: geometry).own
+      var end = start + 1
+      while end < chunk.rows.upperBound, end - start < lanes,
+        selection.group(end, under: geometry).own == own
+      {
+        end += 1
+      }
+      let rows = start..<end
+      start = end
+      let last = geometry.visible(from: rows.upperBound - 1 + geometry.offset).upperBound
+      let keys = (own.lowerBound * selection.block..<own.upperBound * selection.block)
+        .clamped(to: 0..<last)
+      for first in stride(from: keys.lowerBound, to: keys.upperBound, by: Self.blockKeys) {
+        let part = first..<min(first + Self.blockKeys, keys.upperBound)
+        point(at: part, chunk)
+        for lane in 0..<lanes {
+          let row = min(rows.lowerBound + lane, rows.upperBound - 1)
+          lower[lane] = 0
+          upper[lane] = Int32(geometry.visible(from: row + geometry.offset).upperBound)
+        }
+        meet(part.count, rows: rows.count, first: first) {
+          rows.lowerBound - chunk.rows.lowerBound + $0
+        }
+      }
+    }
+  }
+
+  private func finish(_ chunk: Chunk) {
+    let columns = shape.valueDim
+    let type = layout.problem.storage.output
+    for (place, row) in chunk.rows.enumerated() {
+      var state = SoftmaxState(
+        maximum: arena[parts.maxima][place], sum: arena[parts.sums][place])
+      if let sinks = layout.problem.scoring.sinkLogits {
+        _ = state.add(sink: sinks[chunk.head] * Float.log16e)
+      }
+      let output = arena[parts.output] + place * columns
+      functions.pointee.scale_row(output, Int64(columns), state.factor)
+      var source = UnsafePointer(output)
+      var target = chunk.operands.output.rowAddress(chunk.batch, chunk.head, row)
+      functions.pointee.narrow(&source, 1, Int32(columns), type.storage, &target)
+      chunk.operands.logSumExp?.row(chunk.batch, chunk.head, row)[0] = state.naturalLogSumExp
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import AttentionContract
+import AttentionKernels
+import MachineTopology
+import Tensors
+
+/// Attention to blocks of keys that are selected from the data: first the means of the blocks, then group by
+/// group of query rows the selection and the softmax over what it keeps.
+///
+/// A group is one worker's work from beginning to end, so that the bits do not depend on how many there are.
+/// Unchecked: one thread says what keys are in use, before its workers start.
+final class SelectedPlan: StagedPlan, @unchecked Sendable {
+  let problem: AttentionProblem
+  let team: WorkerTeam
+  let job = StageJob()
+  let workspaceBytes: Int
+  private let layout: SelectionLayout
+  private let arena: Arena
+  private let scratch: PerWorker<SelectionScratch>
+  /// Where rows are regrouped by what they chose.
+  private let regrouped: PerWorker<RegroupedRows>?
+  private let queue = TaskQueue()
+  /// `[b]`, of the run under way.
+  private var geometries: [MaskGeometry]
+
+  init(
+    _ problem: AttentionProblem, _ selection: BlockSelection, team: WorkerTeam,
+    kernels: KernelTable
+  ) throws(AttentionError) {
+    self.problem = problem
+    self.team = team
+    let layout = SelectionLayout(
+      problem, selection, threads: team.threadCount, kernels: kernels)
+    self.layout = layout
+    geometries = layout.geometries
+    workspaceBytes = layout.workspaceBytes
+    arena = try Arena(layout.shared, for: "means of blocks")
+    scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> SelectionScratch in
+      try SelectionScratch(layout)
+    }
+    regrouped =
+      layout.regroups
+      ? try PerWorker(team.threadCount) { () throws(AttentionError) -> RegroupedRows in
+        try RegroupedRows(layout)
+      } : nil
+  }
+
+  var stageCount: Int { 2 }
+
+  var takesPagedRows: Bool { true }
+
+  var takesKeyLengths: Bool { true }
+
+  func begin(_ context: StageContext) {
+    let shape = problem.shape
+    for batch in 0..<shape.batch {
+      geometries[batch] =
+        context.operands.keyLengths.map { problem.geometry(batch: batch, keyLength: $0[batch]) }
+        ?? layout.geometries[batch]
+    }
+    queue.reset(
+      count: context.stage == 0
+        ? shape.batch * shape.kvHeads : shape.batch * shape.heads * layout.tasksPerHead)
+  }
+
+  func work(_ context: StageContext, worker: Int) {
+    let scratch = scratch[worker]
+    let shape = problem.shape
+    while let task = queue.next() {
+      if context.stage == 0 {
+        let (batch, kvHead) = task.quotientAndRemainder(dividingBy: shape.kvHeads)
+        scratch.average(
+          context.operands.key, geometries[batch], batch, kvHead, into: means(batch, kvHead))
+        continue
+      }
+      let (place, index) = task.quotientAndRemainder(dividingBy: layout.tasksPerHead)
+      let (batch, head) = place.quotientAndRemainder(dividingBy: shape.heads)
+      let means = means(batch, head / shape.groupSize)
+      // The last rows have most to choose from and are dealt first.
+      let last = layout.tasksPerHead - 1 - index
+      let geometry = geometries[batch]
+      guard let regrouped else {
+        scratch.attend(group: last, geometry, batch, head, context.operands, means: means)
+        continue
+      }
+      if geometry.queryLength >= SelectionLayout.regroupedRows {
+        regrouped[worker].attend(
+          chunk: last, geometry, batch, head, context.operands, means: means)
+      } else if last == 0 {
+        // By its own length, so that a sequence gets the same bits alone as beside longer ones.
+        for group in 0..<geometry.queryLength {
+          scratch.attend(group: group, geometry, batch, head, context.operands, means: means)
+        }
+      }
+    }
+  }
+
+  /// `[blocks][meanStride]`.
+  private func means(_ batch: Int, _ kvHead: Int) -> UnsafeMutablePointer<Float> {
+    arena[layout.means]
+      + (batch * problem.shape.kvHeads + kvHead) * layout.blockCount * layout.meanStride
+  }
+}

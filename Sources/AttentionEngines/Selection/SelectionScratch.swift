@@ -1,0 +1,203 @@
+import AttentionContract
+import AttentionKernels
+import CAttentionKernels
+import Tensors
+
+/// One worker's memory for a selection, and what it does with a group of query rows.
+final class SelectionScratch {
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    private(set) var arena = ArenaLayout()
+    /// `[meanStride]` of the group's queries.
+    fileprivate let mean: ArenaPart<Float>
+    /// `[blocks]`, then `[top]` each.
+    fileprivate let scores: ArenaPart<Float>
+    fileprivate let bestScores: ArenaPart<Float>
+    fileprivate let best: ArenaPart<Int32>
+    /// `[ATTN_BLOCK_KEYS][d]` rows as fp32.
+    fileprivate let copies: ArenaPart<Float>
+    /// `[ATTN_BLOCK_KEYS]`.
+    fileprivate let rows: ArenaPart<UnsafeRawPointer>
+    fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
+    /// The one or the other.
+    fileprivate let panels: SelectedPanels.Layout?
+    fileprivate let fewRows: SelectedFewRows.Layout?
+
+    init(_ layout: SelectionLayout) {
+      let keys = SelectionScratch.blockKeys
+      mean = arena.add(layout.meanStride)
+      scores = arena.add(layout.blockCount)
+      let top = min(layout.selection.top, layout.blockCount)
+      bestScores = arena.add(top)
+      best = arena.add(top)
+      copies = arena.add(keys * layout.problem.shape.headDim)
+      rows = arena.add(keys)
+      keyRows = arena.add(keys)
+      valueRows = arena.add(keys)
+      if min(layout.selection.rows, layout.problem.shape.queryLength) > SelectedFewRows.most {
+        panels = SelectedPanels.Layout(layout, in: &arena)
+        fewRows = nil
+      } else {
+        panels = nil
+        fewRows = SelectedFewRows.Layout(layout, in: &arena)
+      }
+    }
+  }
+
+  private static let blockKeys = Int(ATTN_BLOCK_KEYS)
+
+  private let layout: SelectionLayout
+  private let functions: UnsafePointer<attn_kernels>
+  private let arena: Arena
+  private let mean: UnsafeMutablePointer<Float>
+  private let scores: UnsafeMutablePointer<Float>
+  private let bestScores: UnsafeMutablePointer<Float>
+  private let best: UnsafeMutablePointer<Int32>
+  private let copies: UnsafeMutablePointer<Float>
+  private let rows: RowPointers
+  private let keyRows: RowPointers
+  private let valueRows: RowPointers
+  private let attender: (any SelectedAttender)?
+
+  init(_ layout: SelectionLayout) throws(AttentionError) {
+    let parts = Layout(layout)
+    self.layout = layout
+    functions = layout.kernels.functions
+    arena = try Arena(parts.arena)
+    mean = arena[parts.mean]
+    scores = arena[parts.scores]
+    bestScores = arena[parts.bestScores]
+    best = arena[parts.best]
+    copies = arena[parts.copies]
+    rows = arena[parts.rows]
+    keyRows = arena[parts.keyRows]
+    valueRows = arena[parts.valueRows]
+    if let panels = parts.panels {
+      attender = SelectedPanels(layout, panels, arena)
+    } else if let fewRows = parts.fewRows {
+      attender = SelectedFewRows(layout, fewRows, arena)
+    } else {
+      attender = nil
+    }
+  }
+
+  // MARK: Selecting
+
+  /// Sums rows in fp32 and divides by their number.
+  private func average(
+    _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
+    into out: UnsafeMutablePointer<Float>
+  ) {
+    let columns = tensor.shape.columns
+    out.update(repeating: 0, count: layout.meanStride)
+    for first in stride(from: range.lowerBound, to: range.upperBound, by: Self.blockKeys) {
+      let part = first..<min(first + Self.blockKeys, range.upperBound)
+      for (index, row) in part.enumerated() {
+        rows[index] = tensor.rowAddress(batch, head, row)
+      }
+      rows.widen(
+        count: part.count, columns: columns, storage: tensor.elementType.storage,
+        columnScales: tensor.channelScales(batch, head), into: copies, functions)
+      for row in 0..<part.count {
+        let copy = copies + row * columns
+        for column in 0..<columns { out[column] += copy[column] }
+      }
+    }
+    functions.pointee.scale_row(out, Int64(columns), 1 / Float(max(range.count, 1)))
+  }
+
+  /// The means of a head's blocks.
+  func average(
+    _ key: TensorView, _ geometry: MaskGeometry, _ batch: Int, _ kvHead: Int,
+    into means: UnsafeMutablePointer<Float>
+  ) {
+    let length = geometry.keyLength
+    for block in 0..<layout.selection.blockCount(length) {
+      average(
+        key, batch, kvHead, layout.selection.keys(of: block, keyLength: length),
+        into: means + block * layout.meanStride)
+    }
+  }
+
+  /// The best of a group's candidates, rising.
+  private func select(
+    _ work: SelectedRows, _ query: TensorView, means: UnsafePointer<Float>
+  ) -> UnsafeBufferPointer<Int32> {
+    let limit = layout.selection.kept(of: work.group)
+    var kept = BestBlocks(limit: limit, scores: bestScores, blocks: best)
+    if limit == 0 { return kept.sorted() }
+    let stride = layout.meanStride
+    average(query, work.batch, work.head, work.group.rows, into: mean)
+    // A negative scale prefers what a positive one avoids.
+    if layout.problem.scale < 0 { functions.pointee.scale_row(mean, Int64(stride), -1) }
+    func offer(_ range: Range<Int>) {
+      if range.isEmpty { return }
+      functions.pointee.dot_rows(
+        means + range.lowerBound * stride, Int64(stride), Int32(range.count), Int32(stride), mean,
+        scores)
+      for (index, block) in range.enumerated() { kept.offer(scores[index], block) }
+    }
+    offer(work.group.before)
+    offer(work.group.after)
+    return kept.sorted()
+  }
+
+  // MARK: Attending
+
+  /// A group of query rows of a head: what they keep, and softmax over it.
+  func attend(
+    group index: Int, _ geometry: MaskGeometry, _ batch: Int, _ head: Int,
+    _ operands: AttentionOperands,
+    means: UnsafePointer<Float>
+  ) {
+    let selection = layout.selection
+    guard let attender, index < selection.groupCount(geometry.queryLength) else { return }
+    let work = SelectedRows(
+      batch: batch, head: head, kvHead: head / layout.problem.shape.groupSize,
+      group: selection.group(index, under: geometry), geometry: geometry)
+    attender.begin(work, operands)
+    var filled = 0
+    func meet(first: Int?) {
+      if filled == 0 { return }
+      attender.meet(
+        filled, first: first, keys: keyRows, values: valueRows, work, operands)
+      filled = 0
+    }
+    for block in select(work, operands.query, means: means) {
+      var keys = selection.keys(of: Int(block), keyLength: geometry.keyLength)
+      while !keys.isEmpty {
+        let part = keys.lowerBound..<min(keys.lowerBound + Self.blockKeys - filled, keys.upperBound)
+        point(filled, at: part, work, operands)
+        filled += part.count
+        keys = part.upperBound..<keys.upperBound
+        if filled == Self.blockKeys { meet(first: nil) }
+      }
+    }
+    meet(first: nil)
+    // The own blocks, each row up to where it sees.
+    let (blocks, size) = (work.group.own, selection.block)
+    let own = (blocks.lowerBound * size..<blocks.upperBound * size)
+      .clamped(to: 0..<work.end(of: work.group.rows.upperBound - 1))
+    for first in stride(from: own.lowerBound, to: own.upperBound, by: Self.blockKeys) {
+      let keys = first..<min(first + Self.blockKeys, own.upperBound)
+      point(0, at: keys, work, operands)
+      filled = keys.count
+      meet(first: first)
+    }
+    attender.finish(work, operands)
+  }
+
+  /// Points at consecutive keys, from a place of the tables on.
+  private func point(
+    _ place: Int, at keys: Range<Int>, _ work: SelectedRows, _ operands: AttentionOperands
+  ) {
+    let sequence = KeySequence(keys)
+    DecodeScratch.point(
+      keyRows + place, at: 0..<keys.count, of: sequence, in: operands.key, batch: work.batch,
+      head: work.kvHead)
+    DecodeScratch.point(
+      valueRows + place, at: 0..<keys.count, of: sequence, in: operands.value, batch: work.batch,
+      head: work.kvHead)
+  }
+}
