@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from ._arrays import refuse_gradients
-from ._attention import Call, info_of, plan_sizes
+from ._call import Call
+from ._handles import info_of
 from ._library import AttentionError, CacheOptions, Handle, check, library, sized
+from ._plan import plan_sizes
 from ._problem import Options, build, integers
 from ._teams import team, whole
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._attention import again, compute
+from ._attention import compute
 from ._library import AttentionError
+from ._plans import again
 from ._problem import Options
 
 __all__ = ["scaled_dot_product_attention"]

@@ -18,8 +18,8 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
-from ._attention import Plan
 from ._library import AttentionError
+from ._plan import Plan
 from .torch import attend
 
 __all__ = ["NAME", "use"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import attnbench
-from attnbench import _attention
+from attnbench import _plans
 
 # Around what key lengths are rounded up to, and where default strides change.
 LENGTHS = [1, 2, 5, 7, 143, 144, 145, 255, 256, 257, 511, 512, 513, 575, 576, 577, 700]
@@ -29,15 +29,15 @@ def name(strategy):
 def made(monkeypatch):
     """The key lengths of plans as they are made, from when there are none."""
     lengths = []
-    make = _attention._make_plan
+    make = _plans.make_plan
 
     def counted(sizes, *arguments):
         if sizes.head_dim > 1:  # Not the smallest, which are asked what a strategy means.
             lengths.append(sizes.key_length)
         return make(sizes, *arguments)
 
-    monkeypatch.setattr(_attention, "_make_plan", counted)
-    monkeypatch.setattr(_attention, "_ready", _attention._Ready())
+    monkeypatch.setattr(_plans, "make_plan", counted)
+    monkeypatch.setattr(_plans, "_ready", _plans._Ready())
     return lengths
 
 
@@ -246,9 +246,9 @@ def test_each_thread_has_plans_of_its_own(made):
 
 
 def test_plans_that_go_take_their_calls_along(made, monkeypatch):
-    monkeypatch.setattr(_attention.Plans, "MAXIMUM_COUNT", 3)
+    monkeypatch.setattr(_plans.Plans, "MAXIMUM_COUNT", 3)
     q, (k, v), _ = cache(12)
-    plans = _attention._ready.plans
+    plans = _plans._ready.plans
     for count in range(2, 40):
         attnbench.attention(q, k[:, :, :count], v[:, :, :count], "full")
         assert len(plans.plans) <= 3 and len(plans.calls) <= 3
@@ -262,7 +262,7 @@ def test_plans_that_go_take_their_calls_along(made, monkeypatch):
             attnbench.attention(q, k[:, :, :count], v[:, :, :count], "full", threads=1)
     assert made == [38, 39]
     # A plan that is too large to keep leaves no call behind, which would hold it.
-    monkeypatch.setattr(_attention.Plans, "MAXIMUM_WORKSPACE", 0)
+    monkeypatch.setattr(_plans.Plans, "MAXIMUM_WORKSPACE", 0)
     before = len(plans.calls)
     attnbench.attention(q, k[:, :, :41], v[:, :, :41], "full")
     assert len(plans.calls) == before

@@ -9,7 +9,7 @@ from transformers.masking_utils import (
 
 import attnbench
 import attnbench.transformers
-from attnbench import _attention
+from attnbench import _plans
 
 COMMON = dict(
     vocab_size=64, hidden_size=48, intermediate_size=64, num_hidden_layers=3, num_attention_heads=6,
@@ -163,15 +163,15 @@ def test_strategies_decode_as_they_prefill(cache):
 def made(monkeypatch):
     """The key lengths of the models' plans as they are made, from when there are none."""
     lengths = []
-    make = _attention._make_plan
+    make = _plans.make_plan
 
     def counted(sizes, *arguments):
         if sizes.head_dim > 1:
             lengths.append(sizes.key_length)
         return make(sizes, *arguments)
 
-    monkeypatch.setattr(_attention, "_make_plan", counted)
-    monkeypatch.setattr(_attention, "_ready", _attention._Ready())
+    monkeypatch.setattr(_plans, "make_plan", counted)
+    monkeypatch.setattr(_plans, "_ready", _plans._Ready())
     return lengths
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
@@ -41,13 +42,30 @@ def recommend(
         command, "recommend", "--inputs", inputs, "--sensitivity", sensitivity, "--max-loss-increase",
         f"{increase:.6g}", "--save", plan, *extra]
     say(f"$ {shlex.join(line)}")
-    code = subprocess.run(line, stdout=2).returncode
-    if code in (INTERRUPTED, -2):
+    process = subprocess.Popen(line, stdout=2)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        _leave(process)
+        raise
+    if code in (INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
     if code != 0:
         raise ModelError(f"attnbench recommend ended with exit code {code}; what it says is above")
     if not os.path.exists(plan):
         raise ModelError("attnbench recommend wrote no plan; what it says is above")
+
+
+def _leave(process: subprocess.Popen[bytes]) -> None:
+    """Ends the command without a plan: at a first signal it would save what it has so far, and a plan made
+    of half the measurements is not what was asked for; a second one makes it leave at once."""
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
+        process.send_signal(number)
+        try:
+            process.wait(timeout=1)
+            return
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def windows(n: int) -> str:

@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._library import AttentionError
+from .._strategies import operator_class
 from .errors import ModelError, UsageError
 from .loading import ranges_text, read_json
 from .taps import Survey
 
 MODEL_PLAN, HEAD_PLAN = "attnbench-model-plan", "attnbench-head-plan"
 VERSION = 1
+ROUNDING = 1e-5
+"""A relative error that float32 may have in any order of its sums."""
 
 Strategies = Mapping[int, Sequence[str]]
 Use = Callable[[Any, Strategies], None]
@@ -33,9 +37,12 @@ class Plan:
 
     @property
     def replaced(self) -> Strategies:
-        """The layers that do not run full attention on every head."""
+        """The layers that are off by more than float32's rounding: those where some head's strategy is not
+        exact, and those that the file says so of, as of exact attention on products or values of 8 bits."""
         return {
-            layer: heads for layer, heads in self.heads.items() if set(heads) - {"flash", "full"}}
+            layer: heads for layer, heads in self.heads.items()
+            if self.errors.get(layer, 0.0) > ROUNDING
+            or any(operator_class(head) != "exact" for head in set(heads))}
 
     def predicted_increase(
         self, sensitivities: Mapping[int, float], errors: Mapping[int, float] | None = None
@@ -93,6 +100,11 @@ def read_plan(path: str, found: Survey, layer: int | None = None) -> Plan:
             raise ModelError(
                 f"--plan {path}: layer {number} has {len(heads)} strategies, the model "
                 f"{found.layers[number].heads} query heads; the plan is for another model")
+        for text in sorted(set(heads)):
+            try:
+                operator_class(text)
+            except AttentionError as error:
+                raise ModelError(f"--plan {path}: layer {number}: {error}") from error
     if len({number for number, _, _ in entries}) < len(entries):
         raise ModelError(f"--plan {path}: a layer stands in it twice; remove one of the entries")
     return Plan(
@@ -108,7 +120,6 @@ def attnbench_use(threads: int | None) -> Use:
         ModelError: when its library cannot be loaded.
     """
     try:
-        from attnbench import AttentionError
         from attnbench.transformers import use
     except (ImportError, OSError) as error:
         raise ModelError(

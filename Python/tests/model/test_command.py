@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -183,3 +186,41 @@ def test_choose_passes_on_a_failure(folders, text, tmp_path, attnbench, capsys):
         folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", attnbench(code=130)) == 130
     assert choose(folders, text, tmp_path, "--max-loss-increase", "x") == 64
     assert choose(folders, text, tmp_path, "--max-loss-increase", "1", "--attnbench", "/none") == 1
+
+
+WAITING = """#!{python}
+import pathlib, signal, sys, time
+log = pathlib.Path("{log}")
+def heard(number, frame):
+    with log.open("a") as file:
+        file.write("signal ")
+    if log.read_text().count("signal") == 2:
+        sys.exit(130)
+signal.signal(signal.SIGINT, heard)
+log.write_text("started ")
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_choose_takes_recommend_along_when_it_is_ended(number, folders, text, tmp_path, capsys):
+    log, command, plan = tmp_path / "log", tmp_path / "attnbench", tmp_path / "plan.json"
+    command.write_text(WAITING.format(python=sys.executable, log=log))
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    plan.write_text("what was there")
+
+    def end():
+        while not log.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    assert choose(folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", str(command)) == 130
+    thread.join()
+    assert "interrupted: no file was changed" in capsys.readouterr().err
+    assert log.read_text() == "started signal signal " and plan.read_text() == "what was there"
+    # What was done is kept, and used by the next run.
+    kept = sorted(os.listdir(tmp_path / "kept"))
+    assert kept == ["qkv.safetensors", "sensitivity.json"]

@@ -88,6 +88,17 @@ def test_evaluation(ids):
     assert "perplexity" in evaluation_text(result, Tokens(ids, "text"), plan)
 
 
+def test_layers_that_are_exact_cost_nothing():
+    """By the strategies' class, whatever their names and parameters are, and by what the plan states."""
+    plan = Plan("plan.json", {
+        0: ["flash", "full"], 1: ["flash", "window(8)"], 2: ["window(left: 3, right: 0)"] * 2,
+        3: ["flash(blockQ: 64)", "full"], 4: ["flash(kv: int8-token)"] * 2, 5: ["flash"] * 2},
+        {0: 3e-7, 1: 0.1, 2: 0.2, 4: 0.01})
+    assert list(plan.replaced) == [1, 2, 4]
+    assert plan.predicted_increase({1: 1.0, 2: 0.5, 4: 1.0}) == pytest.approx(0.01 + 0.02 + 0.0001)
+    assert plan.predicted_increase({1: 1.0, 2: 0.5}) is None
+
+
 def test_what_a_prediction_says_it_is_from(ids):
     estimate = Estimate(0.06, 0.05, 0.07, 32, 16)
     plan = Plan(
@@ -238,6 +249,8 @@ def test_student():
     ({"format": "attnbench-model-plan", "version": 1, "layers": [{"layer": 1, "heads": ["flash"]}]},
      None, "layer 1 has 1 strategies, the model 4 query heads"),
     ({"format": "attnbench-model-plan", "version": 1, "layers": [{"heads": []}]}, None, "'layer' is missing"),
+    ({"format": "attnbench-model-plan", "version": 1, "layers": [{"layer": 1, "heads": ["flush"] * 4}]},
+     None, "--plan .*: layer 1: .*flush"),
     ({"format": "attnbench-head-plan", "version": 1}, None, "say which with --layer"),
     ({"format": "attnbench-model-plan", "version": 1, "layers": []}, 1, "--layer 1: .* leave it out"),
 ])
