@@ -20,6 +20,7 @@ from .errors import FAILURE, INTERRUPTED, SUCCESS, ModelError, UsageError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code: 0, 1 a failure, 64 usage, 130 interrupted."""
+    _set_environment()
     try:
         options = _parser().parse_args(arguments)
         with _terminated_as_interrupted():
@@ -370,12 +371,17 @@ def _positive(text: str, option: str) -> float:
     return value
 
 
-def _quiet_transformers() -> None:
-    """transformers, checked, offline, and without its own remarks."""
+def _set_environment() -> None:
+    """What other packages read when they are imported, PyTorch among them, and not again: no network, no
+    bars into files."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def _quiet_transformers() -> None:
+    """transformers, checked, and without its own remarks."""
     try:
         import transformers
     except ImportError as error:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -186,6 +187,23 @@ def test_choose_passes_on_a_failure(folders, text, tmp_path, attnbench, capsys):
         folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", attnbench(code=130)) == 130
     assert choose(folders, text, tmp_path, "--max-loss-increase", "x") == 64
     assert choose(folders, text, tmp_path, "--max-loss-increase", "1", "--attnbench", "/none") == 1
+
+
+def test_nobody_draws_bars_into_a_file(folders, text, tmp_path):
+    """Bars of other packages are switched off before PyTorch, which imports tqdm, is."""
+    program = f"""
+import sys
+assert "tqdm" not in sys.modules
+from attnbench.model.command import main
+assert main(["capture", {folders["llama"]!r}, "--text", {text!r}, "--n", "16", "-o", "x"]) == 0
+import tqdm
+assert tqdm.tqdm([1]).disable
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "it/s" not in done.stderr and "x: 3 layers of" in done.stderr
 
 
 WAITING = """#!{python}
