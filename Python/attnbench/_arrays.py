@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from ctypes import addressof, c_char
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +35,15 @@ class Arrays(Protocol):
     def is_writable(self, array: Any) -> bool: ...
 
 
+def address(array: np.ndarray) -> int:
+    """Where an array's first element lies. ``__array_interface__`` makes a dictionary of all that it says;
+    the buffer of a writable, row-major array says it in half the time."""
+    try:
+        return addressof(c_char.from_buffer(array))
+    except (BufferError, TypeError, ValueError):
+        return array.__array_interface__["data"][0]
+
+
 class NumpyArrays:
     """NumPy arrays; bf16 as `ml_dtypes` has it."""
 
@@ -46,7 +56,7 @@ class NumpyArrays:
         return {"float32": F32, "float16": F16, "bfloat16": BF16, "bool": BOOL}.get(dtype.name)
 
     def pointer(self, array: np.ndarray) -> int:
-        return array.__array_interface__["data"][0]
+        return address(array)
 
     def strides(self, array: np.ndarray) -> tuple[int, ...] | None:
         size = array.itemsize

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _arrays as arrays_module
-from ._arrays import BF16, BOOL, F16, F32, Arrays, arrays_of, fill, refuse_gradients
+from ._arrays import BF16, BOOL, F16, F32, Arrays, address, arrays_of, fill, refuse_gradients
 from ._library import AttentionError, Handle, NamedTensor, Operands, check, library, sized
 from ._problem import Sizes
 
@@ -69,10 +69,10 @@ class Call:
             return None
         if is_numpy:
             out = np.empty(q.shape[:-1] + v.shape[-1:], q.dtype)
-            self.query.data = q.__array_interface__["data"][0]
-            self.key.data = k.__array_interface__["data"][0]
-            self.value.data = v.__array_interface__["data"][0]
-            self.output.data = out.__array_interface__["data"][0]
+            self.query.data = address(q)
+            self.key.data = address(k)
+            self.value.data = address(v)
+            self.output.data = address(out)
         else:
             shape = q.shape[:-1] + v.shape[-1:]
             out = q.new_empty(shape) if new_output is None else new_output(shape)
