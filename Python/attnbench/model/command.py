@@ -119,6 +119,7 @@ def _add_rounds(parser: argparse.ArgumentParser) -> None:
 
 def _capture(options: argparse.Namespace) -> int:
     from .capture import capture
+    from .choice import windows
     from .loading import parse_layers
     from .tensorfile import bytes_text, writable_target
 
@@ -134,7 +135,9 @@ def _capture(options: argparse.Namespace) -> int:
     say(
         f"{written.path}: {len(layers)} layers of {session.name}, {session.tokens.count} tokens of "
         f"{session.tokens.text}, {options.dtype}, {bytes_text(written.size)}")
-    say(f"next: attnbench recommend --inputs {shlex.quote(written.path)} --max-total-error 0.3 --save plan.json")
+    say(
+        f"next: attnbench recommend --inputs {shlex.quote(written.path)} --max-total-error 0.3 --strategy "
+        f"{shlex.quote(windows(session.tokens.count))} --save plan.json")
     return SUCCESS
 
 
@@ -197,6 +200,10 @@ def _choose(options: argparse.Namespace) -> int:
     test = read_tokens(session.tokenizer, options.test_text, session.tokens.count, "--test-text")
     _say_left_out(session)
     _say_one_text(session)
+    if any((row == test.ids).all() for row in session.tokens.rows):
+        say(
+            f"note: --test-text {options.test_text}: starts as a text that the plan is chosen on, and proves "
+            "nothing about others; give one that no step has seen")
     with _folder(options.keep) as folder:
         inputs, weights, plan_path = (
             os.path.join(folder, name) for name in ("qkv.safetensors", "sensitivity.json", "plan.json"))
@@ -296,22 +303,21 @@ def _sensitivities(
     session: _Session, path: str, use: Any, tokens_sha256: str | None = None
 ) -> tuple[Any, Any]:
     """Reads a file of sensitivities, or measures and writes it; full attention's losses where measured."""
-    from .sensitivity import (
-        Sensitivities, measure, read_sensitivities, reduced_strategy, sensitivity_json)
+    from .sensitivity import ERROR, Sensitivities, measure, read_sensitivities, sensitivity_json
     from .tensorfile import write_text
 
     if os.path.exists(path):
         say(f"sensitivities: read from {path}")
         return read_sensitivities(path, session.name, tokens_sha256), None
-    strategy = reduced_strategy(session.tokens.count)
-    say(f"sensitivities: one layer at a time runs {strategy} on {session.tokens.text}")
+    say(
+        f"sensitivities: one layer at a time runs a window with an error near {ERROR} on "
+        f"{session.tokens.text}")
     with _progress(session.tokens.texts * len(session.found.layers), "layer") as bar:
         layers, losses = measure(
-            session.model, session.tokens, session.found, use, strategy=strategy,
-            progress=lambda layer: bar.update())
+            session.model, session.tokens, session.found, use, progress=lambda layer: bar.update())
     write_text(
         path, sensitivity_json(
-            layers, session.tokens, losses, name=session.name, version=__version__, strategy=strategy),
+            layers, session.tokens, losses, name=session.name, version=__version__),
         "--sensitivity")
     say(f"{path}: loss of full attention {losses.mean().item():.4f}; nats per squared error of the layers "
         + ", ".join(f"{layer.layer}: {layer.weight:.3g}" for layer in layers))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -26,6 +27,12 @@ from .statistics import Estimate, block_mean, positive_mean, shrunk
 from .taps import AttentionCall, Survey, base, tapped
 
 FORMAT, VERSION = "attnbench-sensitivity", 1
+ERROR = 0.3
+"""The relative error that a layer is given to measure its sensitivity. Losses differ by chance about as much
+as a layer errs, and what an error costs goes with its square: a figure from an error of 0.05 is mostly noise,
+and a choice finds the layers whose figures are low by chance."""
+SHARES = (1 / 8, 1 / 12, 1 / 20, 1 / 32, 1 / 64)
+"""Of the tokens: windows that a layer may run instead, the widest first."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +40,14 @@ class LayerSensitivity:
     """Nats of loss for each unit of squared relative error of a layer's output.
 
     Of several texts the increase is the mean over all their tokens, the squared error the mean of theirs.
-    ``weight`` is what a prediction takes.
+    ``weight`` is what a prediction takes, ``strategy`` what the layer ran.
     """
 
     layer: int
     increase: Estimate
     squared_error: float
     weight: float = 0.0
+    strategy: str = ""
 
     @property
     def measured(self) -> float:
@@ -55,6 +63,7 @@ class LayerSensitivity:
             "layer": self.layer, "sensitivity": self.weight, "measured": self.measured,
             "interval": [finite(self.increase.low / scale), finite(self.increase.high / scale)],
             "loss_increase": self.increase.mean, "rel_l2_error": self.squared_error**0.5,
+            "strategy": self.strategy,
         }
 
 
@@ -78,9 +87,9 @@ def weighed(layers: Sequence[LayerSensitivity]) -> list[LayerSensitivity]:
         for layer, figure in zip(layers, figures)]
 
 
-def reduced_strategy(n: int) -> str:
-    """What a layer is replaced by: a window of an eighth of the tokens, and four sinks."""
-    return f"window({max(1, n // 8)}, sinks: 4)"
+def reduced_strategy(n: int, share: float = SHARES[0]) -> str:
+    """What a layer is replaced by: a window of a share of the tokens, and four sinks."""
+    return f"window({max(1, round(n * share))}, sinks: 4)"
 
 
 @torch.inference_mode()
@@ -90,27 +99,35 @@ def measure(
 ) -> tuple[list[LayerSensitivity], torch.Tensor]:
     """Replaces each layer's attention in turn, on each text.
 
-    The layers before it give what they gave, so each pass starts at the layer that is replaced: L layers
-    take about L / 2 passes, with one layer's input kept. Where a model does not allow that, whole passes
-    are run.
+    By default each layer runs the window of ``SHARES`` whose error on the first text is nearest to ``ERROR``.
+    The layers before it give what they gave, so each pass starts at the layer that is replaced: L layers take
+    about L / 2 passes a text, with one layer's input kept, and the search for the windows about four more.
+    Where a model does not allow that, whole passes are run, all with the widest of them.
+
+    Args:
+        strategy: what each layer runs instead.
 
     Returns:
         The layers' figures, and full attention's losses ``[texts (n - 1)]``.
     """
-    strategy = strategy or reduced_strategy(tokens.count)
     losses: list[torch.Tensor] = []
     changes: dict[int, list[torch.Tensor]] = {number: [] for number in found.layers}
     squared: dict[int, list[float]] = {number: [] for number in found.layers}
+    chosen: dict[int, str] = {} if strategy is None else dict.fromkeys(found.layers, strategy)
     for ids in tokens.rows:
         passes = _Passes(model, found, ids, use, token_losses(model, ids))
         losses.append(passes.losses)
         for number, layer in found.layers.items():
-            error, changed = passes.replaced(number, [strategy] * layer.heads)
+            if number not in chosen:
+                chosen[number] = passes.window(number)
+            error, changed = passes.replaced(number, [chosen[number]] * layer.heads)
             changes[number].append(changed - passes.losses)
             squared[number].append(error)
             progress(number)
     return weighed([
-        LayerSensitivity(number, block_mean(torch.cat(changes[number])), fmean(squared[number]))
+        LayerSensitivity(
+            number, block_mean(torch.cat(changes[number])), fmean(squared[number]),
+            strategy=chosen[number])
         for number in found.layers]), torch.cat(losses)
 
 
@@ -145,6 +162,24 @@ class _Passes:
         self.model, self.found, self.ids, self.use, self.losses = model, found, ids, use, losses
         self.replay = _Replay(model, found)
         self.is_exact = self.replay.check(ids, losses, list(found.layers))
+        self.known: tuple[int, torch.Tensor] | None = None
+
+    def window(self, number: int) -> str:
+        """The window whose error in the layer is nearest to ``ERROR``, by halving ``SHARES``."""
+        n, heads = self.ids.shape[1], self.found.layers[number].heads
+        if not self.is_exact:
+            return reduced_strategy(n)
+        errors: dict[int, float] = {}
+        low, high = 0, len(SHARES)
+        while low < high:
+            middle = (low + high) // 2
+            errors[middle] = self.error(number, [reduced_strategy(n, SHARES[middle])] * heads)[0] ** 0.5
+            if errors[middle] < ERROR:
+                low = middle + 1
+            else:
+                high = middle
+        best = min(errors, key=lambda place: abs(math.log(max(errors[place], 1e-9) / ERROR)))
+        return reduced_strategy(n, SHARES[best])
 
     def replaced(self, number: int, strategies: Sequence[str]) -> tuple[float, torch.Tensor]:
         """The squared relative error of the layer's output, and the losses."""
@@ -156,9 +191,11 @@ class _Passes:
         """The error of the layer's output, and what a pass gives; by default it ends with the layer."""
         full = self.model.config._attn_implementation
         run = run or (lambda: self._run_to(number))
-        start = self.replay.advance(self.ids, number) if self.is_exact else contextlib.nullcontext()
-        with start, _recording(self.model, number) as expected:
-            self._run_to(number)
+        if self.known is None or self.known[0] != number:
+            start = self.replay.advance(self.ids, number) if self.is_exact else contextlib.nullcontext()
+            with start, _recording(self.model, number) as expected:
+                self._run_to(number)
+            self.known = number, expected[0].double()
         try:
             self.use(self.model, {number: strategies})
             start = self.replay.resume(number) if self.is_exact else contextlib.nullcontext()
@@ -166,7 +203,7 @@ class _Passes:
                 result = run()
         finally:
             self.model.set_attn_implementation(full)
-        whole = expected[0].double()
+        whole = self.known[1]
         difference = given[0].double() - whole
         return (difference.square().sum() / whole.square().sum()).item(), result
 
@@ -275,14 +312,12 @@ def finite(value: float) -> float | None:
 
 def sensitivity_json(
     layers: list[LayerSensitivity], tokens: Tokens, losses: torch.Tensor, *, name: str, version: str,
-    strategy: str,
 ) -> str:
     """The file's text."""
     return json.dumps(
         {
             "format": FORMAT, "version": VERSION, "tool_version": version, "model": name,
             "text": tokens.text, "texts": tokens.texts, "tokens_sha256": tokens.sha256, "n": tokens.count,
-            "strategy": strategy,
             "loss": losses.mean().item(), "layers": [layer.as_json() for layer in layers],
         }, indent=2) + "\n"
 

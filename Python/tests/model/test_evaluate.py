@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from attnbench.model import losses as losses_module
+from attnbench.model import sensitivity as sensitivity_module
 from attnbench.model.evaluation import Evaluation, all_losses, evaluate, evaluation_json, evaluation_text
 from attnbench.model.loading import Tokens
 from attnbench.model.losses import token_losses
@@ -56,6 +57,28 @@ def test_sensitivity_is_what_whole_passes_give(kind, ids):
     for one, other in zip(layers, slow):
         assert one.squared_error == pytest.approx(other.squared_error, rel=1e-4)
         assert one.increase.mean == pytest.approx(other.increase.mean, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_layer_is_measured_where_plans_have_their_errors(kind, ids, monkeypatch):
+    """The window is the one of all whose error is nearest to what was asked for."""
+    model = make_model(kind)
+    found = survey(model, ids)
+    asked = 0.3
+    monkeypatch.setattr(sensitivity_module, "ERROR", asked)
+    layers, _ = measure(model, Tokens(ids, "x"), found, reference.use)
+    widths = {max(1, round(48 * share)) for share in sensitivity_module.SHARES}
+    for layer in layers:
+        errors = {}
+        for width in widths:
+            strategy = f"window({width}, sinks: 4)"
+            squared = squared_errors(
+                model, Tokens(ids, "x"), found, reference.use, {layer.layer: [strategy] * 4},
+                token_losses(model, ids))
+            errors[strategy] = squared[layer.layer] ** 0.5
+        assert layer.squared_error**0.5 == pytest.approx(errors[layer.strategy], rel=1e-4)
+        best = min(errors.values(), key=lambda error: abs(math.log(max(error, 1e-9) / asked)))
+        assert errors[layer.strategy] == pytest.approx(best, rel=1e-4)
 
 
 def test_replaced_by_itself_nothing_is_lost(ids):
@@ -211,10 +234,10 @@ def test_sensitivity_file(ids, tmp_path):
     tokens = Tokens(ids, "x")
     layers, full = measure(model, tokens, found, reference.use, strategy="window(3)")
     path = tmp_path / "s.json"
-    path.write_text(sensitivity_json(layers, tokens, full, name="m", version="0", strategy="window(3)"))
+    path.write_text(sensitivity_json(layers, tokens, full, name="m", version="0"))
     data = json.loads(path.read_text())
     assert data["format"] == "attnbench-sensitivity" and data["version"] == 1
-    assert all(layer["sensitivity"] > 0 for layer in data["layers"])
+    assert all(layer["sensitivity"] > 0 and layer["strategy"] == "window(3)" for layer in data["layers"])
     assert read_sensitivities(str(path), "m") == Sensitivities(
         {layer.layer: layer.weight for layer in layers}, "x")
     with pytest.raises(Exception, match="is of m, not of other"):
