@@ -5,7 +5,7 @@
 # make test-reference   random combinations of run's options against NumPy; TORCH=1 adds PyTorch
 # make library  .build/library/libattnbench.so for C, with all of Swift inside; header in Sources/CAttnbench
 # make python   a wheel in Python/dist that needs no Swift; make test-python tests it in a fresh environment
-# make model-example   a real model from PyPI, captured, chosen for and evaluated: N=4096 tokens, 15 minutes
+# make model-example   a real model from PyPI, captured, chosen for and evaluated on 4096 tokens; N=1024 takes less
 # make install  PREFIX=/usr/local: puts one attnbench in place, its manual page and shell completions
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
 # make choose-check   the choices of recommend against brute force; QUICK=1 takes a few minutes

