@@ -31,7 +31,10 @@ struct PlotCommand: ParsableCommand {
     help: "Where the pictures go (default: beside the results).")
   var output: String?
 
-  private static let terminalLines = 24
+  /// Lines of a drawing in characters: a line of the legend a curve, and room for the curves.
+  private static func lines(_ figure: Figure) -> Int {
+    max(24, 16 + figure.curves.count(where: \.isListed))
+  }
 
   mutating func run() throws {
     let kinds = try kind.map { try NameList.parse($0, option: "--kind") } ?? PlotKind.allCases
@@ -47,7 +50,7 @@ struct PlotCommand: ParsableCommand {
     if terminal {
       for figure in figures {
         try Terminal.print(
-          gnuplot.text(figure, columns: Terminal.columns, lines: Self.terminalLines))
+          gnuplot.text(figure, columns: Terminal.columns, lines: Self.lines(figure)))
       }
       if output == nil { return }
     }
@@ -73,7 +76,7 @@ struct PlotCommand: ParsableCommand {
         figures.append(
           try kind.figure(
             rows: rows, machine: metadata?.machine.cpuModel ?? "",
-            ceilings: metadata?.ceilings ?? []))
+            ceilings: metadata?.ceilings ?? [], inputs: metadata?.tensorSource))
       } catch {
         guard self.kind == nil, case .nothingToDraw = error else { throw error }
         Terminal.say("note: \(error)")

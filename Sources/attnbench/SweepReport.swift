@@ -166,7 +166,8 @@ enum SweepReport {
       for kind in PlotKind.allCases {
         do throws(PlotError) {
           let figure = try kind.figure(
-            rows: rows, machine: metadata.machine.cpuModel, ceilings: metadata.ceilings ?? [])
+            rows: rows, machine: metadata.machine.cpuModel, ceilings: metadata.ceilings ?? [],
+            inputs: metadata.tensorSource)
           files += try gnuplot.draw(figure, formats: [.svg, .png], in: directory)
         } catch {
           Terminal.say("note: \(error)")

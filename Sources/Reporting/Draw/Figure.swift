@@ -21,6 +21,8 @@ public struct Figure: Equatable, Sendable {
   public var xAxis = XAxis.size
   /// The unit and scale of the vertical axis.
   public var yAxis: Axis
+  /// Where values stand that are too small to tell apart; nil where every value has its own place.
+  public var edge: Edge?
   /// The measured curves, in legend order.
   public var curves: [Curve]
   /// Straight lines to compare with.
@@ -31,6 +33,17 @@ public struct Figure: Equatable, Sendable {
   /// Every value on the horizontal axis, rising.
   public var sizes: [Int] {
     Set(curves.flatMap { ($0.points + $0.predicted).map(\.n) }).sorted()
+  }
+
+  /// A place at the lower end of a logarithmic axis for all values that mean the same: they would
+  /// stretch the axis over decades that hold nothing else.
+  public struct Edge: Equatable, Sendable {
+    /// Its place on the axis, below every value that has one of its own.
+    public var value: Double
+    /// Its tick mark.
+    public var tick: String
+    /// Its name, written beside it.
+    public var label: String
   }
 
   /// A vertical axis.
@@ -71,6 +84,10 @@ public struct Figure: Equatable, Sendable {
     public var high: Double
     /// Its place on a horizontal axis other than that of sizes.
     public var place: Double?
+    /// What was measured, where it is drawn at the figure's edge instead.
+    public var atEdge: Double?
+    /// A name beside the point, where there is room; empty for none.
+    public var label = ""
 
     /// Its place on the horizontal axis.
     var x: Double { place ?? Double(n) }
@@ -171,18 +188,26 @@ public struct CurveStyle: Equatable, Sendable {
   }
 
   /// Okabe and Ito's colours, told apart with every common colour blindness (2008,
-  /// jfly.uni-koeln.de/color). Yellow is last: it is faint on white.
+  /// jfly.uni-koeln.de/color), then wine, indigo, olive and brown, which the symbols help to tell from
+  /// those. Yellow is last: it is faint on white.
   private static let palette = [
-    "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442",
+    "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255",
+    "#332288", "#999933", "#8C5A2B", "#F0E442",
   ]
 
-  var color: String { Self.palette[strategy % Self.palette.count] }
+  package var color: String { Self.palette[colour] }
 
-  /// gnuplot's number of the point shape. Filled: circle, square, triangles, diamond, pentagon.
-  var pointType: Int {
-    let filled = [7, 5, 9, 11, 13, 15]
-    let shape = filled[strategy % filled.count]
-    return variant == 0 ? shape : shape - 1
+  /// The place of its colour in the palette.
+  var colour: Int { strategy % Self.palette.count }
+
+  /// The place of its symbol: circle, square, triangles, diamond, pentagon. Those that share a colour
+  /// have different ones.
+  var symbol: Int { (strategy + strategy / Self.palette.count) % 6 }
+
+  /// gnuplot's number of the point shape.
+  package var pointType: Int {
+    let filled = [7, 5, 9, 11, 13, 15][symbol]
+    return variant == 0 ? filled : filled - 1
   }
 
   /// gnuplot's number of the dash pattern.

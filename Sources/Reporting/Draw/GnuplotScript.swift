@@ -25,7 +25,7 @@ public struct GnuplotScript: Sendable {
     ]
     lines += writer.data + writer.layout
     for (index, format) in formats.enumerated() {
-      lines.append("set terminal \(Self.terminal(format))")
+      lines.append("set terminal \(Self.terminal(format, height: writer.height))")
       lines.append("set output '\(figure.name).\(format.rawValue)'")
       lines += index == 0 ? writer.plot : ["replot"]
     }
@@ -44,12 +44,14 @@ public struct GnuplotScript: Sendable {
       + "\nset output\n"
   }
 
-  private static func terminal(_ format: Format) -> String {
-    switch format {
-    case .svg: "svg enhanced size 900,600 dynamic font 'sans-serif,14' background '#ffffff'"
+  private static func terminal(_ format: Format, height: Double) -> String {
+    let (width, height) = (Int(ScriptWriter.width), Int(height.rounded(.up)))
+    return switch format {
+    case .svg:
+      "svg enhanced size \(width),\(height) dynamic font 'sans-serif,14' background '#ffffff'"
     case .png:
-      "pngcairo enhanced size 1800,1200 font 'sans-serif,14' fontscale 1.5 linewidth 2 "
-        + "pointscale 2 background '#ffffff'"
+      "pngcairo enhanced size \(2 * width),\(2 * height) font 'sans-serif,14' fontscale 1.5 "
+        + "linewidth 2 pointscale 2 background '#ffffff'"
     }
   }
 }

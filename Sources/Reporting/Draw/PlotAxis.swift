@@ -22,16 +22,17 @@ enum PlotAxis {
     let positive = low > 0 ? low : high / 10
     if figure.yAxis == .error {
       // Whole decades: rounding errors alone would not reach a single tick.
-      return Double.pow(
-        10, Double.log10(positive / 1.2).rounded(.down))...Double.pow(
-          10, Double.log10(high * 1.2).rounded(.up))
+      let top = Double.pow(10, Double.log10(high * 1.2).rounded(.up))
+      if let edge = figure.edge { return edge.value / 2.5...max(top, 10 * edge.value) }
+      return Double.pow(10, Double.log10(positive / 1.2).rounded(.down))...top
     }
     return positive / room...high * room
   }
 
   /// `set ytics` and what belongs to it.
-  static func yTicks(_ axis: Figure.Axis, range: ClosedRange<Double>) -> [String] {
-    switch axis {
+  static func yTicks(_ figure: Figure, range: ClosedRange<Double>) -> [String] {
+    if let edge = figure.edge { return [list("y", errorTicks(range, edge: edge))] }
+    switch figure.yAxis {
     case .seconds: return ["set format y '%.0s %cs'", "set ytics 10", "set mytics 10"]
     case .percent: return ["set format y '%g%%'", "set ytics 0,20", "set mytics 2"]
     case .error: return ["set format y '%.0e'", "set ytics 10", "set mytics 1"]
@@ -39,6 +40,18 @@ enum PlotAxis {
     case .gigaflops: return [list("y", plainTicks(range))]
     case .bytes: return [list("y", byteTicks(range))]
     }
+  }
+
+  /// Powers of ten, and the edge in the place of the lowest.
+  static func errorTicks(
+    _ range: ClosedRange<Double>, edge: Figure.Edge?
+  ) -> [(String, Double)] {
+    let first = Int(Double.log10(range.lowerBound).rounded(.up))
+    let last = Int((Double.log10(range.upperBound) + 1e-9).rounded(.down))
+    guard first <= last else { return [] }
+    let decades = (first...last).map { ("1e\($0)", Double.pow(10, Double($0))) }
+    guard let edge else { return decades }
+    return [(edge.tick, edge.value)] + decades.filter { $0.1 > 2 * edge.value }
   }
 
   /// 1, 2 and 5 of every decade.

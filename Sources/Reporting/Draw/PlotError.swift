@@ -26,8 +26,9 @@ public enum PlotError: Error, Equatable, Sendable, CustomStringConvertible {
       let line = output.split(whereSeparator: \.isNewline).joined(separator: " ")
       return "gnuplot could not draw \(script): \(line)"
     case .nothingToDraw(.speedup):
-      return "nothing to draw for speedup: it needs rows of 'full' and of another strategy that "
-        + "were measured at the same n; add full to --strategy"
+      return
+        "nothing to draw for speedup: it needs rows of 'flash' or 'full' and of another strategy "
+        + "that were measured at the same n; add flash to --strategy"
     case .nothingToDraw(.pareto):
       return "nothing to draw for pareto: it needs rows with a time and an error; look at the "
         + "status and rel_l2_error columns of results.csv"

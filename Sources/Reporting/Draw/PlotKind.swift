@@ -10,7 +10,7 @@ import Units
 public enum PlotKind: String, CaseIterable, Sendable {
   /// Time against n.
   case scaling
-  /// How many times faster than exact attention.
+  /// How many times faster than `flash`, or `full` where there is no `flash`.
   case speedup
   /// Workspace and resident memory against n.
   case memory
@@ -27,9 +27,11 @@ public enum PlotKind: String, CaseIterable, Sendable {
   /// - Parameters:
   ///   - machine: the machine's name for the subtitle; empty when it is not known.
   ///   - ceilings: what was measured of the machine in the same run.
+  ///   - inputs: the file and the prefix of the tensors; nil where they were random or nobody knows.
   /// - Throws: `PlotError.nothingToDraw` when no row has what this kind shows.
   public func figure(
-    rows: [ResultRow], machine: String = "", ceilings: [MachineCeiling] = []
+    rows: [ResultRow], machine: String = "", ceilings: [MachineCeiling] = [],
+    inputs: String? = nil
   ) throws(PlotError) -> Figure {
     let rows = PlotRows(rows)
     let figure: Figure? =
@@ -46,7 +48,16 @@ public enum PlotKind: String, CaseIterable, Sendable {
       throw .nothingToDraw(kind: self)
     }
     if figure.xAxis == .size { figure.xLabel = rows.sizeLabel }
-    figure.subtitle = ([machine] + rows.commonText).filter { !$0.isEmpty }.joined(separator: " · ")
+    figure.subtitle = ([inputs ?? "", machine] + rows.commonText).filter { !$0.isEmpty }
+      .joined(separator: " · ")
     return figure
+  }
+}
+
+extension RunMetadata {
+  /// The file and the prefix that the tensors came from, as `--inputs` names them; nil where they were
+  /// random.
+  public var tensorSource: String? {
+    inputs.map { [$0.path, $0.prefix].compactMap { $0 }.joined(separator: ":") }
   }
 }

@@ -4,7 +4,7 @@ import Records
 import Statistics
 import Units
 
-/// What pictures share whose horizontal axis is no size: a point a cell, without lines.
+/// What pictures share whose horizontal axis is no size: a point a cell.
 ///
 /// Only the highest thread count: the order of strategies hardly depends on it, and twice as many
 /// points are not readable.
@@ -19,13 +19,15 @@ extension PlotRows {
   }
 
   /// A curve of points for each of these series that has any.
-  func pointCurves(_ point: (ResultRow) -> Figure.Point?) -> [Figure.Curve] {
+  func pointCurves(
+    mark: Figure.Mark = .points, _ point: (ResultRow) -> Figure.Point?
+  ) -> [Figure.Curve] {
     widestSeries.map { series in
       Figure.Curve(
         label: [series.strategy, series.shape].filter { !$0.isEmpty }.joined(separator: ", "),
         group: ClassHeading(series.classification).text,
         style: CurveStyle(strategy: style(series).strategy, variant: 0),
-        points: series.measured.compactMap(point), mark: .points)
+        points: series.measured.compactMap(point), mark: mark)
     }.filter { !$0.points.isEmpty }
   }
 }

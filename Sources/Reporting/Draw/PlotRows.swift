@@ -24,7 +24,7 @@ struct PlotRows {
     let missing: [ResultRow]
   }
 
-  /// In legend order: exact before restricted before other operators, the baseline first.
+  /// In legend order: exact before restricted before other operators, `full` first.
   let series: [Series]
   /// The strategies in that order, which fixes their colours.
   let strategies: [String]
@@ -35,9 +35,6 @@ struct PlotRows {
   let isDecoding: Bool
 
   private let rows: [ResultRow]
-
-  /// The strategy that speed-ups are measured against.
-  static let baseline = "full"
 
   init(_ all: [ResultRow]) {
     // A cell that was run again after an interruption has two rows, and the later one counts.
@@ -169,7 +166,7 @@ extension PlotRows {
 
   private static func legendOrder(_ series: Series) -> (Int, Int, String, Int, String, String) {
     (
-      ClassHeading(series.classification).order, series.name == PlotRows.baseline ? 0 : 1,
+      ClassHeading(series.classification).order, series.name == "full" ? 0 : 1,
       series.strategy, -series.threads, series.shape, series.setting.placement.bind
     )
   }

@@ -10,6 +10,9 @@ extension Figure {
   /// were measured in the same run: the peak of each arithmetic, level, and rising the rates at which
   /// memory is read, and the caches where cells had their data there.
   ///
+  /// A line joins a strategy's cells from size to size, and the sizes stand beside them where there is
+  /// room: without them nobody could tell which point is which.
+  ///
   /// Operations and bytes are those of the definition, so that the distance to the ceiling is what
   /// an implementation wastes. Only the highest thread count: each has ceilings of its own.
   ///
@@ -20,10 +23,13 @@ extension Figure {
       name: "roofline", title: "Speed below the machine's ceilings" + rows.widestScope,
       yLabel: "GFLOP/s",
       xLabel: "operations a byte that must move", xAxis: .intensity, yAxis: .gigaflops,
-      curves: rows.pointCurves(rooflinePoint), guides: guides,
+      curves: rows.pointCurves(mark: .joinedPoints, rooflinePoint), guides: guides,
       notes: (guides.isEmpty
         ? [] : ["measured in the same run: " + guides.map(\.label).joined(separator: ", ")])
-        + ["a cell above the line of memory has its data in a cache"] + rows.missingNotes())
+        + [
+          "a cell above the line of memory has its data in a cache",
+          "a line joins a strategy's cells from the smallest n to the largest, which stand beside them",
+        ] + rows.missingNotes())
   }
 
   private static func rooflinePoint(_ row: ResultRow) -> Point? {
@@ -32,6 +38,7 @@ extension Figure {
     else { return nil }
     var point = Point(n: row.n, value: rate)
     point.place = rate / bytes
+    point.label = SizeText.short(row.n)
     return point
   }
 

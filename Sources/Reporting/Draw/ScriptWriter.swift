@@ -36,7 +36,7 @@ struct ScriptWriter {
     lines.append("set xrange [\(xRange.lowerBound):\(xRange.upperBound)]")
     lines.append("set yrange [\(range.lowerBound):\(range.upperBound)]")
     lines += PlotAxis.xTicks(figure)
-    lines += PlotAxis.yTicks(figure.yAxis, range: range)
+    lines += PlotAxis.yTicks(figure, range: range)
     return lines + (isText ? textFrame : pictureFrame)
   }
 
@@ -139,24 +139,57 @@ extension ScriptWriter {
     ]
   }
 
+  /// A picture's width in points.
+  static let width = 900.0
+  /// Its height, unless the legend needs more.
+  private static let usualHeight = 600.0
+  /// From one line of the legend to the next.
+  private static let legendLine = 22.5
+  /// From one note to the next.
+  private static let noteLine = 18.0
+
+  /// A picture's height in points: so many strategies may be compared that the usual one does not hold
+  /// their names. gnuplot puts what does not fit beside the frame into a second column, which lies
+  /// outside of the picture.
+  var height: Double {
+    let listed = figure.curves.filter { $0.isListed && $0.mark != .line }
+    let headings = listed.indices.count { $0 == 0 || listed[$0].group != listed[$0 - 1].group }
+    let predicted = figure.curves.contains { !$0.predicted.isEmpty } ? 2 : 0
+    let legend = Self.legendLine * Double(listed.count + headings + predicted)
+    return max(Self.usualHeight, top + legend + Self.legendLine + bottom)
+  }
+
+  private var notes: [String] { PlotText.wrapped(figure.notes, columns: 128) }
+  private var subtitle: [String] { PlotText.wrapped([figure.subtitle], columns: 118) }
+
+  /// From the top to the frame: the title and the subtitle.
+  private var top: Double { 81 + 18 * Double(max(0, subtitle.count - 1)) }
+  /// From the frame to the bottom: the axis and the notes.
+  private var bottom: Double { 81 + Self.noteLine * Double(notes.count) }
+
+  private static let left = 0.13
+
   private var pictureFrame: [String] {
-    let notes = PlotText.wrapped(figure.notes, columns: 128)
-    let bottom = 0.135 + 0.03 * Double(notes.count)
-    let right = rightEdge
+    let (height, right) = (self.height, rightEdge)
     var lines = [
-      "set lmargin at screen 0.13", "set rmargin at screen \(right)", "set tmargin at screen 0.865",
-      "set bmargin at screen \(bottom)",
+      "set lmargin at screen \(Self.left)", "set rmargin at screen \(right)",
+      "set tmargin at screen \(1 - top / height)", "set bmargin at screen \(bottom / height)",
       "set border 3 linecolor rgb '#404040'", "set tics nomirror out textcolor rgb '#303030'",
       "set grid xtics ytics linecolor rgb '#e4e4e4' linetype 1 linewidth 0.8",
-      "set key at screen \(right + 0.01), screen 0.875 left top Left reverse samplen 2.2 spacing 1.25 "
+      "set key at screen \(right + 0.01), screen \(1 - (top - 6) / height) left top Left reverse "
+        + "samplen 2.2 spacing 1.25 "
         + "font ',12' textcolor rgb '#202020'",
       "set xlabel \(PlotText.quoted(figure.xLabel)) textcolor rgb '#303030' offset 0,0.2",
       "set ylabel \(PlotText.quoted(figure.yLabel)) textcolor rgb '#303030'",
-      screenLabel("{/:Bold \(PlotText.plain(figure.title))}", y: 0.955, size: 19, gray: "000000"),
-      screenLabel(PlotText.plain(figure.subtitle), y: 0.905, size: 13, gray: "505050"),
+      screenLabel(
+        "{/:Bold \(PlotText.plain(figure.title))}", y: 1 - 27 / height, size: 19, gray: "000000"),
     ]
+    for (index, line) in subtitle.enumerated() {
+      let y = 1 - (57 + 18 * Double(index)) / height
+      lines.append(screenLabel(PlotText.plain(line), y: y, size: 13, gray: "505050"))
+    }
     for (index, note) in notes.enumerated() {
-      let y = 0.02 + 0.03 * Double(notes.count - 1 - index)
+      let y = (12 + Self.noteLine * Double(notes.count - 1 - index)) / height
       lines.append(screenLabel(PlotText.plain(note), y: y, size: 11.5, gray: "606060"))
     }
     for line in drawnGuides where !line.label.isEmpty {
@@ -170,7 +203,29 @@ extension ScriptWriter {
         "set label \(PlotText.quoted(PlotText.plain(curve.startLabel))) at "
           + "\(first.x),\(first.value) right offset 0,-0.8 font ',9' textcolor rgb '#606060'")
     }
-    return lines
+    return lines + pointLabels
+  }
+
+  private var pointLabels: [String] {
+    let (x, y) = (xRange, PlotAxis.range(figure))
+    let size = (
+      width: Self.width * (rightEdge - Self.left), height: height - top - bottom
+    )
+    func share(_ value: Double, _ range: ClosedRange<Double>) -> Double {
+      Double.log(value / range.lowerBound) / Double.log(range.upperBound / range.lowerBound)
+    }
+    let labels = PointLabels(figure, width: 5.5, height: 12) { point in
+      (
+        size.width * share(point.x, x),
+        size.height
+          * (figure.yAxis.isLogarithmic ? share(point.value, y) : point.value / y.upperBound)
+      )
+    }
+    return labels.placed.map { label in
+      "set label \(PlotText.quoted(PlotText.plain(label.text))) at "
+        + "\(label.point.x),\(label.point.value) left offset 0.5,0.5 font ',9' "
+        + "textcolor rgb '\(figure.curves[label.curve].style.color)' front"
+    }
   }
 
   /// Where the frame ends and the legend begins, so that the longest name has room.
@@ -205,7 +260,9 @@ extension ScriptWriter {
       return Line(
         from: ends.from, to: ends.to, label: guide.label,
         labelOffset: guide.power == 2
-          ? "-3,-0.4" : guide.power == 0 ? "0,0.6" : guide.extent == nil ? "0,-0.9" : "-1,0.3")
+          ? "-3,-0.4"
+          : guide.factor == figure.edge?.value
+            ? "0,-0.7" : guide.power == 0 ? "0,0.6" : guide.extent == nil ? "0,-0.9" : "-1,0.3")
     }
   }
 }

@@ -12,9 +12,13 @@ import Units
 struct Chart {
   private let figure: Figure
   private let scale: ChartScale
+  /// Where its tensors came from; nil for random ones. The page says what all its charts share, but a
+  /// chart may be cut out of it.
+  private let source: String?
 
-  init(_ figure: Figure) {
+  init(_ figure: Figure, source: String? = nil) {
     self.figure = figure
+    self.source = source
     scale = ChartScale(figure)
   }
 
@@ -22,7 +26,8 @@ struct Chart {
   var markup: Markup {
     let caption = Markup.element(
       "figcaption", [:],
-      [.element("h3", figure.title), .element("p", ["class": "axis"], figure.yLabel)])
+      [.element("h3", figure.title), .element("p", ["class": "axis"], figure.yLabel)]
+        + (source.map { [.element("p", ["class": "small"], $0)] } ?? []))
     let notes = figure.notes.map { Markup.element("li", $0) }
     return .element(
       "figure", ["class": "card"],
@@ -39,7 +44,8 @@ struct Chart {
         "viewBox": "0 0 \(Int(size.width)) \(Int(size.height))",
         "role": "img", "aria-label": "\(figure.title): \(figure.yLabel) against \(figure.xLabel)",
       ],
-      grid + figure.guides.flatMap(guide) + figure.curves.flatMap(curve) + startLabels)
+      grid + figure.guides.flatMap(guide) + figure.curves.flatMap(curve) + startLabels + pointLabels
+    )
   }
 
   private var grid: [Markup] {
@@ -67,7 +73,10 @@ struct Chart {
     let drawn = line(
       scale.horizontal(ends.from.x), scale.vertical(ends.from.y), x, y, "guide")
     // A rising line's name stands on the side without curves.
-    let place = guide.power == 2 ? (x - 16, y + 10) : guide.power == 1 ? (x, y + 14) : (x, y - 5)
+    // Points stand on an edge, and their lines above it.
+    let isEdge = guide.power == 0 && guide.factor == figure.edge?.value
+    let place =
+      guide.power == 2 ? (x - 16, y + 10) : guide.power == 1 || isEdge ? (x, y + 14) : (x, y - 5)
     return [drawn, text(guide.label, place.0, place.1, "tick end")]
   }
 
@@ -132,7 +141,21 @@ struct Chart {
 
   private func tip(_ curve: Figure.Curve, _ point: Figure.Point) -> String {
     let place = point.place.map { ", " + scale.horizontalText($0) } ?? ""
-    return "\(curve.label), n = \(point.n)\(place): \(scale.text(point.value))"
+    let value = point.atEdge.map { "\(scale.text($0)), rounding" } ?? scale.text(point.value)
+    return "\(curve.label), n = \(point.n)\(place): \(value)"
+  }
+
+  private var pointLabels: [Markup] {
+    func place(_ point: Figure.Point) -> (x: Double, y: Double) {
+      (scale.horizontal(point.x), scale.vertical(point.value))
+    }
+    return PointLabels(figure, width: 5.4, height: 11, place: place).placed.map { label in
+      let (x, y) = place(label.point)
+      // At the right edge a name goes to the left of its point, where there is room for it.
+      let isAtEnd = x + 6 * Double(label.text.count) > ChartScale.size.width
+      return text(
+        label.text, isAtEnd ? x - 4 : x + 4, y - 5, isAtEnd ? "tick small end" : "tick small")
+    }
   }
 
   private func line(
@@ -195,7 +218,7 @@ extension Chart {
   }
 
   /// Colours of the style sheet: as many as the palette of pictures has.
-  private static func colour(_ style: CurveStyle) -> Int { style.strategy % 8 }
+  private static func colour(_ style: CurveStyle) -> Int { style.colour }
 
   private static func pointClass(_ style: CurveStyle) -> String {
     style.variant == 0 ? "point" : "point open"
@@ -207,7 +230,7 @@ extension Chart {
     func polygon(_ corners: [(Double, Double)]) -> String {
       "M" + corners.map { pair(x + $0.0, y + $0.1) }.joined(separator: "L") + "Z"
     }
-    switch style.strategy % 6 {
+    switch style.symbol {
     case 0:
       return "M\(pair(x - 3.4, y))a3.4 3.4 0 1 0 6.8 0a3.4 3.4 0 1 0 -6.8 0Z"
     case 1: return polygon([(-3, -3), (3, -3), (3, 3), (-3, 3)])

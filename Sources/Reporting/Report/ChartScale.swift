@@ -50,6 +50,8 @@ struct ChartScale {
     case .ratio: PlotAxis.ratioTicks(y).map { ($0.0, $0.1) }
     case .gigaflops: PlotAxis.plainTicks(y).map { ($0.0, $0.1) }
     case .bytes: PlotAxis.byteTicks(y).map { ($0.0, $0.1) }
+    case .error where figure.edge != nil:
+      PlotAxis.errorTicks(y, edge: figure.edge).map { ($0.0, $0.1) }
     case .error: Self.decades(y, atMost: 8).map { ("1e\($0)", Double.pow(10, Double($0))) }
     }
   }

@@ -21,8 +21,8 @@ struct Markup {
     Markup(source: "<style>\n\(sheet)\n</style>")
   }
 
-  /// Elements that are closed where they open, in HTML and in pictures; every other one has a closing
-  /// tag.
+  /// Elements that are closed where they open, in HTML and in pictures, unless they hold something, as
+  /// a cell of a map holds its tip; every other one has a closing tag.
   private static let voidElements = ["br", "meta", "rect"]
 
   /// An element with its attributes.
@@ -31,7 +31,9 @@ struct Markup {
     _ content: [Markup] = []
   ) -> Markup {
     let list = attributes.map { " \($0.key)=\"\(escaped($0.value))\"" }.joined()
-    if voidElements.contains("\(name)") { return Markup(source: "<\(name)\(list)/>") }
+    if content.isEmpty, voidElements.contains("\(name)") {
+      return Markup(source: "<\(name)\(list)/>")
+    }
     let inner = content.map(\.source).joined()
     return Markup(source: "<\(name)\(list)>\(inner)</\(name)>")
   }

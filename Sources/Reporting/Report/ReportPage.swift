@@ -67,8 +67,10 @@ public struct ReportPage: Sendable {
     let threads =
       rows.threads.count > 1
       ? [rows.threads.reversed().map(String.init).joined(separator: " and ") + " threads"] : []
+    let source = folder.metadata?.tensorSource.map { ["tensors of \($0)"] } ?? []
     let what =
       ["\(count) \(count == 1 ? "strategy" : "strategies")", range] + rows.commonText + threads
+      + source
     return [paragraph(what.joined(separator: " · "), "lead")] + machineLine
       + [.element("ul", ["class": "counts"], counts)] + verdicts
   }
@@ -142,7 +144,10 @@ public struct ReportPage: Sendable {
     let ceilings = folder.metadata?.ceilings ?? []
     for kind in PlotKind.allCases {
       do throws(PlotError) {
-        charts.append(Chart(try kind.figure(rows: rows, ceilings: ceilings)).markup)
+        charts.append(
+          Chart(
+            try kind.figure(rows: rows, ceilings: ceilings), source: folder.metadata?.tensorSource
+          ).markup)
       } catch {
         missing.append(.element("li", "\(error)"))
       }
@@ -159,6 +164,10 @@ extension ReportPage {
 
   /// A table in a box of its own, which scrolls where the page is too narrow.
   func table(_ columns: [(title: String, isNumber: Bool)], _ body: [Markup]) -> Markup {
+    Self.table(columns, body)
+  }
+
+  static func table(_ columns: [(title: String, isNumber: Bool)], _ body: [Markup]) -> Markup {
     let head = columns.map { column in
       Markup.element(
         "th", column.isNumber ? ["scope": "col", "class": "num"] : ["scope": "col"], column.title)

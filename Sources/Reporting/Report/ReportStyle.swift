@@ -6,8 +6,7 @@ import Units
 
 /// The style sheet of a report: readable on a phone and on a desk, light and dark.
 ///
-/// Colours of strategies are Okabe and Ito's, as in pictures; the dark theme has lighter ones of the
-/// same hues.
+/// Colours of strategies are those of pictures; the dark theme has lighter ones of the same hues.
 enum ReportStyle {
   static let sheet: StaticString = """
     :root {
@@ -15,14 +14,14 @@ enum ReportStyle {
       --page: #f6f7f8; --card: #ffffff; --text: #1b1f24; --muted: #5a636e; --rule: #dde1e6;
       --accent: #0067a8; --warn: #8a4b00; --warn-page: #fff3df; --bad: #a8201a; --good: #1a6b3c;
       --c0: #000000; --c1: #0072b2; --c2: #d55e00; --c3: #009e73; --c4: #b8608f; --c5: #c98600;
-      --c6: #2f93c9; --c7: #9a8f00;
+      --c6: #2f93c9; --c7: #882255; --c8: #4a3aa8; --c9: #7d7d24; --c10: #8c5a2b; --c11: #9a8f00;
     }
     @media (prefers-color-scheme: dark) {
       :root {
         --page: #14171a; --card: #1d2125; --text: #e6e9ec; --muted: #9fa9b3; --rule: #363c43;
         --accent: #6cb8ee; --warn: #f2b866; --warn-page: #35291a; --bad: #ff8d85; --good: #7fd6a2;
         --c0: #f2f2f2; --c1: #4aa8e0; --c2: #ff8a3d; --c3: #2fc79a; --c4: #e39ac2; --c5: #f0b43c;
-        --c6: #8fd0f5; --c7: #f0e442;
+        --c6: #8fd0f5; --c7: #e0739f; --c8: #a99cf5; --c9: #c9c96a; --c10: #cf9a66; --c11: #f0e442;
       }
     }
     * { box-sizing: border-box; }
@@ -120,7 +119,8 @@ enum ReportStyle {
     .open { fill: var(--card); }
     .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
     .c3 { color: var(--c3); } .c4 { color: var(--c4); } .c5 { color: var(--c5); }
-    .c6 { color: var(--c6); } .c7 { color: var(--c7); }
+    .c6 { color: var(--c6); } .c7 { color: var(--c7); } .c8 { color: var(--c8); }
+    .c9 { color: var(--c9); } .c10 { color: var(--c10); } .c11 { color: var(--c11); }
     @media print { .table { overflow: visible; } .card { break-inside: avoid; } nav { display: none; } }
     """
 }

@@ -97,6 +97,74 @@ struct FigureTests {
     #expect(figure.curves.map(\.label) == ["window(256)", "window(512)"])
   }
 
+  @Test("Names of points that would touch are left out, the ends of curves last")
+  func pointLabels() throws {
+    func points(_ xs: [Double]) -> [Figure.Point] {
+      xs.enumerated().map { index, x in
+        var point = Figure.Point(n: index, value: 1)
+        (point.place, point.label) = (x, "\(index)k")
+        return point
+      }
+    }
+    var figure = try PlotKind.scaling.figure(rows: [.measured("full"), .measured("flash")])
+    figure.curves[0].points = points([0, 10, 40, 80])
+    figure.curves[1].points = points([78])
+    let labels = PointLabels(figure, width: 5, height: 10) { ($0.place ?? 0, $0.value) }
+    // 1k touches 0k, which ends a curve; the second curve's only point touches the first one's last.
+    #expect(labels.placed.map(\.text) == ["3k", "0k", "2k"])
+    #expect(labels.placed.allSatisfy { $0.curve == 0 })
+  }
+
+  @Test("Twelve strategies have colours of their own, and no two of 72 look alike")
+  func manyStyles() {
+    let styles = (0..<72).map { CurveStyle(strategy: $0, variant: 0) }
+    #expect(Set(styles.prefix(12).map(\.color)).count == 12)
+    #expect(Set(styles.map { "\($0.color) \($0.pointType)" }).count == 72)
+  }
+
+  @Test("A picture grows with its legend, so that no name lies on another or on a note")
+  func tallLegend() throws {
+    let rows = (0..<12).flatMap { index in
+      [1, 2].map { threads in
+        ResultRow.measured("s\(index)", threads: threads, classification: "exact")
+      }
+    }
+    let few = GnuplotScript(
+      try PlotKind.scaling.figure(rows: SyntheticSweep.rows()), formats: [.svg, .png]
+    ).text
+    #expect(few.contains("svg enhanced size 900,600") && few.contains("size 1800,1200"))
+    let figure = try PlotKind.scaling.figure(rows: rows)
+    #expect(figure.curves.count == 24)
+    let svg = String(
+      decoding: try withTemporaryDirectory { directory in
+        try OutputTransaction(Gnuplot().draw(figure, formats: [.svg], in: directory)).commit()
+        return try Data(contentsOf: URL(fileURLWithPath: "\(directory)/scaling.svg"))
+      }, as: UTF8.self)
+    let height = try #require(
+      svg.firstMatch(of: /viewBox="0 0 900 (\d+)"/).flatMap { Double($0.1) })
+    // The places of the names in the legend, in the order of the file.
+    let names = svg.matches(
+      of:
+        /translate\([\d.]+,([\d.]+)\)[^>]*text-anchor="start">\s*<text><tspan[^>]*>s\d+, \d thread/
+    ).compactMap { Double($0.1) }.sorted()
+    #expect(names.count == 24, "\(svg.prefix(4000))")
+    for (one, next) in zip(names, names.dropFirst()) { #expect(next - one >= 15) }
+    #expect((names.last ?? 0) < height - 40, "above the notes")
+  }
+
+  @Test("A picture says which tensors it is of")
+  func inputs() throws {
+    let figure = try PlotKind.scaling.figure(
+      rows: SyntheticSweep.rows(), machine: "Box", inputs: "runs/qkv.safetensors:layer3")
+    #expect(figure.subtitle.hasPrefix("runs/qkv.safetensors:layer3 · Box · "))
+    let long = String(repeating: "a directory/", count: 12) + "qkv.safetensors:layer3"
+    let wide = try PlotKind.scaling.figure(rows: [.measured()], machine: "Box", inputs: long)
+    let script = GnuplotScript(wide, formats: [.svg]).text
+    let lines = script.matches(
+      of: /set label '([^']*)' at screen 0.02, screen [\d.]+ left font ',13/)
+    #expect(lines.count >= 2 && lines.allSatisfy { $0.1.count <= 120 })
+  }
+
   @Test("Shapes that differ are told apart by what differs")
   func shapes() throws {
     let rows = [64, 128].map { dimension in
@@ -113,8 +181,8 @@ struct FigureTests {
   @Test("A speed-up is the ratio of medians with the widest interval, where both were measured")
   func speedup() throws {
     let rows = [
-      ResultRow.measured("full", seconds: 4), .measured("flash", seconds: 2),
-      .measured("flash", n: 2000, seconds: 8), .measured("flash", seconds: 3, threads: 1),
+      ResultRow.measured("full", seconds: 4), .measured("window", seconds: 2),
+      .measured("window", n: 2000, seconds: 8), .measured("window", seconds: 3, threads: 1),
       .measured("full", n: 2000, status: .skippedTime),
     ]
     let figure = try PlotKind.speedup.figure(rows: rows)
@@ -124,6 +192,34 @@ struct FigureTests {
     #expect(abs(point.low - 4 * 0.98 / (2 * 1.03)) < 1e-12)
     #expect(abs(point.high - 4 * 1.03 / (2 * 0.98)) < 1e-12)
     #expect(figure.notes == ["full: 2k skipped (time), so no speed-up there"])
+    #expect(figure.yLabel == "time of full / time of strategy")
+  }
+
+  @Test("Speed-ups are over flash where it was measured, and the picture says so")
+  func speedupOverFlash() throws {
+    var products = ResultRow.measured("flash", seconds: 1)
+    products.strategy.parameters = "arithmetic: bf16"
+    products.arithmetic = .bfloat16
+    let rows = [
+      ResultRow.measured("full", seconds: 8), .measured("flash", seconds: 2), products,
+      .measured("window", seconds: 0.5), .measured("window", n: 2000, seconds: 0.25),
+      .measured("flash", n: 2000, seconds: 4), .measured("full", n: 2000, status: .skippedMemory),
+    ]
+    let figure = try PlotKind.speedup.figure(rows: rows)
+    #expect(figure.title == "Times faster than flash")
+    #expect(figure.yLabel == "time of flash / time of strategy")
+    #expect(figure.guides.map(\.label) == ["as fast as flash"])
+    let values = Dictionary(
+      uniqueKeysWithValues: figure.curves.map { ($0.label, $0.points.map(\.value)) })
+    // `full` no longer cuts the curves off at the sizes where it was skipped.
+    #expect(
+      values == ["full": [0.25], "flash(arithmetic: bf16)": [2], "window": [4, 16]])
+    #expect(figure.notes.isEmpty)
+    // Nothing to hold against flash: full, as before.
+    let without = try PlotKind.speedup.figure(
+      rows: [rows[0], rows[3], .measured("flash", n: 2000, status: .timeout)])
+    #expect(without.yLabel == "time of full / time of strategy")
+    #expect(without.curves.map(\.label) == ["window"])
   }
 
   @Test("Memory shows what was planned and what was measured, without zeros")
@@ -165,9 +261,35 @@ struct FigureTests {
     let drawn = figure.curves.filter { $0.mark == .points }
     #expect(drawn.flatMap(\.points).count == 6, "of one thread count only")
     #expect(drawn.allSatisfy { $0.points.allSatisfy { $0.value > 0 } }, "a logarithmic axis")
+    // What is rounding stands together, a decade below the smallest error that is more.
+    let edge = try #require(figure.edge)
+    #expect(abs(edge.value - 0.01) < 1e-12)
+    let exact = drawn.filter { ["full", "flash"].contains($0.label) }.flatMap(\.points)
+    #expect(exact.count == 3 && exact.allSatisfy { $0.value == edge.value })
+    #expect(exact.compactMap(\.atEdge).sorted() == [0, 2e-7, 4e-7])
+    #expect(figure.guides.map(\.label) == ["exact (rounding)"])
+    #expect(figure.notes.contains { $0.hasPrefix("exact (rounding), at the lower edge") })
     let script = GnuplotScript(figure, formats: [.svg]).text
     #expect(script.contains("set xlabel 'time (median)'"))
     #expect(script.contains("with lines") && script.contains("set label '1k' at 0.5,0.9"))
+    #expect(
+      script.contains("set ytics ('exact' 0.01, '1e-1' 0.1, '1e0' 1.0, '1e1' 10.0)"), "\(script)")
+    #expect(script.contains("set yrange [0.004:10.0]"), "\(script)")
+    #expect(script.contains("set label 'exact (rounding)'"))
+  }
+
+  @Test("Errors of exact strategies alone have an axis, and without them it has no edge")
+  func paretoOfOneKind() throws {
+    var row = ResultRow.measured("flash")
+    row.accuracy.relativeL2 = 3e-7
+    let exact = try PlotKind.pareto.figure(rows: [row])
+    #expect(exact.edge != nil && exact.curves[0].points[0].atEdge == 3e-7)
+    // bf16 products are of the exact class, and their error is more than rounding in fp32.
+    row.accuracy.relativeL2 = 3e-3
+    row.arithmetic = .bfloat16
+    let rounded = try PlotKind.pareto.figure(rows: [row])
+    #expect(rounded.edge == nil && rounded.guides.isEmpty)
+    #expect(rounded.curves[0].points[0].value == 3e-3)
   }
 
   private static let ceilings = [
@@ -183,6 +305,9 @@ struct FigureTests {
     let places = figure.curves.map { $0.points.map { ($0.place ?? 0).rounded() } }
     #expect(places == [[250, 500]], "flops over bytes")
     #expect(figure.curves[0].points[0].value == rows[0].work.gflopPerSecond)
+    // The points say which n they are of, and a line gives their order.
+    #expect(figure.curves[0].points.map(\.label) == ["1k", "2k"])
+    #expect(figure.curves[0].mark == .joinedPoints)
     #expect(figure.guides.map(\.power) == [0, 1])
     #expect(figure.guides[1].factor == 0.032768)
     #expect(figure.guides[1].extent?.upperBound == figure.guides[0].extent?.lowerBound)
@@ -191,6 +316,7 @@ struct FigureTests {
     #expect(
       script.contains("\(figure.guides[1].label)'")
         && script.contains("$guide1 using 1:2 with lines"))
+    #expect(script.contains("set label '1k' at ") && script.contains("set label '2k' at "))
     let without = try PlotKind.roofline.figure(rows: rows)
     #expect(without.guides.map(\.power) == [0], "no bandwidth was measured")
   }
@@ -320,7 +446,8 @@ struct GnuplotTests {
     let figure = try kind.figure(rows: SyntheticSweep.rows(), machine: "Box")
     let text = try Gnuplot().text(figure, columns: 100, lines: 30)
     #expect(text.hasPrefix(figure.title))
-    #expect(text.contains("flash(96,128) [exact]"))
+    // Speed-ups are over flash, which has no curve of its own there.
+    #expect(text.contains(kind == .speedup ? "full [exact]" : "flash(96,128) [exact]"))
     #expect(text.contains("100k") || kind == .speedup)
     #expect(text.hasSuffix((figure.notes.last ?? "") + "\n"))
   }

@@ -56,6 +56,9 @@ struct ReportPageTests {
       $0.count == 2 && $0.hasPrefix("c")
     }
     #expect(used.count == 5)
+    for colour in 0..<12 {
+      #expect(parts[0].contains("--c\(colour):") && parts[1].contains("--c\(colour):"))
+    }
     let dark = parts.last?.prefix { $0 != "*" } ?? ""
     for name in used.map({ "--\($0):" }) + ["--page:", "--card:", "--text:", "--muted:"] {
       #expect(parts[0].contains(name) && dark.contains(name), "\(name)")
@@ -275,6 +278,33 @@ struct ReportPageTests {
         #expect((0...380).contains(place))
       }
     }
+  }
+
+  @Test("A page and its charts say which tensors they are of")
+  func inputs() throws {
+    var metadata = RunMetadata.made()
+    metadata.inputs = RunMetadata.Inputs(
+      path: "qkv.safetensors", prefix: "layer3",
+      content: FileFingerprint(bytes: 1, crc32: "0"))
+    let page = try page(SyntheticSweep.rows(), metadata: metadata)
+    #expect(page.all("p").contains { $0.text.hasSuffix("tensors of qkv.safetensors:layer3") })
+    for figure in try page.section("curves").all("figure") {
+      #expect(figure.all("figcaption")[0].text.contains("qkv.safetensors:layer3"))
+    }
+    let random = try self.page(SyntheticSweep.rows(), metadata: .made())
+    #expect(!random.text.contains("tensors of"))
+  }
+
+  @Test("Points at the edge of the errors say what they are, and those of the roofline their n")
+  func edgesAndSizes() throws {
+    let figures = try page(SyntheticSweep.rows()).section("curves").all("figure")
+    let pareto = try #require(figures.first { $0.text.contains("Error against time") })
+    #expect(pareto.all("text").contains { $0.text == "exact" })
+    #expect(pareto.all("text").contains { $0.text == "exact (rounding)" })
+    #expect(!pareto.all("text").contains { $0.text == "1e-7" })
+    #expect(pareto.all("path").contains { $0.text.hasSuffix("3.0e-07, rounding") })
+    let roofline = try #require(figures.first { $0.text.contains("Speed below") })
+    #expect(roofline.all("text").contains { $0.text == "100k" })
   }
 
   @Test("Sizes that were skipped are on the chart as predictions, and say so")
