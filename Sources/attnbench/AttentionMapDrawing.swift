@@ -2,7 +2,8 @@ import Attention
 import AttentionBench
 import TensorFiles
 
-/// `attnbench mask --inputs`: the attention of one head and what strategies keep of it.
+/// `attnbench mask --inputs`: the attention of a head, or of all of them, and what strategies keep of
+/// it.
 struct AttentionMapDrawing {
   private let command: MaskCommand
   private let inputs: String
@@ -11,6 +12,8 @@ struct AttentionMapDrawing {
   private static let picturePixels = 1 << 18
   /// Pixels of a panel's longer side.
   private static let pictureSide = 256
+  /// The same where all heads are drawn, beside each other.
+  private static let smallSide = 112
 
   init(_ command: MaskCommand, inputs: String) {
     self.command = command
@@ -18,56 +21,55 @@ struct AttentionMapDrawing {
   }
 
   func run() throws {
-    guard let head = command.head else {
-      throw UsageError("--inputs \(inputs): say which head to draw with --head, from 0")
-    }
     if let keys = command.keyLength {
       throw UsageError("--n-kv \(keys): the lengths are those of --inputs; leave it out")
     }
     let format = try format()
+    let plan = try command.plan.map {
+      try MaskPlan(path: $0, layer: command.layer, inputs: inputs)
+    }
     let strategies = try strategies()
     try OutputTransaction.check(command.output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: command.output)
     let file = try InputFiles.problem(inputs: inputs, layout: command.layout ?? .bhnd)
+    try InputFiles.warn(of: inputs, command.mask.settings(), headDim: file.shape.headDim)
     let lengths = try lengths(file.shape)
     let problem = try command.mask.problem(lengths)
-    let size = gridSize(problem.shape, panels: strategies.count + 1, isPicture: format != nil)
-    let map = try file.withViews { query, key, _ in
+    // A single head is its own grid.
+    let head = command.head ?? (problem.shape.heads == 1 ? 0 : nil)
+    let heads = head.map { "head \($0)" } ?? "all \(problem.shape.heads) heads"
+    let title =
+      "\(inputs), \(heads)" + (command.batch.map { ", sequence \($0)" } ?? "")
+      + (plan.map { ", \($0.name)" } ?? "")
+    let panels =
+      (strategies.count + (plan == nil ? 1 : 2)) * (head == nil ? problem.shape.heads : 1)
+    let size = gridSize(
+      problem.shape, panels: panels, isPicture: format != nil, isSmall: head == nil)
+    let drawing = try file.withViews { query, key, _ in
       do throws(AttentionError) {
-        return try AttentionMap(
-          of: strategies, on: problem, query: query.prefix(lengths.query),
-          key: key.prefix(lengths.key), batch: command.batch ?? 0, head: head,
-          maximumRows: size.rows, maximumColumns: size.columns)
+        return try Drawing(
+          of: strategies, plan: plan?.strategies, on: problem,
+          query: query.prefix(lengths.query), key: key.prefix(lengths.key),
+          batch: command.batch ?? 0, head: head, size)
       } catch {
         throw UsageError(naming: error)
       }
     }
-    let title = "\(inputs), head \(head)" + (command.batch.map { ", sequence \($0)" } ?? "")
-    let lines = lines(map, title: "\(title), \(problem.summary)", withGrids: format == nil)
     let picture = try format.map {
-      try Gnuplot().picture(of: map, title: title, subtitle: problem.summary, format: $0)
+      try drawing.picture(title: title, subtitle: problem.summary, $0)
     }
-    try lines.forEach(print)
+    try print("\(title), \(problem.summary)")
+    try drawing.lines(columns: Terminal.columns, withGrids: format == nil).forEach(print)
     if let picture, let output = command.output {
       try OutputTransaction([OutputFile(output, picture)]).write()
       Terminal.say("wrote \(output)")
     }
   }
 
-  private func lines(_ map: AttentionMap, title: String, withGrids: Bool) -> [String] {
-    var lines = [title]
-    for panel in map.panels {
-      let name = panel.strategy.isEmpty ? "" : panel.strategy + ": "
-      lines.append("\(name)\(map.headline(panel))")
-      if withGrids { lines.append(map.text(panel)) }
-    }
-    if withGrids { lines.append(map.textLegend) }
-    return lines + map.captions(unit: withGrids ? "character" : "pixel")
-  }
-
   private func strategies() throws(UsageError) -> [any AttentionStrategy] {
+    guard let strategy = command.strategy else { return [] }
     do throws(AttentionError) {
-      return try StrategyRegistry.standard.strategies(command.strategy)
+      return try StrategyRegistry.standard.strategies(strategy)
     } catch {
       throw UsageError(strategy: error)
     }
@@ -99,17 +101,85 @@ struct AttentionMapDrawing {
   }
 
   private func gridSize(
-    _ shape: AttentionShape, panels: Int, isPicture: Bool
+    _ shape: AttentionShape, panels: Int, isPicture: Bool, isSmall: Bool
   ) -> (rows: Int, columns: Int) {
     if isPicture {
       let even = Int((Double(Self.picturePixels) / Double(panels)).squareRoot())
-      let side = min(Self.pictureSide, even)
+      let side = min(isSmall ? Self.smallSide : Self.pictureSide, max(even, 24))
       return (side, side)
     }
-    let columns = Terminal.columns
+    let columns = isSmall ? min(MaskCommand.headColumns, Terminal.columns) : Terminal.columns
     let fits = shape.keyLength <= columns && shape.queryLength <= columns
     // A character is about twice as high as it is wide.
     return (fits ? columns : max(1, columns / 2), columns)
+  }
+}
+
+/// The map of one head, or those of all.
+private enum Drawing {
+  case one(AttentionMap)
+  case all(HeadMaps)
+
+  /// - Parameter head: nil draws all.
+  init(
+    of strategies: [any AttentionStrategy], plan: [any AttentionStrategy]?,
+    on problem: AttentionProblem, query: TensorView, key: TensorView, batch: Int, head: Int?,
+    _ size: (rows: Int, columns: Int)
+  ) throws(AttentionError) {
+    if let head {
+      // A head that is not there is refused below, by its number.
+      let own = plan.flatMap { $0.indices.contains(head) ? [$0[head]] : nil } ?? []
+      self = .one(
+        try AttentionMap(
+          of: strategies + own, on: problem, query: query, key: key, batch: batch, head: head,
+          maximumRows: size.rows, maximumColumns: size.columns))
+    } else {
+      self = .all(
+        try HeadMaps(
+          of: strategies, plan: plan, on: problem, query: query, key: key, batch: batch,
+          maximumRows: size.rows, maximumColumns: size.columns))
+    }
+  }
+
+  func picture(
+    title: String, subtitle: String, _ format: GnuplotScript.Format
+  ) throws(PlotError) -> [UInt8] {
+    switch self {
+    case .one(let map):
+      try Gnuplot().picture(of: map, title: title, subtitle: subtitle, format: format)
+    case .all(let heads):
+      try Gnuplot().picture(of: heads, title: title, subtitle: subtitle, format: format)
+    }
+  }
+
+  /// What there is to say, and without a picture the maps in characters.
+  func lines(columns: Int, withGrids: Bool) -> [String] {
+    let unit = withGrids ? "character" : "pixel"
+    switch self {
+    case .one(let map):
+      var lines: [String] = []
+      for panel in map.panels {
+        let name = panel.strategy.isEmpty ? "" : panel.strategy + ": "
+        lines.append("\(name)\(map.headline(panel))")
+        if withGrids { lines.append(map.text(panel)) }
+      }
+      return lines + (withGrids ? [map.textLegend] : []) + map.captions(unit: unit)
+    case .all(let heads):
+      let said =
+        withGrids
+        ? heads.text(columns: columns)
+        : heads.blocks.flatMap { block in
+          [block.headline]
+            + (block.tiles[0].panel.content == .attention
+              ? []
+              : [
+                block.tiles.map { tile in
+                  tile.label + (tile.strategy.isEmpty ? "" : " of \(tile.strategy)")
+                }.joined(separator: ", ")
+              ])
+        }
+      return said + heads.captions(unit: unit)
+    }
   }
 }
 

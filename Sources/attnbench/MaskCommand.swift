@@ -7,16 +7,26 @@ import TensorFiles
 struct MaskCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "mask",
-    abstract: "Draw which keys each query sees, or what a head really attends to.",
+    abstract: "Draw which keys each query sees, or what heads really attend to.",
     discussion: """
       Queries run downwards, keys to the right. What does not fit is drawn in blocks. With --inputs, \
-      the softmax attention of a head and, beside it, what each strategy keeps of it.
+      the softmax attention of every head and what each strategy keeps of it; --head draws one large.
+      With --plan, what each head's own strategy sees or keeps.
       Example: attnbench mask --strategy 'window(8, sinks: 2)' -n 64 --causal -o mask.svg
+      Example: attnbench mask --plan plan.json --layer 3 -o heads.svg
       Example: attnbench mask --inputs qkv.safetensors:layer3 --head 2 --strategy 'window(64)' -o a.svg
       """)
 
   @Option(help: "The strategy, as 'window(8)'; with --inputs a list. See attnbench list.")
-  var strategy: String
+  var strategy: String?
+
+  @Option(help: "A strategy for each head, as recommend --save writes it: all heads, small.")
+  var plan: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: "The layer of a --plan for a model (default: that of the prefix of --inputs).")
+  var layer: String?
 
   @Option(
     name: [.customShort("n"), .long], parsing: .unconditional,
@@ -31,7 +41,9 @@ struct MaskCommand: ParsableCommand {
   @Option(help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.")
   var inputs: [String] = []
 
-  @Option(parsing: .unconditional, help: "With --inputs: the query head, from 0.")
+  @Option(
+    parsing: .unconditional,
+    help: "With --inputs or --plan: the query head, from 0 (default: all, small).")
   var head: Int?
 
   @Option(parsing: .unconditional, help: "With --inputs: the sequence, from 0 (default: 0).")
@@ -50,18 +62,76 @@ struct MaskCommand: ParsableCommand {
   /// Cells of a picture's longer side: more than a screen resolves would only make it large.
   private static let pictureCells = 512
 
+  /// The same of each head of a plan.
+  private static let headCells = 56
+  /// Columns of a head's drawing among those of all heads on a terminal: four side by side on 80.
+  static let headColumns = 18
+
   mutating func run() throws {
+    if let layer, plan == nil {
+      throw UsageError("--layer \(layer): says which layer of --plan FILE; give the plan")
+    }
+    if strategy == nil, plan == nil {
+      throw UsageError("give --strategy, as 'window(8)', or --plan FILE (attnbench list)")
+    }
     if let inputs = try InputFiles.only(inputs) {
       try AttentionMapDrawing(self, inputs: inputs).run()
+    } else if let plan {
+      try drawPlan(MaskPlan(path: plan, layer: layer, inputs: nil))
     } else {
-      try drawPattern()
+      try drawPattern(try StrategyOptions.strategy(strategy ?? ""))
     }
   }
 
-  private func drawPattern() throws {
+  /// What each head of a plan sees, or one of them.
+  private func drawPlan(_ plan: MaskPlan) throws {
+    if let strategy {
+      throw UsageError(
+        "--strategy \(strategy): --plan \(plan.path) has a strategy for each head; give one of them"
+      )
+    }
+    let given = [
+      keyLength.map { "--n-kv \($0)" }, mask.causality.map { $0 ? "--causal" : "--no-causal" },
+      mask.align.map { "--align \($0.rawValue)" }, mask.queryOffset.map { "--query-offset \($0)" },
+    ].compactMap { $0 }
+    if let first = given.first {
+      throw UsageError("\(first): --plan \(plan.path) says the mask; leave it out")
+    }
+    try refuseTensorOptions(allowsHead: true)
+    let problem = try plan.problem(n: n.map { try SizeText.parse($0, argument: "-n") })
+    if let head {
+      guard plan.strategies.indices.contains(head) else {
+        throw UsageError("--head \(head): there are 0 to \(plan.strategies.count - 1)")
+      }
+      return try draw(
+        plan.strategies[head], on: problem, source: "\(plan.name), head \(head): ")
+    }
+    try OutputTransaction.check(output.map { [$0] } ?? [])
+    let print = try Terminal.printer(beside: output)
+    func masks(rows: Int, columns: Int) -> HeadMasks {
+      HeadMasks(plan.strategies, on: problem, maximumRows: rows, maximumColumns: columns)
+    }
+    let title = "\(plan.name), \(problem.positionSummary)"
+    let columns = min(Self.headColumns, Terminal.columns)
+    let drawn = masks(rows: max(1, columns / 2), columns: columns)
+    try drawn.text(columns: Terminal.columns).forEach(print)
+    try print("\(title): \(drawn.summary)")
+    if let output {
+      let picture = masks(rows: Self.headCells, columns: Self.headCells)
+      try OutputTransaction([OutputFile(output, picture.svg(title: title))]).write()
+      Terminal.say("wrote \(output)")
+    }
+  }
+
+  private func drawPattern(_ strategy: any AttentionStrategy) throws {
     try refuseTensorOptions()
-    let strategy = try StrategyOptions.strategy(self.strategy)
-    let problem = try problem()
+    try draw(strategy, on: problem(), source: "")
+  }
+
+  /// - Parameter source: what a title begins with.
+  private func draw(
+    _ strategy: any AttentionStrategy, on problem: AttentionProblem, source: String
+  ) throws {
     try OutputTransaction.check(output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: output)
     let pattern = strategy.pattern(for: problem.geometry(batch: 0))
@@ -69,7 +139,7 @@ struct MaskCommand: ParsableCommand {
     let fits = problem.shape.keyLength <= columns && problem.shape.queryLength <= columns
     // A character is about twice as high as it is wide.
     let grid = MaskGrid(pattern, maximumRows: fits ? columns : columns / 2, maximumColumns: columns)
-    let title = "\(strategy.explainedSpec(for: problem)), \(problem.positionSummary)"
+    let title = "\(source)\(strategy.explainedSpec(for: problem)), \(problem.positionSummary)"
 
     try print(grid.text)
     try print("\(title): \(grid.summary)")
@@ -91,9 +161,9 @@ struct MaskCommand: ParsableCommand {
   }
 
   /// What speaks of tensors means nothing for a pattern.
-  private func refuseTensorOptions() throws(UsageError) {
+  private func refuseTensorOptions(allowsHead: Bool = false) throws(UsageError) {
     let given = [
-      head.map { "--head \($0)" }, batch.map { "--batch \($0)" },
+      allowsHead ? nil : head.map { "--head \($0)" }, batch.map { "--batch \($0)" },
       layout.map { "--layout \($0.rawValue)" }, mask.scale.map { "--scale \($0)" },
     ].compactMap { $0 }
     if let first = given.first {

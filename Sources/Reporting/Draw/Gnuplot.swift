@@ -67,6 +67,24 @@ public struct Gnuplot: Sendable {
     let name = "map.\(format.rawValue)"
     let script = AttentionMapScript(
       map, title: title, subtitle: subtitle, format: format, output: name)
+    return try picture(of: script, in: name, format)
+  }
+
+  /// Draws the attention of all heads and what strategies keep of it, a small map a head.
+  ///
+  /// - Parameters and errors: as for one head.
+  public func picture(
+    of heads: HeadMaps, title: String, subtitle: String, format: GnuplotScript.Format
+  ) throws(PlotError) -> [UInt8] {
+    let name = "map.\(format.rawValue)"
+    let script = AttentionMapScript(
+      heads, title: title, subtitle: subtitle, format: format, output: name)
+    return try picture(of: script, in: name, format)
+  }
+
+  private func picture(
+    of script: AttentionMapScript, in name: String, _ format: GnuplotScript.Format
+  ) throws(PlotError) -> [UInt8] {
     let bytes = try output(of: script.text, named: "map", in: [name])[0]
     guard format == .svg else { return bytes }
     // The pixels of a small map are large, and viewers would blur them into each other.

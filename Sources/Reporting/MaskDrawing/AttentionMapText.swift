@@ -11,20 +11,25 @@ extension AttentionMap {
 
   /// A panel in characters, one line a row of pixels; blank where nothing is seen or kept.
   public func text(_ panel: Panel) -> String {
-    let scale = AttentionScale(self)
-    return (0..<rowCount).map { row in
+    rows(of: panel, on: AttentionScale([self])).joined(separator: "\n")
+  }
+
+  /// The same on a scale that other maps share.
+  func rows(of panel: Panel, on scale: AttentionScale) -> [String] {
+    (0..<rowCount).map { row in
       let line = (0..<columnCount).map { column -> Character in
         guard let value = value(panel, row: row, column: column) else { return " " }
         let place = scale.place(value) * Double(Self.ramp.count - 1)
         return Self.ramp[Int(place.rounded(.up))]
       }
       return String(line)
-    }.joined(separator: "\n")
+    }
   }
 
   /// What the characters of `text` stand for.
-  public var textLegend: String {
-    let scale = AttentionScale(self)
+  public var textLegend: String { Self.legend(of: AttentionScale([self])) }
+
+  static func legend(of scale: AttentionScale) -> String {
     let steps = Self.ramp.enumerated().map { index, character in
       let bound = scale.value(at: Double(index) / Double(Self.ramp.count - 1))
       return "\(character) \(AttentionScale.percent(bound))"
@@ -34,8 +39,12 @@ extension AttentionMap {
 
   /// What a panel shows, in a few words: `keeps 83.1% of the attention`.
   public func headline(_ panel: Panel) -> String {
-    let percent = SignificantDigits.three(100 * panel.share) + "%"
-    switch panel.content {
+    Self.headline(panel.content, share: panel.share)
+  }
+
+  static func headline(_ content: Content, share: Double) -> String {
+    let percent = SignificantDigits.three(100 * share) + "%"
+    switch content {
     case .attention: return "softmax attention"
     case .kept: return "keeps \(percent) of the attention"
     case .other: return "other weights, \(percent) agree"
@@ -46,6 +55,10 @@ extension AttentionMap {
   ///
   /// - Parameter unit: what a pixel is called: `pixel`, or `character` on a terminal.
   public func captions(unit: String = "pixel") -> [String] {
+    captions(unit: unit, emptyRows: emptyRows)
+  }
+
+  func captions(unit: String, emptyRows: Int) -> [String] {
     let looked =
       sampledRows == queryLength
       ? "all \(queryLength) queries" : "\(sampledRows) of \(queryLength) queries"

@@ -15,9 +15,10 @@ struct AttentionScale: Equatable {
   /// At least the largest value.
   let high: Double
 
-  init(_ map: AttentionMap) {
-    let largest = map.panels.flatMap(\.values).filter { !$0.isNaN }.max() ?? 1
-    let uniform = 1 / Double(map.columnCount)
+  /// The scale that maps of one grid share.
+  init(_ maps: [AttentionMap]) {
+    let largest = maps.flatMap(\.panels).flatMap(\.values).filter { !$0.isNaN }.max() ?? 1
+    let uniform = 1 / Double(maps.first?.columnCount ?? 1)
     let top = Double.log10(max(Double(largest), uniform)).rounded(.up)
     let bottom = Double.log10(uniform).rounded(.down) - 1
     high = Double.pow(10, min(top, 0))

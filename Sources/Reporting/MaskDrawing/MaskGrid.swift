@@ -22,45 +22,33 @@ public struct MaskGrid: Sendable {
 
   private let shares: [Float]
 
-  /// Query rows looked at in a row of cells; more would not show.
-  private static let sampledRows = 8
-  /// Keys looked at in a cell: all of them up to 160k keys on a terminal of 80 columns.
-  private static let sampledKeys = 2048
-
   /// Lays a grid over a pattern. One cell a pair where that fits, blocks otherwise.
   ///
-  /// Of a block's query rows a few are looked at, at random places so that no stride hides, and
-  /// of each such row every key, or very many.
+  /// Every pair of a cell counts, none is sampled: the mean of the cells, each weighed by its pairs,
+  /// is the share that `summary` states.
   ///
-  /// - Complexity: 2^14 pattern look-ups a cell at most, and O(nQ) to count the pairs.
+  /// - Complexity: O(nQ columns) for each key sequence of the pattern at most, however many keys.
   public init(_ pattern: any KeyPattern, maximumRows: Int, maximumColumns: Int) {
     let geometry = pattern.geometry
     queryLength = geometry.queryLength
     keyLength = geometry.keyLength
     rowCount = max(1, min(maximumRows, geometry.queryLength))
     columnCount = max(1, min(maximumColumns, geometry.keyLength))
-    pairs = pattern.pairs
     visiblePairs = DensePattern(geometry).pairs
 
-    var generator = SeededGenerator(seed: 1)
-    var shares: [Float] = []
+    let counter = CellCounter(pattern, columns: columnCount)
+    var (shares, pairs): ([Float], Int) = ([], 0)
     shares.reserveCapacity(rowCount * columnCount)
     for cellRow in 0..<rowCount {
-      let block = Self.block(cellRow, of: rowCount, over: queryLength)
-      let rows = Self.sample(block, Self.sampledRows, &generator)
-      for cellColumn in 0..<columnCount {
-        let keys = Self.sample(
-          Self.block(cellColumn, of: columnCount, over: keyLength), Self.sampledKeys, &generator)
-        var seen = 0
-        for row in rows {
-          for key in keys where pattern.includes(position: row + geometry.offset, key: key) {
-            seen += 1
-          }
-        }
-        shares.append(Float(seen) / Float(rows.count * keys.count))
+      let rows = Self.block(cellRow, of: rowCount, over: queryLength)
+      for (column, count) in counter.counts(of: rows).enumerated() {
+        let keys = Self.block(column, of: columnCount, over: keyLength)
+        shares.append(Float(count) / Float(rows.count * keys.count))
+        pairs += count
       }
     }
     self.shares = shares
+    self.pairs = pairs
   }
 
   /// Whether every cell is one pair.
@@ -68,14 +56,6 @@ public struct MaskGrid: Sendable {
 
   /// The share of seen pairs in a cell, 0 to 1.
   public func share(row: Int, column: Int) -> Float { shares[row * columnCount + column] }
-
-  /// All of a range, or `limit` random places of it.
-  private static func sample(
-    _ range: Range<Int>, _ limit: Int, _ generator: inout SeededGenerator
-  ) -> [Int] {
-    if range.count <= limit { return Array(range) }
-    return (0..<limit).map { _ in Int.random(in: range, using: &generator) }
-  }
 
   /// The part `index` of `count` nearly equal parts of 0..<length.
   static func block(_ index: Int, of count: Int, over length: Int) -> Range<Int> {
@@ -85,6 +65,11 @@ public struct MaskGrid: Sendable {
 }
 
 extension MaskGrid {
+  /// The share of the pairs that the causal mask leaves visible which the pattern scores, 0 to 1.
+  public var visibleShare: Double {
+    visiblePairs == 0 ? 0 : Double(pairs) / Double(visiblePairs)
+  }
+
   /// Counted pairs and their share: `484 of 4096 pairs (11.8%)`, and of the causal half where that
   /// is less.
   public var summary: String {
@@ -95,5 +80,58 @@ extension MaskGrid {
     let ofAll = "\(pairs) of \(all) pairs (\(percent(all)))"
     if visiblePairs == all || visiblePairs == 0 { return ofAll }
     return "\(ofAll), of the \(visiblePairs) causal ones \(percent(visiblePairs))"
+  }
+}
+
+/// Counts the pairs of a pattern that fall on each column of cells.
+private struct CellCounter {
+  private let pattern: any KeyPattern
+  private let columns: Int
+  /// The first key of each column, and behind the last one the number of keys.
+  private let bounds: [Int]
+  /// The sequences of the passes whose rows are all alike.
+  private let fixed: [[KeySequence]?]
+  private let sequenceCounts: [Int]
+
+  init(_ pattern: any KeyPattern, columns: Int) {
+    self.pattern = pattern
+    self.columns = columns
+    let keyLength = pattern.geometry.keyLength
+    bounds = (0...columns).map { MaskGrid.block($0, of: columns, over: keyLength).lowerBound }
+    let first = pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0) }
+    sequenceCounts = first.map(\.count)
+    fixed = zip(pattern.rowStrides, first).map { $0 == 1 ? $1 : nil }
+  }
+
+  /// The pairs of some query rows by columns.
+  func counts(of rows: Range<Int>) -> [Int] {
+    var counts = Array(repeating: 0, count: columns)
+    for row in rows {
+      let position = row + pattern.geometry.offset
+      for (pass, stride) in pattern.rowStrides.enumerated() {
+        let residue = ((position % stride) + stride) % stride
+        for index in 0..<sequenceCounts[pass] {
+          let places = pattern.range(pass: pass, sequence: index, position: position)
+          if places.isEmpty { continue }
+          add(
+            places,
+            of: fixed[pass]?[index] ?? pattern.sequence(index, pass: pass, residue: residue),
+            to: &counts)
+        }
+      }
+    }
+    return counts
+  }
+
+  private func add(_ places: Range<Int>, of sequence: KeySequence, to counts: inout [Int]) {
+    var place = places.lowerBound
+    // The column c of a key: bounds[c] <= key < bounds[c + 1].
+    let keyLength = pattern.geometry.keyLength
+    var column = ((sequence.key(place) + 1) * columns - 1) / keyLength
+    while place < places.upperBound {
+      let end = min(places.upperBound, sequence.places(before: bounds[column + 1]))
+      counts[column] += end - place
+      (place, column) = (end, column + 1)
+    }
   }
 }

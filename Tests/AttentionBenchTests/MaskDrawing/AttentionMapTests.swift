@@ -192,4 +192,96 @@ struct AttentionMapTests {
     let png = try Gnuplot().picture(of: map, title: "", subtitle: "", format: .png)
     #expect(png.starts(with: [0x89, 0x50, 0x4E, 0x47]))
   }
+
+  /// Where an SVG picture has its images, as (left, right, top, bottom).
+  private func images(_ svg: String) -> [(Double, Double, Double, Double)] {
+    let image = /<image [^>]*x='([\d.]+)' y='([\d.]+)' width='([\d.]+)' height='([\d.]+)'/
+    return svg.matches(of: image).compactMap { match in
+      guard let x = Double(match.1), let y = Double(match.2), let width = Double(match.3),
+        let height = Double(match.4)
+      else { return nil }
+      return (x, x + width, y, y + height)
+    }
+  }
+
+  @Test("No frame covers a pixel, and pixels are whole points")
+  func framesStandOff() throws {
+    let shape = try AttentionShape(heads: 2, queryLength: 128, headDim: 4)
+    let tensors = try ProblemTensors(random: shape, seed: 3)
+    let strategies = try StrategyRegistry.standard.strategies("window(16),window(16, sinks: 2)")
+    let heads = try HeadMaps(
+      of: strategies, on: AttentionProblem(shape), query: tensors.query.view,
+      key: tensors.key.view, maximumRows: 64, maximumColumns: 64)
+    let one = try Gnuplot().picture(of: heads.maps[0], title: "", subtitle: "", format: .svg)
+    let all = try Gnuplot().picture(of: heads, title: "", subtitle: "", format: .svg)
+    for (picture, count) in [(one, 3), (all, 6)] {
+      let svg = String(decoding: picture, as: UTF8.self)
+      let images = images(svg)
+      #expect(images.count == count, "\(svg.prefix(3000))")
+      // Frames are closed paths of four corners, and none of their lines crosses a picture.
+      let corners = svg.matches(of: /stroke='rgb\(144, 144, 144\)'  d='M([^']*)'/).map { frame in
+        frame.1.matches(of: /([\d.]+),([\d.]+)/).compactMap { corner in
+          Double(corner.1).flatMap { x in Double(corner.2).map { (x, $0) } }
+        }
+      }
+      #expect(corners.count == count)
+      for (frame, image) in zip(corners, images) {
+        let (xs, ys) = (frame.map(\.0), frame.map(\.1))
+        #expect((xs.min() ?? 999) + 1 < image.0 && (xs.max() ?? 0) - 1 > image.1)
+        #expect((ys.min() ?? 999) + 1 < image.2 && (ys.max() ?? 0) - 1 > image.3)
+      }
+      for image in images {
+        let pixel = (image.1 - image.0) / 64
+        #expect(abs(pixel - pixel.rounded()) < 0.02, "\(pixel) points")
+      }
+    }
+  }
+
+  @Test("All heads: a block a strategy, a labelled map a head, one scale")
+  func allHeads() throws {
+    let shape = try AttentionShape(heads: 4, kvHeads: 2, queryLength: 32, headDim: 4)
+    let tensors = try ProblemTensors(random: shape, seed: 3)
+    let strategies = try StrategyRegistry.standard.strategies("window(8)")
+    let plan = try StrategyRegistry.standard.strategies("flash,window(4),flash,window(16)")
+    func maps(_ plan: [any AttentionStrategy]?) throws -> HeadMaps {
+      try HeadMaps(
+        of: strategies, plan: plan, on: AttentionProblem(shape), query: tensors.query.view,
+        key: tensors.key.view, maximumRows: 9, maximumColumns: 18)
+    }
+    let heads = try maps(nil)
+    #expect(heads.blocks.count == 2)
+    for head in 0..<4 {
+      let alone = try AttentionMap(
+        of: strategies, on: AttentionProblem(shape), query: tensors.query.view,
+        key: tensors.key.view, head: head, maximumRows: 9, maximumColumns: 18)
+      #expect(alone.panels.map(\.share) == heads.maps[head].panels.map(\.share))
+    }
+    let mean = heads.maps.reduce(0) { $0 + $1.panels[1].share } / 4
+    let percent = SignificantDigits.three(100 * mean)
+    #expect(
+      heads.blocks[1].headline
+        == "window(8): keeps \(percent)% of the attention, mean over 4 heads")
+    #expect(heads.blocks[0].tiles.map(\.label) == (0..<4).map { "head \($0)" })
+    let text = heads.text(columns: 80)
+    #expect(text[0] == "softmax attention")
+    #expect(text[1] == "head 0              head 1              head 2              head 3")
+    #expect(
+      text.count == 2 * (1 + 1 + 9) + 1 && text.allSatisfy { $0.count <= 80 || $0 == text.last })
+
+    let planned = try maps(plan)
+    #expect(planned.blocks[2].headline.hasPrefix("the plan: keeps "))
+    #expect(
+      planned.blocks[2].tiles.map(\.strategy) == ["flash", "window(4)", "flash", "window(16)"])
+    #expect(planned.blocks[2].tiles[0].label == "head 0 100%")
+    let error = #expect(throws: AttentionError.self) { try maps([plan[0]]) }
+    #expect(error?.description.contains("there are 4") == true)
+
+    let svg = String(
+      decoding: try Gnuplot().picture(of: planned, title: "t", subtitle: "s", format: .svg),
+      as: UTF8.self)
+    for label in ["head 0", "head 3", "window(16)", "the plan: keeps", "queries 0 to 31 downwards"]
+    {
+      #expect(svg.contains(label), "\(label)")
+    }
+  }
 }
