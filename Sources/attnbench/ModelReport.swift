@@ -102,7 +102,7 @@ struct ModelReport {
   /// - Throws: `CommandFailure` when nothing was measured, unless it was stopped.
   func show(_ choice: ModelChoice) throws {
     if isJSON {
-      try Terminal.print(json: ModelDocument(self, choice))
+      try Terminal.print(json: record(choice))
     } else {
       for line in curve(choice) + plan(choice) + conclusion(choice) { try Terminal.print(line) }
     }
@@ -146,7 +146,8 @@ struct ModelReport {
       return columns + [
         Column(title: "time", value: TimeSpan.rounded(seconds: $0.point.seconds), align: .right),
         Column(
-          title: "speed-up", value: String(format: "%.2f", $0.point.speedup), align: .right),
+          title: "speed-up over \(choice.baseline)",
+          value: String(format: "%.2f", $0.point.speedup), align: .right),
         Column(title: "pairs kept", value: CellText.percent($0.point.pairsShare), align: .right),
         Column(title: "", value: $0.isChosen ? "<- chosen" : ""),
       ]
@@ -227,6 +228,8 @@ struct ModelReport {
     if let save {
       lines.append("wrote \(save)")
       lines.append("next: attnbench-model evaluate MODEL --plan \(save) --text OTHER")
+      lines.append(
+        "      attnbench report \(save) draws it; the whole trade-off is in what --json prints")
     } else {
       lines.append("next: the same with --save plan.json keeps the plan")
     }
@@ -234,46 +237,16 @@ struct ModelReport {
   }
 }
 
-/// What `recommend --json` prints about a model.
-private struct ModelDocument: Encodable {
-  let inputs: String
-  let model: String?
-  let problems: [Problem]
-  let sensitivities: String?
-  let threads: Int
-  let bind: String
-  let budget: Double
-  let result: ModelChoice
-
-  struct Problem: Encodable {
-    let layer: Int
-    let problem: HeadPlan.Problem
-    let attention: String
-  }
-
-  init(_ report: ModelReport, _ choice: ModelChoice) {
-    inputs = report.model.path
-    model = report.model.metadata.model
-    problems = zip(report.layers, report.stated).map { layer, stated in
-      Problem(
-        layer: layer.number, problem: HeadPlan.Problem(layer.problem, window: stated.window),
-        attention: stated.description)
-    }
-    sensitivities = report.sensitivities
-    threads = report.placement.threads
-    bind = "\(report.placement.binding)"
-    budget = report.budget.seconds
-    result = choice
-  }
-
-  private enum CodingKeys: String, CodingKey {
-    case inputs
-    case model
-    case problems
-    case sensitivities
-    case threads
-    case bind
-    case budget = "budget_s"
-    case result
+extension ModelReport {
+  /// What `recommend --json` prints.
+  private func record(_ choice: ModelChoice) -> ModelChoiceRecord {
+    ModelChoiceRecord(
+      inputs: model.path, model: model.metadata.model,
+      problems: zip(layers, stated).map { layer, stated in
+        ModelChoiceRecord.Problem(
+          layer: layer.number, problem: HeadPlan.Problem(layer.problem, window: stated.window),
+          attention: stated.description)
+      }, sensitivities: sensitivities, threads: placement.threads, bind: "\(placement.binding)",
+      budget: budget.seconds, result: choice)
   }
 }

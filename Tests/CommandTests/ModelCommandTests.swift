@@ -120,6 +120,53 @@ struct ModelCommandTests {
     #expect((choice["candidates"] as? [[String: Any]])?.isEmpty == false)
   }
 
+  @Test("report makes a page of what --json prints, of a plan, and of an evaluation beside them")
+  func report() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try Self.write(to: directory, metadata: Self.metadata)
+    let chosen = try recommend(
+      [
+        "--max-total-error", "0.5", "--strategy", "window(16),window(64)", "--save", "plan.json",
+        "--plot", "plan.svg", "--json",
+      ], directory)
+    #expect(chosen.code == 0, "\(chosen.error)")
+    try Data(chosen.output.utf8).write(to: URL(fileURLWithPath: directory.path("choice.json")))
+    let svg = try String(contentsOfFile: directory.path("plan.svg"), encoding: .utf8)
+    #expect(svg.contains("qkv.safetensors: Tiny") && svg.contains("layer 5, head 1: "))
+    let evaluation = """
+      {"format": "attnbench-model-evaluation", "version": 1, "model": "Tiny", "plan": "plan.json",
+       "text": "other.txt", "n": 512, "loss": {"full": {"mean": 3}, "plan": {"mean": 3.1}},
+       "loss_increase": {"mean": 0.1, "low": 0.05, "high": 0.15}, "predicted_loss_increase": null}
+      """
+    try Data(evaluation.utf8).write(to: URL(fileURLWithPath: directory.path("e.json")))
+    for (arguments, path) in [
+      (["choice.json"], "choice.html"), (["plan.json", "-o", "a.html"], "a.html"),
+      (
+        ["choice.json", "--evaluation", "e.json", "--evaluation", "e.json", "-o", "b.html"],
+        "b.html"
+      ),
+    ] {
+      let result = try AttnbenchProcess.run(["report"] + arguments, in: directory.root)
+      #expect(result.code == 0 && result.outputLines == [path], "\(result.error)")
+      let page = try String(contentsOfFile: directory.path(path), encoding: .utf8)
+      #expect(page.contains("<h1>Attention of Tiny</h1>") && page.hasSuffix("</html>\n"))
+      #expect(page.contains("layer 5, head 1: ") && page.contains("qkv.safetensors"))
+      #expect(page.contains("other.txt") == (path == "b.html"))
+    }
+    for (arguments, message, code) in [
+      (["choice.json", "--max-error", "0.1"], "--max-error 0.1: chooses among the cells", 64),
+      (["e.json"], "give it with --evaluation", 1),
+      (["qkv.safetensors"], "is no JSON object", 1),
+      (["choice.json", "--evaluation", "plan.json"], "plan.json is no evaluation", 1),
+      (["nothing", "--evaluation", "e.json"], "is a sweep, which has no loss", 64),
+    ] {
+      let result = try AttnbenchProcess.run(["report"] + arguments, in: directory.root)
+      #expect(result.code == Int32(code) && result.errorLines.count == 1, "\(result.error)")
+      #expect(result.error.contains(message), "\(result.error)")
+    }
+  }
+
   @Test(
     "layers with the same window are one problem, and a candidate's time is that of all of them")
   func windowsAlike() throws {
