@@ -156,7 +156,7 @@ set xlabel 'sequence length n' textcolor rgb '#303030' offset 0,0.2
 set ylabel 'bytes' textcolor rgb '#303030'
 set label '{/:Bold Memory beyond inputs and output}' at screen 0.02, screen 0.955 left font ',19.0' textcolor rgb '#000000'
 set label 'AMD EPYC · avx512 · batch 1 · 4 heads · d = 64 · fp32 · not causal · 2 threads' at screen 0.02, screen 0.905 left font ',13.0' textcolor rgb '#505050'
-set label 'workspace that the plan allocates (solid), growth of the resident set as measured (dashed)  ·  exact: 100k skipped (memory)' at screen 0.02, screen 0.02 left font ',11.5' textcolor rgb '#606060'
+set label 'workspace that the plan allocates (solid), growth of the resident set as measured (dashed)  ·  full: 100k skipped (memory)' at screen 0.02, screen 0.02 left font ',11.5' textcolor rgb '#606060'
 set label 'n²' at 74469.46151784477,40960030720.0 right offset -3,-0.4 font ',13' textcolor rgb '#707070' front
 set label 'n' at 112000.00000000001,1286230.4000000001 right offset 0,-0.9 font ',13' textcolor rgb '#707070' front
 set terminal svg enhanced size 900,600 dynamic font 'sans-serif,14' background '#ffffff'
@@ -164,7 +164,7 @@ set output 'memory.svg'
 plot $guide0 using 1:2 with lines linecolor rgb '#a0a0a0' linewidth 1.2 dashtype 2 notitle, \
      $guide1 using 1:2 with lines linecolor rgb '#a0a0a0' linewidth 1.2 dashtype 2 notitle, \
      NaN with points pointtype -1 linecolor rgb '#ffffff' title '{/:Bold exact}', \
-     $curve0 using 1:2 with linespoints linecolor rgb '#000000' linewidth 1.8 dashtype 1 pointtype 7 pointsize 0.8 title 'exact', \
+     $curve0 using 1:2 with linespoints linecolor rgb '#000000' linewidth 1.8 dashtype 1 pointtype 7 pointsize 0.8 title 'full', \
      $curve1 using 1:2 with linespoints linecolor rgb '#000000' linewidth 1.8 dashtype 2 pointtype 6 pointsize 0.8 notitle, \
      $curve2 using 1:2 with linespoints linecolor rgb '#0072B2' linewidth 1.8 dashtype 1 pointtype 5 pointsize 0.8 title 'flash', \
      $curve3 using 1:2 with linespoints linecolor rgb '#0072B2' linewidth 1.8 dashtype 2 pointtype 4 pointsize 0.8 notitle, \

@@ -98,7 +98,7 @@ set xlabel 'sequence length n' textcolor rgb '#303030' offset 0,0.2
 set ylabel 'time (median, 95% interval)' textcolor rgb '#303030'
 set label '{/:Bold Attention time against sequence length}' at screen 0.02, screen 0.955 left font ',19.0' textcolor rgb '#000000'
 set label 'AMD EPYC · avx512 · batch 1 · 4 heads · d = 64 · fp32 · not causal · 2 threads' at screen 0.02, screen 0.905 left font ',13.0' textcolor rgb '#505050'
-set label 'exact: 100k skipped (memory)  ·  exact: 8k noisy, 64k with few samples  ·  flash: 16k, 64k noisy, 100k with few samples' at screen 0.02, screen 0.11 left font ',11.5' textcolor rgb '#606060'
+set label 'full: 100k skipped (memory)  ·  full: 8k noisy, 64k with few samples  ·  flash: 16k, 64k noisy, 100k with few samples' at screen 0.02, screen 0.11 left font ',11.5' textcolor rgb '#606060'
 set label 'fixed: 16k, 32k, 64k noisy  ·  strided: 32k, 100k noisy  ·  window(512): 64k noisy' at screen 0.02, screen 0.08 left font ',11.5' textcolor rgb '#606060'
 set label 'bars over fewer than 6 samples span all of them (2: 50.0% sure, not 95%)' at screen 0.02, screen 0.05 left font ',11.5' textcolor rgb '#606060'
 set label 'predicted times were not measured; their bars are 95% prediction intervals' at screen 0.02, screen 0.02 left font ',11.5' textcolor rgb '#606060'
@@ -110,7 +110,7 @@ plot $guide0 using 1:2 with lines linecolor rgb '#a0a0a0' linewidth 1.2 dashtype
      $guide1 using 1:2 with lines linecolor rgb '#a0a0a0' linewidth 1.2 dashtype 2 notitle, \
      NaN with points pointtype -1 linecolor rgb '#ffffff' title '{/:Bold exact}', \
      $curve0 using 1:2:3:4 with yerrorbars linecolor rgb '#000000' linewidth 1 pointtype -1 notitle, \
-     $curve0 using 1:2 with linespoints linecolor rgb '#000000' linewidth 1.8 dashtype 1 pointtype 7 pointsize 0.8 title 'exact  n^{2.04}', \
+     $curve0 using 1:2 with linespoints linecolor rgb '#000000' linewidth 1.8 dashtype 1 pointtype 7 pointsize 0.8 title 'full  n^{2.04}', \
      $curve1 using 1:2:3:4 with yerrorbars linecolor rgb '#0072B2' linewidth 1 pointtype -1 notitle, \
      $curve1 using 1:2 with linespoints linecolor rgb '#0072B2' linewidth 1.8 dashtype 1 pointtype 5 pointsize 0.8 title 'flash  n^{1.98}', \
      NaN with points pointtype -1 linecolor rgb '#ffffff' title '{/:Bold restricted softmax}', \
