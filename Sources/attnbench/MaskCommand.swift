@@ -116,6 +116,10 @@ struct MaskCommand: ParsableCommand {
     let drawn = masks(rows: max(1, columns / 2), columns: columns)
     try drawn.text(columns: Terminal.columns).forEach(print)
     try print("\(title): \(drawn.summary)")
+    if plan.strategies.contains(where: \.selectsKeys) {
+      try print(
+        "where keys are selected: what there is to select from; give --inputs to see what is kept")
+    }
     if let output {
       let picture = masks(rows: Self.headCells, columns: Self.headCells)
       try OutputTransaction([OutputFile(output, picture.svg(title: title))]).write()

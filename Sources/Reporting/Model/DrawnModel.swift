@@ -120,16 +120,20 @@ struct DrawnModel {
         batch: stated.batch, heads: stated.heads, kvHeads: stated.kvHeads,
         queryLength: stated.queryLength, keyLength: stated.keyLength, headDim: stated.headDim,
         valueDim: stated.valueDim)
-      let geometry = try stated.attention(on: shape).geometry(batch: 0)
-      let all = Double(max(DensePattern(geometry).pairs, 1))
+      let problem = try stated.attention(on: shape)
+      let all = try StrategyRegistry.standard.strategy(baseline).work(for: problem, threads: 1)
+        .pairs
       let mix = try plan.mix(ofLayer: layer.layer, path: path)
+      var shares: [String: Double] = [:]
+      for (text, strategy) in zip(layer.heads, mix.strategies) where shares[text] == nil {
+        let pairs = try strategy.work(for: problem, threads: 1).pairs
+        shares[text] = Double(pairs) / Double(max(all, 1))
+      }
       layers.append(
         Layer(
           number: layer.layer,
-          heads: zip(layer.heads, mix.strategies).map { text, strategy in
-            Head(
-              strategy: text, pairsShare: Double(strategy.pattern(for: geometry).pairs) / all,
-              squaredError: nil)
+          heads: layer.heads.map {
+            Head(strategy: $0, pairsShare: shares[$0] ?? 1, squaredError: nil)
           }, relativeError: layer.relativeError, seconds: nil, baselineSeconds: nil))
     }
     self.layers = layers
