@@ -35,6 +35,7 @@ let package = Package(
       name: "peers",
       dependencies: [
         "PeerBench",
+        .product(name: "Attention", package: "attnbench"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(

@@ -28,7 +28,7 @@ class BoundModel:
     def __init__(
         self,
         operator: str,
-        inputs: dict[str, npt.NDArray],
+        inputs: dict[str, npt.NDArray | None],
         outputs: dict[str, tuple[int, ...]],
         attributes: dict[str, Any],
         threads: int,
@@ -36,7 +36,8 @@ class BoundModel:
     ):
         """`shared`: outputs that are written into the memory of an input.
 
-        Outputs have the element type of the first input.
+        An input of None is an optional one that is left out. Outputs have the element type of the
+        first input.
         """
         import onnx
         import onnxruntime
@@ -47,17 +48,20 @@ class BoundModel:
             "float16": TensorProto.FLOAT16,
             "int32": TensorProto.INT32,
         }
-        dtype = next(iter(inputs.values())).dtype
+        # A node names an input that is left out by an empty text.
+        names = [name if array is not None else "" for name, array in inputs.items()]
+        given = {name: array for name, array in inputs.items() if array is not None}
+        dtype = next(iter(given.values())).dtype
         graph = helper.make_graph(
             [
                 helper.make_node(
-                    operator, list(inputs), list(outputs), domain="com.microsoft", **attributes
+                    operator, names, list(outputs), domain="com.microsoft", **attributes
                 )
             ],
             operator,
             [
                 helper.make_tensor_value_info(name, types[str(array.dtype)], array.shape)
-                for name, array in inputs.items()
+                for name, array in given.items()
             ],
             [
                 helper.make_tensor_value_info(name, types[str(dtype)], shape)
@@ -78,7 +82,7 @@ class BoundModel:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         value = onnxruntime.OrtValue.ortvalue_from_numpy
-        self._inputs = {name: value(array) for name, array in inputs.items()}
+        self._inputs = {name: value(array) for name, array in given.items()}
         shared = shared or {}
         self._outputs = {
             name: self._inputs[shared[name]] if name in shared else value(np.zeros(shape, dtype))
@@ -143,7 +147,7 @@ class OnnxGroupQueryAttention(Peer):
 
     @classmethod
     def refusal(cls, case: Case) -> str | None:
-        if case.linear or not (case.causal or case.is_decoding):
+        if not case.is_softmax or not (case.causal or case.is_decoding):
             return "causal softmax attention only"
         if case.is_decoding and (case.n_q > 1 or case.window):
             return "decoding is compared with one query on all keys"
@@ -203,4 +207,101 @@ class OnnxGroupQueryAttention(Peer):
         return unpacked(self._model.output("output"), self._heads)
 
 
-main("onnxruntime", {"mha": OnnxMultiHeadAttention, "gqa": OnnxGroupQueryAttention})
+def token_major(tensor: Array) -> Array:
+    """[h, n, ...] as [n, h, ...]."""
+    return np.ascontiguousarray(np.moveaxis(tensor, 0, 1))
+
+
+class OnnxLinearAttention(Peer):
+    """Inputs [1, n, h * d], also of decay and beta; the state [1, h, d, dV]."""
+
+    rules = ("gated", "delta", "gated_delta")
+
+    @classmethod
+    def refusal(cls, case: Case) -> str | None:
+        if case.rule not in cls.rules:
+            return f"recurrences by the rules {', '.join(cls.rules)} only"
+        return None
+
+    def __init__(
+        self, case: Case, query: Array, key: Array, value: Array, state: Array, **gates: Array
+    ):
+        self._heads = case.heads
+        inputs = {"query": packed(query), "key": packed(key), "value": packed(value)}
+        inputs["past_state"] = state[np.newaxis]
+        for name in ("decay", "beta"):
+            gate = token_major(gates[name]).reshape(1, case.n_kv, -1) if name in gates else None
+            inputs[name] = gate
+        self._model = BoundModel(
+            "LinearAttention",
+            inputs,
+            {
+                "output": (1, case.n_q, case.heads * case.value_dim),
+                "present_state": (1, case.kv_heads, case.head_dim, case.value_dim),
+            },
+            {
+                "q_num_heads": case.heads,
+                "kv_num_heads": case.kv_heads,
+                "update_rule": case.rule,
+            },
+            case.threads,
+        )
+
+    def run(self) -> None:
+        self._model.run()
+
+    def output(self) -> Array:
+        return unpacked(self._model.output("output"), self._heads)
+
+
+class OnnxGatedDeltaNet(Peer):
+    """Inputs [n, h, d]; the state [1, h, dV, d], the other way round than that of LinearAttention.
+
+    Its kernel takes as many query as key heads. Keys of the delta rules should have length 1; these
+    have not, but a beta that is small enough for the recurrence to be stable.
+    """
+
+    rules = OnnxLinearAttention.rules
+
+    @classmethod
+    def refusal(cls, case: Case) -> str | None:
+        if case.heads != case.kv_heads:
+            return "as many key heads as query heads only"
+        return OnnxLinearAttention.refusal(case)
+
+    def __init__(
+        self, case: Case, query: Array, key: Array, value: Array, state: Array, **gates: Array
+    ):
+        inputs = {name: token_major(x) for name, x in zip("qkv", (query, key, value), strict=True)}
+        # There is one sequence: nothing to be cut.
+        inputs["no_cuts"] = None
+        for name in ("decay", "beta"):
+            inputs[name] = token_major(gates[name]) if name in gates else None
+        inputs["initial_state"] = np.ascontiguousarray(state.swapaxes(1, 2))[np.newaxis]
+        self._model = BoundModel(
+            "GatedDeltaNet",
+            inputs,
+            {
+                "output": (case.n_q, case.heads, case.value_dim),
+                "final_state": (1, case.kv_heads, case.value_dim, case.head_dim),
+            },
+            {"update_rule": case.rule},
+            case.threads,
+        )
+
+    def run(self) -> None:
+        self._model.run()
+
+    def output(self) -> Array:
+        return token_major(self._model.output("output"))
+
+
+main(
+    "onnxruntime",
+    {
+        "mha": OnnxMultiHeadAttention,
+        "gqa": OnnxGroupQueryAttention,
+        "linear_attention": OnnxLinearAttention,
+        "gated_delta_net": OnnxGatedDeltaNet,
+    },
+)

@@ -34,8 +34,11 @@ class Case:
     """Attention of one sequence: query [heads, n_q, head_dim], key and value [kv_heads, n_kv, ...].
 
     `window` is the number of keys a causal query sees, its own included. `linear` asks for
-    phi(q)^T S / (phi(q)^T z + 1e-6) with phi = elu + 1 instead of softmax. `dtype` is how tensors
-    are stored, in the words of results.csv. `strategy` is what attnbench calls it.
+    phi(q)^T S / (phi(q)^T z + 1e-6) with phi = elu + 1 instead of softmax. `rule` names a
+    recurrence instead of softmax, which begins with a state [kv_heads, head_dim, value_dim] and
+    leaves one: gated, delta or gated_delta as ONNX's LinearAttention has them, or ssd, Mamba-2's
+    with outputs times 1 / sqrt(head_dim). `dtype` is how tensors are stored, in the words of
+    results.csv. `strategy` is what attnbench calls it.
     """
 
     strategy: str
@@ -51,6 +54,7 @@ class Case:
     dtype: str
     threads: int
     window: int | None = None
+    rule: str | None = None
 
     @property
     def is_decoding(self) -> bool:
@@ -60,7 +64,23 @@ class Case:
     @property
     def is_plain_softmax(self) -> bool:
         """Whether every key that causality leaves is seen."""
-        return not self.linear and self.window is None
+        return self.is_softmax and self.window is None
+
+    @property
+    def is_softmax(self) -> bool:
+        """Whether it is softmax attention at all."""
+        return not self.linear and self.rule is None
+
+    @property
+    def is_per_channel(self) -> bool:
+        """Whether a recurrence's decay is one a channel of the key, [kv_heads, n_kv, head_dim], and
+        not one a head, [kv_heads, n_kv]."""
+        return "channel" in self.strategy
+
+    @property
+    def is_step(self) -> bool:
+        """Whether a recurrence takes in a single token."""
+        return self.n_kv == 1
 
     @property
     def score_bytes(self) -> int:
@@ -94,7 +114,8 @@ class Peer(ABC):
     def __init__(self, case: Case, query: Array, key: Array, value: Array):
         """Everything that is not timed: model, session, layout, element type, compilation.
 
-        Arrays are fp32, of numbers that the case's element type has.
+        Arrays are fp32, of numbers that the case's element type has. What a case takes beyond
+        query, key and value comes by its name: decay, beta, state, dt, a.
         """
 
     @abstractmethod
@@ -157,8 +178,9 @@ class Service:
             raise ValueError(reason or f"batch {case.batch}: must be 1")
         # New threads inherit from this one, which an earlier case bound to one CPU.
         os.sched_setaffinity(0, sum(self._places, []))
-        query, key, value = (np.load(operands[name])[0] for name in ("query", "key", "value"))
-        self._prepared = self._peer(case, query, key, value)
+        # All have the batch, or a 1, in front.
+        arrays = {name: np.load(path)[0] for name, path in operands.items()}
+        self._prepared = self._peer(case, **arrays)
         # Once outside of the readings: some libraries start their threads or compile now.
         self._prepared.run()
         self._bind()

@@ -37,8 +37,17 @@ public struct Implementation: Hashable, Sendable {
   /// The peers there are: a file a library in `folder`, which serves the named function.
   public static func peers(python: String, folder: String) -> [Implementation] {
     let functions = [
-      ("onnxruntime", ["mha", "gqa"]), ("openvino", ["sdpa"]),
+      ("onnxruntime", ["mha", "gqa", "linear_attention", "gated_delta_net"]),
+      ("openvino", ["sdpa"]),
       ("torch", ["sdpa.flash", "sdpa.math", "flex", "linear"]),
+      (
+        "transformers",
+        [
+          "gated_delta.chunks", "gated_delta.steps", "kimi.chunks", "kimi.steps", "mamba2.scan",
+          "mamba2.step",
+        ]
+      ),
+      ("fla", ["naive"]), ("ggml", ["gated_delta_net"]),
     ]
     return functions.flatMap { library, names in
       names.map { name in

@@ -36,6 +36,7 @@ public final class PeerExecutor: CellExecutor {
   public private(set) var hasSameBits: [String: Bool] = [:]
 
   private let host: AttentionExecutor
+  private let inputs: SweepInputs
   private let allowed: CPUSet
   private let folder: String
   private let log: String
@@ -50,21 +51,24 @@ public final class PeerExecutor: CellExecutor {
   /// Runs peers on the placements of `host`.
   ///
   /// - Parameters:
+  ///   - inputs: where `host` takes its operands from.
   ///   - allowed: the CPUs of a worker that is not bound.
   ///   - folder: where operands and outputs are handed over; memory is best.
   ///   - log: the file that peers' standard errors go to.
   ///   - patience: seconds that any answer may take.
   public init(
-    host: AttentionExecutor, allowed: CPUSet, folder: String, log: String, patience: Double
+    host: AttentionExecutor, inputs: SweepInputs, allowed: CPUSet, folder: String, log: String,
+    patience: Double
   ) {
     self.host = host
+    self.inputs = inputs
     self.allowed = allowed
     self.folder = folder
     self.log = log
     self.patience = patience
   }
 
-  public var cacheByteCount: Int { host.cacheByteCount }
+  public var caches: CacheCapacities { host.caches }
 
   /// A probe for the engine that sums over this process and the peers'.
   public var probe: any MachineProbe {
@@ -99,13 +103,28 @@ public final class PeerExecutor: CellExecutor {
     for (name, tensor) in [
       ("query", tensors.query), ("key", tensors.key), ("value", tensors.value),
     ] {
-      let shape = tensor.shape
-      let copy = try HostTensor(shape: [shape.batch, shape.heads, shape.rows, shape.columns]) {
-        _ = $0.update(from: tensor.elements)
-      }
-      operands[name] = "\(folder)/\(name).npy"
-      try NpyFile.write(copy, to: "\(folder)/\(name).npy")
+      try hand(tensor, as: name, axes: 4)
     }
+  }
+
+  /// Writes what a cell's definition takes beyond query, key and value, each once: the numbers that
+  /// `host` computes its references from.
+  private func handNamedOperands(of cell: SweepCell) throws {
+    for declaration in cell.strategy.operands where operands[declaration.name] == nil {
+      let made = try inputs.operands([declaration], for: cell.problem.shape)
+      guard let tensor = made[declaration.name] else { continue }
+      try hand(tensor, as: declaration.name, axes: declaration.axes.count)
+    }
+  }
+
+  private func hand(_ tensor: Tensor, as name: String, axes: Int) throws {
+    let shape = tensor.shape
+    let sizes = [shape.batch, shape.heads, shape.rows, shape.columns]
+    let copy = try HostTensor(shape: Array(sizes.prefix(axes))) {
+      _ = $0.update(from: tensor.elements)
+    }
+    operands[name] = "\(folder)/\(name).npy"
+    try NpyFile.write(copy, to: "\(folder)/\(name).npy")
   }
 
   public func unload() {
@@ -126,6 +145,7 @@ public final class PeerExecutor: CellExecutor {
     guard let entry = entries[cell.id] else { throw PeerError.unknownCell(cell.id) }
     let process = process(
       entry.implementation, strategy: entry.work.strategy, on: cell.placement)
+    try handNamedOperands(of: cell)
     let prepared = try PreparedPeer(
       process, entry.work, operands: operands, checker: host.checker(for: cell),
       shape: cell.problem.shape.output, bounds: OutputBounds(cell.problem.storage),
@@ -149,7 +169,15 @@ public final class PeerExecutor: CellExecutor {
     try host.flopRate(on: placement, in: arithmetic)
   }
 
+  public func blasRate(on placement: SweepPlacement) throws -> Double {
+    try host.blasRate(on: placement)
+  }
+
   public func readRate(on placement: SweepPlacement) throws -> Double? {
     try host.readRate(on: placement)
+  }
+
+  public func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
+    try host.readRate(on: placement, ofBytes: bytes)
   }
 }

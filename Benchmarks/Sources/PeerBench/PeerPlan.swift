@@ -65,7 +65,8 @@ public struct PeerPlan: Sendable {
         let strategies = one.implementation.side == .peer ? [work.strategies[0]] : work.strategies
         for strategy in strategies {
           do throws(AttentionError) {
-            add(work, strategy, one, row: row, try registry.strategy(strategy), executor)
+            let definition = work.definition(try registry.strategy(strategy))
+            add(work, strategy, one, row: row, definition, executor)
             row += 1
           } catch {
             // Such as products that this processor does not have.

@@ -4,7 +4,9 @@ import PeerProtocol
 /// Work that is compared: one problem, in the ways attnbench computes it.
 ///
 /// Batch 1, 8 heads unless it says otherwise, operands independent unit normals, in fp32 unless the
-/// name says bf16. `decode` is a step of decoding: one query reads n keys.
+/// name says bf16. `decode` is a step of decoding: one query reads n keys. `recurrent` keeps a state
+/// instead of keys: it begins with one, and the state after the last token is part of the work; a
+/// `step` of it takes in one token.
 public struct Workload: Sendable {
   /// What it is called: `full-n4096-d64`.
   public let name: String
@@ -21,11 +23,28 @@ public struct Workload: Sendable {
   public let window: Int?
   /// Linear attention instead of softmax.
   public let isLinear: Bool
+  /// The recurrence that is computed instead of softmax, as `PeerCase.rule`; nil for none.
+  public let rule: String?
 
   /// Bytes of operands and output in fp32, as files hold them.
-  public var handedOverBytes: Int {
+  ///
+  /// - Parameter definition: what the work is defined by.
+  public func handedOverBytes(_ definition: any AttentionStrategy) -> Int {
     let shape = problem.shape
-    return 4 * (shape.query.count + shape.key.count + shape.value.count + shape.output.count)
+    let named = definition.operands.filter { !$0.isOptional }.compactMap {
+      try? $0.shape(in: shape).count
+    }
+    return 4
+      * (shape.query.count + shape.key.count + shape.value.count + shape.output.count
+        + named.reduce(0, +))
+  }
+
+  /// A strategy with the operands of this work. A recurrence begins with a state, and forgets by and by:
+  /// the chunk forms of some libraries are not exact where it forgets at once, and would have no time.
+  public func definition(_ strategy: any AttentionStrategy) -> any AttentionStrategy {
+    guard rule != nil else { return strategy }
+    return StrategyOnOperands(
+      strategy, given: ["state"], drawn: ["decay": { Float(-0.2 * $0) }])
   }
 
   /// Whether reading keys and values is what takes the time.
@@ -46,6 +65,7 @@ public struct Workload: Sendable {
     self.n = n
     self.window = window
     isLinear = linear
+    rule = nil
     problem = try AttentionProblem(
       AttentionShape(
         heads: heads, kvHeads: kvHeads, queryLength: queries ?? n, keyLength: n, headDim: d),
@@ -54,6 +74,28 @@ public struct Workload: Sendable {
       if linear { ["linear"] } else if let window { ["window(\(window))"] } else {
         bf16 && queries == nil ? ["flash", "flash(arithmetic: bf16)"] : ["flash"]
       }
+  }
+
+  /// A recurrence over n tokens, and the state it leaves; a step where n is 1.
+  ///
+  /// - Parameters:
+  ///   - rule: as `PeerCase.rule`.
+  ///   - strategy: attnbench's strategy for it.
+  /// - Throws: `AttentionError` when the sizes are no problem.
+  public init(
+    recurrent prefix: String, rule: String, strategy: String, n: Int, d: Int
+  ) throws(AttentionError) {
+    let kind = "recurrent-\(prefix)\(n == 1 ? "-step" : "")"
+    name = "\(kind)-n\(n)-d\(d)"
+    self.kind = "\(kind)-d\(d)"
+    self.n = n
+    self.rule = rule
+    window = nil
+    isLinear = false
+    problem = try AttentionProblem(
+      AttentionShape(heads: 8, queryLength: n, keyLength: n, headDim: d),
+      visibility: Visibility(causal: true), storage: Storage())
+    strategies = [strategy]
   }
 
   /// The work as a peer is told of it.
@@ -65,6 +107,7 @@ public struct Workload: Sendable {
       causal: problem.visibility.causal, dtype: problem.storage.label, threads: threads)
     work.window = window
     work.linear = isLinear
+    work.rule = rule
     return work
   }
 }
@@ -102,7 +145,7 @@ extension Workload {
     }
     work.append(try Workload("linear", n: 16384, d: 64, linear: true))
     work.append(try Workload("linear-causal", n: 16384, d: 64, causal: true, linear: true))
-    return work
+    return work + (try recurrent(n: 16384, dims: [64, 128]))
   }
 
   private static func small() throws(AttentionError) -> [Workload] {
@@ -120,6 +163,25 @@ extension Workload {
       try Workload("decode-gqa-bf16", n: 2000, d: 64, kvHeads: 2, queries: 1, bf16: true),
       try Workload("linear", n: 2000, d: 64, linear: true),
       try Workload("linear-causal", n: 2000, d: 64, causal: true, linear: true),
+    ] + (try recurrent(n: 1000, dims: [64]))
+  }
+
+  /// Every rule over a prompt and in a step.
+  private static func recurrent(n: Int, dims: [Int]) throws(AttentionError) -> [Workload] {
+    let rules = [
+      ("gated", "gated", "gated(head)"), ("gla", "gated", "gated(channel)"),
+      ("delta", "delta", "delta"), ("gated-delta", "gated_delta", "gated_delta(head)"),
+      ("kda", "gated_delta", "gated_delta(channel)"), ("ssd", "ssd", "ssd"),
     ]
+    var work: [Workload] = []
+    for length in [n, 1] {
+      for (prefix, rule, strategy) in rules {
+        for d in dims {
+          work.append(
+            try Workload(recurrent: prefix, rule: rule, strategy: strategy, n: length, d: d))
+        }
+      }
+    }
+    return work
   }
 }

@@ -9,8 +9,9 @@ public struct PeerRequest: Codable, Equatable, Sendable {
     case hello
     /// Whether there is a function for a case. Answered by `PeerOffer`.
     case serves
-    /// Makes everything that is not timed, on operands in `.npy` files of fp32. Answered by
-    /// `PeerPrepared`.
+    /// Makes everything that is not timed, on operands in `.npy` files of fp32: query, key and value,
+    /// `[b, h, n, d]`, and those that the strategy declares beyond them, of the declared shapes.
+    /// Answered by `PeerPrepared`.
     case prepare
     /// Calls the function `warm` times without timing it, then `repeats` times. Answered by
     /// `PeerTimes`.
@@ -106,6 +107,11 @@ public struct PeerCase: Codable, Hashable, Sendable {
   public var window: Int?
   /// Linear attention with elu(x) + 1 and its normaliser instead of softmax.
   public var linear = false
+  /// A recurrence over the tokens instead of softmax: `gated`, `delta` or `gated_delta` as ONNX's
+  /// `LinearAttention` names and defines them, or `ssd`, that of Mamba-2 with queries as C, keys as B and
+  /// outputs times 1/sqrt(d); nil for none. It takes operands by name (`decay` of a rank that says for
+  /// what it counts, `beta`, `state`, `dt`, `a`), and the state after the last token is part of the work.
+  public var rule: String?
   /// Batch entries.
   public var batch = 1
   /// Query heads.

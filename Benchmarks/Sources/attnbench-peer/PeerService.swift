@@ -13,6 +13,8 @@ struct PeerService {
     let plan: any AttentionPlan
     let tensors: ProblemTensors
     let output: Tensor
+    /// The state after the last token, where that is part of the work.
+    let state: Tensor?
     let operands: AttentionOperands
   }
 
@@ -73,16 +75,20 @@ struct PeerService {
       }
       return FileProblem.Source(try NpyFile.read(path), name: path)
     }
+    let declared = plan.declaredOperands
     let file = try FileProblem(query: source("query"), key: source("key"), value: source("value"))
-    let tensors = try file.tensors().stored(as: problem.storage)
+      .adding(
+        declared.map(\.name).filter { files[$0] != nil }.map { ($0, try source($0)) },
+        declared: declared)
+    let tensors = try file.tensors().stored(as: problem.storage).with(
+      file.operands(declared, for: problem.shape))
     let output = try Tensor(problem.shape.output, elementType: problem.storage.query)
     // Resident before the first call, and NaN until then.
     output.bytes.update(repeating: 0xFF)
-    work = Work(
-      plan: plan, tensors: tensors, output: output,
-      operands: AttentionOperands(
-        query: tensors.query.view, key: tensors.key.view, value: tensors.value.view,
-        output: output.mutableView))
+    let state = try asked.rule == nil ? nil : plan.stateShape.map { try Tensor($0) }
+    var operands = AttentionOperands(tensors.views, output: output.mutableView)
+    operands.finalState = state?.mutableView
+    work = Work(plan: plan, tensors: tensors, output: output, state: state, operands: operands)
     return PeerPrepared(workspaceBytes: plan.workspaceBytes)
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attention
 import AttentionBench
 import Foundation
 import Glibc
@@ -73,7 +74,8 @@ struct Peers: ParsableCommand {
     let executor = PeerExecutor(
       host: try AttentionExecutor(
         placements: placements, inputs: .normal(seed: seed), seed: seed, topology: topology),
-      allowed: cpus, folder: scratch, log: "\(output)/stderr.log", patience: wait)
+      inputs: .normal(seed: seed), allowed: cpus, folder: scratch, log: "\(output)/stderr.log",
+      patience: wait)
     defer { executor.quit() }
     let present = try present(works, placements[0], executor)
     let comparison = try PeerComparison(
@@ -171,8 +173,7 @@ struct Peers: ParsableCommand {
       options[one.implementation.name] = "\(one.hello.library) \(one.hello.version)"
     }
     return .host(
-      argv: CommandLine.arguments, options: options, seed: seed, topology: topology,
-      blasNote: nil)
+      argv: CommandLine.arguments, options: options, seed: seed, topology: topology)
   }
 
   private func matches(_ name: String, _ patterns: String) -> Bool {
@@ -186,7 +187,11 @@ struct Peers: ParsableCommand {
   /// In memory, where there is room: containers often get 64 MB.
   private func scratchFolder(for works: [Workload]) throws -> String {
     let shared = "/dev/shm"
-    let needed = works.map(\.handedOverBytes).max() ?? 0
+    let needed =
+      try works.map { work in
+        let strategy = try StrategyRegistry.standard.strategy(work.strategies[0])
+        return work.handedOverBytes(work.definition(strategy))
+      }.max() ?? 0
     var room = statvfs()
     let isRoomy =
       access(shared, W_OK) == 0 && statvfs(shared, &room) == 0

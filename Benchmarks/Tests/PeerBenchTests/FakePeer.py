@@ -1,4 +1,4 @@
-"""A peer for tests, without a library: attention in plain Python, or a fault."""
+"""A peer for tests, without a library: attention or the gated rule in plain Python, or a fault."""
 
 import json
 import math
@@ -46,6 +46,27 @@ def attend(operands):
     return (1, heads, rows, d), out
 
 
+def recur(operands):
+    (_, heads, rows, d), q = read(operands["query"])
+    _, k = read(operands["key"])
+    (_, _, _, width), v = read(operands["value"])
+    _, decay = read(operands["decay"])
+    _, past = read(operands["state"])
+    out = []
+    for h in range(heads):
+        state = [0.0] * (d * width) if FAULT == "forgets" else list(past[h * d * width :])
+        for i in range(h * rows, (h + 1) * rows):
+            kept = math.exp(decay[i])
+            for a in range(d):
+                for c in range(width):
+                    new = k[i * d + a] * v[i * width + c]
+                    state[a * width + c] = kept * state[a * width + c] + new
+            for c in range(width):
+                total = sum(q[i * d + a] * state[a * width + c] for a in range(d))
+                out.append(total / math.sqrt(d))
+    return (1, heads, rows, width), out
+
+
 shape, values, turns = (0,), [], 0
 for line in sys.stdin:
     request = json.loads(line)
@@ -81,7 +102,8 @@ for line in sys.stdin:
             while True:
                 print("x" * 65536, end="", flush=True)
         if not answer:
-            shape, values = attend(request["operands"])
+            compute = recur if request["case"].get("rule") == "gated" else attend
+            shape, values = compute(request["operands"])
         if FAULT == "wrong":
             values[0] += 1e-3
         if FAULT == "nan":

@@ -53,6 +53,25 @@ struct PeerComparisonTests {
     #expect(run.row("fake.none")?.status.isMeasured == true)
   }
 
+  @Test(arguments: [5, 1])
+  func operandsOfAStrategyReachEverybodyByTheirNames(n: Int) throws {
+    let work = try Workload(
+      recurrent: "gated", rule: "gated", strategy: "gated(head)", n: n, d: 4)
+    let run = try FakeComparison(
+      [.fake("none", side: .own), .fake("none"), .fake("forgets")], work: work)
+    for name in ["gated", "fake.none"] {
+      let row = try #require(run.row(name))
+      #expect(row.status.isMeasured, "\(row.reason)")
+      #expect((row.accuracy.oracleRelativeL2 ?? 1) < 1e-6)
+    }
+    // Who begins without the state that is given computes something else.
+    let row = try #require(run.row("fake.forgets"))
+    #expect(row.status == .error)
+    #expect(row.reason.hasPrefix("differs from the fp64 definition"), "\(row.reason)")
+    let left = try FileManager.default.contentsOfDirectory(atPath: run.folder.path)
+    #expect(!left.contains { $0.hasSuffix(".npy") })
+  }
+
   @Test func workThatIsNotServedIsLeftOutWithItsReason() throws {
     let run = try FakeComparison([.fake("none", side: .own), .fake("choosy")])
     #expect(run.row("fake.choosy") == nil)
@@ -102,11 +121,16 @@ struct PeerPartTests {
     for work in all {
       #expect(work.name.contains("bf16") == (work.problem.storage.label == "bf16"))
       #expect(work.name.hasPrefix("decode") == work.isDecoding)
+      #expect(work.name.hasPrefix("recurrent") == (work.rule != nil))
       // Sizes of one kind are one sweep: nothing else may differ.
       for other in all where other.kind == work.kind && other.name != work.name {
         #expect(other.n != work.n && other.strategies == work.strategies)
       }
-      _ = try StrategyRegistry.standard.strategy(work.strategies[0])
+      let strategy = try StrategyRegistry.standard.strategy(work.strategies[0])
+      let operands = work.definition(strategy).operands
+      // A recurrence begins with a state; nothing else takes operands.
+      #expect(work.rule == nil ? operands.isEmpty || work.isLinear : operands.last?.name == "state")
+      #expect(work.rule == nil || operands.last?.isOptional == false)
     }
     #expect(all.map(\.name).contains(quick ? "full-n2000-d64" : "gqa-causal-n4096-d128"))
   }

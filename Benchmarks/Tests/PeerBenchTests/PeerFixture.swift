@@ -39,7 +39,7 @@ extension PeerProcess {
   }
 }
 
-/// Fake peers compared on five rows of two heads.
+/// Fake peers compared on a piece of work, by default full attention of five rows and two heads.
 struct FakeComparison {
   let folder: ScratchFolder
   let present: [Present]
@@ -48,7 +48,9 @@ struct FakeComparison {
   let executor: PeerExecutor
 
   /// - Parameter hurried: an implementation that gets no time to answer once it has said hello.
-  init(_ implementations: [Implementation], hurried: Implementation? = nil) throws {
+  init(
+    _ implementations: [Implementation], work: Workload? = nil, hurried: Implementation? = nil
+  ) throws {
     folder = try ScratchFolder()
     let topology = try MachineTopology.host()
     // Unbound: no test may need a core to itself.
@@ -56,12 +58,13 @@ struct FakeComparison {
     let executor = PeerExecutor(
       host: try AttentionExecutor(
         placements: placements, inputs: .normal(seed: 7), seed: 7, topology: topology),
-      allowed: topology.allowed, folder: folder.path, log: folder.log, patience: 60)
+      inputs: .normal(seed: 7), allowed: topology.allowed, folder: folder.path, log: folder.log,
+      patience: 60)
     self.executor = executor
-    let work = try Workload("full", n: 5, d: 4, heads: 2)
+    let work = try work ?? Workload("full", n: 5, d: 4, heads: 2)
     present = try implementations.map { one in
       Present(
-        one, try executor.process(one, strategy: "flash", on: placements[0]).hello())
+        one, try executor.process(one, strategy: work.strategies[0], on: placements[0]).hello())
     }
     plan = PeerPlan([work], by: present, on: placements, executor: executor)
     if let hurried {
@@ -70,7 +73,7 @@ struct FakeComparison {
     comparison = try PeerComparison(
       into: folder.path + "/results", executor: executor,
       metadata: .host(
-        argv: ["peers"], options: ["--seconds": "0.01"], seed: 7, topology: topology, blasNote: nil),
+        argv: ["peers"], options: ["--seconds": "0.01"], seed: 7, topology: topology),
       limits: PeerComparison.limits(seconds: 0.01), stop: StopFlag())
     try comparison.run(plan) { _ in }
     try comparison.finish(title: "Fakes")

@@ -33,6 +33,15 @@ struct ProtocolTests {
         + #""window":512},"command":"serves"}"# + "\n")
   }
 
+  @Test func aRecurrenceIsToldByItsRule() throws {
+    var recurrent = work
+    recurrent.rule = "gated_delta"
+    let line = try PeerLine.encoded(PeerRequest.serves(recurrent))
+    #expect(String(decoding: line, as: UTF8.self).contains(#""rule":"gated_delta""#))
+    #expect(try PeerLine.decoded(line, as: PeerRequest.self).case?.rule == "gated_delta")
+    #expect(try !text(PeerRequest.serves(work)).contains("rule"))
+  }
+
   @Test(arguments: PeerRequest.Command.allCases)
   func everyRequestIsReadAsItWasWritten(command: PeerRequest.Command) throws {
     var request = PeerRequest(command)
