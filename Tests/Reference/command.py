@@ -47,6 +47,29 @@ class Command:
             np.save(self.directory / f"{stem}.npy", array)
             self.option(option, f"{stem}.npy")
 
+    def tensors(self, option: str, arrays: dict[str, np.ndarray]) -> None:
+        """Gives tensors by their names in one .safetensors file."""
+        name = f"{option.lstrip('-')}.safetensors"
+        contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        safetensors.numpy.save_file(contiguous, self.directory / name)
+        self.option(option, name)
+
+    def operand(self, name: str, array: np.ndarray) -> None:
+        """Gives what a strategy takes beyond q, k and v: by the option of its own, if it has one."""
+        own = {"decay": "--decay", "beta": "--beta", "state": "--past-state"}
+        if name in own:
+            self.tensor(own[name], array)
+        else:
+            np.save(self.directory / f"{name}.npy", np.ascontiguousarray(array))
+            self.option("--operand", f"{name}={name}.npy")
+
+    def outputs_in_one_file(self, *keys: str) -> None:
+        """Asks for the output, and the state where it is among the keys, in one .safetensors file."""
+        options = {"o": "--output", "state": "--present-state"}
+        for key in keys:
+            self.outputs[options[key]] = f"out.safetensors:{key}"
+            self.option(options[key], "out.safetensors")
+
     def output(self, option: str, dtype) -> None:
         """Asks for a tensor."""
         suffix = "safetensors" if np.dtype(dtype) == ml_dtypes.bfloat16 else "npy"
@@ -74,10 +97,12 @@ class Command:
         return {option: self.read(name) for option, name in self.outputs.items()}
 
     def read(self, name: str) -> np.ndarray:
+        name, _, key = name.partition(":")
         path = self.directory / name
         if name.endswith(".npy"):
             return np.load(path)
-        ((_, tensor),) = safetensors.deserialize(path.read_bytes())
+        tensors = dict(safetensors.deserialize(path.read_bytes()))
+        tensor = tensors[key] if key else next(iter(tensors.values()))
         return np.frombuffer(tensor["data"], DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
 
 

@@ -103,3 +103,103 @@ def attention(problem: Problem):
     used = p.visible.any(axis=2)[..., None]
     output = probabilities @ np.where(used, v, 0)
     return output, lse, (raw, capped, masked, probabilities)
+
+
+@dataclass
+class Recurrence:
+    """The recurrent rules, in the conventions of `attnbench run`.
+
+    q [b, h, nQ, d], k [b, hKV, n, d], v [b, hKV, n, dV]; decay, the natural logarithm of what is kept,
+    [b, hKV, n] or [b, hKV, n, d], or None; beta [b, hKV, n] where the delta rule is, else None; addition
+    [b, hKV, n, dV] to each token's own output, or None, which a row that is not causal has not, as it
+    stands at no token; state [b, hKV, d, dV] to begin with, or None for
+    zeros. Query i stands at token i + n - nQ; one that is not causal reads the last state.
+    """
+
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    scale: float
+    decay: np.ndarray | None = None
+    beta: np.ndarray | None = None
+    addition: np.ndarray | None = None
+    state: np.ndarray | None = None
+    causal: bool = True
+    # x / sqrt(|x|^2 + 1e-6) for queries and keys.
+    unit_length: bool = False
+    # Outputs are divided by q^T (the sum of the keys) + 1e-6 instead of multiplied by the scale.
+    normalised: bool = False
+
+
+@dataclass
+class Recurred:
+    """Outputs [b, h, nQ, dV], the last state [b, hKV, d, dV], and what rounding is proportional to: of an
+    output [b, h, nQ, 1], of a state [b, hKV, 1, 1]."""
+
+    output: np.ndarray
+    state: np.ndarray
+    output_size: np.ndarray
+    state_size: np.ndarray
+
+
+def unit_length(x: np.ndarray) -> np.ndarray:
+    return x / np.sqrt((x * x).sum(-1, keepdims=True) + 1e-6)
+
+
+def recurrence(problem: Recurrence) -> Recurred:
+    """Token by token in fp64.
+
+    Sizes: the largest number that a token's update adds up is what its rounding is proportional to. An
+    error lives on as long as the state that has it, so that a size decays like the slowest row of the
+    state, and is never less than what the present token adds up.
+    """
+    p = problem
+    q, k, v = (x.astype(np.float64) for x in (p.q, p.k, p.v))
+    if p.unit_length:
+        q, k = unit_length(q), unit_length(k)
+    b, h, n_q, d = q.shape
+    h_kv, n, d_v = v.shape[1:]
+    group = h // h_kv
+    state = np.zeros((b, h_kv, d, d_v)) if p.state is None else p.state.astype(np.float64)
+    size = np.abs(state).max((-1, -2), keepdims=True)
+    sums = np.zeros((b, h_kv, d))
+    output, output_size = np.zeros((b, h, n_q, d_v)), np.zeros((b, h, n_q, 1))
+
+    def read(row: int, token: int) -> None:
+        query = q[:, :, row]
+        states = np.repeat(state, group, axis=1)
+        factor = np.full((b, h, 1), p.scale, np.float64)
+        if p.normalised:
+            factor = 1 / ((query * np.repeat(sums, group, axis=1)).sum(-1, keepdims=True) + 1e-6)
+        output[:, :, row] = factor * np.einsum("bhd,bhde->bhe", query, states)
+        reach = np.abs(query).sum(-1, keepdims=True) * np.repeat(size[..., 0], group, axis=1)
+        output_size[:, :, row] = np.abs(factor) * reach
+        if p.addition is not None and p.causal:
+            addition = np.repeat(p.addition[:, :, token].astype(np.float64), group, axis=1)
+            output[:, :, row] += addition
+            output_size[:, :, row] += np.abs(addition).max(-1, keepdims=True)
+
+    for token in range(n):
+        key, value = k[:, :, token, :, None], v[:, :, token, None, :]
+        kept = np.ones((b, h_kv, 1, 1))
+        if p.decay is not None:
+            kept = np.exp(p.decay[:, :, token].astype(np.float64)).reshape(b, h_kv, -1, 1)
+        state = kept * state
+        added = np.abs(key).max(-2, keepdims=True) * np.abs(value).max(-1, keepdims=True)
+        if p.beta is not None:
+            beta = p.beta[:, :, token, None, None].astype(np.float64)
+            erased = (key * state).sum(-2, keepdims=True)
+            summed = (np.abs(key) * np.abs(state)).sum(-2, keepdims=True).max(-1, keepdims=True)
+            added = beta * (added + np.abs(key).max(-2, keepdims=True) * summed)
+            value = beta * (value - erased)
+        state = state + key * value
+        sums += k[:, :, token]
+        size = np.maximum(kept.max(-2, keepdims=True) * size, np.abs(state).max((-1, -2), keepdims=True))
+        size = np.maximum(size, added)
+        row = token - (n - n_q)
+        if p.causal and row >= 0:
+            read(row, token)
+    if not p.causal:
+        for row in range(n_q):
+            read(row, row + n - n_q)
+    return Recurred(output, state, output_size, size)

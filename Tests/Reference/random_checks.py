@@ -1,4 +1,5 @@
-"""Random combinations of every option of `attnbench run`, against NumPy and PyTorch.
+"""Random combinations of every option of `attnbench run`, against NumPy and PyTorch, and as many random
+recurrences, see recurrent_checks.py.
 
 Seeded: case i of seed s is always the same. Prints the command line of every case that differs.
 """
@@ -10,6 +11,7 @@ import tempfile
 
 import ml_dtypes
 import numpy as np
+import recurrent_checks
 from command import Command, Failure, default_executable
 from numpy_reference import Problem, attention, padded
 
@@ -293,12 +295,27 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--case", type=int, help="this one only")
-    parser.add_argument("--torch", action="store_true", help="compare with PyTorch, too")
+    parser.add_argument("--kind", choices=("all", "attention", "recurrences"), default="all")
+    parser.add_argument(
+        "--torch", action="store_true", help="compare with PyTorch, fla and transformers, too"
+    )
     arguments = parser.parse_args()
     torch = None
     if arguments.torch:
         import torch
     indices = range(arguments.cases) if arguments.case is None else [arguments.case]
+    failed = 0
+    if arguments.kind != "attention":
+        failed += recurrent_checks.check(
+            arguments.attnbench, arguments.seed, indices, peers=arguments.torch
+        )
+    if arguments.kind == "recurrences":
+        return 1 if failed else 0
+    return 1 if failed + check_attention(arguments, indices, torch) else 0
+
+
+def check_attention(arguments, indices, torch) -> int:
+    """Runs cases and prints what disagrees; the number that do."""
     failed = 0
     counts: dict[str, int] = {}
     for index in indices:
@@ -311,7 +328,7 @@ def main() -> int:
             print(f"case {index}: {'; '.join(wrong)}\n    {case.line}")
     print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     print(f"{len(indices) - failed} of {len(indices)} cases agree, seed {arguments.seed}")
-    return 1 if failed else 0
+    return failed
 
 
 if __name__ == "__main__":
