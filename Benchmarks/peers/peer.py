@@ -7,6 +7,7 @@ started with the name of one of its functions.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -221,10 +222,12 @@ class Service:
 
 def thread_times() -> dict[int, int]:
     """Nanoseconds on a CPU of each thread of this process."""
-    tasks = Path("/proc/self/task")
-    return {
-        int(task.name): int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()
-    }
+    times = {}
+    for task in Path("/proc/self/task").iterdir():
+        # A thread may end between being listed and being read.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            times[int(task.name)] = int((task / "schedstat").read_text().split()[0])
+    return times
 
 
 def busiest(before: Mapping[int, int], after: Mapping[int, int], count: int) -> list[int]:
