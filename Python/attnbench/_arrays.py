@@ -34,6 +34,9 @@ class Arrays(Protocol):
 
     def is_writable(self, array: Any) -> bool: ...
 
+    def repeat_heads(self, array: Any, times: int) -> Any:
+        """A copy in which each head, of the third axis from the end, comes several times in a row."""
+
 
 def address(array: np.ndarray) -> int:
     """Where an array's first element lies. ``__array_interface__`` makes a dictionary of all that it says;
@@ -76,6 +79,9 @@ class NumpyArrays:
     def is_writable(self, array: np.ndarray) -> bool:
         return array.flags.writeable
 
+    def repeat_heads(self, array: np.ndarray, times: int) -> np.ndarray:
+        return array.repeat(times, array.ndim - 3)
+
 
 class TorchArrays:
     """CPU tensors of PyTorch."""
@@ -110,6 +116,9 @@ class TorchArrays:
 
     def is_writable(self, array: Any) -> bool:
         return True
+
+    def repeat_heads(self, array: Any, times: int) -> Any:
+        return array.repeat_interleave(times, array.ndim - 3)
 
 
 numpy_arrays = NumpyArrays()

@@ -145,6 +145,19 @@ class Call:
         fill(self.lse, arrays, lse[..., None], F32)
         return lse
 
+    def write_state(self, state: Any) -> None:
+        """Points at an array for the state after all keys."""
+        refuse_gradients("final_state", state)
+        arrays, state = arrays_of("final_state", state)
+        if arrays.element_type(state) != F32 or state.ndim != 4 or not arrays.is_writable(state):
+            raise AttentionError(
+                f"final_state = {state.dtype} {list(state.shape)}: must be a writable float32 array "
+                "[b, hKV, d, dV]", 2)
+        if fill(self.structure.final_state, arrays, state, F32) is not state:
+            raise AttentionError(
+                f"final_state = strides {arrays.strides(state)}: rows must be contiguous; give an array as "
+                "numpy.empty makes it", 2)
+
     def bring_lengths(self, rows: int, lengths: tuple[int, ...]) -> None:
         """Lets keys and values end before the `rows` that the plan is for: the run says how many there
         are in each batch entry, and those after them need not exist."""
@@ -179,6 +192,14 @@ def three_operands(q: Any, k: Any, v: Any) -> tuple[Arrays, tuple, tuple[int, in
     if k_arrays is not arrays or v_arrays is not arrays:
         raise AttentionError("q, k, v: must all be NumPy arrays or all PyTorch tensors")
     return arrays, (q, k, v), (q_type, k_type, v_type)
+
+
+def shared_heads(arrays: Arrays, q: Any, k: Any, v: Any) -> tuple[Any, Any]:
+    """Query and key, each of their heads repeated where several heads of values share it."""
+    if q.ndim < 3 or q.shape[-3] != k.shape[-3] or v.shape[-3] % k.shape[-3]:
+        return q, k
+    share = v.shape[-3] // k.shape[-3]
+    return (q, k) if share <= 1 else (arrays.repeat_heads(q, share), arrays.repeat_heads(k, share))
 
 
 def checked_output(arrays: Arrays, out: Any, shape: tuple[int, ...]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from ._arrays import refuse_gradients
@@ -84,23 +84,26 @@ class Decoder:
 
     @overload
     def step(
-        self, q: ArrayT, k: ArrayT, v: ArrayT, *, new_tokens: Any = ..., out: ArrayT | None = ...,
+        self, q: ArrayT, k: ArrayT, v: ArrayT, *, new_tokens: Any = ...,
+        operands: Mapping[str, Any] | None = ..., out: ArrayT | None = ...,
         return_lse: Literal[False] = ...,
     ) -> ArrayT: ...
 
     @overload
     def step(
-        self, q: ArrayT, k: ArrayT, v: ArrayT, *, new_tokens: Any = ..., out: ArrayT | None = ...,
+        self, q: ArrayT, k: ArrayT, v: ArrayT, *, new_tokens: Any = ...,
+        operands: Mapping[str, Any] | None = ..., out: ArrayT | None = ...,
         return_lse: Literal[True],
     ) -> tuple[ArrayT, ArrayT]: ...
 
-    def step(self, q, k, v, *, new_tokens=None, out=None, return_lse=False):
+    def step(self, q, k, v, *, new_tokens=None, operands=None, out=None, return_lse=False):
         """Takes in n tokens and computes their outputs.
 
         Args:
             q: ``[b, h, n, d]``.
             k, v: ``[b, hKV, n, d]`` and ``[b, hKV, n, dV]``.
             new_tokens: ``[b]``, how many of the n rows each entry brings, the first ones.
+            operands: what the strategy takes beyond these, by name, of the n tokens.
             out: where the result goes.
             return_lse: also return ``[b, h, n]`` logarithms of denominators.
 
@@ -119,6 +122,8 @@ class Decoder:
             raise AttentionError(
                 f"new_tokens = {list(counts)}: one per batch entry is needed, {self._sizes.batch}")
         array = None if counts is None else (ctypes.c_int64 * len(counts))(*counts)
+        if operands:
+            call.name_operands(operands)
         check(library.attnbench_decoder_step(self._decoder.value, call.reference, array))
         del kept
         return out if lse is None else (out, lse)
@@ -130,3 +135,16 @@ class Decoder:
             check(
                 library.attnbench_decoder_truncate(
                     self._decoder.value, index, whole(count, "count")))
+
+    def mark(self) -> None:
+        """Remembers what has been taken in, for :meth:`rewind`, instead of what was remembered before."""
+        check(library.attnbench_decoder_mark(self._decoder.value))
+
+    def rewind(self) -> None:
+        """Goes back to the mark, as often as asked: tokens taken in since are forgotten, as those of a draft
+        that was refused.
+
+        Raises:
+            AttentionError: where nothing was marked, or a rolling cache has dropped what it needs.
+        """
+        check(library.attnbench_decoder_rewind(self._decoder.value))

@@ -58,7 +58,7 @@ class Operands(Structure):
     _fields_ = [
         ("size", c_uint32), ("named_count", c_uint32), ("query", Tensor), ("key", Tensor),
         ("value", Tensor), ("output", Tensor), ("lse", Tensor), ("named", POINTER(NamedTensor)),
-        ("key_lengths", POINTER(c_int64)),
+        ("key_lengths", POINTER(c_int64)), ("final_state", Tensor),
     ]
 
 
@@ -119,6 +119,8 @@ def _load() -> ctypes.CDLL:
         ("decoder_step", [handle, POINTER(Operands), POINTER(c_int64)], c_int32),
         ("decoder_tokens", [handle, POINTER(c_int64), c_size_t], c_int32),
         ("decoder_truncate", [handle, c_int64, c_int64], c_int32),
+        ("decoder_mark", [handle], c_int32),
+        ("decoder_rewind", [handle], c_int32),
         ("decoder_info", [handle, POINTER(Info)], c_int32),
         ("decoder_destroy", [handle], None),
     ]:

@@ -104,17 +104,19 @@ class Plan:
     def run(
         self, q: ArrayT, k: ArrayT, v: ArrayT, *, key_lengths: Any = ...,
         operands: Mapping[str, Any] | None = ..., out: ArrayT | None = ...,
-        return_lse: Literal[False] = ...,
+        return_lse: Literal[False] = ..., final_state: Any = ...,
     ) -> ArrayT: ...
 
     @overload
     def run(
         self, q: ArrayT, k: ArrayT, v: ArrayT, *, key_lengths: Any = ...,
         operands: Mapping[str, Any] | None = ..., out: ArrayT | None = ..., return_lse: Literal[True],
+        final_state: Any = ...,
     ) -> tuple[ArrayT, ArrayT]: ...
 
     def run(
         self, q, k, v, *, key_lengths=None, operands=None, out=None, return_lse=False,
+        final_state=None,
     ):
         """Computes attention.
 
@@ -123,7 +125,7 @@ class Plan:
             k, v: ``[b, hKV, nKV, d]`` and ``[b, hKV, nKV, dV]``.
             key_lengths: ``[b]`` key rows in use in this run instead of the problem's, for plans that
                 take them.
-            operands, out, return_lse: as for :func:`attention`.
+            operands, out, return_lse, final_state: as for :func:`attention`.
 
         Returns:
             ``[b, h, nQ, dV]``; with ``return_lse`` and ``[b, h, nQ]``.
@@ -133,7 +135,7 @@ class Plan:
         """
         key: Any = None
         # A new output has the type of the queries.
-        if key_lengths is None and not operands and out is None and (
+        if key_lengths is None and not operands and out is None and final_state is None and (
             self._sizes.output_type == self._sizes.query_type
         ):
             key = (quick_key_of(q, k, v), return_lse)
@@ -155,6 +157,8 @@ class Plan:
             kept.append(array)
         if operands:
             call.name_operands(operands)
+        if final_state is not None:
+            call.write_state(final_state)
         call.run()
         if key is not None and key[0] is not None and all(
             one is own for one, own in zip(kept, (q, k, v))
