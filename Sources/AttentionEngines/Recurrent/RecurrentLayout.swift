@@ -147,6 +147,12 @@ extension RecurrentLayout {
       }
     }
 
+    /// Whether one query sees the only token, its own.
+    var isStep: Bool {
+      geometry.causal && geometry.queryLength == 1 && geometry.keyLength == 1 && blind.isEmpty
+        && after.isEmpty
+    }
+
     /// The chunk that begins at a token. None reaches beyond the token of the first query row, so that
     /// rows of queries and tokens of a chunk begin together.
     func chunk(from first: Int) -> Chunk {

@@ -607,15 +607,15 @@ package final class RecurrentScratch {
   /// Takes the state of a head to begin with, where there is one, as this worker's own.
   func begin(_ head: Head, from operands: AttentionOperands) {
     state = ownState
-    state.update(repeating: 0, count: layout.stateCount)
-    guard let given = operands.inputs.named[RecurrentLayout.stateName] else { return }
+    guard let given = operands.inputs.named[RecurrentLayout.stateName] else {
+      return state.update(repeating: 0, count: layout.stateCount)
+    }
+    // A state that is given has no sum of the keys.
     for panel in head.panels {
       let place = statePanel(panel)
-      for row in 0..<layout.stateRows {
-        (place + row * layout.width).update(
-          from: given.row(head.batch, head.kvHead, row) + panel * layout.width,
-          count: layout.columns(of: panel))
-      }
+      copyState(
+        panel, from: { given.row(head.batch, head.kvHead, $0) + panel * layout.width },
+        to: { place + $0 * layout.width })
     }
   }
 
@@ -623,10 +623,26 @@ package final class RecurrentScratch {
   func end(_ head: Head, in view: MutableTensorView) {
     for panel in head.panels {
       let place = statePanel(panel)
-      for row in 0..<layout.stateRows {
-        (view.row(head.batch, head.kvHead, row) + panel * layout.width)
-          .update(from: place + row * layout.width, count: layout.columns(of: panel))
+      copyState(
+        panel, from: { UnsafePointer(place + $0 * layout.width) },
+        to: { view.row(head.batch, head.kvHead, $0) + panel * layout.width })
+    }
+  }
+
+  /// Copies the rows of a panel of the state.
+  private func copyState(
+    _ panel: Int, from source: (Int) -> UnsafePointer<Float>,
+    to target: (Int) -> UnsafeMutablePointer<Float>
+  ) {
+    for first in Swift.stride(from: 0, to: layout.stateRows, by: layout.chunk) {
+      let count = min(layout.chunk, layout.stateRows - first)
+      for index in 0..<count {
+        rows[index] = UnsafeRawPointer(source(first + index))
+        outputRows[index] = UnsafeMutableRawPointer(target(first + index))
       }
+      functions.pointee.narrow(
+        rows.floats, Int32(count), Int32(layout.columns(of: panel)),
+        ElementType.float32.storage, outputRows)
     }
   }
 
@@ -641,6 +657,7 @@ package final class RecurrentScratch {
 
   /// A head of a sequence from the state on that it has.
   func run(_ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head) {
+    if walk.isStep { return step(operands, head) }
     storeNothing(walk.blind, operands, head)
     locateGates(operands, head)
     var first = 0
@@ -663,11 +680,16 @@ package final class RecurrentScratch {
     }
   }
 
-  /// One token, which every query head of it sees.
+  /// One token, which every query head of it sees, from a decoder's state on, which is changed.
   func step(
     _ operands: AttentionOperands, _ head: Head, state: UnsafeMutablePointer<Float>
   ) {
     self.state = state
+    step(operands, head)
+  }
+
+  /// One token, which every query head of it sees, from the state on that it has.
+  private func step(_ operands: AttentionOperands, _ head: Head) {
     let stride = layout.rowStride
     let group = shape.groupSize
     locateGates(operands, head)
