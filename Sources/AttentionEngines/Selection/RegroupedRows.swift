@@ -45,6 +45,7 @@ final class RegroupedRows {
     fileprivate let rows: ArenaPart<UnsafeRawPointer>
     fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
     fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let prefetches: PrefetchList.Layout
 
     init(_ layout: SelectionLayout, in arena: inout ArenaLayout) {
       let (shape, lanes, keys) = (
@@ -75,6 +76,7 @@ final class RegroupedRows {
       rows = arena.add(max(chunk, lanes))
       keyRows = arena.add(keys)
       valueRows = arena.add(keys)
+      prefetches = PrefetchList.Layout(capacity: 2 * keys, in: &arena)
     }
   }
 
@@ -85,6 +87,8 @@ final class RegroupedRows {
   private let arena: Arena
   private let parts: Layout
   private let panel: SelectedPanel
+  /// What the block after the one in work needs.
+  private var prefetches: PrefetchList
 
   init(_ layout: SelectionLayout) throws(AttentionError) {
     var arenaLayout = ArenaLayout()
@@ -95,6 +99,7 @@ final class RegroupedRows {
     top = min(layout.selection.top, layout.blockCount)
     arena = try Arena(arenaLayout)
     panel = SelectedPanel(layout, at: arena[parts.panel], weights: arena[parts.weights])
+    prefetches = PrefetchList(parts.prefetches, arena)
     arena[parts.ones].update(repeating: 1, count: lanes)
   }
 
@@ -250,7 +255,8 @@ final class RegroupedRows {
       rows.floats, Int32(count), Int32(shape.valueDim), 1, panel.output)
     panel.meet(
       keys, rows: count, keys: arena[parts.keyRows], values: arena[parts.valueRows], first: first,
-      lower: arena[parts.lower], upper: arena[parts.upper])
+      lower: arena[parts.lower], upper: arena[parts.upper],
+      prefetch: prefetches.pending)
     functions.pointee.unpack(
       panel.output, arena[parts.ones], nil, Int32(count), Int32(shape.valueDim), outputRows)
     for lane in 0..<count {
@@ -270,6 +276,14 @@ final class RegroupedRows {
     for first in stride(from: keys.lowerBound, to: keys.upperBound, by: Self.blockKeys) {
       let part = first..<min(first + Self.blockKeys, keys.upperBound)
       point(at: part, chunk)
+      // The rows of the chunk keep most blocks between them: the next one is likely to be next.
+      let next =
+        part
+        .upperBound..<min(
+          part.upperBound + Self.blockKeys, chunk.geometry.keyLength)
+      prefetches.clear()
+      prefetches.add(next, of: chunk.operands.key, batch: chunk.batch, head: chunk.kvHead)
+      prefetches.add(next, of: chunk.operands.value, batch: chunk.batch, head: chunk.kvHead)
       for start in stride(from: rows.lowerBound, to: rows.upperBound, by: lanes) {
         meet(part.count, rows: min(lanes, rows.upperBound - start), first: nil) {
           Int(members[start + $0])
@@ -287,6 +301,7 @@ final class RegroupedRows {
   private func visitOwn(_ chunk: Chunk) {
     let (lower, upper) = (arena[parts.lower], arena[parts.upper])
     let (selection, geometry) = (layout.selection, chunk.geometry)
+    prefetches.clear()
     var start = chunk.rows.lowerBound
     while start < chunk.rows.upperBound {
       let own = selection.group(start, under: geometry).own

@@ -100,7 +100,7 @@ final class SelectedFewRows: SelectedAttender {
 
   func meet(
     _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedRows,
-    _ operands: AttentionOperands
+    _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
     if !problem.storage.keyValue.isFloatingPoint {
       keys.bring(count, of: operands.key, rows.batch, rows.kvHead, by: keyCopies, functions)

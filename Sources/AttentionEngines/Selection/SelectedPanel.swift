@@ -57,9 +57,11 @@ struct SelectedPanel {
   ///   - rows: lanes in use.
   ///   - first: the key of the first place, where lanes see keys `lower[lane]..<upper[lane]`; nil where all
   ///     lanes see all.
+  ///   - prefetch: what will be needed next.
   func meet(
     _ count: Int, rows: Int, keys: RowPointers, values: RowPointers, first: Int?,
-    lower: UnsafePointer<Int32>, upper: UnsafePointer<Int32>
+    lower: UnsafePointer<Int32>, upper: UnsafePointer<Int32>,
+    prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
     let (shape, kernels) = (layout.problem.shape, layout.kernels)
     let vectors = Int32((rows + kernels.vectorLanes - 1) / kernels.vectorLanes)
@@ -74,7 +76,7 @@ struct SelectedPanel {
     withUnsafePointer(to: &piece) { piece in
       var block = attn_block(
         keys: keys, values: values, pieces: piece, piece_count: 1, first_key: Int32(first ?? 0),
-        lower: lower, upper: upper, prefetch: nil, bias: nil)
+        lower: lower, upper: upper, prefetch: prefetch, bias: nil)
       attn_attend(kernels.functions, ATTN_FP32, &panel, &block)
     }
   }

@@ -25,7 +25,7 @@ protocol SelectedAttender: AnyObject {
   ///   limit of their own; nil where all rows see all of them.
   func meet(
     _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedRows,
-    _ operands: AttentionOperands)
+    _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>)
   /// Stores outputs and LSE.
   func finish(_ rows: SelectedRows, _ operands: AttentionOperands)
 }
@@ -136,7 +136,7 @@ final class SelectedPanels: SelectedAttender {
 
   func meet(
     _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedRows,
-    _ operands: AttentionOperands
+    _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
     keys.bring(count, of: operands.key, rows.batch, rows.kvHead, by: keyCopies, functions)
     values.bring(count, of: operands.value, rows.batch, rows.kvHead, by: valueCopies, functions)
@@ -149,7 +149,7 @@ final class SelectedPanels: SelectedAttender {
       }
       panel.meet(
         count, rows: range.count, keys: keys, values: values, first: first, lower: lower,
-        upper: upper)
+        upper: upper, prefetch: prefetch)
     }
   }
 

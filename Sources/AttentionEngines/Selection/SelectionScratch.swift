@@ -20,6 +20,7 @@ final class SelectionScratch {
     fileprivate let rows: ArenaPart<UnsafeRawPointer>
     fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
     fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let prefetches: PrefetchList.Layout
     /// The one or the other.
     fileprivate let panels: SelectedPanels.Layout?
     fileprivate let fewRows: SelectedFewRows.Layout?
@@ -35,6 +36,7 @@ final class SelectionScratch {
       rows = arena.add(keys)
       keyRows = arena.add(keys)
       valueRows = arena.add(keys)
+      prefetches = PrefetchList.Layout(capacity: 2 * keys, in: &arena)
       if min(layout.selection.rows, layout.problem.shape.queryLength) > SelectedFewRows.most {
         panels = SelectedPanels.Layout(layout, in: &arena)
         fewRows = nil
@@ -59,6 +61,8 @@ final class SelectionScratch {
   private let keyRows: RowPointers
   private let valueRows: RowPointers
   private let attender: (any SelectedAttender)?
+  /// What the keys after those in work need.
+  private var prefetches: PrefetchList
 
   init(_ layout: SelectionLayout) throws(AttentionError) {
     let parts = Layout(layout)
@@ -73,6 +77,7 @@ final class SelectionScratch {
     rows = arena[parts.rows]
     keyRows = arena[parts.keyRows]
     valueRows = arena[parts.valueRows]
+    prefetches = PrefetchList(parts.prefetches, arena)
     if let panels = parts.panels {
       attender = SelectedPanels(layout, panels, arena)
     } else if let fewRows = parts.fewRows {
@@ -157,28 +162,35 @@ final class SelectionScratch {
       batch: batch, head: head, kvHead: head / layout.problem.shape.groupSize,
       group: selection.group(index, under: geometry), geometry: geometry)
     attender.begin(work, operands)
-    var filled = 0
-    func meet(first: Int?) {
-      if filled == 0 { return }
-      attender.meet(
-        filled, first: first, keys: keyRows, values: valueRows, work, operands)
-      filled = 0
-    }
-    for block in select(work, operands.query, means: means) {
-      var keys = selection.keys(of: Int(block), keyLength: geometry.keyLength)
-      while !keys.isEmpty {
-        let part = keys.lowerBound..<min(keys.lowerBound + Self.blockKeys - filled, keys.upperBound)
-        point(filled, at: part, work, operands)
-        filled += part.count
-        keys = part.upperBound..<keys.upperBound
-        if filled == Self.blockKeys { meet(first: nil) }
-      }
-    }
-    meet(first: nil)
+    let kept = select(work, operands.query, means: means)
     // The own blocks, each row up to where it sees.
     let (blocks, size) = (work.group.own, selection.block)
     let own = (blocks.lowerBound * size..<blocks.upperBound * size)
       .clamped(to: 0..<work.end(of: work.group.rows.upperBound - 1))
+    var filled = 0
+    func meet(first: Int?) {
+      if filled == 0 { return }
+      attender.meet(
+        filled, first: first, keys: keyRows, values: valueRows, work, operands,
+        prefetch: prefetches.pending)
+      filled = 0
+      prefetches.clear()
+    }
+    for (index, block) in kept.enumerated() {
+      var keys = selection.keys(of: Int(block), keyLength: geometry.keyLength)
+      while !keys.isEmpty {
+        let room = Self.blockKeys - filled
+        let part = keys.lowerBound..<min(keys.lowerBound + room, keys.upperBound)
+        point(filled, at: part, work, operands)
+        filled += part.count
+        keys = part.upperBound..<keys.upperBound
+        if filled < Self.blockKeys { continue }
+        prefetch(keys, then: kept[(index + 1)...], own, work, operands)
+        meet(first: nil)
+      }
+    }
+    prefetch(0..<0, then: kept[kept.count...], own, work, operands)
+    meet(first: nil)
     for first in stride(from: own.lowerBound, to: own.upperBound, by: Self.blockKeys) {
       let keys = first..<min(first + Self.blockKeys, own.upperBound)
       point(0, at: keys, work, operands)
@@ -186,6 +198,27 @@ final class SelectionScratch {
       meet(first: first)
     }
     attender.finish(work, operands)
+  }
+
+  /// Has the keys prefetched that are met after those in work: the rest of a block, the blocks after it,
+  /// and the own ones behind the last.
+  private func prefetch(
+    _ rest: Range<Int>, then blocks: Slice<UnsafeBufferPointer<Int32>>, _ own: Range<Int>,
+    _ work: SelectedRows, _ operands: AttentionOperands
+  ) {
+    var room = Self.blockKeys
+    func add(_ keys: Range<Int>) {
+      let part = keys.lowerBound..<min(keys.lowerBound + room, keys.upperBound)
+      if part.isEmpty { return }
+      prefetches.add(part, of: operands.key, batch: work.batch, head: work.kvHead)
+      prefetches.add(part, of: operands.value, batch: work.batch, head: work.kvHead)
+      room -= part.count
+    }
+    add(rest)
+    for block in blocks where room > 0 {
+      add(layout.selection.keys(of: Int(block), keyLength: work.geometry.keyLength))
+    }
+    add(own)
   }
 
   /// Points at consecutive keys, from a place of the tables on.
