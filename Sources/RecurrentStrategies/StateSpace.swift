@@ -7,7 +7,8 @@ import Tensors
 ///
 /// With C the queries, B the keys, x the values: S_t = exp(A dt_t) S_{t-1} + B_t (dt_t x_t)^T,
 /// y_t = scale C_t^T S_t + D x_t, with operands `dt` (after the softplus), `a` (A, at most 0) and `skip` (D). Mamba-2
-/// has no scale: give 1. A group's C and B are those of all its heads: views whose heads lie at a
+/// has no scale: give 1. Without a causal mask a query reads the state after all tokens and has no token of its own,
+/// so no D x either. A group's C and B are those of all its heads: views whose heads lie at a
 /// stride of 0 share them without a copy.
 ///
 /// Dao and Gu 2024, arXiv 2405.21060.
