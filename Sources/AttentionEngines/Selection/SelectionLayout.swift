@@ -79,7 +79,8 @@ struct SelectionLayout: Sendable {
     }
     return WorkEstimate(
       pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim) + selecting,
-      minimumBytes: problem.minimumBytes, workspaceBytes: workspaceBytes)
+      minimumBytes: problem.minimumBytes(under: geometries.map { DensePattern($0) }),
+      workspaceBytes: workspaceBytes)
   }
 
   var workspaceBytes: Int {
