@@ -110,7 +110,11 @@ class RecurrentCase:
         # The state after the first tokens is what the others begin with.
         self.cut = int(r.integers(1, n)) if n > 1 and n_q == n and not normalised and causal else None
         self.cut = self.cut if self.chance(0.6) else None
-        self.inputs = (q, k, v)
+        # Heads that share C and B may be given these once.
+        gives_groups = rule == "ssd" and shared > 1 and self.layout != "bnd" and self.chance(0.7)
+        each = shared if gives_groups else 1
+        self.inputs = (q[:, ::each], k[:, ::each], v)
+        self.features += ["groups"] * gives_groups
         self.features += [rule, self.kind, self.layout, np.dtype(self.dtype).name]
         self.features += ["cut"] * (self.cut is not None) + ["state"] * (state is not None)
         self.features += ["grouped"] * (group > 1) + ["shared keys"] * (shared > 1)
