@@ -75,8 +75,9 @@ struct HeadCosts {
 }
 
 extension PatternTable {
-  /// Key places between the first and the last that a panel visits, over all sequences, without the
-  /// tiles that mask or bias hide from all its rows, and a little for the panel itself.
+  /// Key places that a panel visits, over all sequences, without the tiles that mask or bias hide from
+  /// all its rows, and a little for the panel itself: what neighbouring rows see together from the
+  /// first place to the last.
   ///
   /// - Parameter heads: the query heads that share the lanes.
   fileprivate func span(
@@ -89,25 +90,29 @@ extension PatternTable {
     let first = panel * panelLanes / groupSize
     let last = (min((panel + 1) * panelLanes, lanes) - 1) / groupSize
     for index in 0..<pass.sequenceCount {
-      var lowest = Int32.max
-      var highest = Int32.min
+      let keys = pass.sequences[firstRow * pass.sequenceCount + index]
+      let cost = { (places: Range<Int32>) -> Int in
+        guard let map, keys.isConsecutive, !places.isEmpty else { return places.count }
+        return map.visibleKeys(
+          batch, heads: heads, rows: (first...last).map { firstRow + $0 * pass.rowStride },
+          keys: keys.start + Int(places.lowerBound)..<keys.start + Int(places.upperBound))
+      }
+      var together: Range<Int32> = 0..<0
       for row in first...last {
         let place = index * geometry.queryLength + firstRow + row * pass.rowStride
-        if pass.lower[place] < pass.upper[place] {
-          lowest = min(lowest, pass.lower[place])
-          highest = max(highest, pass.upper[place])
+        let own = pass.lower[place]..<pass.upper[place]
+        if own.isEmpty { continue }
+        if together.isEmpty
+          || own.lowerBound > together.upperBound || own.upperBound < together.lowerBound
+        {
+          total += cost(together)
+          together = own
+        } else {
+          together =
+            min(together.lowerBound, own.lowerBound)..<max(together.upperBound, own.upperBound)
         }
       }
-      if lowest >= highest { continue }
-      let keys = pass.sequences[firstRow * pass.sequenceCount + index]
-      if let map, keys.isConsecutive {
-        let rows = (first...last).map { firstRow + $0 * pass.rowStride }
-        total += map.visibleKeys(
-          batch, heads: heads, rows: rows,
-          keys: keys.start + Int(lowest)..<keys.start + Int(highest))
-      } else {
-        total += Int(highest - lowest)
-      }
+      total += cost(together)
     }
     return total
   }

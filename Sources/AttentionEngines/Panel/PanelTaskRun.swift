@@ -109,7 +109,7 @@ struct PanelTaskRun {
       }
     }
     guard first < end,
-      var block = nextVisible(first / blockSize * blockSize, first..<end, of: keys)
+      var block = nextVisible(first / blockSize * blockSize, first..<end, of: keys, sequence)
     else { return }
     // The blocks before it are passed over.
     let seen = max(first, block)..<end
@@ -119,7 +119,7 @@ struct PanelTaskRun {
       Int32(min(block + blockSize, end) - seen.lowerBound), operands.key.rowBytes)
     while true {
       let places = places(of: block, seen: seen)
-      let next = nextVisible(block + blockSize, seen, of: keys)
+      let next = nextVisible(block + blockSize, seen, of: keys, sequence)
       scratch.advance()
       scratch.prefetches.clear()
       if let next {
@@ -143,16 +143,31 @@ struct PanelTaskRun {
     }
   }
 
-  /// The first block, from one on, that mask and bias do not hide from the whole task; nil when
-  /// there is none.
-  private func nextVisible(_ block: Int, _ places: Range<Int>, of keys: KeySequence) -> Int? {
+  /// The first block, from one on, that the bounds of the task's rows, mask and bias do not hide from
+  /// the whole task; nil when there is none.
+  private func nextVisible(
+    _ block: Int, _ places: Range<Int>, of keys: KeySequence, _ sequence: Int
+  ) -> Int? {
     var block = block
     while block < places.upperBound {
       let own = (block..<block + plan.blocks.keys).clamped(to: places)
-      if scratch.mask?.sees(own, of: keys) ?? true { return block }
+      if isWithinBounds(own, sequence), scratch.mask?.sees(own, of: keys) ?? true { return block }
       block += plan.blocks.keys
     }
     return nil
+  }
+
+  /// Whether some vector of rows of the task may see some of these places. What different rows see
+  /// may lie far apart, and nobody sees what is between.
+  private func isWithinBounds(_ places: Range<Int>, _ sequence: Int) -> Bool {
+    for panel in task.panels {
+      let bounds = scratch.bounds(panel - task.panels.lowerBound, sequence: sequence)
+      for vector in 0..<vectors(rows(at: panel).live)
+      where bounds.first(vector) < places.upperBound && bounds.end(vector) > places.lowerBound {
+        return true
+      }
+    }
+    return false
   }
 
   /// The places of a block that are visited: those that are seen, rounded to whole grains.
