@@ -73,12 +73,7 @@ struct FixedPattern: KeyPattern {
 
   func includes(position: Int, key: Int) -> Bool {
     geometry.visible(from: position).contains(key)
-      && (key / block == blockIndex(position) || key % block >= block - columns)
-  }
-
-  /// floor(p / l), also below zero.
-  private func blockIndex(_ position: Int) -> Int {
-    position >= 0 ? position / block : -((block - 1 - position) / block)
+      && (key / block == position.block(of: block) || key % block >= block - columns)
   }
 
   /// Summary columns among the first `keys` keys.
@@ -101,7 +96,7 @@ struct FixedPattern: KeyPattern {
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
     let visible = geometry.visible(from: position)
-    let first = blockIndex(position) * block
+    let first = position.block(of: block) * block
     switch index {
     case 0:
       return (first..<first + block).clamped(to: visible)

@@ -132,6 +132,10 @@ import Testing
     ("window(left: -2)", ["window left = -2", "at least -1"]),
     ("strided(99999999999)", ["strided l = 99999999999", "at most"]),
     ("fixed(8, 9)", ["fixed c = 9", "at most l (8)"]),
+    ("dilated(0)", ["dilated w = 0", "at least 1"]),
+    ("dilated(4, 0)", ["dilated gap = 0", "at least 1"]),
+    ("chunked(0)", ["chunked size = 0", "at least 1"]),
+    ("bigbird(64, 3, 65)", ["bigbird random = 65", "at most 64"]),
     ("flash(0)", ["flash blockQ = 0", "at least 1"]),
     ("linear(gelu)", ["linear phi = 'gelu'", "elu or relu"]),
     ("linear(elu, features: 8)", ["linear features = 8", "linear(favor, features: 8)"]),
@@ -174,7 +178,8 @@ import Testing
     for text in [
       "strided(2000000000)", "fixed(2000000000)", "window(2000000000)",
       "window(3, sinks: 2000000000)", "window(left: 2000000000)",
-      "flash(2000000000, 2000000000)",
+      "flash(2000000000, 2000000000)", "dilated(2000000000, 2000000000)", "chunked(2000000000)",
+      "bigbird(2000000000, 2000000000, 64, 2000000000)", "bigbird(1, 1, 64, 0)",
     ] {
       let strategy = try StrategyRegistry.standard.strategy(text)
       for offset in [QueryOffset.bottomRight, .fixed(2_000_000_000), .fixed(-2_000_000_000)] {

@@ -16,6 +16,7 @@ import Testing
       [
         "flash", "flash(48, 8)", "full", "window(7)", "window(64, global: 3, sinks: 5)",
         "window(left: 3, right: 9)", "strided(5)", "fixed(8, 3)", "blockdiagonal(13)",
+        "dilated(9, 3)", "chunked(13)", "bigbird(5, 2, 3, 1)",
       ] + ["f16", "bf16", "int8-token", "int8-channel"].map { "flash(kv: \($0))" }
       + (multipliesBFloat16
         ? ["flash(16, 8, arithmetic: bf16)"] : [])

@@ -92,6 +92,19 @@ import Testing
       try row("strided(3)", 10, n: 20, causal: false) == [1, 4, 7, 8, 9, 10, 11, 12, 13, 16, 19])
     #expect(try row("fixed(4, 1)", 9, n: 20, causal: true) == [3, 7, 8, 9])
     #expect(try row("fixed(4, 1)", 9, n: 20, causal: false) == [3, 7, 8, 9, 10, 11, 15, 19])
+    #expect(try row("dilated(3, 4)", 10, n: 20, causal: true) == [2, 6, 10])
+    #expect(try row("dilated(3, 4)", 1, n: 20, causal: true) == [1])
+    #expect(try row("dilated(3, 4)", 10, n: 20, causal: false) == [6, 10, 14])
+    #expect(try row("dilated(4, 4)", 10, n: 20, causal: false) == [2, 6, 10, 14, 18])
+    #expect(try row("chunked(4)", 9, n: 20, causal: true) == [8, 9])
+    #expect(try row("chunked(4)", 9, n: 20, causal: false) == [8, 9, 10, 11])
+    #expect(try row("chunked(4)", 11, n: 20, causal: true) == [8, 9, 10, 11])
+    #expect(try row("chunked(4)", 17, n: 18, causal: false) == [16, 17])
+    let blocks = { (numbers: [Int]) in numbers.flatMap { 4 * $0..<4 * $0 + 4 } }
+    #expect(try row("bigbird(4, 2, 0, 1)", 13, n: 24, causal: true) == blocks([0, 2]) + [12, 13])
+    #expect(try row("bigbird(4, 3, 0, 1)", 13, n: 24, causal: false) == blocks([0, 2, 3, 4]))
+    #expect(try row("bigbird(4, 1, 0, 1)", 2, n: 24, causal: false) == Array(0..<24))
+    #expect(try row("bigbird(4, 1, 0, 1)", 2, n: 24, causal: true) == [0, 1, 2])
   }
 
   @Test(arguments: Specimen.all)

@@ -15,7 +15,10 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   private static let variants = [
     "window(1)", "window(7)", "window(64, global: 3, sinks: 5)", "window(left: 3, right: 9)",
     "window(8, sinks: 70)", "strided(1)", "strided(5)", "strided(16)", "fixed(8, 3)",
-    "fixed(7, 7)", "flash(48, 8)", "flash(500, 128)", "blockdiagonal(13)", "linear(identity)",
+    "fixed(7, 7)", "dilated(1, 3)", "dilated(4, 3)", "dilated(9, 1)", "dilated(70, 16)",
+    "chunked(1)", "chunked(13)", "chunked(48)", "bigbird(1, 1, 2, 0)", "bigbird(5, 2, 3, 1)",
+    "bigbird(16, 3, 2, 1, seed: 7)", "bigbird(4, 1, 20, 0)", "flash(48, 8)", "flash(500, 128)",
+    "blockdiagonal(13)", "linear(identity)",
     "linear(relu)", "gated(channel)", "gated_delta(channel, l2)",
   ]
 

@@ -18,7 +18,9 @@ import Testing
   @Test func everyFamilyProposes() throws {
     let series = try specs(4096)
     let all = series.flatMap { $0 }
-    for family in ["full", "flash", "window", "strided", "fixed", "linear"] {
+    for family in [
+      "full", "flash", "window", "strided", "fixed", "dilated", "chunked", "bigbird", "linear",
+    ] {
       #expect(all.contains { $0.hasPrefix(family) }, "\(family)")
     }
     #expect(Set(all).count == all.count)
