@@ -28,6 +28,8 @@ public struct BigBirdAttention: PatternStrategy {
         "random", "blocks drawn for each block of queries, at most \(mostRandom) (default 3)"),
       StrategyParameter("global", "leading blocks that see and are seen by all (default 2)"),
       StrategyParameter("seed", "what the draw follows from (default 0)"),
+      StrategyParameter(
+        "blocks", "blocks that random ones are drawn from, not causal (default: all there are)"),
     ], candidates: candidateSeries
   ) { arguments throws(AttentionError) in try BigBirdAttention(arguments) }
 
@@ -40,6 +42,7 @@ public struct BigBirdAttention: PatternStrategy {
   private let random: Int
   private let global: Int
   private let seed: Int
+  private let blocks: Int?
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     block = try arguments.integer("block", atLeast: 1) ?? 64
@@ -47,6 +50,7 @@ public struct BigBirdAttention: PatternStrategy {
     random = try arguments.integer("random", atLeast: 0) ?? 3
     global = try arguments.integer("global", atLeast: 0) ?? 2
     seed = try arguments.integer("seed", atLeast: 0) ?? 0
+    blocks = try arguments.integer("blocks", atLeast: 1)
     if random > BigBirdAttention.mostRandom {
       throw AttentionError(
         .invalidArgument, argument: "bigbird random", value: random,
@@ -54,8 +58,18 @@ public struct BigBirdAttention: PatternStrategy {
     }
   }
 
+  /// Blocks that random ones are drawn from where nothing is causal.
+  private func resolvedBlocks(_ keyLength: Int) -> Int {
+    blocks ?? (keyLength + block - 1) / block
+  }
+
   public func resolvedParameters(for problem: AttentionProblem) -> String {
-    "\(block), \(window), \(random), \(global)" + (seed == 0 ? "" : ", seed: \(seed)")
+    var text = "\(block), \(window), \(random), \(global)"
+    if seed > 0 { text += ", seed: \(seed)" }
+    if random > 0, !problem.visibility.causal {
+      text += ", blocks: \(resolvedBlocks(problem.shape.keyLength))"
+    }
+    return text
   }
 
   /// For some sizes of blocks a series: from no random block to as many as may be drawn.
@@ -75,7 +89,8 @@ public struct BigBirdAttention: PatternStrategy {
     BigBirdPattern(
       geometry: geometry, block: block,
       reach: geometry.causal ? (window - 1, 0) : (window / 2, window / 2), random: random,
-      global: global, seed: UInt64(seed))
+      global: global, seed: UInt64(seed),
+      blocks: geometry.causal ? .max : resolvedBlocks(geometry.keyCapacity))
   }
 }
 
@@ -88,6 +103,9 @@ struct BigBirdPattern: KeyPattern {
   let random: Int
   let global: Int
   let seed: UInt64
+  /// Blocks that random ones are drawn from: no number of keys that there are, so that a row draws
+  /// the same whatever sequences are beside its own.
+  let blocks: Int
 
   func includes(position: Int, key: Int) -> Bool {
     guard geometry.visible(from: position).contains(key) else { return false }
@@ -102,10 +120,7 @@ struct BigBirdPattern: KeyPattern {
   var rowStrides: [Int] { [1] }
 
   /// Random blocks that any row can have.
-  private var slots: Int { min(random, keyBlocks) }
-
-  /// Blocks of keys that there are.
-  private var keyBlocks: Int { (geometry.keyCapacity + block - 1) / block }
+  private var slots: Int { min(random, blocks) }
 
   func sequences(pass: Int, residue: Int) -> [KeySequence] {
     Array(repeating: KeySequence(0..<geometry.keyLength), count: 2 + slots)
@@ -147,10 +162,10 @@ struct BigBirdPattern: KeyPattern {
   /// What the random blocks of a block of queries are drawn from: those that are neither global nor in
   /// its window, before it, and where nothing is causal after it.
   private func drawable(_ own: Int) -> TwoRanges {
-    let first = min(global, keyBlocks)
-    let stop = min(max(own - reach.left, first), keyBlocks)
-    let next = min(max(own + reach.right + 1, stop), keyBlocks)
-    return TwoRanges(first: first..<stop, second: geometry.causal ? next..<next : next..<keyBlocks)
+    let first = min(global, blocks)
+    let stop = min(max(own - reach.left, first), blocks)
+    let next = min(max(own + reach.right + 1, stop), blocks)
+    return TwoRanges(first: first..<stop, second: geometry.causal ? next..<next : next..<blocks)
   }
 }
 
