@@ -212,7 +212,7 @@ private final class PanelOperands {
       var block = attn_block(
         keys: operands, values: operands, pieces: first, piece_count: Int32(pieces.count),
         first_key: 0,
-        lower: lower, upper: upper, prefetch: nil, bias: nil)
+        lower: lower, upper: upper, prefetch: nil, bias: nil, key_bias: nil)
       attn_attend(functions, ATTN_FP32, &panel, &block)
     }
   }

@@ -31,7 +31,7 @@ static float packed[most_columns * most_lanes], weights[most_keys * most_lanes];
 static float output[most_columns * most_lanes], maxima[most_lanes], sums[most_lanes];
 static float factors[most_lanes];
 static int32_t lower[most_lanes], upper[most_lanes];
-static float bias[most_keys * most_lanes];
+static float bias[most_keys * most_lanes], key_bias[most_keys];
 
 static void check_attend(const attn_kernels *k, int live, int d, int e, int count, int masked) {
   const int lanes = k->panel_lanes;
@@ -50,6 +50,7 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
   for (int t = 0; t < count; t++) {
     key_rows[t] = keys[t];
     value_rows[t] = values[t];
+    key_bias[t] = 0.0625f * (float)(t % 7);
   }
   k->pack(rows, live, d, 1.5f / 4, packed);
   memset(output, 0, sizeof output);
@@ -58,7 +59,7 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
   const attn_piece pieces[2] = {{0, count / 2, 0, vectors, masked},
                                 {count / 2, count - count / 2, 0, vectors, masked}};
   const attn_block block = {(const void *const *)key_rows, (const void *const *)value_rows,
-                            pieces, 2, 0, lower, upper, NULL, bias};
+                            pieces, 2, 0, lower, upper, NULL, bias, key_bias};
   attn_attend(k, ATTN_FP32, &panel, &block);
   for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
   k->unpack(output, factors, NULL, live, e, out_rows);
@@ -66,6 +67,7 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
     double total = 0, truth[most_columns] = {0};
     for (int t = lower[i]; t < upper[i]; t++) {
       double score = masked & ATTN_BY_BIAS ? bias[t * lanes + i] : 0;
+      if (masked & ATTN_BY_KEY_BIAS) score += key_bias[t];
       for (int c = 0; c < d; c++) score += 1.5 / 4 * queries[i][c] * keys[t][c];
       total += exp2(4 * score);
       for (int c = 0; c < e; c++) truth[c] += exp2(4 * score) * values[t][c];
@@ -190,6 +192,71 @@ static void check_large(const attn_kernels *k, int count) {
     expect(row[j] == lowest / 4, k->name, "bias_row saturates", count, j);
 }
 
+enum { most_width = 48, chunk = 48, most_rows = 80 };
+
+static float left[chunk * most_rows], right[most_rows * most_width], state[most_rows * most_width];
+static float result[chunk * most_width], kept_square[chunk * chunk], keep[most_rows];
+
+/// The products of a recurrence's chunks: `count` tokens, `d` rows of the state, `vectors` of its columns.
+static void check_recurrence(const attn_kernels *k, int count, int d, int vectors) {
+  const int width = vectors * k->vector_lanes;
+  for (int i = 0; i < chunk * most_rows; i++) left[i] = noise() / 4;
+  for (int i = 0; i < most_rows * most_width; i++) right[i] = noise();
+  for (int i = 0; i < most_rows * most_width; i++) state[i] = noise();
+  for (int i = 0; i < most_rows; i++) keep[i] = fabsf(noise());
+  const attn_triangle triangles[3] = {ATTN_RECTANGLE, ATTN_LOWER, ATTN_SOLVE};
+  for (int t = 0; t < 3; t++) {
+    for (int i = 0; i < chunk * most_width; i++) result[i] = noise();
+    double truth[chunk][most_width];
+    for (int r = 0; r < count; r++)
+      for (int lane = 0; lane < width; lane++) {
+        truth[r][lane] = result[r * most_width + lane];
+        const int end = t == 0 ? d : t == 1 ? r + 1 : r;
+        for (int c = 0; c < end; c++)
+          truth[r][lane] += left[r * most_rows + c] *
+                            (t == 2 ? truth[c][lane] : (double)right[c * most_width + lane]);
+      }
+    k->product(left, most_rows, count, d, t == 2 ? result : right, most_width, vectors,
+               triangles[t], 1, result, most_width);
+    for (int r = 0; r < count; r++)
+      for (int lane = 0; lane < width; lane++)
+        expect(fabs(result[r * most_width + lane] - truth[r][lane]) <
+                   2e-5 * (1 + fabs(truth[r][lane])),
+               k->name, "product", count, d);
+  }
+  double taken[most_rows][most_width];
+  for (int c = 0; c < d; c++)
+    for (int lane = 0; lane < width; lane++) {
+      taken[c][lane] = (double)keep[c] * state[c * width + lane];
+      for (int t = 0; t < count; t++)
+        taken[c][lane] += (double)left[t * most_rows + c] * right[t * most_width + lane];
+    }
+  k->take_in(left, most_rows, right, most_width, count, d, vectors, keep, state);
+  for (int c = 0; c < d; c++)
+    for (int lane = 0; lane < width; lane++)
+      expect(fabs(state[c * width + lane] - taken[c][lane]) < 2e-5, k->name, "take_in", count, d);
+  // One token more, from the state that is there.
+  double read[most_width] = {0};
+  for (int lane = 0; lane < width; lane++) {
+    double written = right[lane];
+    for (int c = 0; c < d; c++)
+      written -= (double)keep[c] * state[c * width + lane] * left[most_rows + c];
+    for (int c = 0; c < d; c++)
+      read[lane] += left[2 * most_rows + c] *
+                    ((double)keep[c] * state[c * width + lane] + left[c] * written);
+  }
+  const attn_step token = {left, left + most_rows, keep, left + 2 * most_rows, 0, 1, d};
+  k->step(&token, vectors, right, state, result, 0);
+  for (int lane = 0; lane < width; lane++)
+    expect(fabs(result[lane] - read[lane]) < 2e-5, k->name, "step", d, vectors);
+  k->kept_between(keep, 1, count, chunk, kept_square);
+  double kept = 1;
+  for (int s = count - 1; s >= 0; s--) {
+    expect(fabs(kept_square[(count - 1) * chunk + s] - kept) < 1e-5, k->name, "kept_between", count, s);
+    kept *= keep[s];
+  }
+}
+
 int main(void) {
   for (int i = 0; i < most_lanes; i++)
     for (int c = 0; c < most_columns; c++) queries[i][c] = noise();
@@ -205,7 +272,7 @@ int main(void) {
     if (!attn_kernels_supported(k)) continue;
     for (int live = 1; live <= k->panel_lanes; live += 3)
       for (int count = 1; count <= 40; count += live % 2 ? 3 : 7)
-        for (int masked = 0; masked <= (ATTN_BY_BOUNDS | ATTN_BY_BIAS); masked++)
+        for (int masked = 0; masked <= (ATTN_BY_BOUNDS | ATTN_BY_KEY_BIAS); masked++)
           check_attend(k, live, 1 + (live * 5 + count) % most_columns,
                        1 + (live + count * 11) % most_columns, count, masked);
     check_attend(k, k->panel_lanes, 64, 64, most_keys, 0);
@@ -213,6 +280,9 @@ int main(void) {
     for (int count = 1; count <= 70; count++) check_large(k, count);
     check_storage(k, compiled[tables - 1]);
     check_flushed_halves(k);
+    for (int count = 1; count <= chunk; count += 5)
+      for (int vectors = 1; vectors * k->vector_lanes <= k->panel_lanes; vectors++)
+        check_recurrence(k, count, 1 + count * 7 % most_rows, vectors);
     printf("%s: checked\n", k->name);
   }
   printf("%d passed, %d failed\n", checks - failures, failures);

@@ -119,15 +119,23 @@ extension PanelMask {
     _ slot: Int, _ piece: attn_piece, of keys: KeySequence, block: Int
   ) -> Bool {
     guard let biases = keyBiases[slot] else { return false }
+    let (first, count) = (Int(piece.first), Int(piece.count))
     let columns = Int(rows[slot * lanes].columns)
-    for place in Int(piece.first)..<Int(piece.first + piece.count) {
-      let key = keys.key(block + place)
-      // Places of whole words beyond the last key are seen by nobody.
-      let own = key < columns ? biases[key] : -.infinity
-      guard abs(own) <= 1e30 else { return false }
-      bias[place * lanes] = own * .log16e
+    // Places of whole words beyond the last key are seen by nobody.
+    if keys.key(block + first + count - 1) >= columns { return false }
+    let out = keyBias + first
+    if keys.isConsecutive {
+      out.update(from: biases + keys.key(block + first), count: count)
+    } else {
+      for place in 0..<count { out[place] = biases[keys.key(block + first + place)] }
     }
-    return true
+    var fits = true
+    for place in 0..<count {
+      // NaN and infinities do not.
+      fits = fits && abs(out[place]) <= 1e30
+      out[place] *= .log16e
+    }
+    return fits
   }
 
   /// Works out the bias of a piece's lanes and places.

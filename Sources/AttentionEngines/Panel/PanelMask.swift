@@ -22,6 +22,7 @@ final class PanelMask {
     fileprivate let gatheredBias: ArenaPart<Float>
     fileprivate let offsets: ArenaPart<Float>
     fileprivate let bias: ArenaPart<Float>
+    fileprivate let keyBias: ArenaPart<Float>
 
     /// Nil where nothing is added or hidden key by key.
     init?(
@@ -44,6 +45,7 @@ final class PanelMask {
       gatheredBias = arena.add(rule.hasBias ? lanes * block : 0)
       offsets = arena.add(block)
       bias = arena.add(block * lanes)
+      keyBias = arena.add(block)
     }
   }
 
@@ -75,8 +77,9 @@ final class PanelMask {
   let gatheredBias: UnsafeMutablePointer<Float>
   /// `[ATTN_BLOCK_KEYS]` keys of a piece's places, counted from the first.
   let offsets: UnsafeMutablePointer<Float>
-  /// `[ATTN_BLOCK_KEYS][L]`: what the kernels read.
+  /// `[ATTN_BLOCK_KEYS][L]`, and `[ATTN_BLOCK_KEYS]` where it is the same for all: what the kernels read.
   let bias: UnsafeMutablePointer<Float>
+  let keyBias: UnsafeMutablePointer<Float>
 
   /// Nil where nothing is added or hidden key by key.
   init?(_ visibility: LoweredVisibility, _ layout: Layout, _ arena: borrowing Arena) {
@@ -98,6 +101,7 @@ final class PanelMask {
     gatheredBias = arena[layout.gatheredBias]
     offsets = arena[layout.offsets]
     bias = arena[layout.bias]
+    keyBias = arena[layout.keyBias]
   }
 
   /// Starts a task, of which nothing is known yet.

@@ -245,7 +245,8 @@ struct PanelTaskRun {
       pieces: scratch.pieces,
       piece_count: Int32(count), first_key: Int32(block), lower: bounds.lower,
       upper: bounds.upper, prefetch: scratch.prefetches.pending,
-      bias: scratch.mask.map { UnsafePointer($0.bias) })
+      bias: scratch.mask.map { UnsafePointer($0.bias) },
+      key_bias: scratch.mask.map { UnsafePointer($0.keyBias) })
     attn_attend(functions, scratch.arithmetic.format, &panel, &keys)
   }
 

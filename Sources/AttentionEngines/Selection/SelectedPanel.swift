@@ -76,7 +76,8 @@ struct SelectedPanel {
     withUnsafePointer(to: &piece) { piece in
       var block = attn_block(
         keys: keys, values: values, pieces: piece, piece_count: 1, first_key: Int32(first ?? 0),
-        lower: lower, upper: upper, prefetch: prefetch, bias: nil)
+        lower: lower, upper: upper, prefetch: prefetch, bias: nil,
+        key_bias: nil)
       attn_attend(kernels.functions, ATTN_FP32, &panel, &block)
     }
   }

@@ -107,8 +107,8 @@ typedef struct attn_piece {
 #define ATTN_BY_BOUNDS 1
 /// So does the bias of the block, which also is added.
 #define ATTN_BY_BIAS 2
-/// The bias of a key is the same for all lanes and is the block's for lane 0. It hides nothing and is
-/// so small, below 1e30, that no sum with a score needs to be held back from overflowing.
+/// The block's key bias is added, the same for all lanes. It hides nothing and is so small, below 1e30,
+/// that no sum with a score needs to be held back from overflowing.
 #define ATTN_BY_KEY_BIAS 4
 
 /// A block of keys as one panel meets it.
@@ -130,10 +130,11 @@ typedef struct attn_block {
   const int32_t *_Nonnull upper;
   attn_prefetch_list *_Nullable prefetch;
   /// [ATTN_BLOCK_KEYS][L] added to the scores, in log16 units, after the softcap; a lane does not see
-  /// a key whose bias is -inf. Read in pieces masked by bias or by key bias, and may be NULL where there
-  /// are none.
+  /// a key whose bias is -inf. Read in pieces masked by bias, and may be NULL where there are none.
   /// attend_linear heeds no bias.
   const float *_Nullable bias;
+  /// [ATTN_BLOCK_KEYS] the same for pieces masked by key bias.
+  const float *_Nullable key_bias;
 } attn_block;
 
 /// Keys of a chunk of attn_decode at most.

@@ -1,19 +1,19 @@
 // One block of keys in the online softmax (Milakov & Gimelshein 2018; Dao 2022, 2023).
 
 /// Raises the reference exponents that lag behind the tile in hand by more than ATTN_LAG to its
-/// maximum and brings everything accumulated so far to the new reference: words [first, done) of the
-/// block's weights, sums and output. Rare: see score_tile. A lane that does not lag keeps its
+/// maximum, and `headroom` above it, and brings everything accumulated so far to the new reference:
+/// words [first, done) of the block's weights, sums and output. Rare: see score_tile. A lane that does not lag keeps its
 /// reference, so that no row's bits depend on the rows beside it.
 static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrdiff_t lane,
                                                    int32_t vectors, int32_t first, int32_t done,
-                                                   const float *tile_maxima,
+                                                   const float *tile_maxima, float headroom,
                                                    attn_format format) {
   float *weights = panel->weights;
   for (int32_t v = 0; v < vectors; v++, lane += ATTN_W) {
     const vf old = load(panel->maxima + lane);
     const vf peak = load(tile_maxima + v * ATTN_W);
     const vi lags = peak > old + splat(ATTN_LAG);
-    const vf new = lags ? peak : old;
+    const vf new = lags ? peak + splat(headroom) : old;
     // A row that still sees nothing stays at -inf; everything it holds is zero.
     const vf factor = old == new ? splat(1) : exp16_vector(old - new);
     store(panel->maxima + lane, new);
@@ -30,6 +30,11 @@ static __attribute__((noinline)) void raise_maxima(const attn_panel *panel, ptrd
     }
   }
 }
+
+/// How far above the maximum references are raised where keys have biases: those of a running sum rise from
+/// key to key, and references would be raised again and again. Weights are then 2^-12 and not 1, which
+/// costs no accuracy in fp32.
+#define ATTN_HEADROOM 3.0f
 
 /// What the tiles of a piece share: the panel from the piece's first vector on, what it sees, and
 /// the references its weights are relative to.
@@ -168,11 +173,11 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
     adjust_tile(panel->softcap, bias, acc, rows, vectors);
   }
   if (state->key_bias) {
-    const float *bias = state->key_bias + (ptrdiff_t)done * ATTN_L;
+    const float *bias = state->key_bias + done;
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++)
 #pragma clang loop unroll(full)
-      for (int v = 0; v < vectors; v++) acc[r][v] += broadcast(bias + r * ATTN_L);
+      for (int v = 0; v < vectors; v++) acc[r][v] += broadcast(bias + r);
   }
 
   vi grew = splat_int(0);
@@ -191,7 +196,7 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) store(tile_maxima + v * ATTN_W, peak[v]);
     raise_maxima(panel, lane, vectors, state->block->pieces[0].first / keys, done / keys,
-                 tile_maxima, format);
+                 tile_maxima, state->key_bias ? ATTN_HEADROOM : 0, format);
     if (overlap) read_references(state, vectors);
   }
 #pragma clang loop unroll(full)
@@ -238,7 +243,7 @@ ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
                        lane,
                        {block->lower + lane, block->upper + lane, block->first_key},
                        bias,
-                       piece->masked & ATTN_BY_KEY_BIAS ? block->bias : NULL,
+                       piece->masked & ATTN_BY_KEY_BIAS ? block->key_bias : NULL,
                        bias || panel->softcap > 0,
                        {},
                        scores};

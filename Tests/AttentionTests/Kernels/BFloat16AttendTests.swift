@@ -195,7 +195,8 @@ extension KernelPanel {
                       var block = attn_block(
                         keys: keyRows, values: valueRows, pieces: piece,
                         piece_count: Int32(pieces.count), first_key: key, lower: lower,
-                        upper: upper, prefetch: nil, bias: bias.baseAddress)
+                        upper: upper, prefetch: nil, bias: bias.baseAddress,
+                        key_bias: nil)
                       attn_attend(kernel.table.functions, ATTN_BF16_PAIRS, &panel, &block)
                     }
                   }

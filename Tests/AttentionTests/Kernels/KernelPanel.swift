@@ -17,6 +17,8 @@ struct KernelPanel {
   var softcap: Float = 0
   /// `[count][lanes]`; empty for none.
   var bias: [Float] = []
+  /// `[count]`, likewise.
+  var keyBias: [Float] = []
 
   /// - Parameter size: that of the queries, as if scores were in log2 units.
   init(lanes: Int, headDim: Int, valueDim: Int, _ generator: inout TestGenerator, size: Float) {
@@ -38,7 +40,7 @@ struct KernelPanel {
     _ function: KernelFunction, _ keys: RowTable, _ values: RowTable, pieces: [attn_piece],
     vectors: Int, key: Int32 = 0, bounds: [Range<Int32>] = []
   ) {
-    let bias = bias
+    let (bias, keyBias) = (bias, keyBias)
     let bounds = bounds.isEmpty ? Array(repeating: 0..<0, count: lanes) : bounds
     withKernelPanel(vectors: vectors) { panel in
       keys.withWords { keys in
@@ -50,11 +52,14 @@ struct KernelPanel {
                   let first = pieces.baseAddress
                 else { return }
                 bias.withUnsafeBufferPointer { bias in
-                  var block = attn_block(
-                    keys: keys, values: values, pieces: first, piece_count: Int32(pieces.count),
-                    first_key: key, lower: lower, upper: upper, prefetch: nil,
-                    bias: bias.baseAddress)
-                  function(&panel, &block)
+                  keyBias.withUnsafeBufferPointer { keyBias in
+                    var block = attn_block(
+                      keys: keys, values: values, pieces: first, piece_count: Int32(pieces.count),
+                      first_key: key, lower: lower, upper: upper, prefetch: nil,
+                      bias: bias.baseAddress,
+                      key_bias: keyBias.baseAddress)
+                    function(&panel, &block)
+                  }
                 }
               }
             }
