@@ -142,6 +142,29 @@ import Testing
     }
   }
 
+  /// Rows are regrouped chunk by chunk: those around the border of two.
+  @Test(arguments: [false, true])
+  func chunksJoin(_ causal: Bool) throws {
+    let strategy = try Specimen.registry.strategy("topblocks(16, 4)")
+    let problem = try AttentionProblem(
+      AttentionShape(heads: 2, kvHeads: 1, queryLength: 1100, headDim: 8),
+      visibility: Visibility(causal: causal))
+    let inputs = TestInputs(problem, seed: 10)
+    let outputs = try Specimen(text: "", strategy: strategy).run(problem, inputs, threads: 2)
+    let oracle = strategy.oracle(for: problem)
+    let views = InputViews(
+      query: inputs.query.view, key: inputs.key.view, value: inputs.value.view)
+    for row in [0, 63, 64, 1022, 1023, 1024, 1025, 1099] {
+      let right = oracle.admissible(views, batch: 0, head: 1, row: row)
+      let distances = right.map { truth in
+        zip(outputs.output[0, 1, row], truth.output).reduce(0.0) {
+          max($0, abs(Double($1.0) - $1.1))
+        }
+      }
+      #expect(distances.min() ?? .infinity < 1e-5, "row \(row)")
+    }
+  }
+
   @Test func allBlocksAreFullAttention() throws {
     for problem in try Self.problems() {
       let inputs = TestInputs(problem, seed: 8)

@@ -131,7 +131,6 @@ typedef struct attn_block {
   attn_prefetch_list *_Nullable prefetch;
   /// [ATTN_BLOCK_KEYS][L] added to the scores, in log16 units, after the softcap; a lane does not see
   /// a key whose bias is -inf. Read in pieces masked by bias, and may be NULL where there are none.
-  /// attend_linear heeds no bias.
   const float *_Nullable bias;
   /// [ATTN_BLOCK_KEYS] the same for pieces masked by key bias.
   const float *_Nullable key_bias;
@@ -308,11 +307,6 @@ typedef struct attn_kernels {
   /// products. Swift reads it with attn_attend.
   void (*_Nullable attend[ATTN_FORMATS])(const attn_panel *_Nonnull panel,
                                          const attn_block *_Nonnull block);
-
-  /// The same of fp32 operands with the scores themselves as weights: output += (q . k) v,
-  /// sums += q . k, where queries and keys are features. `maxima` is not used.
-  void (*_Nonnull attend_linear)(const attn_panel *_Nonnull panel,
-                                 const attn_block *_Nonnull block);
 
   /// weights[t][lane] = keys[t] . queries[:][lane] for all lanes of `vectors` vectors: plain dot
   /// products, no exponential.

@@ -50,7 +50,6 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .prefetch = prefetch,
     .widen = widen,
     .narrow = narrow,
-    .attend_linear = attend_linear,
     .dots = dots,
     .accumulate = accumulate,
     .decode_query = decode_query,

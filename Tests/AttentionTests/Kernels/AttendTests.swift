@@ -41,8 +41,8 @@ import Testing
 
   /// A masked or unmasked piece after the other, lanes with their own bounds; keys nobody sees are
   /// NaN, and their values infinite.
-  @Test(arguments: KernelFixture.all, [false, true])
-  func piecesSeeOnlyTheirOwn(_ kernel: KernelFixture, _ linear: Bool) {
+  @Test(arguments: KernelFixture.all)
+  func piecesSeeOnlyTheirOwn(_ kernel: KernelFixture) {
     var generator = TestGenerator(seed: 5)
     let lanes = kernel.lanes
     for (headDim, valueDim) in Self.sizes {
@@ -75,14 +75,12 @@ import Testing
             somebody.contains(row) ? generator.normal() : .infinity
           }
           var panel = KernelPanel(
-            lanes: lanes, headDim: headDim, valueDim: valueDim, &generator, size: linear ? 0.5 : 2)
+            lanes: lanes, headDim: headDim, valueDim: valueDim, &generator, size: 2)
           panel.meet(
-            linear ? kernel.attendLinear : kernel.attend, keys, values,
+            kernel.attend, keys, values,
             pieces: pieces, vectors: vectors, key: firstKey, bounds: bounds)
           let matches = (0..<lanes).allSatisfy { lane in
-            linear
-              ? panel.holdsProducts(lane, keys, values, seen: seen[lane])
-              : panel.holds(lane, keys, values, seen: seen[lane])
+            panel.holds(lane, keys, values, seen: seen[lane])
           }
           #expect(matches, "\(count) keys, d \(headDim), e \(valueDim), pieces \(pieces)")
         }
@@ -115,8 +113,8 @@ import Testing
   }
 
   /// An infinite value reaches the lanes that see its key, and no other.
-  @Test(arguments: KernelFixture.all, [false, true])
-  func infiniteValuesStayWithThoseWhoSeeThem(_ kernel: KernelFixture, _ linear: Bool) {
+  @Test(arguments: KernelFixture.all)
+  func infiniteValuesStayWithThoseWhoSeeThem(_ kernel: KernelFixture) {
     var generator = TestGenerator(seed: 6)
     let lanes = kernel.lanes
     let count = 2 * kernel.table.tileKeys
@@ -131,7 +129,7 @@ import Testing
       let piece = attn_piece(
         first: 0, count: Int32(count), first_vector: 0, vectors: Int32(vectors), masked: 1)
       panel.meet(
-        linear ? kernel.attendLinear : kernel.attend, keys, values,
+        kernel.attend, keys, values,
         pieces: [piece], vectors: vectors, bounds: bounds)
       for lane in 0..<lanes {
         let sees = infinite < lane % (count + 1)

@@ -18,7 +18,6 @@ struct KernelFixture: Sendable, CustomTestStringConvertible {
   /// Online softmax over fp32 operands.
   var attend: KernelFunction { { attn_attend(table.functions, ATTN_FP32, $0, $1) } }
   /// The same with the scores themselves as weights.
-  var attendLinear: KernelFunction { { functions.attend_linear($0, $1) } }
   var lanes: Int { table.panelLanes }
   var vectorLanes: Int { table.vectorLanes }
   var vectorCounts: ClosedRange<Int> { 1...lanes / vectorLanes }

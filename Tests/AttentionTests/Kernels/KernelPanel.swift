@@ -129,19 +129,4 @@ struct KernelPanel {
         output[column * lanes + lane] / sums[lane], mean, within: tolerance + moved)
     }
   }
-
-  /// Whether a lane holds the sums over the given keys of (key . query) times value and of
-  /// key . query.
-  func holdsProducts(_ lane: Int, _ keys: RowTable, _ values: RowTable, seen: [Int]) -> Bool {
-    let weights = seen.map { key in
-      (0..<headDim).reduce(0.0) {
-        $0 + Double(keys[key, $1]) * Double(queries[$1 * lanes + lane])
-      }
-    }
-    return isClose(sums[lane], weights.reduce(0, +), within: 1e-4)
-      && (0..<valueDim).allSatisfy { column in
-        let sum = zip(seen, weights).reduce(0.0) { $0 + Double(values[$1.0, column]) * $1.1 }
-        return isClose(output[column * lanes + lane], sum, within: 1e-4)
-      }
-  }
 }
