@@ -26,9 +26,12 @@ public struct ChunkedAttention: PatternStrategy {
 
   public func resolvedParameters(for problem: AttentionProblem) -> String { "\(size)" }
 
+  /// From 16 keys to all. A search has none of them: to a model that was trained without chunks a window of
+  /// as many keys is nearer, and its time is for that.
   private static func candidateSeries(
     _ problem: AttentionProblem, _ density: SearchDensity
   ) -> [[String]] {
+    if density == .search { return [] }
     let keys = problem.shape.keyLength
     return [density.sizes(from: min(16, keys), through: keys).map { "\(family.name)(\($0))" }]
   }

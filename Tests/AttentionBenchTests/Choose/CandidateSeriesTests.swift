@@ -18,10 +18,13 @@ import Testing
   @Test func everyFamilyProposes() throws {
     let series = try specs(4096)
     let all = series.flatMap { $0 }
-    for family in [
-      "full", "flash", "window", "strided", "fixed", "dilated", "chunked", "bigbird", "linear",
-    ] {
-      #expect(all.contains { $0.hasPrefix(family) }, "\(family)")
+    let searched = [
+      "full", "flash", "window", "strided", "fixed", "topblocks", "linear",
+    ]
+    for family in searched { #expect(all.contains { $0.hasPrefix(family) }, "\(family)") }
+    let more = try specs(4096, .exhaustive).joined()
+    for family in searched + ["dilated", "chunked", "bigbird"] {
+      #expect(more.contains { $0.hasPrefix(family) }, "\(family)")
     }
     #expect(Set(all).count == all.count)
     #expect(all.contains("window(512)") && all.contains("window(512, sinks: 4)"))
