@@ -97,7 +97,7 @@ def test_steps_take_operands_and_are_taken_back():
     expected = recurrence(unit(q), unit(k), v, decay, beta, True)
     decoder = attnbench.Decoder(
         heads=H, kv_heads=HKV, head_dim=D, value_dim=DV, batch=B, capacity=N,
-        strategy="gated_delta(l2)")
+        strategy="gated_delta(normalise: l2)")
     with pytest.raises(attnbench.AttentionError, match="mark"):
         decoder.rewind()
     start = 0
