@@ -55,10 +55,12 @@ let package = Package(
       dependencies: [
         "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology", "Tensors",
       ]),
+    // Whoever calls kernels names them here: else a build after a change of their table keeps old code.
     .target(
       name: "RecurrentStrategies",
       dependencies: [
-        "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology", "Tensors",
+        "AttentionContract", "AttentionEngines", "AttentionKernels", "CAttentionKernels",
+        "MachineTopology", "Tensors",
         .product(name: "RealModule", package: "swift-numerics"),
       ]),
     .target(

@@ -1,6 +1,7 @@
 import AttentionContract
 import AttentionEngines
 import AttentionKernels
+import CAttentionKernels
 import Tensors
 
 /// What the delta rules have in common: erase = beta k, and beta v is written.

@@ -1,6 +1,7 @@
 import AttentionContract
 import AttentionEngines
 import AttentionKernels
+import CAttentionKernels
 import RealModule
 import Tensors
 
