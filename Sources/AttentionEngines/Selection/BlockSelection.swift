@@ -52,12 +52,8 @@ public struct BlockSelection: Sendable, Hashable {
   func group(_ index: Int, under geometry: MaskGeometry) -> Group {
     let rows = index * rows..<min((index + 1) * rows, geometry.queryLength)
     let blocks = blockCount(geometry.keyLength)
-    func blockOf(_ position: Int) -> Int {
-      position < 0 ? 0 : min(position / block, blocks)
-    }
     let first = rows.lowerBound + geometry.offset
     let last = rows.upperBound - 1 + geometry.offset
-    // Positions outside of the keys have no block of their own.
     if !keepsOwn {
       // Of one key each: all that a row sees compete.
       let visible = geometry.visible(from: first)
@@ -65,6 +61,8 @@ public struct BlockSelection: Sendable, Hashable {
         rows: rows, own: visible.upperBound..<visible.upperBound, before: visible,
         after: blocks..<blocks)
     }
+    // Positions outside of the keys have no block of their own.
+    func blockOf(_ position: Int) -> Int { position < 0 ? 0 : min(position / block, blocks) }
     let start = blockOf(first)
     let own = start..<max(start, last < 0 ? 0 : min(blockOf(last) + 1, blocks))
     return Group(

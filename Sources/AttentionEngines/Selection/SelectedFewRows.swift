@@ -73,12 +73,15 @@ final class SelectedFewRows: SelectedAttender {
     valueCopies = arena[parts.valueCopies]
   }
 
+  /// Its kernel prefetches by distance.
+  var prefetches: Bool { false }
+
   /// How keys and values lie when they are met.
   private var storage: ElementType {
     problem.storage.keyValue.isFloatingPoint ? problem.storage.keyValue : .float32
   }
 
-  func begin(_ rows: SelectedRows, _ operands: AttentionOperands) {
+  func begin(_ rows: SelectedGroup, _ operands: AttentionOperands) {
     let shape = problem.shape
     let count = rows.group.rows.count
     for (index, queryRow) in rows.group.rows.enumerated() {
@@ -99,7 +102,7 @@ final class SelectedFewRows: SelectedAttender {
   }
 
   func meet(
-    _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedRows,
+    _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedGroup,
     _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
     if !problem.storage.keyValue.isFloatingPoint {
@@ -122,7 +125,7 @@ final class SelectedFewRows: SelectedAttender {
     functions.pointee.decode(&state, &chunk)
   }
 
-  func finish(_ rows: SelectedRows, _ operands: AttentionOperands) {
+  func finish(_ rows: SelectedGroup, _ operands: AttentionOperands) {
     let columns = problem.shape.valueDim
     let type = problem.storage.output
     for (index, queryRow) in rows.group.rows.enumerated() {

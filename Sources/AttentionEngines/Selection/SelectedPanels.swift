@@ -3,33 +3,6 @@ import AttentionKernels
 import CAttentionKernels
 import Tensors
 
-/// Query rows of a head that share a selection.
-struct SelectedRows {
-  let batch: Int
-  let head: Int
-  let kvHead: Int
-  let group: BlockSelection.Group
-  let geometry: MaskGeometry
-
-  /// The first key that a row does not see.
-  func end(of row: Int) -> Int { geometry.visible(from: row + geometry.offset).upperBound }
-}
-
-/// Softmax of a group of rows over keys as they come.
-protocol SelectedAttender: AnyObject {
-  /// Reads the queries; nothing has been seen.
-  func begin(_ rows: SelectedRows, _ operands: AttentionOperands)
-  /// Meets up to `ATTN_BLOCK_KEYS` keys, at the first places of the tables, which are used up.
-  ///
-  /// - Parameter first: the key of the first place where keys follow each other and rows see them up to a
-  ///   limit of their own; nil where all rows see all of them.
-  func meet(
-    _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedRows,
-    _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>)
-  /// Stores outputs and LSE.
-  func finish(_ rows: SelectedRows, _ operands: AttentionOperands)
-}
-
 /// Rows in the lanes of panels: for groups that fill them.
 final class SelectedPanels: SelectedAttender {
   /// Where its memory lies.
@@ -103,13 +76,15 @@ final class SelectedPanels: SelectedAttender {
 
   private var shape: AttentionShape { layout.problem.shape }
 
+  var prefetches: Bool { true }
+
   private func panel(_ index: Int) -> SelectedPanel {
     SelectedPanel(
       layout, at: panels + index * SelectedPanel.floats(layout), weights: weights)
   }
 
   /// Calls `body` with the panels of a group and their rows.
-  private func forEachPanel(_ rows: SelectedRows, _ body: (SelectedPanel, Range<Int>) -> Void) {
+  private func forEachPanel(_ rows: SelectedGroup, _ body: (SelectedPanel, Range<Int>) -> Void) {
     let all = rows.group.rows
     for (index, first) in stride(
       from: all.lowerBound, to: all.upperBound, by: layout.panelRows
@@ -118,7 +93,7 @@ final class SelectedPanels: SelectedAttender {
     }
   }
 
-  func begin(_ rows: SelectedRows, _ operands: AttentionOperands) {
+  func begin(_ rows: SelectedGroup, _ operands: AttentionOperands) {
     let query = operands.query
     forEachPanel(rows) { panel, range in
       for (lane, row) in range.enumerated() {
@@ -135,7 +110,7 @@ final class SelectedPanels: SelectedAttender {
   }
 
   func meet(
-    _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedRows,
+    _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedGroup,
     _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
     keys.bring(count, of: operands.key, rows.batch, rows.kvHead, by: keyCopies, functions)
@@ -153,7 +128,7 @@ final class SelectedPanels: SelectedAttender {
     }
   }
 
-  func finish(_ rows: SelectedRows, _ operands: AttentionOperands) {
+  func finish(_ rows: SelectedGroup, _ operands: AttentionOperands) {
     let type = operands.output.reading.elementType
     forEachPanel(rows) { panel, range in
       for (lane, row) in range.enumerated() {

@@ -127,7 +127,7 @@ final class SelectionScratch {
 
   /// The best of a group's candidates, rising.
   private func select(
-    _ work: SelectedRows, _ query: TensorView, means: UnsafePointer<Float>
+    _ work: SelectedGroup, _ query: TensorView, means: UnsafePointer<Float>
   ) -> UnsafeBufferPointer<Int32> {
     let limit = layout.selection.kept(of: work.group)
     var kept = BestBlocks(limit: limit, scores: bestScores, blocks: best)
@@ -158,7 +158,7 @@ final class SelectionScratch {
   ) {
     let selection = layout.selection
     guard let attender, index < selection.groupCount(geometry.queryLength) else { return }
-    let work = SelectedRows(
+    let work = SelectedGroup(
       batch: batch, head: head, kvHead: head / layout.problem.shape.groupSize,
       group: selection.group(index, under: geometry), geometry: geometry)
     attender.begin(work, operands)
@@ -204,8 +204,9 @@ final class SelectionScratch {
   /// and the own ones behind the last.
   private func prefetch(
     _ rest: Range<Int>, then blocks: Slice<UnsafeBufferPointer<Int32>>, _ own: Range<Int>,
-    _ work: SelectedRows, _ operands: AttentionOperands
+    _ work: SelectedGroup, _ operands: AttentionOperands
   ) {
+    guard attender?.prefetches == true else { return }
     var room = Self.blockKeys
     func add(_ keys: Range<Int>) {
       let part = keys.lowerBound..<min(keys.lowerBound + room, keys.upperBound)
@@ -223,7 +224,7 @@ final class SelectionScratch {
 
   /// Points at consecutive keys, from a place of the tables on.
   private func point(
-    _ place: Int, at keys: Range<Int>, _ work: SelectedRows, _ operands: AttentionOperands
+    _ place: Int, at keys: Range<Int>, _ work: SelectedGroup, _ operands: AttentionOperands
   ) {
     let sequence = KeySequence(keys)
     DecodeScratch.point(

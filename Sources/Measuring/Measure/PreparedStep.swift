@@ -50,15 +50,17 @@ final class PreparedStep: PreparedCell {
   private func takeIn(
     _ past: Int, declared: [OperandDeclaration], storage: Storage
   ) throws(AttentionError) {
-    let shape = decoder.problem.shape
+    var shape = decoder.problem.shape
+    shape.queryLength = min(Self.prefillRows, past)
+    if past == 0 { return }
+    let query = try Tensor(shape.query, elementType: storage.query)
+    let output = try Tensor(shape.output, elementType: storage.output)
     for first in stride(from: 0, to: past, by: Self.prefillRows) {
       let rows = first..<min(first + Self.prefillRows, past)
-      var part = shape
-      (part.queryLength, part.keyLength) = (rows.count, rows.count)
-      let query = try Tensor(part.query, elementType: storage.query)
-      let output = try Tensor(part.output, elementType: storage.output)
       try decoder.step(
-        tensors.step(rows, query: query.view, declared: declared, output: output.mutableView),
+        tensors.step(
+          rows, query: query.view.rows(first: 0, count: rows.count), declared: declared,
+          output: output.mutableView.rows(first: 0, count: rows.count)),
         newTokens: nil)
     }
   }
