@@ -1,6 +1,17 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// What `import Attention` and `import AttentionBench` bring along, named as well by whoever imports them:
+// else a build after a change there keeps code that was made for the old state.
+let attention: [Target.Dependency] = [
+  "Attention", "AttentionContract", "AttentionEngines", "AttentionKernels", "RecurrentStrategies",
+  "SelectedStrategies", "SoftmaxStrategies", "Tensors",
+]
+let attentionBench: [Target.Dependency] =
+  attention + [
+    "AttentionBench", "Choosing", "Measuring", "Records", "Reporting", "Statistics", "Units",
+  ]
+
 let package = Package(
   name: "attnbench",
   products: [
@@ -75,7 +86,7 @@ let package = Package(
 
     // The way in from C; the header is kept by hand and checked by the compiler.
     .target(name: "CAttnbench"),
-    .target(name: "AttentionC", dependencies: ["Attention", "CAttnbench", "MachineTopology"]),
+    .target(name: "AttentionC", dependencies: attention + ["CAttnbench", "MachineTopology"]),
 
     // The harness and the command.
     .target(
@@ -83,36 +94,36 @@ let package = Package(
       dependencies: [
         "Suggestions", "Tensors", .product(name: "SystemPackage", package: "swift-system"),
       ]),
-    .target(name: "Units", dependencies: ["Attention"]),
+    .target(name: "Units", dependencies: attention),
     .target(
       name: "Statistics", dependencies: [.product(name: "RealModule", package: "swift-numerics")]),
     .target(
       name: "Records",
-      dependencies: [
-        "Attention", "CZlib", "MachineTopology", "Statistics", "Suggestions", "TensorFiles",
+      dependencies: attention + [
+        "CZlib", "MachineTopology", "Statistics", "Suggestions", "TensorFiles",
         "Units",
         .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .target(
       name: "Measuring",
-      dependencies: [
-        "Attention", "CZlib", "MachineTopology", "Records", "Statistics", "Suggestions",
+      dependencies: attention + [
+        "CZlib", "MachineTopology", "Records", "Statistics", "Suggestions",
         "TensorFiles", "Units", .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .target(
       name: "Choosing",
-      dependencies: [
-        "Attention", "MachineTopology", "Measuring", "Records", "Statistics", "Suggestions",
+      dependencies: attention + [
+        "MachineTopology", "Measuring", "Records", "Statistics", "Suggestions",
         "TensorFiles", "Units", .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "RealModule", package: "swift-numerics"),
       ]),
     .target(
       name: "Reporting",
-      dependencies: [
-        "Attention", "Choosing", "MachineTopology", "Measuring", "Records", "Statistics",
+      dependencies: attention + [
+        "Choosing", "MachineTopology", "Measuring", "Records", "Statistics",
         "Suggestions", "TensorFiles", "Units",
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "RealModule", package: "swift-numerics"),
@@ -123,8 +134,8 @@ let package = Package(
       dependencies: ["Choosing", "Measuring", "Records", "Reporting", "Statistics", "Units"]),
     .executableTarget(
       name: "attnbench",
-      dependencies: [
-        "AttentionBench",
+      dependencies: attentionBench + [
+        "MachineTopology", "Suggestions", "TensorFiles",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TextTable", package: "TextTable"),
       ]),
@@ -132,8 +143,8 @@ let package = Package(
     // Tests.
     .target(
       name: "AttentionTestSupport",
-      dependencies: [
-        "Attention", "MachineTopology",
+      dependencies: attention + [
+        "MachineTopology",
         .product(name: "RealModule", package: "swift-numerics"),
       ],
       path: "Tests/AttentionTestSupport"),
@@ -144,25 +155,25 @@ let package = Package(
       name: "CWideKernels", dependencies: ["CAttentionKernels"], path: "Tests/CWideKernels"),
     .testTarget(
       name: "AttentionTests",
-      dependencies: [
-        "Attention", "AttentionTestSupport", "CAllocationCounter", "CAttentionKernels",
+      dependencies: attention + [
+        "AttentionTestSupport", "CAllocationCounter", "CAttentionKernels",
         "CWideKernels", "MachineTopology", "TensorFiles",
       ]),
     .testTarget(
       name: "AttentionCTests",
-      dependencies: [
-        "AttentionBench", "AttentionC", "AttentionTestSupport", "CAttnbench", "TensorFiles",
+      dependencies: attentionBench + [
+        "AttentionC", "AttentionTestSupport", "CAttnbench", "TensorFiles",
       ]),
     .testTarget(
       name: "AttentionBenchTests",
-      dependencies: [
-        "AttentionBench", "AttentionTestSupport", "TensorFiles",
+      dependencies: attentionBench + [
+        "AttentionTestSupport", "MachineTopology", "TensorFiles",
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .testTarget(
       name: "CommandTests",
-      dependencies: [
-        "AttentionBench", "AttentionTestSupport", "attnbench", "TensorFiles",
+      dependencies: attentionBench + [
+        "AttentionTestSupport", "MachineTopology", "attnbench", "TensorFiles",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
   ],

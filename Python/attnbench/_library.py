@@ -43,6 +43,8 @@ class Problem(Structure):
         ("sink_logits", POINTER(c_float)), ("alibi_slopes", POINTER(c_float)),
         ("query_lengths", POINTER(c_int64)), ("key_lengths", POINTER(c_int64)),
         ("prefix_lengths", POINTER(c_int64)), ("mask", Tensor), ("bias", Tensor),
+        ("has_window_left", c_uint32), ("has_window_right", c_uint32), ("window_left", c_int64),
+        ("window_right", c_int64), ("chunk", c_int64),
     ]
 
 

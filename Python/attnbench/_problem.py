@@ -62,6 +62,7 @@ class Options:
     key_lengths: tuple[int, ...] | None = None
     prefix_lengths: tuple[int, ...] | None = None
     offset: Any = "bottom-right"
+    window: tuple[int | None, int | None] = (None, None)
 
     @staticmethod
     def of(
@@ -74,8 +75,6 @@ class Options:
             strategy = ", ".join(strategy)
         if not isinstance(strategy, str) or "\0" in strategy:
             raise AttentionError(f"strategy = {strategy!r}: must be a text, as 'window(512)'")
-        if window is not None:
-            strategy = window_strategy(strategy, window)
         if not isinstance(offset, str):
             is_list = isinstance(offset, (list, tuple)) or getattr(offset, "ndim", 0) > 0
             values = integers(offset, "offset")
@@ -87,20 +86,18 @@ class Options:
             strategy, bool(causal), None if scale is None else number(scale, "scale"),
             None if softcap is None else number(softcap, "softcap"), floats(alibi, "alibi"),
             floats(sinks, "sinks"), integers(query_lengths, "query_lengths"),
-            integers(key_lengths, "key_lengths"), integers(prefix_lengths, "prefix_lengths"), offset)
+            integers(key_lengths, "key_lengths"), integers(prefix_lengths, "prefix_lengths"), offset, window_of(window))
 
 
-def window_strategy(strategy: str, window: Any) -> str:
-    """The strategy of a problem with windows: inclusive distances (left, right), None or -1 for all."""
-    if strategy.strip().lower() != "flash":
-        raise AttentionError(
-            f"window = {window!r}: is for strategy 'flash', and this is {strategy!r}; write it as "
-            "'window(left: .., right: ..)', or give a mask")
+def window_of(window: Any) -> tuple[int | None, int | None]:
+    """Inclusive distances (left, right); None or -1 for all."""
+    if window is None:
+        return None, None
     if not isinstance(window, (list, tuple)) or len(window) != 2:
         raise AttentionError(
             f"window = {window!r}: must be (left, right), inclusive distances, None for no limit")
-    left, right = (-1 if side is None else whole(side, "window") for side in window)
-    return f"window(left: {left}, right: {right})"
+    left, right = (None if side is None else whole(side, "window") for side in window)
+    return None if left == -1 else left, None if right == -1 else right
 
 
 @dataclass(slots=True)
@@ -172,6 +169,11 @@ def build(sizes: Sizes, options: Options, mask: Any = None) -> BuiltProblem:
         checked_list(options.offset, sizes.batch, "offset", "batch entry")
         problem.alignment = 3
         problem.offsets = built.list(ctypes.c_int64, options.offset)
+    left, right = options.window
+    if left is not None:
+        problem.has_window_left, problem.window_left = 1, left
+    if right is not None:
+        problem.has_window_right, problem.window_right = 1, right
     if mask is not None:
         add_mask(built, mask, (sizes.batch, sizes.heads, sizes.query_length, sizes.key_length))
     return built

@@ -31,7 +31,7 @@ def _rows_first(shape: Sequence[int], like: Tensor) -> Tensor:
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sinks: Tensor | None,
     strategy: str, causal: bool, offset: int | None, scale: float | None, softcap: float | None,
-    threads: int | None,
+    threads: int | None, window: int | None,
 ) -> Tensor:
     def new_output(shape: Sequence[int]) -> Tensor:
         return _rows_first(shape, query)
@@ -39,12 +39,12 @@ def _attention(
     quick_key = None
     if mask is None and sinks is None:
         # Not to be mistaken for calls whose outputs lie otherwise.
-        written = (_rows_first, strategy, causal, offset, scale, softcap, threads)
+        written = (_rows_first, strategy, causal, offset, scale, softcap, threads, window)
         quick_key, found = again(query, key, value, False, written, new_output)
         if found is not None:
             return found
     options = Options.of(
-        strategy, None, causal=causal, scale=scale, softcap=softcap, alibi=None,
+        strategy, None if window is None else (window, None), causal=causal, scale=scale, softcap=softcap, alibi=None,
         sinks=None if sinks is None else sinks.detach(), query_lengths=None, key_lengths=None,
         prefix_lengths=None, offset="bottom-right" if offset is None else offset)
     return compute(
@@ -57,16 +57,16 @@ def _operator(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None,
     sinks: Tensor | None = None, strategy: str = "flash", causal: bool = False,
     offset: int | None = None, scale: float | None = None, softcap: float | None = None,
-    threads: int | None = None,
+    threads: int | None = None, window: int | None = None,
 ) -> Tensor:
     return _attention(
-        query, key, value, mask, sinks, strategy, causal, offset, scale, softcap, threads)
+        query, key, value, mask, sinks, strategy, causal, offset, scale, softcap, threads, window)
 
 
 @_operator.register_fake
 def _(
     query, key, value, mask=None, sinks=None, strategy="flash", causal=False, offset=None, scale=None,
-    softcap=None, threads=None,
+    softcap=None, threads=None, window=None,
 ):
     return _rows_first((*query.shape[:3], value.shape[3]), query)
 
@@ -74,9 +74,11 @@ def _(
 def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, sinks: Tensor | None,
     strategy: str, causal: bool, offset: int | None, scale: float | None, softcap: float | None,
-    threads: int | None,
+    threads: int | None, window: int | None = None,
 ) -> Tensor:
     """``[b, h, nQ, d]``, ``[b, hKV, nKV, d]``, ``[b, hKV, nKV, dV]`` to ``[b, h, nQ, dV]``.
+
+    ``window`` is how many keys before its own position a query sees, None for all.
 
     Through the operator where something has to see it: a trace, a gradient, a subclass of Tensor. Its
     dispatch costs as much as a small attention, and plain tensors go without.
@@ -89,9 +91,9 @@ def attend(
         is_plain = is_plain and (sinks is None or not sinks.requires_grad)
     if is_plain and not _has_modes():
         return _attention(
-            query, key, value, mask, sinks, strategy, causal, offset, scale, softcap, threads)
+            query, key, value, mask, sinks, strategy, causal, offset, scale, softcap, threads, window)
     return _operator(
-        query, key, value, mask, sinks, strategy, causal, offset, scale, softcap, threads)
+        query, key, value, mask, sinks, strategy, causal, offset, scale, softcap, threads, window)
 
 
 def _has_modes() -> bool:

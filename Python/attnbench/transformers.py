@@ -43,13 +43,6 @@ class _Layer:
     def strategy(self) -> str:
         return ", ".join(self.strategies)
 
-    def within(self, window: int) -> str | None:
-        """The strategy that sees no more than a causal window of so many keys; None where there is none
-        with such a name, and a mask has to say it."""
-        if any(strategy.strip().lower() != "flash" for strategy in self.strategies):
-            return None
-        return ", ".join([f"window(left: {window - 1}, right: 0)"] * len(self.strategies))
-
 
 def use(
     model: PreTrainedModel, plan: Strategy | Mapping[int, Strategy] = "flash", *,
@@ -127,10 +120,10 @@ def _forward(
         # window does, and a step of decoding needs no plan of its own for a mask of its own.
         window = getattr(mask, "attnbench_window", None)
         key, value = key[:, :, :length], value[:, :, :length]
-        mask = None if window is None else mask[..., :length]
+        mask = None
         if position_bias is not None:
             position_bias = position_bias[..., :length]
-    n_q, n_kv = query.shape[2], key.shape[2]
+    n_kv = key.shape[2]
     if mask is not None and causal:
         # Where queries stand matters to patterns, and a mask alone does not say it.
         offset = getattr(attention_mask, "attnbench_offset", None)
@@ -141,12 +134,6 @@ def _forward(
                 "use 'flash' for such layers, or let the model make its masks")
     if mask is None and causal and sliding_window is not None and sliding_window < n_kv:
         window = sliding_window
-    if window is not None:
-        windowed = layer.within(window)
-        if windowed is not None:
-            mask, strategy = None, windowed
-        elif mask is None:
-            mask = _window_mask(n_q, n_kv, window, query.device)
     if position_bias is not None:
         if mask is None:
             mask = position_bias
@@ -155,15 +142,9 @@ def _forward(
         else:
             mask = mask + position_bias
     out = attend(
-        query, key, value, mask, s_aux, strategy, causal, offset, scaling, softcap, layer.threads)
+        query, key, value, mask, s_aux, strategy, causal, offset, scaling, softcap, layer.threads,
+        None if window is None else window - 1)
     return out.transpose(1, 2).contiguous(), None
-
-
-def _window_mask(n_q: int, n_kv: int, window: int, device: Any) -> torch.Tensor:
-    """Keys that are visible under a causal window of so many keys, `[1, 1, nQ, nKV]`."""
-    distance = (
-        torch.arange(n_kv - n_q, n_kv, device=device)[:, None] - torch.arange(n_kv, device=device))
-    return ((distance >= 0) & (distance < window))[None, None]
 
 
 def _mask(

@@ -55,6 +55,15 @@ def test_options_are_the_definition():
         ({"mask": mask[:, :, :1]}, {"visible": mask[:, :, :1]}),
         ({"mask": mask[0, ::-1, ::-1]}, {"visible": mask[0, ::-1, ::-1]}),
         ({"window": (2, 1)}, {"visible": abs(np.arange(9)[:, None] + 4 - np.arange(13) - .5) < 2}),
+        (
+            {"window": (4, None), "causal": True, "strategy": "full"},
+            {"visible": visible & (np.arange(9)[:, None] + 4 - np.arange(13) <= 4)},
+        ),
+        (
+            {"window": (-1, 0), "strategy": "strided(3)"},
+            {"visible": visible & np.array(
+                [[p - j <= 3 or (p - j) % 3 == 0 for j in range(13)] for p in range(4, 13)])},
+        ),
         ({"offset": "top-left", "causal": True}, {"visible": reference.causal(9, 13, 0), "offset": 0}),
         ({"offset": 2, "causal": True}, {"visible": reference.causal(9, 13, 2), "offset": 2}),
         (

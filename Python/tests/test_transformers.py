@@ -139,6 +139,15 @@ def test_a_strategy_stays_within_the_models_window():
     for strategy in ("full", "window(7)", "window(20)"):
         attnbench.transformers.use(model, strategy)
         torch.testing.assert_close(logits(model, tokens), expected, atol=2e-5, rtol=2e-5)
+    # Heads of their own, and without a mask.
+    attnbench.transformers.use(model, ["full", "window(9, sinks: 1)"] * 3)
+    layer = model.model.layers[0].self_attn
+    query, key, value = torch.randn(1, 6, 33, 16), *torch.randn(2, 1, 2, 33, 16)
+    out, _ = attnbench.transformers._forward(layer, query, key, value, None, sliding_window=7)
+    distance = torch.arange(33)[:, None] - torch.arange(33)
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, (distance >= 0) & (distance < 7), enable_gqa=True)
+    torch.testing.assert_close(out, expected.transpose(1, 2), atol=2e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize("cache", ["dynamic", "static"])

@@ -19,6 +19,9 @@ extension attnbench_problem {
       queryLengths: numbers(query_lengths, count: shape.batch),
       keyLengths: numbers(key_lengths, count: shape.batch),
       prefixLengths: numbers(prefix_lengths, count: shape.batch),
+      windowLeft: try flag(has_window_left, "problem.has_window_left") ? Int(window_left) : nil,
+      windowRight: try flag(has_window_right, "problem.has_window_right") ? Int(window_right) : nil,
+      chunk: chunk == 0 ? nil : Int(chunk),
       mask: try mask.mask("mask", on: shape), bias: try bias.bias("bias", on: shape),
       alibiSlopes: numbers(alibi_slopes, count: shape.heads))
     let storage = Storage(

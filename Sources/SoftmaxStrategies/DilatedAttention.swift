@@ -85,19 +85,13 @@ struct DilatedPattern: KeyPattern {
   }
 
   func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence {
-    KeySequence(
-      start: residue, period: gap, count: places(before: geometry.keyLength, residue: residue))
-  }
-
-  /// Keys of a residue class among the first `keys` keys.
-  private func places(before keys: Int, residue: Int) -> Int {
-    max(0, (keys - residue + gap - 1) / gap)
+    KeySequence(start: residue, period: gap, before: geometry.keyLength)
   }
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
     let own = position.block(of: gap)
-    let count = places(
-      before: geometry.visible(from: position).upperBound, residue: position - own * gap)
-    return (own - left..<own + right + 1).clamped(to: 0..<count)
+    let places = sequence(0, pass: pass, residue: position - own * gap)
+      .places(in: geometry.visible(from: position))
+    return (own - left..<own + right + 1).clamped(to: places)
   }
 }

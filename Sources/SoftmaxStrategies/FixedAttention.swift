@@ -76,22 +76,21 @@ struct FixedPattern: KeyPattern {
       && (key / block == position.block(of: block) || key % block >= block - columns)
   }
 
-  /// Summary columns among the first `keys` keys.
-  private func summaries(before keys: Int) -> Int {
-    let keys = min(max(keys, 0), geometry.keyLength)
-    return keys / block * columns + max(0, keys % block - (block - columns))
+  /// The last `columns` keys of every block.
+  private var summaries: KeySequence {
+    let (keys, short) = (geometry.keyLength, geometry.keyLength % block)
+    return KeySequence(
+      start: block - columns, run: columns, period: block,
+      count: keys / block * columns + max(0, short - (block - columns)))
   }
 
   var rowStrides: [Int] { [1] }
 
   func sequences(pass: Int, residue: Int) -> [KeySequence] {
     let own = KeySequence(0..<geometry.keyLength)
-    let summary = KeySequence(
-      start: block - columns, run: columns, period: block,
-      count: summaries(before: geometry.keyLength))
     // Under a causal mask nobody sees later columns but those of a prefix.
     let seesLater = !geometry.causal || geometry.prefixLength > 0
-    return seesLater ? [own, summary, summary] : [own, summary]
+    return seesLater ? [own, summaries, summaries] : [own, summaries]
   }
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
@@ -101,11 +100,9 @@ struct FixedPattern: KeyPattern {
     case 0:
       return (first..<first + block).clamped(to: visible)
     case 1:
-      // Positions past the last key see no more columns than there are.
-      return 0..<summaries(before: min(first, visible.upperBound))
+      return summaries.places(in: visible.clamped(to: Int.min..<first))
     default:
-      let start = summaries(before: first + block)
-      return start..<max(start, summaries(before: visible.upperBound))
+      return summaries.places(in: visible.clamped(to: first + block..<Int.max))
     }
   }
 }

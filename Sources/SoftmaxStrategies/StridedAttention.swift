@@ -82,15 +82,9 @@ struct StridedPattern: KeyPattern {
     return geometry.causal && geometry.prefixLength == 0 ? [keys] : [keys, keys]
   }
 
-  /// Keys of a residue class among the first `keys` keys.
-  private func places(before keys: Int, residue: Int) -> Int {
-    max(0, (keys - residue + stride - 1) / stride)
-  }
-
   func sequence(_ index: Int, pass: Int, residue: Int) -> KeySequence {
     if pass == 0 { return KeySequence(0..<geometry.keyLength) }
-    let count = places(before: geometry.keyLength, residue: residue)
-    return KeySequence(start: residue, period: stride, count: count)
+    return KeySequence(start: residue, period: stride, before: geometry.keyLength)
   }
 
   func range(pass: Int, sequence index: Int, position: Int) -> Range<Int> {
@@ -100,11 +94,10 @@ struct StridedPattern: KeyPattern {
         to: geometry.visible(from: position))
     }
     let residue = ((position % stride) + stride) % stride
-    let count = places(
-      before: geometry.visible(from: position).upperBound, residue: residue)
+    let places = sequence(index, pass: pass, residue: residue)
+      .places(in: geometry.visible(from: position))
     let own = (position - residue) / stride
-    let before = 0..<min(max(own - 1, 0), count)
-    let after = min(max(own + 2, 0), count)..<count
-    return index == 0 ? before : after
+    return (index == 0 ? 0..<max(own - 1, 0) : max(own + 2, 0)..<max(own + 2, places.upperBound))
+      .clamped(to: places)
   }
 }

@@ -244,7 +244,7 @@ extension ModelReport {
       inputs: model.path, model: model.metadata.model,
       problems: zip(layers, stated).map { layer, stated in
         ModelChoiceRecord.Problem(
-          layer: layer.number, problem: HeadPlan.Problem(layer.problem, window: stated.window),
+          layer: layer.number, problem: HeadPlan.Problem(layer.problem),
           attention: stated.description)
       }, sensitivities: sensitivities, threads: placement.threads, bind: "\(placement.binding)",
       budget: budget.seconds, result: choice)

@@ -145,8 +145,7 @@ package struct RecommendCommand: BLASCommand {
         + "\(placement.threads) (\(placement.binding)); budget: \(limits.wording.budget)")
     stated.warn()
     let setting = QualitySetting(
-      problem: problem, window: stated.window,
-      inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
+      problem: problem, inputs: given.map { .tensors($0) } ?? .normal(seed: seed),
       placement: placement, topology: topology, limits: limits, start: .now, stop: stop)
 
     let executor = try AttentionExecutor(
@@ -202,8 +201,7 @@ package struct RecommendCommand: BLASCommand {
     guard let result else { throw CommandExit.interrupted }
     if let save {
       try HeadPlan(
-        result, problem: setting.problem, window: setting.window, placement: setting.placement,
-        inputs: report.inputs,
+        result, problem: setting.problem, placement: setting.placement, inputs: report.inputs,
         isa: KernelTable.active.name
       ).write(to: save)
     }
@@ -214,10 +212,9 @@ package struct RecommendCommand: BLASCommand {
   private func stated(_ inputs: String?, on shape: AttentionShape) throws -> StatedAttention {
     let reference = try inputs.map { try TensorReference($0) }
     let metadata = try reference.map { try InputMetadata(path: $0.path) }
-    var windows = OwnWindows()
     return try StatedAttention(
       maskOptions, metadata?.attention(of: reference?.selector) ?? InputMetadata.Attention(),
-      on: shape, file: reference?.path ?? "", windows: &windows)
+      on: shape, file: reference?.path ?? "")
   }
 
   func rowsForErrors() throws -> ErrorRows {

@@ -27,13 +27,11 @@ extension RecommendCommand {
       of: try threadOptions.count(on: topology), on: topology)
     let size = try n.map { try SizeText.parse($0, argument: "--n") }
     var stated: [StatedAttention] = []
-    var windows = OwnWindows()
     var layers: [ModelLayer] = []
     for (place, layer) in model.layers.enumerated() {
       let shape = try size.map { try layer.shape.first($0, of: layer.prefix) } ?? layer.shape
       let attention = try StatedAttention(
-        maskOptions, model.metadata.attention(of: layer.prefix), on: shape, file: model.path,
-        windows: &windows)
+        maskOptions, model.metadata.attention(of: layer.prefix), on: shape, file: model.path)
       stated.append(attention)
       layers.append(
         ModelLayer(
@@ -64,7 +62,7 @@ extension RecommendCommand {
       stop: stop, emit: report.show)
     let choice = try engine.run()
     let plan = ModelPlan(
-      choice, of: layers, windows: stated.map(\.window), hasSensitivities: weights != nil,
+      choice, of: layers, hasSensitivities: weights != nil,
       inputs: model.path, model: model.metadata.model, placement: placement,
       isa: KernelTable.active.name)
     let picture = ModelChoicePicture(

@@ -6,8 +6,6 @@ import TextTable
 /// What is looked at after a choice: on which problem, with which workers, for how long.
 struct QualitySetting {
   let problem: AttentionProblem
-  /// The model's own, which the problem holds as a mask.
-  let window: Int?
   let inputs: SweepInputs
   let placement: SweepPlacement
   let topology: MachineTopology

@@ -83,6 +83,10 @@ struct DifferentialCase: CustomStringConvertible {
     visibility.queryLengths = perEntry(shape.queryLength)
     visibility.keyLengths = perEntry(shape.keyLength)
     if visibility.causal { visibility.prefixLengths = perEntry(shape.keyLength) }
+    let near = [nil, nil, nil, 0, 1, 7, 16, 40, shape.keyLength]
+    visibility.windowLeft = generator.pick(near)
+    visibility.windowRight = generator.pick(near)
+    visibility.chunk = generator.pick([nil, nil, nil, nil, 1, 5, 16, 33, 300])
     let plain = try AttentionProblem(shape)
     func tensorShape() throws -> TensorShape {
       try plain.maskShape(
@@ -133,9 +137,12 @@ struct DifferentialCase: CustomStringConvertible {
     _ problem: AttentionProblem, _ pattern: any KeyPattern, _ batch: Int, _ head: Int, _ row: Int,
     _ key: Int
   ) -> Bool {
-    guard key < pattern.geometry.keyLength,
-      pattern.includes(position: row + pattern.geometry.offset, key: key)
-    else { return false }
+    let position = row + pattern.geometry.offset
+    guard key < pattern.geometry.keyLength, pattern.includes(position: position, key: key) else {
+      return false
+    }
+    if let left = problem.visibility.windowLeft, position - key > left { return false }
+    if let right = problem.visibility.windowRight, key - position > right { return false }
     if let mask = problem.visibility.mask,
       key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
     {
@@ -177,6 +184,8 @@ struct DifferentialCase: CustomStringConvertible {
       + text("scale", scoring.scale) + text("softcap", scoring.softcap)
       + text("sinks", scoring.sinkLogits) + text("query lengths", visibility.queryLengths)
       + text("key lengths", visibility.keyLengths) + text("prefix", visibility.prefixLengths)
+      + text("left", visibility.windowLeft) + text("right", visibility.windowRight)
+      + text("chunk", visibility.chunk)
       + text("mask", visibility.mask?.shape) + text("bias", visibility.bias?.shape)
       + text("slopes", visibility.alibiSlopes) + ", \(problem.storage), \(threads) threads"
   }

@@ -4,6 +4,11 @@ import Testing
 
 /// The two forms of every pattern agree: what passes visit is what `includes` says, once each.
 @Suite struct KeyPatternTests {
+  /// Windows to either side, and chunks.
+  private static let limits: [(left: Int?, right: Int?, chunk: Int?)] = [
+    (0, nil, nil), (nil, 0, nil), (9, 2, nil), (17, nil, 8), (nil, nil, 5), (200, 200, 1000),
+  ]
+
   static let geometries: [MaskGeometry] = {
     var geometries: [MaskGeometry] = []
     for (queries, keys) in [(1, 1), (1, 40), (40, 1), (37, 37), (20, 53), (53, 20), (100, 64)] {
@@ -16,6 +21,13 @@ import Testing
               MaskGeometry(
                 queryLength: queries, keyLength: keys, offset: offset, causal: causal,
                 prefixLength: prefix))
+          }
+          for (left, right, chunk) in limits {
+            geometries.append(
+              MaskGeometry(
+                queryLength: queries, keyLength: keys, offset: offset, causal: causal,
+                prefixLength: causal ? keys / 3 : 0, windowLeft: left, windowRight: right,
+                chunk: chunk))
           }
         }
       }
@@ -51,6 +63,11 @@ import Testing
         for key in 0..<geometry.keyLength
         where pattern.includes(position: position, key: key) {
           #expect(!geometry.causal || key <= position || key < geometry.prefixLength)
+          #expect(position - key <= geometry.windowLeft && key - position <= geometry.windowRight)
+          let chunk = { (position: Int) in
+            (Double(position) / Double(geometry.chunk)).rounded(.down)
+          }
+          #expect(geometry.chunk == 0 || chunk(position) == chunk(key))
         }
       }
     }

@@ -76,6 +76,56 @@ import Testing
     #expect(boolean.bits == additive.bits)
   }
 
+  /// A window and chunks of the problem are the mask that says the same, whatever the strategy.
+  @Test(arguments: Specimen.softmaxInAnyArithmetic, [false, true])
+  func windowsAndChunksAreMasks(_ specimen: Specimen, _ causal: Bool) throws {
+    let shape = try AttentionShape(
+      heads: 4, kvHeads: 2, queryLength: 100, keyLength: 230, headDim: 9)
+    let limits: [(left: Int?, right: Int?, chunk: Int?)] = [
+      (20, nil, nil), (nil, 3, nil), (64, 16, nil), (nil, nil, 48), (30, nil, 48),
+    ]
+    for (number, (left, right, chunk)) in limits.enumerated() {
+      let plain = try AttentionProblem(shape, visibility: Visibility(causal: causal))
+      let limited = try plain.with { _, _, visibility, _ in
+        (visibility.windowLeft, visibility.windowRight) = (left, right)
+        visibility.chunk = chunk
+      }
+      let mask = BroadcastTensor<UInt8>(try plain.maskShape(3)) { bytes in
+        bytes.initialize(repeating: 0)
+        for row in 0..<shape.queryLength {
+          let position = row + shape.keyLength - shape.queryLength
+          for key in 0..<shape.keyLength
+          where position - key <= left ?? .max && key - position <= right ?? .max
+            && chunk.map({ key / $0 == position / $0 }) ?? true
+          {
+            bytes[row * shape.keyLength + key] = 1
+          }
+        }
+      }
+      let inputs = TestInputs(plain, seed: number)
+      let outputs = try specimen.run(limited, inputs, threads: 2)
+      #expect(isSame(outputs, try specimen.run(plain.with(mask: mask), inputs)))
+      ErrorGate.check(specimen, limited, inputs, outputs, "\(limits[number])")
+      let pairs = try specimen.strategy.work(for: limited, threads: 1).pairs
+      #expect(pairs == (try specimen.strategy.work(for: plain.with(mask: mask), threads: 1).pairs))
+    }
+  }
+
+  @Test(arguments: [
+    ("windowLeft", Visibility(windowLeft: -1), "must be in 0..."),
+    ("windowRight", Visibility(windowRight: 1 << 40), "must be in 0..."),
+    ("chunk", Visibility(chunk: 0), "must be in 1..."),
+  ])
+  func limitsOutOfRangeAreNamed(
+    _ argument: String, _ visibility: Visibility, _ rule: String
+  ) throws {
+    let shape = try AttentionShape(heads: 1, queryLength: 4, headDim: 2)
+    let error = #expect(throws: AttentionError.self) {
+      try AttentionProblem(shape, visibility: visibility)
+    }
+    #expect(error?.argument == argument && error?.advice.hasPrefix(rule) == true)
+  }
+
   /// Rows without a visible key: 0 and -inf; nothing is left of what lies at the keys.
   @Test(arguments: Specimen.softmaxInAnyArithmetic)
   func hiddenRowsAreZero(_ specimen: Specimen) throws {

@@ -185,7 +185,7 @@ public final class CachedDecoder: AttentionDecoder {
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem
   ) throws(AttentionError) {
     let advice = "goes by positions, which a rolling cache loses; use a cache that keeps everything"
-    try problem.refuse([.prefix, .mask, .bias, .alibi], advice: advice)
+    try problem.refuse([.prefix, .window, .mask, .bias, .alibi], advice: advice)
     if strategy.operatorClass == .exact { return }
     throw AttentionError(
       .invalidArgument, argument: "strategy", value: strategy.spec(for: problem),

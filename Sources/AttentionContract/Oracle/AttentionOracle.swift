@@ -74,7 +74,9 @@ public struct SoftmaxOracle: AttentionOracle {
     var scores: [(key: Int, score: Double)] = []
     var maximum = -Double.infinity
     for j in pattern.geometry.visible(from: position)
-    where pattern.includes(position: position, key: j) && isVisible(j, batch, head, row) {
+    where pattern.includes(position: position, key: j)
+      && isVisible(j, batch, head, row, position: position)
+    {
       let product = operands.withOperands(q, shape.headDim, &buffers.query) { q in
         operands.withOperands(inputs.key.row(batch, kvHead, j), shape.headDim, &buffers.other) {
           dot(q, $0, shape.headDim)
@@ -110,9 +112,17 @@ public struct SoftmaxOracle: AttentionOracle {
     return OracleRow(output: output, logSumExp: maximum + Double.log(sum))
   }
 
-  /// Whether mask and bias leave a key visible. A key that is hidden has no part in the row, even
+  /// Whether window, chunk, mask and bias leave a key visible. A key that is hidden has no part in the row, even
   /// if its score is NaN.
-  private func isVisible(_ key: Int, _ batch: Int, _ head: Int, _ row: Int) -> Bool {
+  private func isVisible(
+    _ key: Int, _ batch: Int, _ head: Int, _ row: Int, position: Int
+  ) -> Bool {
+    if let left = problem.visibility.windowLeft, position - key > left { return false }
+    if let right = problem.visibility.windowRight, key - position > right { return false }
+    if let chunk = problem.visibility.chunk {
+      let first = (Double(position) / Double(chunk)).rounded(.down) * Double(chunk)
+      if Double(key) < first || Double(key) >= first + Double(chunk) { return false }
+    }
     if let mask = problem.visibility.mask,
       key >= mask.shape.columns || mask.row(batch, head, row)[key] == 0
     {

@@ -114,6 +114,7 @@ public struct AttentionProblem: Sendable, Hashable {
       }
     return MaskGeometry(
       queryLength: queryLength, keyLength: keyLength, offset: offset, causal: visibility.causal,
-      prefixLength: visibility.prefixLengths?[batch] ?? 0, keyCapacity: shape.keyLength)
+      prefixLength: visibility.prefixLengths?[batch] ?? 0, windowLeft: visibility.windowLeft,
+      windowRight: visibility.windowRight, chunk: visibility.chunk, keyCapacity: shape.keyLength)
   }
 }

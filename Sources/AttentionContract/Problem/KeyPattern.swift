@@ -28,10 +28,20 @@ public struct KeySequence: Sendable, Hashable {
     self.count = count
   }
 
+  /// Every `period`-th key from `start` on, of those before `end`.
+  public init(start: Int, period: Int, before end: Int) {
+    self.init(start: start, period: period, count: max(0, (end - start + period - 1) / period))
+  }
+
   /// The key row at place `t`.
   @inlinable @inline(__always)
   public func key(_ t: Int) -> Int {
     run == 1 ? start + t * period : start + (t / run) * period + t % run
+  }
+
+  /// Its places whose keys lie in a range.
+  public func places(in keys: Range<Int>) -> Range<Int> {
+    places(before: keys.lowerBound)..<places(before: keys.upperBound)
   }
 
   /// How many of its keys lie before `key`: its first places.
@@ -48,7 +58,7 @@ public struct KeySequence: Sendable, Hashable {
 /// say it as the engine reads it: in each pass, query rows whose positions agree modulo the pass's
 /// row stride travel together and see, in each of the pass's key sequences, one contiguous range of
 /// places. The ranges of all passes
-/// must be disjoint and their union must be what `includes` says; the tests check both for every
+/// must lie within what the geometry leaves visible, be disjoint, and their union must be what `includes` says; the tests check both for every
 /// registered strategy. Partial results of several passes are merged exactly.
 ///
 /// The number of keys in use only ends a pattern: one of more keys sees, up to the fewer, the same

@@ -12,6 +12,8 @@ package struct ProblemFeatures: OptionSet, Sendable {
   package static let alibi = ProblemFeatures(rawValue: 1 << 4)
   package static let softcap = ProblemFeatures(rawValue: 1 << 5)
   package static let sinkLogits = ProblemFeatures(rawValue: 1 << 6)
+  /// Windows and chunks of positions.
+  package static let window = ProblemFeatures(rawValue: 1 << 7)
 }
 
 extension AttentionProblem {
@@ -23,6 +25,12 @@ extension AttentionProblem {
     }
     if let prefixLengths = visibility.prefixLengths {
       used.append((.prefix, "prefixLengths", "\(prefixLengths)"))
+    }
+    for (argument, count) in [
+      ("windowLeft", visibility.windowLeft), ("windowRight", visibility.windowRight),
+      ("chunk", visibility.chunk),
+    ] {
+      if let count { used.append((.window, argument, "\(count)")) }
     }
     if let mask = visibility.mask { used.append((.mask, "mask", "\(mask.shape)")) }
     if let bias = visibility.bias { used.append((.bias, "bias", "\(bias.shape)")) }

@@ -19,6 +19,14 @@ public struct Visibility: Sendable, Hashable {
   /// Leading keys that every query sees in spite of a causal mask, one number a batch entry: the
   /// prefix of a prefix language model (Raffel 2020, arXiv 1910.10683). Nil for none.
   public var prefixLengths: [Int]?
+  /// How many keys before its own position a query sees, the prefix included: a sliding window.
+  /// Nil for all.
+  public var windowLeft: Int?
+  /// How many keys after its own position a query sees; a causal mask holds beside it. Nil for all.
+  public var windowRight: Int?
+  /// Positions of a chunk, counted from position 0: a query sees only keys of its own. Nil for one
+  /// chunk of all.
+  public var chunk: Int?
   /// `[b or 1, h or 1, nQ or 1, nKV]`: a query sees only keys whose element is not 0. Keys beyond
   /// the last column are hidden. Nil hides nothing.
   public var mask: BroadcastTensor<UInt8>?
@@ -34,7 +42,8 @@ public struct Visibility: Sendable, Hashable {
   /// Everything visible unless said otherwise; `offset` defaults to `.bottomRight`.
   public init(
     causal: Bool = false, offset: QueryOffset = .bottomRight, queryLengths: [Int]? = nil,
-    keyLengths: [Int]? = nil, prefixLengths: [Int]? = nil, mask: BroadcastTensor<UInt8>? = nil,
+    keyLengths: [Int]? = nil, prefixLengths: [Int]? = nil, windowLeft: Int? = nil,
+    windowRight: Int? = nil, chunk: Int? = nil, mask: BroadcastTensor<UInt8>? = nil,
     bias: BroadcastTensor<Float>? = nil, alibiSlopes: [Float]? = nil
   ) {
     self.causal = causal
@@ -42,6 +51,9 @@ public struct Visibility: Sendable, Hashable {
     self.queryLengths = queryLengths
     self.keyLengths = keyLengths
     self.prefixLengths = prefixLengths
+    self.windowLeft = windowLeft
+    self.windowRight = windowRight
+    self.chunk = chunk
     self.mask = mask
     self.bias = bias
     self.alibiSlopes = alibiSlopes
@@ -53,6 +65,9 @@ public struct Visibility: Sendable, Hashable {
     try check(queryLengths, "queryLengths", "query rows", atMost: shape.queryLength, shape)
     try check(keyLengths, "keyLengths", "key rows", atMost: shape.keyLength, shape)
     try check(prefixLengths, "prefixLengths", "key rows", atMost: shape.keyLength, shape)
+    try check(windowLeft, "windowLeft", atLeast: 0)
+    try check(windowRight, "windowRight", atLeast: 0)
+    try check(chunk, "chunk", atLeast: 1)
     try mask?.check(against: shape, argument: "mask")
     try bias?.check(against: shape, argument: "bias")
     try shape.expect(
@@ -62,6 +77,15 @@ public struct Visibility: Sendable, Hashable {
         .invalidArgument, argument: "alibiSlopes", value: bad,
         advice: "must be a finite number; 0 for none")
     }
+  }
+
+  private func check(
+    _ count: Int?, _ argument: String, atLeast least: Int
+  ) throws(AttentionError) {
+    guard let count, !(least...AttentionShape.maximumLength).contains(count) else { return }
+    throw AttentionError(
+      count < least ? .invalidArgument : .tooLarge, argument: argument, value: count,
+      advice: "must be in \(least)...\(AttentionShape.maximumLength), or left out for no limit")
   }
 
   private func checkOffset(_ shape: AttentionShape) throws(AttentionError) {

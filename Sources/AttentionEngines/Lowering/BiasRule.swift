@@ -46,6 +46,13 @@ struct BiasRule: Sendable {
 }
 
 extension attn_row_bias {
+  /// The same for a row of scores that begins with a later key.
+  func starting(at key: Int) -> attn_row_bias {
+    attn_row_bias(
+      mask: mask.map { $0 + key }, bias: bias.map { $0 + key }, position: position - Int64(key),
+      columns: max(0, columns - Int32(key)), slope: slope)
+  }
+
   /// Whether mask and bias leave a key visible.
   @inline(__always)
   func shows(_ key: Int) -> Bool {

@@ -52,7 +52,7 @@ package struct LoweredVisibility: Sendable {
 
   /// Whether the rows of a batch entry may see different keys.
   var differsByRow: Bool {
-    rule?.axes != nil || patterns.contains { $0.geometry.causal }
+    rule?.axes != nil || patterns.contains { !$0.geometry.isUniform }
   }
 
   /// Whether a query sees a key.

@@ -135,7 +135,8 @@ final class PanelMask {
       }
     }
     let isAlike =
-      !rule.hasMask && !rule.hasSlopes && (1..<live).allSatisfy { own[$0].bias == own[0].bias }
+      rule.axes?.rows == 1 && !rule.hasMask && !rule.hasSlopes
+      && (1..<live).allSatisfy { own[$0].bias == own[0].bias }
     keyBiases[slot] = isAlike ? own[0].bias : nil
     // Lanes beyond the last row repeat it, as bounds do.
     (own + live).update(repeating: own[live - 1], count: lanes - live)

@@ -277,7 +277,7 @@ extension RecurrentStrategy {
       [.mask, .bias, .alibi, .softcap, .sinkLogits],
       advice: "\(name) has no logits for it to act on; leave it out or use a softmax strategy such "
         + "as flash")
-    try problem.refuse([.prefix], advice: "is not served by \(name)")
+    try problem.refuse([.prefix, .window], advice: "is not served by \(name)")
   }
 }
 

@@ -137,7 +137,7 @@ extension BlockSelectingStrategy {
 
   private func check(_ problem: AttentionProblem) throws(AttentionError) {
     try problem.refuse(
-      [.mask, .bias, .alibi, .prefix],
+      [.window, .mask, .bias, .alibi, .prefix],
       advice: "is not served by \(name), whose selection knows causality and lengths alone; leave "
         + "it out, or use a strategy with a stated pattern such as window")
   }

@@ -220,32 +220,38 @@ package final class MaterialisedPlan: StagedPlan {
     let shape = problem.shape
     let geometry = step.geometry
     let factors = arena[layout.factors] + worker * blockRows
-    let visible = { (row: Int) in geometry.visible(from: row + geometry.offset).upperBound }
-    let columns = visible(rows.upperBound - 1)
+    let visible = { (row: Int) in geometry.visible(from: row + geometry.offset) }
+    // Both ends of what rows see move on with them.
+    let columns = visible(rows.lowerBound).lowerBound..<visible(rows.upperBound - 1).upperBound
     let block = arena[layout.scores] + rows.lowerBound * shape.keyLength
-    if columns > 0 {
+    if !columns.isEmpty {
       let keys = keys(step)
       cblas_sgemm(
-        CblasRowMajor, CblasNoTrans, CblasTrans, Int32(rows.count), Int32(columns),
-        Int32(shape.headDim), 1, query.base, query.leadingDimension, keys.base,
-        keys.leadingDimension, 0, block, Int32(shape.keyLength))
+        CblasRowMajor, CblasNoTrans, CblasTrans, Int32(rows.count), Int32(columns.count),
+        Int32(shape.headDim), 1, query.base, query.leadingDimension,
+        keys.row(columns.lowerBound), keys.leadingDimension, 0, block + columns.lowerBound,
+        Int32(shape.keyLength))
     }
     for row in rows {
       let scores = block + (row - rows.lowerBound) * shape.keyLength
-      let count = Int64(visible(row))
+      let seen = visible(row)
+      let (shown, count) = (scores + seen.lowerBound, Int64(seen.count))
       var scale = scale.ofProducts
       if problem.scoring.softcap != nil {
-        functions.pointee.softcap_row(scores, count, scale, problem.log16Softcap)
+        functions.pointee.softcap_row(shown, count, scale, problem.log16Softcap)
         scale = 1
       }
       if let rule = visibility.rule {
         var bias = rule.row(step.batch, step.head, row, position: row + geometry.offset)
-        functions.pointee.bias_row(scores, count, scale, .log16e, &bias)
+          .starting(at: seen.lowerBound)
+        functions.pointee.bias_row(shown, count, scale, .log16e, &bias)
         scale = 1
       }
       var maximum = -Float.infinity
-      let sum = functions.pointee.softmax_row(scores, count, scale, &maximum)
-      scores.advanced(by: visible(row)).update(repeating: 0, count: columns - visible(row))
+      let sum = functions.pointee.softmax_row(shown, count, scale, &maximum)
+      for hidden in [columns.lowerBound..<seen.lowerBound, seen.upperBound..<columns.upperBound] {
+        scores.advanced(by: hidden.lowerBound).update(repeating: 0, count: hidden.count)
+      }
       var state = SoftmaxState(maximum: maximum, sum: sum)
       if let sinks = problem.scoring.sinkLogits {
         _ = state.add(sink: sinks[step.head] * Float.log16e)
@@ -266,13 +272,13 @@ package final class MaterialisedPlan: StagedPlan {
   /// their place, and each row that does see them adds them afterwards; the other rows keep every
   /// bit.
   private func multiplyValues(
-    _ step: Step, rows: Range<Int>, columns: Int, output: RowMatrix
+    _ step: Step, rows: Range<Int>, columns: Range<Int>, output: RowMatrix
   ) {
     let shape = problem.shape
     let values = values(step)
     let replacesValues = replacesValues.load(ordering: .relaxed)
     let weights = arena[layout.scores] + rows.lowerBound * shape.keyLength
-    if columns == 0 {
+    if columns.isEmpty {
       for index in 0..<rows.count {
         output.row(index).update(repeating: 0, count: shape.valueDim)
       }
@@ -282,10 +288,11 @@ package final class MaterialisedPlan: StagedPlan {
       replacesValues ? RowMatrix(finiteValues[layout.finiteValues], stride: shape.valueDim) : values
     cblas_sgemm(
       CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows.count), Int32(shape.valueDim),
-      Int32(columns), 1, weights, Int32(shape.keyLength), factor.base, factor.leadingDimension,
-      0, output.base, output.leadingDimension)
+      Int32(columns.count), 1, weights + columns.lowerBound, Int32(shape.keyLength),
+      factor.row(columns.lowerBound), factor.leadingDimension, 0, output.base,
+      output.leadingDimension)
     if !replacesValues { return }
-    for key in partlyVisible(step) where key < columns && !isFinite(values.row(key)) {
+    for key in partlyVisible(step) where columns.contains(key) && !isFinite(values.row(key)) {
       let value = values.row(key)
       for row in rows where visibility.shows(key, step.batch, step.head, row) {
         let weight = weights[(row - rows.lowerBound) * shape.keyLength + key]
@@ -295,15 +302,16 @@ package final class MaterialisedPlan: StagedPlan {
     }
   }
 
-  /// Keys of a batch entry that some query rows see and others do not.
+  /// Keys of a batch entry, among them all that some query rows see and others do not.
   private func partlyVisible(_ step: Step) -> Range<Int> {
     let geometry = step.geometry
     if geometry.queryLength == 0 { return 0..<0 }
     if visibility.rule?.axes != nil { return 0..<geometry.keyLength }
-    let last = geometry.offset + geometry.queryLength - 1
-    return geometry.visible(from: geometry.offset)
-      .upperBound..<geometry.visible(from: last)
-      .upperBound
+    let first = geometry.visible(from: geometry.offset)
+    let last = geometry.visible(from: geometry.offset + geometry.queryLength - 1)
+    // Those before the first row's end are seen by all if the last row still sees the first of them.
+    return last.lowerBound <= first.lowerBound
+      ? first.upperBound..<last.upperBound : first.lowerBound..<last.upperBound
   }
 
   private func isFinite(_ value: UnsafePointer<Float>) -> Bool {

@@ -127,6 +127,11 @@ typedef struct attnbench_problem {
   const int64_t *prefix_lengths;  ///< [b], leading keys that a causal mask does not hide; or NULL
   attnbench_tensor mask;  ///< [b or 1, h or 1, nQ or 1, at most nKV], ATTNBENCH_BOOL: 0 hides
   attnbench_tensor bias;  ///< the same shapes, f32, f16 or bf16, added to scores; -infinity hides
+  uint32_t has_window_left;   ///< 0: a query sees all keys before it
+  uint32_t has_window_right;  ///< 0: a query sees all keys after it, unless a causal mask hides them
+  int64_t window_left;        ///< keys before where it stands that a query sees
+  int64_t window_right;       ///< keys after it, likewise
+  int64_t chunk;  ///< positions of a chunk, counted from 0, which sees only itself; 0: no chunks
 } attnbench_problem;
 
 /// A tensor that a strategy takes beyond query, key and value; attnbench_strategies() lists them.

@@ -53,15 +53,16 @@ public struct HeadPlan: Codable, Equatable, Sendable {
     public var elementType: ElementType?
     /// The bound of the scores; nil for none.
     public var softcap: Float?
-    /// The model's own sliding window, see `Visibility.within(window:on:)`; nil for none.
+    /// Keys before and after its own position that a query sees, and positions of a chunk that sees only
+    /// itself, as the model has it; nil for no limit.
     public var windowLeft: Int?
+    public var windowRight: Int?
+    public var chunk: Int?
     /// A logit for each query head; nil for none.
     public var sinkLogits: [Float]?
 
     /// The problem as a plan states it.
-    ///
-    /// - Parameter window: the model's own, which the problem holds as a mask.
-    public init(_ problem: AttentionProblem, window: Int? = nil) {
+    public init(_ problem: AttentionProblem) {
       let shape = problem.shape
       batch = shape.batch
       heads = shape.heads
@@ -75,7 +76,9 @@ public struct HeadPlan: Codable, Equatable, Sendable {
       queryOffset = problem.geometry(batch: 0).offset
       elementType = problem.storage.query
       softcap = problem.scoring.softcap
-      windowLeft = window
+      windowLeft = problem.visibility.windowLeft
+      windowRight = problem.visibility.windowRight
+      chunk = problem.visibility.chunk
       sinkLogits = problem.scoring.sinkLogits
     }
 
@@ -84,9 +87,9 @@ public struct HeadPlan: Codable, Equatable, Sendable {
     /// - Throws: `AttentionError` when scale or offset are out of range.
     public func attention(on shape: AttentionShape) throws(AttentionError) -> AttentionProblem {
       let isUsual = queryOffset == keyLength - queryLength
-      var visibility = Visibility(
-        causal: causal, offset: isUsual ? .bottomRight : .fixed(queryOffset))
-      if let windowLeft { visibility = try visibility.within(window: windowLeft, on: shape) }
+      let visibility = Visibility(
+        causal: causal, offset: isUsual ? .bottomRight : .fixed(queryOffset),
+        windowLeft: windowLeft, windowRight: windowRight, chunk: chunk)
       return try AttentionProblem(
         shape, scoring: Scoring(scale: scale, softcap: softcap, sinkLogits: sinkLogits),
         visibility: visibility)
@@ -106,6 +109,8 @@ public struct HeadPlan: Codable, Equatable, Sendable {
       case elementType = "dtype"
       case softcap
       case windowLeft = "window_left"
+      case windowRight = "window_right"
+      case chunk
       case sinkLogits = "sink_logits"
     }
   }
@@ -173,16 +178,14 @@ public struct HeadPlan: Codable, Equatable, Sendable {
   }
 
   /// The plan that a choice comes to.
-  ///
-  /// - Parameter window: the model's own, which the problem holds as a mask.
   public init(
-    _ result: PerHeadRecommendation, problem: AttentionProblem, window: Int? = nil,
-    placement: SweepPlacement, inputs: String, isa: String
+    _ result: PerHeadRecommendation, problem: AttentionProblem, placement: SweepPlacement,
+    inputs: String, isa: String
   ) {
     format = Self.format
     version = Self.currentVersion
     toolVersion = AttnbenchVersion.current
-    self.problem = Problem(problem, window: window)
+    self.problem = Problem(problem)
     self.inputs = inputs
     maximumError = result.single.requirements.maximumError
     let ran = result.usesMix ? result.mix : result.singleBeside ?? result.mix

@@ -174,18 +174,16 @@ public struct ModelChoice: Codable, Equatable, Sendable {
 extension ModelPlan {
   /// The plan of a choice.
   ///
-  /// - Parameters:
-  ///   - windows: the model's own window of each layer, which its problem holds as a mask.
-  ///   - hasSensitivities: whether the weights of the layers are nats.
+  /// - Parameter hasSensitivities: whether the weights of the layers are nats.
   public init(
-    _ choice: ModelChoice, of layers: [ModelLayer], windows: [Int?], hasSensitivities: Bool,
+    _ choice: ModelChoice, of layers: [ModelLayer], hasSensitivities: Bool,
     inputs: String, model: String?, placement: SweepPlacement, isa: String
   ) {
     self.init(layers: [], inputs: inputs, model: model)
-    for ((chosen, layer), window) in zip(zip(choice.layers, layers), windows) {
+    for (chosen, layer) in zip(choice.layers, layers) {
       self.layers.append(
         Layer(
-          layer: layer.number, problem: HeadPlan.Problem(layer.problem, window: window),
+          layer: layer.number, problem: HeadPlan.Problem(layer.problem),
           heads: chosen.heads.map(\.strategy),
           relativeError: chosen.isMeasured ? chosen.relativeError : nil,
           sensitivity: hasSensitivities ? layer.sensitivity : nil))

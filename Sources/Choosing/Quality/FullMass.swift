@@ -37,9 +37,9 @@ struct FullMass {
     for start in stride(from: 0, to: shape.keyLength, by: Self.chunk) {
       let keys = start..<min(start + Self.chunk, shape.keyLength)
       let part = try problem.part(keys, valueDim: width)
-      // Without a causal mask no part depends on where it begins.
+      // Where all rows see the same keys no part depends on where it begins.
       let isReusable =
-        !problem.visibility.causal && plan?.problem.shape == part.shape
+        problem.geometry(batch: 0).isUniform && plan?.problem.shape == part.shape
         && plan?.problem.visibility.keyLengths == part.visibility.keyLengths
       let current =
         isReusable ? plan : try SoftmaxEngine().plan(for: part, on: team) { DensePattern($0) }

@@ -7,8 +7,8 @@ import Units
 /// What a file of tensors says of the attention that they were captured from: the strings of its
 /// `__metadata__`.
 ///
-/// `causal` ("true"), `scale` (a number, or "1/sqrt(head_dim)"), `softcap` and `window` hold for the
-/// whole file. An entry named like a prefix (`layer3`) holds a JSON object with the same names and
+/// `causal` ("true"), `scale` (a number, or "1/sqrt(head_dim)"), `softcap`, `window` and `chunk` hold for
+/// the whole file. An entry named like a prefix (`layer3`) holds a JSON object with the same names and
 /// `sinks`, for that layer alone, and wins. Everything may be left out.
 public struct InputMetadata: Equatable, Sendable {
   /// The attention of one layer, as far as it is stated.
@@ -35,6 +35,8 @@ public struct InputMetadata: Equatable, Sendable {
     public var softcap: Float?
     /// How many keys before its own position a query sees; as many after it where it is not causal.
     public var window: Int?
+    /// Positions of a chunk, counted from 0: a query sees only keys of its own.
+    public var chunk: Int?
     /// A logit for each query head.
     public var sinkLogits: [Float]?
 
@@ -74,10 +76,13 @@ public struct InputMetadata: Equatable, Sendable {
         try number("scale", "must be a number or '1/sqrt(head_dim)'").map { .value($0) }
       }
     whole.softcap = try number("softcap", "must be a number above 0")
-    if let text = strings["window"], text != "null", text != "None" {
-      guard let window = Int(text) else { throw refusal("window", Self.windowRule) }
-      whole.window = window
+    func count(_ entry: String, _ rule: String) throws(FileProblemError) -> Int? {
+      guard let text = strings[entry], text != "null", text != "None" else { return nil }
+      guard let value = Int(text) else { throw refusal(entry, rule) }
+      return value
     }
+    whole.window = try count("window", Self.windowRule)
+    whole.chunk = try count("chunk", Self.chunkRule)
     if let bad = Self.fault(of: whole) { throw refusal(bad.entry, bad.rule) }
     var layers: [String: Attention] = [:]
     for (name, text) in strings where text.hasPrefix("{") {
@@ -93,8 +98,8 @@ public struct InputMetadata: Equatable, Sendable {
         guard name.last?.isNumber == true else { continue }
         throw refusal(
           name,
-          "must be a JSON object with causal (true or false), scale, softcap and window (numbers) "
-            + "and sinks (a list of numbers), or null for each")
+          "must be a JSON object with causal (true or false), scale, softcap, window and chunk "
+            + "(numbers) and sinks (a list of numbers), or null for each")
       }
     }
     self.whole = whole
@@ -117,13 +122,16 @@ public struct InputMetadata: Equatable, Sendable {
     if let softcap = attention.softcap, !(softcap > 0) {
       return ("softcap", "must be a number above 0")
     }
-    if let window = attention.window, window < 0 {
-      return ("window", windowRule)
-    }
+    let most = AttentionShape.maximumLength
+    if let window = attention.window, !(0...most).contains(window) { return ("window", windowRule) }
+    if let chunk = attention.chunk, !(1...most).contains(chunk) { return ("chunk", chunkRule) }
     return nil
   }
 
-  private static let windowRule = "must be a whole number of keys, 0 or more"
+  private static let windowRule =
+    "must be a whole number of keys, 0 to \(AttentionShape.maximumLength)"
+  private static let chunkRule =
+    "must be a whole number of positions, 1 to \(AttentionShape.maximumLength)"
 
   /// One layer's JSON.
   private struct Entry: Decodable {
@@ -131,6 +139,7 @@ public struct InputMetadata: Equatable, Sendable {
     let scale: Float?
     let softcap: Float?
     let window: Int?
+    let chunk: Int?
     let sinks: [Float]?
 
     func attention(over whole: Attention) -> Attention {
@@ -139,6 +148,7 @@ public struct InputMetadata: Equatable, Sendable {
       attention.scale = scale.map { .value($0) } ?? whole.scale
       attention.softcap = softcap ?? whole.softcap
       attention.window = window ?? whole.window
+      attention.chunk = chunk ?? whole.chunk
       attention.sinkLogits = sinks
       return attention
     }
@@ -162,49 +172,5 @@ extension InputMetadata.Attention {
     if let softcap, softcap != settings.scoring.softcap { found.append("softcap \(softcap)") }
     if let sinkLogits, sinkLogits != settings.scoring.sinkLogits { found.append("sink logits") }
     return found
-  }
-}
-
-extension Visibility {
-  /// The same with a model's own sliding window: as a mask, which hides keys more than `left` before
-  /// a query's position and, where it is not causal, as many after it.
-  ///
-  /// The mask takes nQ x nKV bytes.
-  ///
-  /// - Throws: `AttentionError` for more than 2^31 of them, and where there is another mask.
-  public func within(
-    window left: Int, on shape: AttentionShape
-  ) throws(AttentionError) -> Visibility {
-    guard left < max(shape.keyLength, shape.queryLength) - 1 else { return self }
-    guard mask == nil else {
-      throw AttentionError(
-        .invalidArgument, argument: "window", value: left,
-        advice: "a layer's own window is a mask, and there is one already; put the window into it")
-    }
-    let (count, overflow) = shape.queryLength.multipliedReportingOverflow(by: shape.keyLength)
-    guard !overflow, count <= 1 << 31 else {
-      throw AttentionError(
-        .tooLarge, argument: "window", value: left,
-        advice: "a layer's own window needs a mask of \(shape.queryLength) x \(shape.keyLength) "
-          + "bytes, at most 2147483648 are made; use fewer rows with --n")
-    }
-    let problem = try AttentionProblem(shape, visibility: self)
-    let offsets = (0..<shape.batch).map { problem.geometry(batch: $0).offset }
-    let batch = offsets.allSatisfy { $0 == offsets[0] } ? 1 : shape.batch
-    var result = self
-    result.mask = BroadcastTensor(
-      TensorShape(unchecked: batch, 1, shape.queryLength, shape.keyLength)
-    ) { bytes in
-      bytes.initialize(repeating: 0)
-      for entry in 0..<batch {
-        for row in 0..<shape.queryLength {
-          let position = row + offsets[entry]
-          let keys = max(0, position - left)..<max(0, position + left + 1)
-          let start = (entry * shape.queryLength + row) * shape.keyLength
-          for key in keys.clamped(to: 0..<shape.keyLength) { bytes[start + key] = 1 }
-        }
-      }
-    }
-    return result
   }
 }

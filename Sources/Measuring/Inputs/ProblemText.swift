@@ -49,7 +49,11 @@ extension AttentionProblem {
     let padding = visibility.keyLengths.map {
       "kv-lengths " + $0.map(String.init).joined(separator: ",")
     }
-    return (visibility.causal ? ["causal"] : []) + corner + [padding].compactMap { $0 }
+    let limits = [
+      visibility.windowLeft.map { "window-left \($0)" },
+      visibility.windowRight.map { "window-right \($0)" }, visibility.chunk.map { "chunk \($0)" },
+    ].compactMap { $0 }
+    return (visibility.causal ? ["causal"] : []) + corner + limits + [padding].compactMap { $0 }
   }
 
   private var logitTexts: [String] {

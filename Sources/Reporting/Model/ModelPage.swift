@@ -59,25 +59,11 @@ public struct ModelPage {
 
   public var html: String {
     let title = "Attention of \(name ?? inputs ?? "a model")"
-    let head: [Markup] = [
-      .element("meta", ["charset": "utf-8"]),
-      .element("meta", ["name": "viewport", "content": "width=device-width, initial-scale=1"]),
-      .element("meta", ["name": "color-scheme", "content": "light dark"]),
-      .element("title", title), .style(ReportStyle.sheet),
-    ]
     let sections = [
       ("trade-off", "Loss against speed", tradeOff), ("heads", "Layers and heads", maps),
       ("layers", "Every layer", layers), ("texts", "Measured on texts", texts),
     ]
-    let links = sections.map { Markup.element("a", ["href": "#\($0.0)"], $0.1) }
-    let header = Markup.element(
-      "header", [:], [.element("h1", title)] + headline + [.element("nav", [:], links)])
-    let main = Markup.element(
-      "main", [:],
-      sections.map { id, name, content in
-        .element("section", ["id": id], [.element("h2", name)] + content)
-      } + [.element("footer", "Written by attnbench \(AttnbenchVersion.current) report.")])
-    return Markup.document(head: head, body: [header, main])
+    return SectionedPage(title: title, headline: headline, sections: sections).html
   }
 
   private var headline: [Markup] {
@@ -164,7 +150,7 @@ public struct ModelPage {
       model.curve.isEmpty
       ? " The file holds one point; what recommend --json prints holds the whole trade-off." : ""
     return [
-      figure, ReportPage.table(columns, rows),
+      figure, .table(columns, rows),
       .element("p", ["class": "small"], note + alone),
     ]
   }
@@ -190,7 +176,7 @@ public struct ModelPage {
         "details", [:],
         [
           .element("summary", "All strategies (\(strategies.count))"),
-          ReportPage.table([(title: "strategy", isNumber: false), ("heads", true)], rows),
+          .table([(title: "strategy", isNumber: false), ("heads", true)], rows),
         ]),
     ]
   }
@@ -227,7 +213,7 @@ public struct ModelPage {
         ] + (hasTimes ? [time(layer.seconds), time(layer.baselineSeconds)] : []))
     }
     return [
-      ReportPage.table(columns, rows),
+      .table(columns, rows),
       .element(
         "p", ["class": "small"],
         "error: relative L2 distance of the layer's output from full attention's."),
@@ -261,7 +247,7 @@ public struct ModelPage {
           + figures.map { .element("td", ["class": "num"], $0) })
     }
     return [
-      ReportPage.table(columns, rows),
+      .table(columns, rows),
       .element(
         "p", ["class": "small"],
         "increase: of the loss in nats a token, of paired differences; predicted: from the plan's errors, "

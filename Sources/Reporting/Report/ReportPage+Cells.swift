@@ -22,7 +22,7 @@ extension ReportPage {
         + folder.rows.filter { $0.n == n }.flatMap { row($0, columns.count, isVaried) }
     }
     return [
-      table(columns, body),
+      .table(columns, body),
       paragraph(
         "error: relative L2 distance from full softmax attention in fp64, on sampled rows, at the "
           + "size that was timed. % of peak: useful pairs only, of the FMA peak of the same run"

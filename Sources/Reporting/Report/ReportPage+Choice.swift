@@ -22,7 +22,7 @@ extension ReportPage {
       let choices = setting.choices(limits).map(choiceRow)
       return (setting.name.isEmpty ? [] : [group(setting.name, columns.count)]) + choices
     }
-    return [paragraph(explanation, "small"), table(columns, body)]
+    return [paragraph(explanation, "small"), .table(columns, body)]
       + [.element("h3", "Where each begins to win")] + crossings
   }
 
@@ -60,7 +60,7 @@ extension ReportPage {
       let columns =
         [(title: "faster", isNumber: false), ("than", false), ("from", false)]
         + (hasSettings ? [(title: "at", isNumber: false)] : [])
-      parts.append(table(columns, found.map { self.row($0, hasSettings) }))
+      parts.append(.table(columns, found.map { self.row($0, hasSettings) }))
     }
     guard !others.isEmpty else { return parts }
     let list = Markup.element(

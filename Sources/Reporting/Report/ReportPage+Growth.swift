@@ -17,7 +17,7 @@ extension ReportPage {
       ("held out", true), ("predicted", true), ("measured", true), ("off by", true),
     ]
     return [
-      table(columns, fits.map(row)),
+      .table(columns, fits.map(row)),
       paragraph(
         "exponent: least squares of log time on log n, with the 95% interval of the noise within the "
           + "cells; last slope: between the two largest sizes; held out: the largest size, predicted "

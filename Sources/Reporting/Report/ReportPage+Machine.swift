@@ -71,7 +71,7 @@ extension ReportPage {
     }
     return [
       .element("h3", "What the machine can do, measured among the cells"),
-      table(
+      .table(
         [
           (title: "n", isNumber: true), ("threads", true), ("bound to", false),
           ("FMA peak, GFLOP/s", true),
@@ -101,7 +101,7 @@ extension ReportPage {
       "details", [:],
       [
         .element("summary", "All options, defaults included"),
-        table([(title: "option", isNumber: false), ("value", false)], options),
+        .table([(title: "option", isNumber: false), ("value", false)], options),
       ])
     return [
       .element("pre", [:], [.element("code", command)]),

@@ -30,27 +30,13 @@ public struct ReportPage: Sendable {
 
   public var html: String {
     let title = folder.metadata.map { "CPU attention on \($0.machine.cpuModel)" } ?? "CPU attention"
-    let head: [Markup] = [
-      .element("meta", ["charset": "utf-8"]),
-      .element("meta", ["name": "viewport", "content": "width=device-width, initial-scale=1"]),
-      .element("meta", ["name": "color-scheme", "content": "light dark"]),
-      .element("title", title), .style(ReportStyle.sheet),
-    ]
     let sections = [
       ("choice", "Which one to run", choice), ("curves", "Curves", curves),
       ("growth", "Growth", growth),
       ("cells", "All cells", cells), ("warnings", "Warnings", warnings),
       ("machine", "Machine and build", machine), ("again", "Measure it again", reproduction),
     ]
-    let links = sections.map { Markup.element("a", ["href": "#\($0.0)"], $0.1) }
-    let header = Markup.element(
-      "header", [:], [.element("h1", title)] + headline + [.element("nav", [:], links)])
-    let main = Markup.element(
-      "main", [:],
-      sections.map { id, name, content in
-        .element("section", ["id": id], [.element("h2", name)] + content)
-      } + [.element("footer", "Written by attnbench \(AttnbenchVersion.current) report.")])
-    return Markup.document(head: head, body: [header, main])
+    return SectionedPage(title: title, headline: headline, sections: sections).html
   }
 
   /// What was measured, where and when, and how it went.
@@ -160,27 +146,6 @@ public struct ReportPage: Sendable {
 extension ReportPage {
   func paragraph(_ text: String, _ style: String) -> Markup {
     .element("p", ["class": style], text)
-  }
-
-  /// A table in a box of its own, which scrolls where the page is too narrow.
-  func table(_ columns: [(title: String, isNumber: Bool)], _ body: [Markup]) -> Markup {
-    Self.table(columns, body)
-  }
-
-  static func table(_ columns: [(title: String, isNumber: Bool)], _ body: [Markup]) -> Markup {
-    let head = columns.map { column in
-      Markup.element(
-        "th", column.isNumber ? ["scope": "col", "class": "num"] : ["scope": "col"], column.title)
-    }
-    return .element(
-      "div", ["class": "table", "tabindex": "0"],
-      [
-        .element(
-          "table", [:],
-          [
-            .element("thead", [:], [.element("tr", [:], head)]), .element("tbody", [:], body),
-          ])
-      ])
   }
 
   /// A row of a table that names the rows below it and stays in sight.

@@ -5,22 +5,18 @@ import AttentionBench
 struct StatedAttention {
   /// Everything but the sizes.
   let settings: ProblemSettings
-  /// The model's own sliding window, which the settings hold as a mask.
-  let window: Int?
   /// What it comes to and where each part comes from: `causal (the file's metadata)`.
   let description: String
   /// Where options contradict the metadata; each begins with the option.
   let contradictions: [String]
 
   /// - Parameters:
-  ///   - shape: of the problem; a window's mask is made for it.
+  ///   - shape: of the problem.
   ///   - file: named in contradictions.
-  ///   - windows: the masks of other layers' windows, of which one that is alike is used again.
-  /// - Throws: `UsageError` for options that cannot be meant, `AttentionError` for a window whose mask
-  ///   would be too large.
+  /// - Throws: `UsageError` for options that cannot be meant.
   init(
     _ options: MaskOptions, _ stated: InputMetadata.Attention, on shape: AttentionShape,
-    file: String, windows: inout OwnWindows
+    file: String
   ) throws {
     var settings = try options.settings()
     var parts: [String] = []
@@ -59,11 +55,14 @@ struct StatedAttention {
     if let softcap = stated.softcap { parts.append("softcap \(softcap) (\(fromFile))") }
     if stated.sinkLogits != nil { parts.append("sink logits (\(fromFile))") }
     if let window = stated.window {
-      settings.visibility = try windows.visibility(settings.visibility, window: window, on: shape)
+      (settings.visibility.windowLeft, settings.visibility.windowRight) = (window, window)
       parts.append("own window of \(window) keys back (\(fromFile))")
     }
+    if let chunk = stated.chunk {
+      settings.visibility.chunk = chunk
+      parts.append("own chunks of \(chunk) positions (\(fromFile))")
+    }
     self.settings = settings
-    window = stated.window
     description = parts.joined(separator: ", ")
     self.contradictions = contradictions
   }
@@ -86,28 +85,5 @@ struct StatedAttention {
     for text in contradictions {
       Terminal.say("warning: \(text); the option wins, and errors are not the model's")
     }
-  }
-}
-
-/// The masks of the models' own windows, made once for all layers that are alike: with masks of their
-/// own these would be different problems, and take n^2 bytes each.
-struct OwnWindows {
-  private struct Key: Hashable {
-    let visibility: Visibility
-    let window: Int
-    let shape: AttentionShape
-  }
-
-  private var made: [Key: Visibility] = [:]
-
-  /// As `Visibility.within(window:on:)`.
-  mutating func visibility(
-    _ visibility: Visibility, window: Int, on shape: AttentionShape
-  ) throws(AttentionError) -> Visibility {
-    let key = Key(visibility: visibility, window: window, shape: shape)
-    if let known = made[key] { return known }
-    let within = try visibility.within(window: window, on: shape)
-    made[key] = within
-    return within
   }
 }

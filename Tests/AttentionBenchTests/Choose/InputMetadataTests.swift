@@ -29,13 +29,13 @@ import Testing
     let metadata = try read([
       "causal": "true", "scale": "0.5",
       "layer3":
-        #"{"causal": false, "scale": 0.25, "softcap": 50, "window": 511, "sinks": [1, -2.5], "x": 0}"#,
+        #"{"causal": false, "scale": 0.25, "softcap": 50, "window": 511, "chunk": 64, "sinks": [1, -2.5]}"#,
       "layer4": #"{"causal": null, "scale": null, "softcap": null, "window": null, "sinks": null}"#,
       "tokens": #"{"hash": "abc"}"#,
     ])
     let third = metadata.attention(of: "layer3")
     #expect(third.causal == false && third.scale == .value(0.25) && third.softcap == 50)
-    #expect(third.window == 511 && third.sinkLogits == [1, -2.5])
+    #expect(third.window == 511 && third.chunk == 64 && third.sinkLogits == [1, -2.5])
     let fourth = metadata.attention(of: "layer4")
     #expect(fourth == metadata.attention(of: nil) && fourth.causal == true)
   }
@@ -48,6 +48,8 @@ import Testing
     (["window": "1.5"], "window '1.5': must be a whole number"),
     (["window": "1e30"], "window '1e30': must be a whole number"),
     (["window": "-1"], "window '-1': must be a whole number"),
+    (["chunk": "0"], "chunk '0': must be a whole number"),
+    (["layer0": #"{"chunk": -8192}"#], "chunk must be a whole number"),
     (["layer0": #"{"window": -3}"#], "window must be a whole number"),
     (["layer0": #"{"window": 1.5}"#], "must be a JSON object"),
     (["layer0": #"{"causal": "true"}"#], "must be a JSON object"),
@@ -71,30 +73,5 @@ import Testing
     settings.scoring.scale = 0.5
     #expect(attention.differences(from: settings, headDim: 64) == ["scale 0.125"])
     #expect(InputMetadata.Attention().differences(from: settings, headDim: 64) == [])
-  }
-
-  /// A window as a mask shows what `window(left: L, right: 0)` does.
-  @Test func aWindowHidesWhatIsBeyond() throws {
-    for (queries, keys, left, causal) in [(9, 9, 3, true), (5, 9, 2, false), (4, 4, 0, true)] {
-      let shape = try AttentionShape(heads: 1, queryLength: queries, keyLength: keys, headDim: 8)
-      let visibility = try Visibility(causal: causal).within(window: left, on: shape)
-      let mask = try #require(visibility.mask)
-      for row in 0..<queries {
-        let position = row + keys - queries
-        for key in 0..<keys {
-          #expect((mask.row(0, 0, row)[key] == 1) == (abs(position - key) <= left))
-        }
-      }
-    }
-    let shape = try AttentionShape(heads: 1, queryLength: 8, headDim: 8)
-    #expect(try Visibility(causal: true).within(window: 7, on: shape).mask == nil)
-    let masked = try Visibility(causal: true).within(window: 3, on: shape)
-    let another = #expect(throws: AttentionError.self) { try masked.within(window: 2, on: shape) }
-    #expect(another?.argument == "window")
-    let large = try AttentionShape(heads: 1, queryLength: 100_000, headDim: 8)
-    let error = #expect(throws: AttentionError.self) {
-      try Visibility(causal: true).within(window: 7, on: large)
-    }
-    #expect(error?.description.contains("100000 x 100000") == true)
   }
 }

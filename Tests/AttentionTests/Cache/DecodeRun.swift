@@ -28,7 +28,8 @@ struct DecodeRun {
         scale: whole.scale, softcap: whole.scoring.softcap, sinkLogits: whole.scoring.sinkLogits),
       visibility: Visibility(
         causal: whole.visibility.causal, prefixLengths: whole.visibility.prefixLengths,
-        alibiSlopes: whole.visibility.alibiSlopes), storage: elements)
+        windowLeft: whole.visibility.windowLeft, windowRight: whole.visibility.windowRight,
+        chunk: whole.visibility.chunk, alibiSlopes: whole.visibility.alibiSlopes), storage: elements)
   }
 
   /// One step: the next `counts[entry]` tokens of each entry.

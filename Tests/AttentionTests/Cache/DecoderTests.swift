@@ -114,6 +114,27 @@ import Testing
     }
   }
 
+  /// A model's own window and chunks hold in a step as in a run.
+  @Test(arguments: Specimen.softmax, ["windowLeft", "chunk"])
+  func windowsAndChunksApply(_ specimen: Specimen, _ argument: String) throws {
+    let isWindow = argument == "windowLeft"
+    let whole = try AttentionProblem(
+      DecoderTests.whole().shape,
+      visibility: Visibility(
+        causal: true, windowLeft: isWindow ? 9 : nil, chunk: isWindow ? nil : 16))
+    let run = DecodeRun(whole, seed: 8)
+    let problem = try DecodeRun.problem(of: whole)
+    let decoder = try specimen.strategy.decoder(for: problem, on: Teams.of(2))
+    for counts in DecoderTests.schedule { try run.step(decoder, counts) }
+    let error = run.error(specimen.strategy.oracle(for: whole), decoder)
+    #expect(error <= DecoderTests.tolerance * run.size(specimen))
+    let rolling = #expect(throws: AttentionError.self) {
+      try specimen.strategy.decoder(
+        for: problem, cache: .rolling(sinks: 1, window: 8), on: Teams.of(1))
+    }
+    #expect(rolling?.argument == argument)
+  }
+
   /// Not causal, the new tokens see each other and all before.
   @Test(arguments: ["flash", "full", "linear"])
   func withoutACausalMaskNewTokensSeeEachOther(_ text: String) throws {

@@ -156,39 +156,44 @@ import Testing
     }
   }
 
-  /// Pieces with and without a bias and bounds; hidden keys are NaN, their values infinite.
-  @Test(arguments: KernelFixture.all, [Float(0), 3])
-  func attendAddsTheBias(_ kernel: KernelFixture, _ softcap: Float) {
-    var generator = TestGenerator(seed: 5)
+  /// Pieces with and without bounds, under a bias of each lane, -inf among it, or of each key for all lanes.
+  /// Keys that no lane sees are NaN, their values infinite.
+  @Test(arguments: KernelFixture.all, [ATTN_BY_BIAS, ATTN_BY_KEY_BIAS])
+  func attendAddsTheBias(_ kernel: KernelFixture, _ rule: Int32) {
+    var generator = TestGenerator(seed: Int(rule))
     let lanes = kernel.lanes
+    let isOfLanes = rule == ATTN_BY_BIAS
     for count in kernel.counts {
       for vectors in kernel.vectorCounts {
-        let bias = (0..<count * lanes).map { _ in
-          generator.pick(0...2) == 0 ? -Float.infinity : generator.normal()
-        }
-        // Of every third key no lane sees anything.
+        let softcap: Float = count % 2 == 0 ? 3 : 0
+        let isBlind = { (key: Int) in isOfLanes && key % 3 == 1 }
         let keys = RowTable(count: count, columns: 5) { row, _ in
-          row % 3 == 1 ? .nan : generator.normal()
+          isBlind(row) ? .nan : generator.normal()
         }
         let values = RowTable(count: count, columns: 7) { row, _ in
-          row % 3 == 1 ? .infinity : generator.normal()
+          isBlind(row) ? .infinity : generator.normal()
         }
-        let added = (0..<count * lanes).map { $0 / lanes % 3 == 1 ? -Float.infinity : bias[$0] }
+        let ofKeys: [Float] = (0..<count).map { _ in 3 * generator.normal() }
+        var added: [Float] = []
+        for place in 0..<count * lanes {
+          let isHidden = isBlind(place / lanes) || generator.pick(0...2) == 0
+          let ofLane = isHidden ? -Float.infinity : generator.normal()
+          added.append(isOfLanes ? ofLane : ofKeys[place / lanes])
+        }
         let bounds = (0..<lanes).map { Int32($0 % 4)..<Int32(max($0 % 4, count - $0 % 3)) }
         let split = count / 2
         var panel = KernelPanel(lanes: lanes, headDim: 5, valueDim: 7, &generator, size: 1)
         panel.softcap = softcap
-        panel.bias = added
-        let pieces = [
-          (0, split, ATTN_BY_BIAS), (split, count - split, ATTN_BY_BIAS | ATTN_BY_BOUNDS),
-        ]
-        .filter { $0.1 > 0 }.map {
-          attn_piece(
-            first: Int32($0.0), count: Int32($0.1), first_vector: 0, vectors: Int32(vectors),
-            masked: $0.2)
-        }
+        if isOfLanes { panel.bias = added } else { panel.keyBias = ofKeys }
+        let pieces = [(0, split, rule), (split, count - split, rule | ATTN_BY_BOUNDS)]
+          .filter { $0.1 > 0 }.map {
+            attn_piece(
+              first: Int32($0.0), count: Int32($0.1), first_vector: 0, vectors: Int32(vectors),
+              masked: $0.2)
+          }
         panel.meet(
           kernel.attend, keys, values, pieces: pieces, vectors: vectors, bounds: bounds)
+        panel.bias = added
         let isRight = (0..<vectors * kernel.vectorLanes).allSatisfy { lane in
           panel.holds(
             lane, keys, values,
@@ -197,43 +202,7 @@ import Testing
                 && ($0 < split || bounds[lane].contains(Int32($0)))
             })
         }
-        #expect(isRight, "\(count) keys, \(vectors) vectors")
-      }
-    }
-  }
-
-  /// A bias of a key is that of all lanes.
-  @Test(arguments: KernelFixture.all, [Float(0), 3])
-  func attendAddsTheBiasOfAKey(_ kernel: KernelFixture, _ softcap: Float) {
-    var generator = TestGenerator(seed: 6)
-    let lanes = kernel.lanes
-    for count in kernel.counts {
-      for vectors in kernel.vectorCounts {
-        let keys = RowTable(count: count, columns: 5) { _, _ in generator.normal() }
-        let values = RowTable(count: count, columns: 7) { _, _ in generator.normal() }
-        let added = (0..<count).map { _ in 3 * generator.normal() }
-        let bounds = (0..<lanes).map { Int32($0 % 4)..<Int32(max($0 % 4, count - $0 % 3)) }
-        let split = count / 2
-        var panel = KernelPanel(lanes: lanes, headDim: 5, valueDim: 7, &generator, size: 1)
-        panel.softcap = softcap
-        panel.keyBias = added
-        let pieces = [
-          (0, split, ATTN_BY_KEY_BIAS), (split, count - split, ATTN_BY_KEY_BIAS | ATTN_BY_BOUNDS),
-        ]
-        .filter { $0.1 > 0 }.map {
-          attn_piece(
-            first: Int32($0.0), count: Int32($0.1), first_vector: 0, vectors: Int32(vectors),
-            masked: $0.2)
-        }
-        panel.meet(
-          kernel.attend, keys, values, pieces: pieces, vectors: vectors, bounds: bounds)
-        panel.bias = (0..<count * lanes).map { added[$0 / lanes] }
-        let isRight = (0..<vectors * kernel.vectorLanes).allSatisfy { lane in
-          panel.holds(
-            lane, keys, values,
-            seen: (0..<count).filter { $0 < split || bounds[lane].contains(Int32($0)) })
-        }
-        #expect(isRight, "\(count) keys, \(vectors) vectors")
+        #expect(isRight, "\(count) keys, \(vectors) vectors, softcap \(softcap)")
       }
     }
   }

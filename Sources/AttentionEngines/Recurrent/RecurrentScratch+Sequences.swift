@@ -1,0 +1,137 @@
+import AttentionContract
+import AttentionKernels
+import CAttentionKernels
+import RealModule
+import Tensors
+
+/// A head of a sequence, from the state that it begins with to the one that it comes to.
+extension RecurrentScratch {
+  /// Takes the state of a head to begin with, where there is one, as this worker's own.
+  func begin(_ head: Head, from operands: AttentionOperands) {
+    state = ownState
+    guard let given = operands.inputs.named[RecurrentLayout.stateName] else {
+      return state.update(repeating: 0, count: layout.stateCount)
+    }
+    // A state that is given has no sum of the keys.
+    for panel in head.panels {
+      let place = statePanel(panel)
+      copyState(
+        panel, from: { given.row(head.batch, head.kvHead, $0) + panel * layout.width },
+        to: { place + $0 * layout.width })
+    }
+  }
+
+  /// Stores the state that a head has come to.
+  func end(_ head: Head, in view: MutableTensorView) {
+    for panel in head.panels {
+      let place = statePanel(panel)
+      copyState(
+        panel, from: { UnsafePointer(place + $0 * layout.width) },
+        to: { view.row(head.batch, head.kvHead, $0) + panel * layout.width })
+    }
+  }
+
+  /// Copies the rows of a panel of the state.
+  private func copyState(
+    _ panel: Int, from source: (Int) -> UnsafePointer<Float>,
+    to target: (Int) -> UnsafeMutablePointer<Float>
+  ) {
+    for first in Swift.stride(from: 0, to: layout.stateRows, by: layout.chunk) {
+      let count = min(layout.chunk, layout.stateRows - first)
+      for index in 0..<count {
+        rows[index] = UnsafeRawPointer(source(first + index))
+        outputRows[index] = UnsafeMutableRawPointer(target(first + index))
+      }
+      functions.pointee.narrow(
+        rows.floats, Int32(count), Int32(layout.columns(of: panel)),
+        ElementType.float32.storage, outputRows)
+    }
+  }
+
+  /// A head of a sequence from a decoder's state on, which is changed.
+  func run(
+    _ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head,
+    state: UnsafeMutablePointer<Float>
+  ) {
+    self.state = state
+    run(walk, operands, head)
+  }
+
+  /// A head of a sequence from the state on that it has.
+  func run(_ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head) {
+    if walk.isStep { return step(operands, head) }
+    storeNothing(walk.blind, operands, head)
+    locateGates(operands, head)
+    var first = 0
+    while first < walk.tokens.upperBound {
+      let chunk = walk.chunk(from: first)
+      let count = chunk.tokens.count
+      load(chunk.tokens, operands, head, limit: walk.tokens.upperBound)
+      decay(count)
+      transpose(count)
+      erase(count, head)
+      if !chunk.queries.isEmpty { attend(chunk.queries, isInChunk: true, operands, head) }
+      takeIn(count, head)
+      first = chunk.tokens.upperBound
+    }
+    for first in Swift.stride(
+      from: walk.after.lowerBound, to: walk.after.upperBound, by: layout.chunk)
+    {
+      attend(
+        first..<min(first + layout.chunk, walk.after.upperBound), isInChunk: false, operands, head)
+    }
+  }
+
+  /// One token, which every query head of it sees, from a decoder's state on, which is changed.
+  func step(
+    _ operands: AttentionOperands, _ head: Head, state: UnsafeMutablePointer<Float>
+  ) {
+    self.state = state
+    step(operands, head)
+  }
+
+  /// One token, which every query head of it sees, from the state on that it has.
+  private func step(_ operands: AttentionOperands, _ head: Head) {
+    let stride = layout.rowStride
+    let group = shape.groupSize
+    locateGates(operands, head)
+    load(0..<1, operands, head, limit: 1)
+    switch recurrence.decay {
+    case .none: break
+    case .perHead:
+      keptOver.update(repeating: Float.exp(decays[0]), count: layout.stateRows)
+    case .perChannel: functions.pointee.exp_row(decays, Int64(stride), keptOver)
+    }
+    for member in 0..<group {
+      let query = queries + member * stride
+      widen(
+        operands.query, head.batch, head.kvHead * group + member, 0..<1, into: query,
+        stride: stride)
+    }
+    mapFeatures(queries, group)
+    if recurrence.normalises {
+      let sum = state + layout.keySum(head.piece)
+      functions.pointee.add_rows(keys, Int64(stride), 1, Int32(stride), sum)
+      functions.pointee.dot_rows(
+        queries, Int64(stride), Int32(group), Int32(stride), sum, denominators)
+    } else if factor != 1 {
+      functions.pointee.scale_row(queries, Int64(group * stride), factor)
+    }
+    var token = attn_step(
+      key: keys, erase: recurrence.erases ? UnsafePointer(erases) : nil, keep: keptOver,
+      queries: queries, query_stride: Int64(stride), heads: Int32(group),
+      columns: Int32(layout.stateRows))
+    for panel in head.panels {
+      functions.pointee.step(
+        &token, Int32(layout.panelVectors), written + panel * layout.width, statePanel(panel),
+        output + panel * layout.width, Int64(layout.valueStride))
+    }
+    for member in 0..<group {
+      let row = output + member * layout.valueStride
+      add(additions, 1, head, to: row)
+      store(
+        0..<1, operands, head, queryHead: head.kvHead * group + member, row,
+        denominators + member)
+    }
+  }
+}
