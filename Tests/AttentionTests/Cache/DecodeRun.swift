@@ -29,7 +29,8 @@ struct DecodeRun {
       visibility: Visibility(
         causal: whole.visibility.causal, prefixLengths: whole.visibility.prefixLengths,
         windowLeft: whole.visibility.windowLeft, windowRight: whole.visibility.windowRight,
-        chunk: whole.visibility.chunk, alibiSlopes: whole.visibility.alibiSlopes), storage: elements)
+        chunk: whole.visibility.chunk, alibiSlopes: whole.visibility.alibiSlopes), storage: elements
+    )
   }
 
   /// One step: the next `counts[entry]` tokens of each entry.
