@@ -78,9 +78,17 @@ let package = Package(
       name: "SelectedStrategies",
       dependencies: ["AttentionContract", "AttentionEngines", "AttentionKernels", "Tensors"]),
     .target(
-      name: "Attention",
+      name: "EarlyStrategies",
       dependencies: [
         "AttentionContract", "AttentionEngines", "AttentionKernels", "MachineTopology",
+        "SoftmaxStrategies", "Tensors",
+        .product(name: "RealModule", package: "swift-numerics"),
+      ]),
+    .target(
+      name: "Attention",
+      dependencies: [
+        "AttentionContract", "AttentionEngines", "AttentionKernels", "EarlyStrategies",
+        "MachineTopology",
         "RecurrentStrategies", "SelectedStrategies", "SoftmaxStrategies", "Tensors",
       ]),
 

@@ -2,6 +2,7 @@
 @_exported import AttentionContract
 @_exported import AttentionEngines
 @_exported import AttentionKernels
+@_exported import EarlyStrategies
 @_exported import RecurrentStrategies
 @_exported import SelectedStrategies
 @_exported import SoftmaxStrategies

@@ -22,5 +22,9 @@ extension StrategyRegistry {
     GatedDeltaAttention.family,
     Retention.family,
     StateSpace.family,
+    AdditiveAttention.family,
+    GeneralAttention.family,
+    LocalMonotonic.family,
+    LocalPredictive.family,
   ])
 }

@@ -8,6 +8,7 @@ public struct SoftmaxEngine: Sendable {
   private let queryRows: Int?
   private let keyRows: Int?
   private let arithmetic: Arithmetic
+  private let additive: AdditiveUnits?
 
   /// An engine with block sizes from the caches, or as given.
   ///
@@ -22,6 +23,14 @@ public struct SoftmaxEngine: Sendable {
     self.queryRows = queryRows
     self.keyRows = keyRows
     self.arithmetic = arithmetic
+    additive = nil
+  }
+
+  /// An engine for additive scores: the key and query rows of its problems are projections to hidden units.
+  /// Tasks are large, since the exponentials of a block of keys are taken once for each.
+  init(additive: AdditiveUnits) {
+    (queryRows, keyRows, arithmetic) = (256, nil, .float32)
+    self.additive = additive
   }
 
   /// Counts the work of softmax attention under a pattern.
@@ -58,7 +67,7 @@ public struct SoftmaxEngine: Sendable {
 
   func stagedPlan(
     for problem: AttentionProblem, on team: WorkerTeam,
-    pattern: (MaskGeometry) -> any KeyPattern
+    additive weights: AdditiveWeights? = nil, pattern: (MaskGeometry) -> any KeyPattern
   ) throws(AttentionError) -> any StagedPlan {
     if isDecode(problem) {
       return try DecodePlan(
@@ -66,13 +75,14 @@ public struct SoftmaxEngine: Sendable {
     }
     try arithmetic.refuseWhereMissing(in: .active)
     return try SoftmaxPlan(
-      problem, layout: layout(problem, threads: team.threadCount, pattern: pattern), team: team)
+      problem, layout: layout(problem, threads: team.threadCount, pattern: pattern),
+      additive: weights, team: team)
   }
 
   /// Whether a problem has so few query rows that memory is the limit. Products that are asked for in
-  /// another arithmetic are taken in it all the same.
+  /// another arithmetic are taken in it all the same. Additive scores are never limited by memory.
   private func isDecode(_ problem: AttentionProblem) -> Bool {
-    arithmetic == .float32 && DecodePlan.serves(problem)
+    arithmetic == .float32 && additive == nil && DecodePlan.serves(problem)
   }
 
   /// The block sizes in force for a problem on this machine: panels of
@@ -104,7 +114,7 @@ public struct SoftmaxEngine: Sendable {
   ) -> SoftmaxPlan.Layout {
     SoftmaxPlan.Layout(
       problem, threads: threads, kernels: .active, arithmetic: arithmetic,
-      blocks: blocks(for: problem), pattern: pattern)
+      blocks: blocks(for: problem), additive: additive, pattern: pattern)
   }
 }
 

@@ -47,6 +47,12 @@ public struct WindowAttention: PatternStrategy {
     }
   }
 
+  /// The keys within two distances, inclusive.
+  package init(left: Int, right: Int) {
+    (width, global, sinks) = (left + right + 1, 0, 0)
+    (self.left, self.right) = (left, right)
+  }
+
   /// A distance beyond every key.
   private static let unlimited = 2 * AttentionShape.maximumLength
 

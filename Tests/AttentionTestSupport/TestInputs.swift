@@ -66,6 +66,22 @@ public struct TestInputs: Sendable {
     }
   }
 
+  /// The same elements, each a unit in its last place larger or smaller.
+  public func moved() -> TestInputs {
+    let inputs = copy()
+    var generator = TestGenerator(seed: 1)
+    for tensor in [inputs.query, inputs.key, inputs.value] {
+      tensor.forEachRow { batch, head, row in
+        for column in 0..<tensor.shape.columns {
+          let element = tensor[batch, head, row, column]
+          tensor[batch, head, row, column] =
+            generator.uniform() < 0.5 ? element.nextUp : element.nextDown
+        }
+      }
+    }
+    return inputs
+  }
+
   /// The same elements in memory of their own.
   public func copy() -> TestInputs {
     TestInputs(query: query.copy(), key: key.copy(), value: value.copy())

@@ -19,11 +19,16 @@ struct Specimen: Sendable, CustomTestStringConvertible {
     "chunked(1)", "chunked(13)", "chunked(48)", "bigbird(1, 1, 2, 0)", "bigbird(5, 2, 3, 1)",
     "bigbird(16, 3, 2, 1, seed: 7)", "bigbird(4, 1, 20, 0)", "flash(48, 8)", "flash(500, 128)",
     "blockdiagonal(13)", "linear(identity)",
-    "linear(relu)", "gated(channel)", "gated_delta(channel, l2)",
+    "linear(relu)", "gated(channel)", "gated_delta(channel, l2)", "additive(1)", "local_m(1)",
+    "local_p(1, hidden: 1)", "local_p(150, hidden: 3)",
   ]
 
-  /// Families whose defaults grow without bound on inputs of any size, as they would in a model.
-  private static let bounded = ["delta": "delta(l2)", "gated_delta": "gated_delta(normalise: l2)"]
+  /// Families whose defaults do not suit tests: those that grow without bound on inputs of any size, as they
+  /// would in a model, and hidden layers whose fp64 definition would take most of the time.
+  private static let standIns = [
+    "delta": "delta(l2)", "gated_delta": "gated_delta(normalise: l2)", "additive": "additive(12)",
+    "local_p": "local_p(10, hidden: 6)",
+  ]
 
   /// A registered strategy, with operands where it needs some.
   init(parsing text: String) throws {
@@ -46,7 +51,7 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   }
 
   static let all = parsed(
-    registry.families.map { bounded[$0.name] ?? $0.name } + variants)
+    registry.families.map { standIns[$0.name] ?? $0.name } + variants)
 
   /// Those that are softmax over keys that are known beforehand, and so serve masks.
   static let softmax = all.filter {

@@ -257,6 +257,63 @@ static void check_recurrence(const attn_kernels *k, int count, int d, int vector
   }
 }
 
+/// Additive scores, where exponentials are multiplied, bounded, and where every tanh is taken by itself.
+static void check_additive(const attn_kernels *k, int hidden, int live, int count, float size) {
+  enum { most_units = 24 };
+  const int lanes = k->panel_lanes, e = 5;
+  const int units = (hidden + ATTN_ADDITIVE_UNITS - 1) / ATTN_ADDITIVE_UNITS * ATTN_ADDITIVE_UNITS;
+  static float panel[(3 * most_units + 2) * most_lanes], made[most_keys * (2 * most_units + 1)];
+  static float projected[most_keys][most_units];
+  const float *rows[most_keys], *value_rows[most_keys], *key_rows[most_keys];
+  float *out_rows[most_lanes];
+  memset(panel, 0, sizeof panel);
+  for (int i = 0; i < lanes; i++) {
+    maxima[i] = -INFINITY;
+    sums[i] = 0;
+    lower[i] = 0;
+    upper[i] = i % (count + 1);
+    out_rows[i] = back[i];
+    float *total = panel + 3 * units * lanes + i;
+    for (int h = 0; h < hidden; h++) {
+      const float weight = noise() / 8;
+      panel[(units + h) * lanes + i] = -2 * weight;
+      panel[(2 * units + h) * lanes + i] = size * noise();
+      *total += weight;
+    }
+  }
+  for (int t = 0; t < count; t++) {
+    rows[t] = projected[t];
+    key_rows[t] = made + t * (2 * units + 1);
+    value_rows[t] = values[t];
+    for (int h = 0; h < hidden; h++) projected[t][h] = size * noise();
+  }
+  k->additive_queries(panel, units);
+  k->additive_keys(rows, count, hidden, units, made);
+  memset(output, 0, sizeof output);
+  const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
+  const attn_panel state = {panel, weights, output, maxima, sums, units, e, vectors, 1, 0};
+  const attn_piece piece = {0, count, 0, vectors, ATTN_BY_BOUNDS};
+  const attn_block block = {(const void *const *)key_rows, (const void *const *)value_rows,
+                            &piece, 1, 0, lower, upper, NULL, NULL, NULL};
+  k->attend_additive(&state, &block);
+  for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
+  k->unpack(output, factors, NULL, live, e, out_rows);
+  for (int i = 0; i < live; i++) {
+    double total = 0, worst = 0, truth[most_columns] = {0};
+    for (int t = 0; t < upper[i]; t++) {
+      double score = 0;
+      for (int h = 0; h < hidden; h++)
+        score -= 0.5 * panel[(units + h) * lanes + i] *
+                 tanh((double)panel[(2 * units + h) * lanes + i] + projected[t][h]);
+      total += exp2(4 * score);
+      for (int c = 0; c < e; c++) truth[c] += exp2(4 * score) * values[t][c];
+    }
+    for (int c = 0; c < e; c++)
+      worst = fmax(worst, fabs(back[i][c] - (total == 0 ? 0 : truth[c] / total)));
+    expect(worst < 1e-5, k->name, "attend, additive", hidden, count);
+  }
+}
+
 int main(void) {
   for (int i = 0; i < most_lanes; i++)
     for (int c = 0; c < most_columns; c++) queries[i][c] = noise();
@@ -283,6 +340,12 @@ int main(void) {
     for (int count = 1; count <= chunk; count += 5)
       for (int vectors = 1; vectors * k->vector_lanes <= k->panel_lanes; vectors++)
         check_recurrence(k, count, 1 + count * 7 % most_rows, vectors);
+    for (int hidden = 1; hidden <= 21; hidden += 4)
+      for (int count = 1; count <= 40; count += 3) {
+        const float sizes[4] = {1e-3f, 1, 15, 60};
+        for (int s = 0; s < 4; s++)
+          check_additive(k, hidden, 1 + (hidden * 5 + count) % k->panel_lanes, count, sizes[s]);
+      }
     printf("%s: checked\n", k->name);
   }
   printf("%d passed, %d failed\n", checks - failures, failures);

@@ -19,6 +19,8 @@ import Tensors
 public final class CachedDecoder: AttentionDecoder {
   public let problem: AttentionProblem
   public let cache: any KeyValueCache
+  /// Weights, which every step is given.
+  public let declaredOperands: [OperandDeclaration]
   /// Rows that views of the cache say they have.
   private let rows: Int
   private let plans: StepPlans
@@ -44,7 +46,7 @@ public final class CachedDecoder: AttentionDecoder {
     cache: any KeyValueCache, on team: WorkerTeam
   ) throws(AttentionError) {
     try problem.checkForDecoding()
-    if let operand = strategy.operands.first {
+    if let operand = strategy.operands.first(where: { !$0.isShared }) {
       throw AttentionError(
         .invalidArgument, argument: operand.name, value: "declared by \(strategy.name)",
         advice: "a key/value cache keeps no such rows; the strategy needs a decoder of its own")
@@ -54,6 +56,7 @@ public final class CachedDecoder: AttentionDecoder {
     let shape = problem.shape
     self.problem = problem
     self.cache = cache
+    declaredOperands = strategy.operands
     rows = cache.keepsPositions ? shape.keyLength : cache.capacity
     let isPaged = cache.views(rows: rows).key.isPaged
     plans = StepPlans(
@@ -198,7 +201,7 @@ extension AttentionOperands {
   fileprivate func rows(first: Int, count: Int) -> AttentionOperands {
     AttentionOperands(
       query: query.rows(first: first, count: count), key: key.rows(first: first, count: count),
-      value: value.rows(first: first, count: count),
+      value: value.rows(first: first, count: count), named: inputs.named,
       output: output.rows(first: first, count: count),
       logSumExp: logSumExp?.rows(first: first, count: count))
   }
@@ -207,7 +210,8 @@ extension AttentionOperands {
   fileprivate func entry(_ entry: Int, count: Int) -> AttentionOperands {
     AttentionOperands(
       query: query.entry(entry, count: count), key: key.entry(entry, count: count),
-      value: value.entry(entry, count: count), output: output.entry(entry, count: count),
+      value: value.entry(entry, count: count), named: inputs.named,
+      output: output.entry(entry, count: count),
       logSumExp: logSumExp?.entry(entry, count: count))
   }
 }

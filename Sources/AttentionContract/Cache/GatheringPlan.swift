@@ -24,6 +24,7 @@ final class GatheringPlan: AttentionPlan {
   var workspaceBytes: Int { inner.workspaceBytes + 4 * (keys.count + values.count) }
   var takesKeyLengths: Bool { inner.takesKeyLengths }
   var takesPagedRows: Bool { true }
+  var declaredOperands: [OperandDeclaration] { inner.declaredOperands }
 
   func execute(_ operands: AttentionOperands) {
     var operands = operands

@@ -43,17 +43,29 @@ public struct SoftmaxOracle: AttentionOracle {
   private let problem: AttentionProblem
   private let patterns: [any KeyPattern]
   private let operands: Arithmetic
+  private let rule: ScoreRule?
+  private let discount: (@Sendable (_ key: Int) -> Double)?
+
+  /// What stands in the place of scale q K^T: the scores of a query row, key by key.
+  public typealias ScoreRule =
+    @Sendable (_ inputs: InputViews, _ batch: Int, _ head: Int, _ row: Int) -> (_ key: Int) ->
+    Double
 
   /// An oracle for softmax under a pattern, which may differ from batch entry to batch entry.
   ///
-  /// - Parameter operands: the arithmetic to whose operands query, key and value are rounded first;
-  ///   everything else is fp64 in either.
+  /// - Parameters:
+  ///   - operands: the arithmetic to whose operands query, key and value are rounded first; everything
+  ///     else is fp64 in either.
+  ///   - rule: the scores before softcap, bias and mask, where they are no products of queries and keys.
+  ///   - discount: what a key's weight is multiplied by once weights are normalised; nil for 1.
   public init(
-    _ problem: AttentionProblem, operands: Arithmetic = .float32,
-    pattern: (MaskGeometry) -> any KeyPattern
+    _ problem: AttentionProblem, operands: Arithmetic = .float32, rule: ScoreRule? = nil,
+    discount: (@Sendable (_ key: Int) -> Double)? = nil, pattern: (MaskGeometry) -> any KeyPattern
   ) {
     self.problem = problem
     self.operands = operands
+    self.rule = rule
+    self.discount = discount
     patterns = (0..<problem.shape.batch).map { pattern(problem.geometry(batch: $0)) }
   }
 
@@ -73,16 +85,18 @@ public struct SoftmaxOracle: AttentionOracle {
     var buffers = (query: [Float](), other: [Float]())
     var scores: [(key: Int, score: Double)] = []
     var maximum = -Double.infinity
+    let rule = rule?(inputs, batch, head, row)
     for j in pattern.geometry.visible(from: position)
     where pattern.includes(position: position, key: j)
       && isVisible(j, batch, head, row, position: position)
     {
-      let product = operands.withOperands(q, shape.headDim, &buffers.query) { q in
-        operands.withOperands(inputs.key.row(batch, kvHead, j), shape.headDim, &buffers.other) {
-          dot(q, $0, shape.headDim)
+      var score =
+        rule?(j) ?? Double(problem.scale)
+        * operands.withOperands(q, shape.headDim, &buffers.query) { q in
+          operands.withOperands(inputs.key.row(batch, kvHead, j), shape.headDim, &buffers.other) {
+            dot(q, $0, shape.headDim)
+          }
         }
-      }
-      var score = Double(problem.scale) * product
       if let softcap = problem.scoring.softcap.map(Double.init) {
         score = softcap * Double.tanh(score / softcap)
       }
@@ -101,8 +115,9 @@ public struct SoftmaxOracle: AttentionOracle {
     maximum = max(maximum, sink)
     var sum = Double.exp(sink - maximum)
     for (j, score) in scores {
-      let weight = Double.exp(score - maximum)
+      var weight = Double.exp(score - maximum)
       sum += weight
+      if let discount { weight *= discount(j) }
       operands.withOperands(inputs.value.row(batch, kvHead, j), shape.valueDim, &buffers.other) {
         v in
         for c in output.indices { output[c] += weight * Double(v[c]) }

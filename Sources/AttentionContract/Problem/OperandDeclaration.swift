@@ -19,6 +19,8 @@ public enum OperandAxis: Sendable, Hashable {
   case valueDim
   /// A size that no tensor of softmax attention has.
   case size(Int)
+  /// The same where a parameter of the strategy says it, whose name stands for it.
+  case parameter(String, Int)
 
   /// The size for a shape.
   public func size(in shape: AttentionShape) -> Int {
@@ -30,7 +32,7 @@ public enum OperandAxis: Sendable, Hashable {
     case .keyLength: shape.keyLength
     case .headDim: shape.headDim
     case .valueDim: shape.valueDim
-    case .size(let size): size
+    case .size(let size), .parameter(_, let size): size
     }
   }
 
@@ -45,6 +47,7 @@ public enum OperandAxis: Sendable, Hashable {
     case .headDim: "d"
     case .valueDim: "dV"
     case .size(let size): "\(size)"
+    case .parameter(let name, _): name
     }
   }
 }
@@ -57,7 +60,8 @@ public enum OperandAxis: Sendable, Hashable {
 public struct OperandDeclaration: Sendable {
   /// The name in code, files and messages, lower case: `decay`.
   public let name: String
-  /// Its axes, one to four, the batch first.
+  /// Its axes, one to four, the batch first. Weights, which all sequences of the batch share, have a size of 1
+  /// in its place.
   public let axes: [OperandAxis]
   /// What it means, for people.
   public let meaning: String
@@ -104,6 +108,11 @@ public struct OperandDeclaration: Sendable {
 
   /// The shape in letters: `[b, hKV, nKV]`.
   public var letters: String { "[\(axes.map(\.letter).joined(separator: ", "))]" }
+
+  /// Whether all sequences of a batch have it in common, however long they are.
+  public var isShared: Bool {
+    axes.allSatisfy { $0 != .batch && $0 != .queryLength && $0 != .keyLength }
+  }
 
   /// The sizes for a problem's shape; of fewer than four axes the last ones are 1.
   ///

@@ -140,18 +140,20 @@ public struct StrategyArguments: Sendable {
       advice: "must be \(words.joined(separator: " or "))")
   }
 
-  /// A parameter as a whole number of at least `minimum`, or nil when it was not written.
+  /// A parameter as a whole number of at least `minimum` and at most `maximum`, or nil when it was not written.
   ///
   /// - Throws: `AttentionError` when it is no such number.
-  public func integer(_ label: String, atLeast minimum: Int) throws(AttentionError) -> Int? {
+  public func integer(
+    _ label: String, atLeast minimum: Int, atMost maximum: Int = AttentionShape.maximumLength
+  ) throws(AttentionError) -> Int? {
     guard let text = values[label] else { return nil }
     guard let value = try? CountText.parse(text), value >= minimum,
-      value <= AttentionShape.maximumLength
+      value <= maximum
     else {
       throw AttentionError(
         .invalidArgument, argument: "\(family) \(label)", value: text,
         advice: "must be a whole number of at least \(minimum) "
-          + "and at most \(AttentionShape.maximumLength)")
+          + "and at most \(maximum)")
     }
     return value
   }

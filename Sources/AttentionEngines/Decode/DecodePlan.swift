@@ -138,8 +138,8 @@ final class DecodePlan: StagedPlan {
       let done = place - places.lowerBound
       var chunk = attn_decode_chunk(
         keys: scratch.keys + done, values: scratch.values + done,
-        numbers: isBiased ? UnsafePointer(scratch.numbers + done) : nil, base: Int32(base),
-        first: Int32(place - base), count: Int32(end - place),
+        numbers: isBiased ? UnsafePointer(scratch.numbers + done) : nil, factors: nil,
+        base: Int32(base), first: Int32(place - base), count: Int32(end - place),
         available: Int32(places.upperBound - place),
         prefetch_distance: Int32(layout.prefetchDistance),
         lower: scratch.lower, upper: scratch.upper)

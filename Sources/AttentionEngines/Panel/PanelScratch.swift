@@ -15,6 +15,8 @@ final class PanelScratch {
     fileprivate let sequences: Int
     fileprivate let boundsSize: Int
     fileprivate let headWords: Int
+    /// Rows of a panel's packed queries.
+    fileprivate let queryRowCount: Int
     fileprivate let outputRowCount: Int
     fileprivate let panelFloats: Int
     fileprivate let mask: PanelMask.Layout?
@@ -42,11 +44,12 @@ final class PanelScratch {
     fileprivate let pieces: ArenaPart<attn_piece>
 
     /// - Parameters:
+    ///   - additive: what panels and keys hold for additive scores; nil for products.
     ///   - panels: most panels of a task.
     ///   - sequences: most key sequences of a pass.
     init(
       _ problem: AttentionProblem, _ visibility: LoweredVisibility, kernels: KernelTable,
-      arithmetic: Arithmetic, panels: Int, sequences: Int
+      arithmetic: Arithmetic, additive: AdditiveUnits?, panels: Int, sequences: Int
     ) {
       let (shape, lanes, keys) = (problem.shape, kernels.panelLanes, Int(ATTN_BLOCK_KEYS))
       self.problem = problem
@@ -54,15 +57,16 @@ final class PanelScratch {
       self.arithmetic = arithmetic
       self.sequences = sequences
       boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
-      headWords = arithmetic.words(shape.headDim)
+      headWords = additive?.whole ?? arithmetic.words(shape.headDim)
+      queryRowCount = additive?.queryRows ?? headWords
       outputRowCount = arithmetic.wholeColumns(shape.valueDim)
       // Queries, output, maxima, sums.
-      panelFloats = lanes * (headWords + outputRowCount + 2)
+      panelFloats = lanes * (queryRowCount + outputRowCount + 2)
       weights = arena.add(keys * lanes)
       factors = arena.add(lanes)
       kept = arena.add(lanes)
       self.panels = arena.add(panels * panelFloats)
-      keyCopies = arena.add(keys * shape.headDim)
+      keyCopies = arena.add(keys * (additive?.keyColumns ?? shape.headDim))
       valueCopies = arena.add(keys * shape.valueDim)
       // Rows of words, where a word is not one number.
       let hasPairs = arithmetic.grain > 1
@@ -121,7 +125,7 @@ final class PanelScratch {
   /// `[L]` shares that the output of earlier passes keeps.
   let kept: UnsafeMutablePointer<Float>
   private let panels: UnsafeMutablePointer<Float>
-  /// `[ATTN_BLOCK_KEYS][d]` copies of a block's key rows in fp32.
+  /// `[ATTN_BLOCK_KEYS][d]` copies of a block's key rows in fp32, or what additive scores have instead.
   let keyCopies: UnsafeMutablePointer<Float>
   /// `[ATTN_BLOCK_KEYS][dV]` copies of its value rows in fp32.
   let valueCopies: UnsafeMutablePointer<Float>
@@ -187,13 +191,13 @@ final class PanelScratch {
   /// Rows of a panel's accumulator.
   var outputRowCount: Int { layout.outputRowCount }
 
-  /// `[words of d][L]` packed queries of a panel.
+  /// `[words of d][L]` packed queries of a panel, or what additive scores have instead.
   func queries(_ panel: Int) -> UnsafeMutablePointer<Float> {
     panels + panel * layout.panelFloats
   }
   /// `[outputRowCount][L]` accumulator.
   func output(_ panel: Int) -> UnsafeMutablePointer<Float> {
-    queries(panel) + layout.headWords * lanes
+    queries(panel) + layout.queryRowCount * lanes
   }
   /// `[L]` reference exponents.
   func maxima(_ panel: Int) -> UnsafeMutablePointer<Float> {

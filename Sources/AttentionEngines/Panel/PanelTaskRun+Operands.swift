@@ -24,10 +24,15 @@ extension PanelTaskRun {
   /// fetched again for every panel and every tile of value columns.
   func copyTogether(_ keys: KeySequence, places: Range<Int>, block: Int) {
     let start = places.lowerBound - block
-    bring(
-      scratch.keyRows + start, of: operands.key, count: places.count,
-      isTogether: !areApart(keys, operands.key), isWhole: true, by: scratch.keyCopies,
-      into: scratch.keyWords)
+    if let additive = plan.additive {
+      additive.units.makeKeys(
+        scratch.keyRows + start, count: places.count, into: scratch.keyCopies, functions)
+    } else {
+      bring(
+        scratch.keyRows + start, of: operands.key, count: places.count,
+        isTogether: !areApart(keys, operands.key), isWhole: true, by: scratch.keyCopies,
+        into: scratch.keyWords)
+    }
     bring(
       scratch.valueRows + start, of: operands.value, count: places.count,
       isTogether: !areApart(keys, operands.value), isWhole: false, by: scratch.valueCopies,

@@ -56,7 +56,12 @@ struct PanelTaskRun {
     let rows = rows(at: panel)
     let inputRows = scratch.inputRows
     rows.forEach { inputRows[$0] = operands.query.rowAddress(task.batch, $1, $2) }
-    pack(slot, count: rows.live)
+    if let additive = plan.additive {
+      additive.pack(
+        rows, inputRows, lanes: lanes, into: scratch.queries(slot), functions)
+    } else {
+      pack(slot, count: rows.live)
+    }
     scratch.maxima(slot).update(repeating: -.infinity, count: lanes)
     scratch.sums(slot).update(repeating: 0, count: lanes)
     scratch.output(slot).update(repeating: 0, count: scratch.outputRowCount * lanes)
@@ -247,7 +252,11 @@ struct PanelTaskRun {
       upper: bounds.upper, prefetch: scratch.prefetches.pending,
       bias: scratch.mask.map { UnsafePointer($0.bias) },
       key_bias: scratch.mask.map { UnsafePointer($0.keyBias) })
-    attn_attend(functions, scratch.arithmetic.format, &panel, &keys)
+    if plan.additive == nil {
+      attn_attend(functions, scratch.arithmetic.format, &panel, &keys)
+    } else {
+      functions.pointee.attend_additive(&panel, &keys)
+    }
   }
 
   /// Normalises a panel and stores output rows and LSE, merged with what earlier passes left.

@@ -29,6 +29,8 @@ final class SoftmaxPlan: StagedPlan {
   private let partials: Partials
   private let arena: Arena
   private let queue = TaskQueue()
+  /// Where scores are additive; nil where they are products.
+  let additive: AdditiveWeights?
 
   /// Sizes and patterns of a plan, worked out without allocating it.
   struct Layout {
@@ -42,7 +44,8 @@ final class SoftmaxPlan: StagedPlan {
 
     init(
       _ problem: AttentionProblem, threads: Int, kernels: KernelTable, arithmetic: Arithmetic,
-      blocks: BlockSizes, pattern: (MaskGeometry) -> any KeyPattern
+      blocks: BlockSizes, additive: AdditiveUnits? = nil,
+      pattern: (MaskGeometry) -> any KeyPattern
     ) {
       self.kernels = kernels
       self.arithmetic = arithmetic
@@ -54,7 +57,8 @@ final class SoftmaxPlan: StagedPlan {
         patterns.allSatisfy { $0.rowStrides.count == passes },
         "a strategy's pattern must have the same passes for every batch entry")
       scratch = PanelScratch.Layout(
-        problem, visibility, kernels: kernels, arithmetic: arithmetic, panels: blocks.panels,
+        problem, visibility, kernels: kernels, arithmetic: arithmetic, additive: additive,
+        panels: blocks.panels,
         sequences: patterns.flatMap { pattern in
           pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0).count }
         }.max() ?? 1)
@@ -83,8 +87,13 @@ final class SoftmaxPlan: StagedPlan {
     }
   }
 
-  init(_ problem: AttentionProblem, layout: Layout, team: WorkerTeam) throws(AttentionError) {
+  /// - Parameter additive: the weights of additive scores, where the layout was made for them.
+  init(
+    _ problem: AttentionProblem, layout: Layout, additive: AdditiveWeights? = nil,
+    team: WorkerTeam
+  ) throws(AttentionError) {
     self.problem = problem
+    self.additive = additive
     self.team = team
     kernels = layout.kernels
     blocks = layout.blocks

@@ -120,7 +120,8 @@ final class SelectedFewRows: SelectedAttender {
       query_stride: Int32(Self.queryStride(problem.shape)), factor: 1,
       scores: scores, output: output, maxima: maxima, sums: sums, biases: nil)
     var chunk = attn_decode_chunk(
-      keys: keys, values: values, numbers: nil, base: 0, first: 0, count: Int32(count),
+      keys: keys, values: values, numbers: nil, factors: nil, base: 0, first: 0,
+      count: Int32(count),
       available: Int32(count), prefetch_distance: 8, lower: lower, upper: upper)
     functions.pointee.decode(&state, &chunk)
   }

@@ -20,6 +20,8 @@
 #define ATTN_LINE_BYTES 64
 /// Values in pairs have a multiple of so many columns.
 #define ATTN_PAIR_COLUMNS 4
+/// Hidden units of additive scores come in multiples of so many, zeros behind the last.
+#define ATTN_ADDITIVE_UNITS 4
 /// Pieces of a block at most.
 #define ATTN_BLOCK_PIECES 16
 
@@ -191,6 +193,9 @@ typedef struct attn_decode_chunk {
   const void *_Nonnull const *_Nonnull values;
   /// Their key numbers; needed with biases.
   const int32_t *_Nullable numbers;
+  /// [count, rounded up to W] at least 0: what a key's weight is multiplied by once it has been summed; NULL
+  /// for 1.
+  const float *_Nullable factors;
   /// The place a chunk begins at; where its keys lie in it decides in which order sums are taken.
   int32_t base;
   int32_t first;
@@ -307,6 +312,21 @@ typedef struct attn_kernels {
   /// products. Swift reads it with attn_attend.
   void (*_Nullable attend[ATTN_FORMATS])(const attn_panel *_Nonnull panel,
                                          const attn_block *_Nonnull block);
+
+  /// The same with additive scores, sum over hidden units of weight tanh(a + b): with u units, `head_words`
+  /// of the panel, its queries are as `additive_queries` leaves them and the block's keys rows of
+  /// `additive_keys`.
+  void (*_Nonnull attend_additive)(const attn_panel *_Nonnull panel,
+                                   const attn_block *_Nonnull block);
+
+  /// Completes a panel [3 u + 2][L] for `attend_additive`: [u][L] is made, [u][L] are weights times -2,
+  /// [u][L] the queries' a, [L] sums of weights, [L] is made, in log16 units all weights. A lane whose
+  /// last number is infinite, as it must be where a weight exceeds 2^16, has its tanhs taken one by one.
+  void (*_Nonnull additive_queries)(float *_Nonnull queries, int32_t units);
+
+  /// Makes `count` rows of keys [2 u + 1] for `attend_additive` from rows of `columns` <= u numbers b.
+  void (*_Nonnull additive_keys)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                                 int32_t columns, int32_t units, float *_Nonnull out);
 
   /// weights[t][lane] = keys[t] . queries[:][lane] for all lanes of `vectors` vectors: plain dot
   /// products, no exponential.

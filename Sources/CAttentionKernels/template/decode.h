@@ -84,6 +84,10 @@ ATTN_INLINE int weigh_row(const attn_decode *all, const attn_decode_chunk *chunk
     visible += ATTN_W + __builtin_reduce_add(hidden);
   }
   all->sums[row] += sum_lanes(sum);
+  // The -0 of a hidden key stays one.
+  if (chunk->factors)
+    for (int32_t t = 0; t < chunk->count; t += ATTN_W)
+      store(own + t, load(own + t) * load(chunk->factors + t));
   if (value_scales)
     for (int32_t t = 0; t < chunk->count; t += ATTN_W) {
       const vf weight = load(own + t);

@@ -24,6 +24,7 @@
 #include "formats.h"
 #include "tiles.h"
 #include "values.h"
+#include "additive.h"
 #include "online_softmax.h"
 #include "products.h"
 #if ATTN_HAS_PAIRS
@@ -78,6 +79,9 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
         [ATTN_BF16_PAIRS] = attend_pairs,
 #endif
     },
+    .attend_additive = attend_additive,
+    .additive_queries = additive_queries,
+    .additive_keys = additive_keys,
     .product_rounds = {
         [ATTN_FP32] = fma_rounds,
 #if ATTN_HAS_PAIRS

@@ -121,9 +121,9 @@ ATTN_INLINE void adjust_tile(float softcap, const float *bias,
 }
 
 /// Whether exponentials are computed inside the product loop of the next tile; those of pairs always
-/// are, since a word needs both its keys.
-ATTN_INLINE int overlaps(const attn_format format, const int vectors) {
-  return format != ATTN_FP32 || (ATTN_OVERLAP && vectors > 1);
+/// are, since a word needs both its keys. Additive scores leave no pipe idle.
+ATTN_INLINE int overlaps(const attn_format format, const int additive, const int vectors) {
+  return format != ATTN_FP32 || (ATTN_OVERLAP && !additive && vectors > 1);
 }
 
 /// Scores of keys [done, done + rows) of the block and their weights 16^(score - reference), 0 for a
@@ -138,9 +138,9 @@ ATTN_INLINE int overlaps(const attn_format format, const int vectors) {
 /// that almost every tile leaves the accumulator alone (weights stay below 256, which costs no
 /// accuracy in fp32).
 ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
-                            const attn_format format, const int rows, const int masked,
-                            const int vectors) {
-  const int overlap = overlaps(format, vectors), keys = word_keys(format);
+                            const attn_format format, const int additive, const int rows,
+                            const int masked, const int vectors) {
+  const int overlap = overlaps(format, additive, vectors), keys = word_keys(format);
   const attn_panel *panel = state->panel;
   const ptrdiff_t lane = state->lane, words = panel->head_words;
   const float *queries = (const float *)panel->queries + lane;
@@ -152,7 +152,16 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++) acc[r][v] = splat(0);
   }
-  ptrdiff_t t = 0;
+  // An additive row of keys has no products to take.
+  ptrdiff_t t = additive ? words : 0;
+  if (additive) {
+    float scores[2 * ATTN_TILE * ATTN_L];
+    additive_tile(queries, words, key, rows, vectors, scores);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < vectors; v++) acc[r][v] = load(scores + (r * vectors + v) * ATTN_W);
+  }
   if (overlap && pending) {
     const ptrdiff_t steps = words / (pending / keys);
     for (int32_t r = 0; r < pending; r += keys) {
@@ -222,10 +231,10 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
 
 /// Scores all keys before `end` that fill tiles of `rows`; returns how many are done.
 ATTN_INLINE int32_t score_tiles(piece_state *state, int32_t done, int32_t end, int32_t *pending,
-                                const attn_format format, const int rows, const int masked,
-                                const int vectors) {
+                                const attn_format format, const int additive, const int rows,
+                                const int masked, const int vectors) {
   for (; done + rows <= end; done += rows) {
-    score_tile(state, done, *pending, format, rows, masked, vectors);
+    score_tile(state, done, *pending, format, additive, rows, masked, vectors);
     *pending = rows;
   }
   return done;
@@ -233,7 +242,7 @@ ATTN_INLINE int32_t score_tiles(piece_state *state, int32_t done, int32_t end, i
 
 ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
                              const attn_piece *piece, const attn_format format,
-                             const int masked, const int vectors) {
+                             const int additive, const int masked, const int vectors) {
   const int keys = word_keys(format);
   const ptrdiff_t lane = (ptrdiff_t)piece->first_vector * ATTN_W;
   const float *bias = piece->masked & ATTN_BY_BIAS ? block->bias + lane : NULL;
@@ -247,28 +256,28 @@ ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
                        bias || panel->softcap > 0,
                        {},
                        scores};
-  if (overlaps(format, vectors)) read_references(&state, vectors);
+  if (overlaps(format, additive, vectors)) read_references(&state, vectors);
   const int32_t end = piece->first + piece->count;
   int32_t done = piece->first, pending = 0;
   // One vector of lanes takes twice the keys, as in value_columns.
   if (vectors == 1)
-    done = score_tiles(&state, done, end, &pending, format, 2 * ATTN_TILE, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, format, ATTN_TILE, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, format, ATTN_TILE / 2, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, format, keys, masked, vectors);
-  if (overlaps(format, vectors))
+    done = score_tiles(&state, done, end, &pending, format, additive, 2 * ATTN_TILE, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, format, additive, ATTN_TILE, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, format, additive, ATTN_TILE / 2, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, format, additive, keys, masked, vectors);
+  if (overlaps(format, additive, vectors))
     for (int32_t r = 0; r < pending; r += keys)
       weigh_word(&state, done - pending, r, format, vectors);
 }
 
 ATTN_INLINE void attend(const attn_panel *panel, const attn_block *block,
-                        const attn_format format) {
+                        const attn_format format, const int additive) {
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
     if (piece->masked & ATTN_BY_BOUNDS) {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, 1)
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, additive, 1)
     } else {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, 0)
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, additive, 0)
     }
   }
   ATTN_FOR_VECTORS(panel->vectors, add_values, panel, block, format,
@@ -276,11 +285,15 @@ ATTN_INLINE void attend(const attn_panel *panel, const attn_block *block,
 }
 
 static void attend_fp32(const attn_panel *panel, const attn_block *block) {
-  attend(panel, block, ATTN_FP32);
+  attend(panel, block, ATTN_FP32, 0);
+}
+
+static void attend_additive(const attn_panel *panel, const attn_block *block) {
+  attend(panel, block, ATTN_FP32, 1);
 }
 
 #if ATTN_HAS_PAIRS
 static void attend_pairs(const attn_panel *panel, const attn_block *block) {
-  attend(panel, block, ATTN_BF16_PAIRS);
+  attend(panel, block, ATTN_BF16_PAIRS, 0);
 }
 #endif

@@ -94,7 +94,7 @@ extension FileProblem {
 
   private func tensor(_ source: Source, of declaration: OperandDeclaration) throws -> Tensor {
     let sizes = declaration.axes.map { $0.size(in: shape) }
-    let isShort = sizes.count > 1 && declaration.axes[0] == .batch && sizes[0] == 1
+    let isShort = sizes.count > 1 && sizes[0] == 1
     guard source.tensor.shape == sizes || isShort && source.tensor.shape == Array(sizes.dropFirst())
     else {
       throw FileProblemError(
