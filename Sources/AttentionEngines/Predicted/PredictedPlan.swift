@@ -93,9 +93,8 @@ package final class PredictedPlan: StagedPlan, @unchecked Sendable {
       let (place, part) = task.quotientAndRemainder(dividingBy: tasksPerHead)
       let (batch, head) = place.quotientAndRemainder(dividingBy: problem.shape.heads)
       let geometry = geometries[batch]
-      let rows = part * Self.taskRows..<min((part + 1) * Self.taskRows, geometry.queryLength)
-      if rows.isEmpty { continue }
-      for row in rows {
+      let rows = part * Self.taskRows..<(part + 1) * Self.taskRows
+      for row in rows.clamped(to: 0..<geometry.queryLength) {
         let position = row + geometry.offset
         scratch[worker].attend(
           PredictedScratch.Row(
