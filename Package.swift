@@ -4,7 +4,8 @@ import PackageDescription
 // What `import Attention` and `import AttentionBench` bring along, named as well by whoever imports them:
 // else a build after a change there keeps code that was made for the old state.
 let attention: [Target.Dependency] = [
-  "Attention", "AttentionContract", "AttentionEngines", "AttentionKernels", "RecurrentStrategies",
+  "Attention", "AttentionContract", "AttentionEngines", "AttentionKernels", "EarlyStrategies",
+  "RecurrentStrategies",
   "SelectedStrategies", "SoftmaxStrategies", "Tensors",
 ]
 let attentionBench: [Target.Dependency] =

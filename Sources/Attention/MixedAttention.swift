@@ -21,7 +21,8 @@ public struct MixedAttention: AttentionStrategy {
 
   /// A mix of one strategy a query head, in the order of the heads.
   ///
-  /// - Throws: `AttentionError` when there are none, or one that depends on the numbers of heads.
+  /// - Throws: `AttentionError` when there are none, or one that depends on the numbers of heads, or on what
+  ///   other heads of a group see.
   public init(_ strategies: [any AttentionStrategy]) throws(AttentionError) {
     guard !strategies.isEmpty else {
       throw AttentionError(
@@ -33,6 +34,12 @@ public struct MixedAttention: AttentionStrategy {
         .invalidArgument, argument: "mix", value: numbered.name,
         advice: "what it computes depends on the head's number, which a mix does not keep; give "
           + "all heads to it, or its rates to gated")
+    }
+    if strategies.count > 1, let shared = strategies.first(where: { $0.queryReach == .group }) {
+      throw AttentionError(
+        .invalidArgument, argument: "mix", value: shared.name,
+        advice:
+          "the heads of a group select together, which a mix takes apart; give all heads to it")
     }
     self.strategies = strategies
   }
@@ -59,6 +66,13 @@ public struct MixedAttention: AttentionStrategy {
     return declared
   }
   public var usesBLAS: Bool { strategies.contains { $0.usesBLAS } }
+
+  public var servesCausalMasks: Bool { strategies.allSatisfy { $0.servesCausalMasks } }
+
+  /// The widest of the parts'.
+  public var queryReach: QueryReach {
+    [.group, .head].first { reach in strategies.contains { $0.queryReach == reach } } ?? .row
+  }
 
   /// How many heads run what: `flash x3, window(512) x9`, in the order of the first heads.
   public func resolvedParameters(for problem: AttentionProblem) -> String {
@@ -158,5 +172,13 @@ private struct MixedOracle: AttentionOracle {
     _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> OracleRow {
     oracles[head].row(inputs, batch: batch, head: head, row: row)
+  }
+
+  func prepared(_ inputs: InputViews, batch: Int, head: Int) -> any AttentionOracle {
+    oracles[head].prepared(inputs, batch: batch, head: head)
+  }
+
+  func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
+    oracles[head].keptKeys(inputs, batch: batch, head: head, row: row)
   }
 }

@@ -33,7 +33,10 @@ public struct CSVCellError: Error, Equatable, Sendable {
 
 extension ResultRow: CSVRecord {
   public static var laterColumns: Set<String> {
-    ["n", "arithmetic", "pass", "ranks", "blas_pct_of_peak"]
+    [
+      "n", "arithmetic", "pass", "ranks", "blas_pct_of_peak", "mass_kept", "top_keys_found",
+      "best_mass", "gain_realised",
+    ]
   }
 
   /// The names of `ResultColumn.all`.

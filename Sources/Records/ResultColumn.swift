@@ -75,5 +75,9 @@ public struct ResultColumn: Sendable {
     ResultColumn("pass", \.pass),
     ResultColumn("ranks", \.ranks),
     ResultColumn("blas_pct_of_peak", \.work.blasPercentOfPeak),
+    ResultColumn("mass_kept", \.accuracy.massKept),
+    ResultColumn("top_keys_found", \.accuracy.topKeysFound),
+    ResultColumn("best_mass", \.accuracy.bestMass),
+    ResultColumn("gain_realised", \.accuracy.gainRealised),
   ]
 }

@@ -202,6 +202,14 @@ extension ResultRow {
     public var rowsChecked: Int?
     /// Relative l2 distance from the strategy's own definition: correctness.
     public var oracleRelativeL2: Double?
+    /// Of a restricted strategy the mean share of full attention's mass on the keys that it keeps.
+    public var massKept: Double?
+    /// Likewise of the true top keys, as many as it keeps, the mean share that it keeps.
+    public var topKeysFound: Double?
+    /// The mean mass of as many keys of each row, the best ones.
+    public var bestMass: Double?
+    /// The share of what these hold beyond keys drawn by lot that the keys kept hold.
+    public var gainRealised: Double?
 
     /// Nothing checked yet.
     public init() {}

@@ -136,6 +136,10 @@ struct MaskCommand: ParsableCommand {
   private func draw(
     _ strategy: any AttentionStrategy, on problem: AttentionProblem, source: String
   ) throws {
+    // What has no causal form says so where its work is counted.
+    if problem.visibility.causal, !strategy.servesCausalMasks {
+      _ = try strategy.work(for: problem, threads: 1)
+    }
     try OutputTransaction.check(output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: output)
     let pattern = strategy.pattern(for: problem.geometry(batch: 0))

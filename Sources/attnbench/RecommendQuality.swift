@@ -76,10 +76,19 @@ extension RecommendCommand {
   }
 }
 
-/// Bounds and needles in the table of candidates, where there are any.
+/// Recall, bounds and needles in the table of candidates, where there are any.
 enum QualityColumns {
   static func columns(_ candidate: Candidate, of result: Recommendation) -> [Column] {
     var columns: [Column] = []
+    if hasRecall(result) {
+      func share(_ title: String, _ value: Double?) -> Column {
+        Column(title: title, value: value.map { CellText.percent($0) } ?? "", align: .right)
+      }
+      columns += [
+        share("mass", candidate.massKept), share("top keys", candidate.topKeysFound),
+        share("gain", candidate.gainRealised),
+      ]
+    }
     if hasBounds(result) {
       columns.append(
         Column(title: "bound", value: CellText.bound(candidate.certificate), align: .right))
@@ -103,6 +112,12 @@ enum QualityColumns {
   /// What they mean, a line each.
   static func legend(of result: Recommendation, _ elements: Storage) -> [String] {
     var lines: [String] = []
+    if hasRecall(result) {
+      lines.append(
+        "mass: share of full attention's weights on the keys kept; top keys: share of the true top keys, "
+          + "as many as are kept, that are kept; gain: of what topk gains over keys drawn by lot with as "
+          + "many keys a row, the share that is realised; all on sampled rows")
+    }
     if hasBounds(result) {
       lines.append(boundLegend(elements))
     }
@@ -111,6 +126,10 @@ enum QualityColumns {
         "found: share of planted needles found, over all distances (attnbench retrieve)")
     }
     return lines
+  }
+
+  private static func hasRecall(_ result: Recommendation) -> Bool {
+    result.candidates.contains { $0.massKept != nil }
   }
 
   private static func hasBounds(_ result: Recommendation) -> Bool {

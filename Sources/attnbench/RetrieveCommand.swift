@@ -114,8 +114,14 @@ struct RetrieveCommand: BLASCommand {
     let text = table.string(for: Array(task.bins.indices)) ?? ""
     try Terminal.print(text.trimmingCharacters(in: .newlines))
     for result in results {
+      let recall =
+        result.overallRecall.map {
+          ", and keeps \(CellText.percent($0.massKept)) of full attention's mass and "
+            + "\(CellText.percent($0.topKeysFound)) of the true top keys"
+        } ?? ""
       try Terminal.print(
-        "\(result.strategy) finds \(CellText.percent(result.overallShare)) over all distances")
+        "\(result.strategy) finds \(CellText.percent(result.overallShare)) over all distances\(recall)"
+      )
     }
     try Terminal.print(
       "share of needles found on \(task.problem.summary), seed \(task.seed); guessing finds "

@@ -161,6 +161,15 @@ extension SweepCommand {
         strategies = strategies.filter { given.has($0.operands) }
       }
     }
+    if maskOptions.causal, strategyOptions.list == nil {
+      let acausal = strategies.filter { !$0.servesCausalMasks }
+      if !acausal.isEmpty {
+        Terminal.say(
+          "left out, since they have no causal form: "
+            + acausal.map(\.name).joined(separator: ", "))
+      }
+      strategies = strategies.filter(\.servesCausalMasks)
+    }
     if let given {
       try InputFiles.warn(of: inputs, maskOptions.settings(), headDim: given.shape.headDim)
     }

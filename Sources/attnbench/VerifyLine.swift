@@ -17,6 +17,8 @@ enum VerifyLine {
       return "FAIL  " + name + numbers(comparison) + problem.description
     case .refused(let error):
       return "FAIL  " + name + "\(problem.description): refused: \(error)"
+    case .unserved(let error):
+      return "SKIP  " + name + "\(problem.description): \(error)"
     case .skipped(let needed, let limit):
       return "SKIP  " + name + "\(problem.description): needs \(needed.rounded) of memory, "
         + "\(limit.rounded) (80% of what is available) may be used"
@@ -57,7 +59,7 @@ struct VerifyTally {
     switch result.outcome {
     case .pass: passed += 1
     case .fail, .refused: failed += 1
-    case .skipped: skipped += 1
+    case .skipped, .unserved: skipped += 1
     }
   }
 

@@ -18,6 +18,8 @@ public struct SuppliedStrategy: AttentionStrategy {
   public var keyValueStorage: ElementType? { base.keyValueStorage }
   public var usesBLAS: Bool { base.usesBLAS }
   public var dependsOnHeadNumbers: Bool { base.dependsOnHeadNumbers }
+  public var servesCausalMasks: Bool { base.servesCausalMasks }
+  public var queryReach: QueryReach { base.queryReach }
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     base.resolvedParameters(for: problem)
   }
@@ -92,7 +94,8 @@ public struct Supply: Sendable {
         for _ in 0..<shape.heads {
           for row in 0..<shape.rows {
             for column in 0..<shape.columns {
-              let isOfTokens = declaration.axes.contains(.keyLength)
+              let isOfTokens =
+                declaration.axes.contains(.keyLength) || declaration.axes.contains(.queryLength)
               let place = UInt64((isOfTokens ? first[entry] : 0) + row)
               tensor.elements[index] = declaration.value(
                 of: Self.uniform(base &+ place &* 1009 &+ UInt64(column)), for: self.shape)
@@ -121,6 +124,25 @@ private struct SuppliedOracle: AttentionOracle {
     var inputs = inputs
     inputs.named = supply.views
     return oracle.row(inputs, batch: batch, head: head, row: row)
+  }
+
+  func admissible(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [OracleRow] {
+    var inputs = inputs
+    inputs.named = supply.views
+    return oracle.admissible(inputs, batch: batch, head: head, row: row)
+  }
+
+  func prepared(_ inputs: InputViews, batch: Int, head: Int) -> any AttentionOracle {
+    var inputs = inputs
+    inputs.named = supply.views
+    return SuppliedOracle(
+      oracle: oracle.prepared(inputs, batch: batch, head: head), supply: supply)
+  }
+
+  func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
+    var inputs = inputs
+    inputs.named = supply.views
+    return oracle.keptKeys(inputs, batch: batch, head: head, row: row)
   }
 }
 

@@ -27,9 +27,21 @@ public protocol AttentionOracle: Sendable {
   /// All rows that are right. More than one where the definition turns on a comparison that roundings may
   /// decide either way: a selection of keys with scores that are nearly alike. By default `row` alone.
   func admissible(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [OracleRow]
+
+  /// The same definition with what all rows of a head have in common worked out, for rows of that head on the
+  /// same inputs; by default itself, where there is nothing of the kind.
+  func prepared(_ inputs: InputViews, batch: Int, head: Int) -> any AttentionOracle
+
+  /// The keys that take part in a row, rising; nil, the default, where the definition is no softmax over a
+  /// subset of the keys.
+  func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]?
 }
 
 extension AttentionOracle {
+  public func prepared(_ inputs: InputViews, batch: Int, head: Int) -> any AttentionOracle { self }
+
+  public func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? { nil }
+
   public func admissible(
     _ inputs: InputViews, batch: Int, head: Int, row: Int
   ) -> [OracleRow] {
@@ -74,9 +86,19 @@ public struct SoftmaxOracle: AttentionOracle {
     self.init(problem) { DensePattern($0) }
   }
 
-  public func row(
+  public func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
+    let pattern = patterns[batch]
+    let position = row + pattern.geometry.offset
+    return pattern.geometry.visible(from: position).filter {
+      pattern.includes(position: position, key: $0)
+        && isVisible($0, batch, head, row, position: position)
+    }
+  }
+
+  /// What the softmax of a row is taken of: the keys that take part, rising, and their scores.
+  package func scores(
     _ inputs: InputViews, batch: Int, head: Int, row: Int
-  ) -> OracleRow {
+  ) -> [(key: Int, score: Double)] {
     let shape = problem.shape
     let kvHead = head / shape.groupSize
     let pattern = patterns[batch]
@@ -84,7 +106,6 @@ public struct SoftmaxOracle: AttentionOracle {
     let q = inputs.query.row(batch, head, row)
     var buffers = (query: [Float](), other: [Float]())
     var scores: [(key: Int, score: Double)] = []
-    var maximum = -Double.infinity
     let rule = rule?(inputs, batch, head, row)
     for j in pattern.geometry.visible(from: position)
     where pattern.includes(position: position, key: j)
@@ -104,8 +125,18 @@ public struct SoftmaxOracle: AttentionOracle {
         score = saturated(score + bias(j, batch, head, row, position: position))
       }
       scores.append((j, score))
-      maximum = max(maximum, score)
     }
+    return scores
+  }
+
+  public func row(
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
+  ) -> OracleRow {
+    let shape = problem.shape
+    let kvHead = head / shape.groupSize
+    var buffer: [Float] = []
+    let scores = scores(inputs, batch: batch, head: head, row: row)
+    var maximum = scores.reduce(-Double.infinity) { max($0, $1.score) }
     var output = [Double](repeating: 0, count: shape.valueDim)
     // A key whose score is -inf is a key not seen.
     if maximum == -.infinity, !scores.contains(where: { $0.score.isNaN }) {
@@ -118,8 +149,7 @@ public struct SoftmaxOracle: AttentionOracle {
       var weight = Double.exp(score - maximum)
       sum += weight
       if let discount { weight *= discount(j) }
-      operands.withOperands(inputs.value.row(batch, kvHead, j), shape.valueDim, &buffers.other) {
-        v in
+      operands.withOperands(inputs.value.row(batch, kvHead, j), shape.valueDim, &buffer) { v in
         for c in output.indices { output[c] += weight * Double(v[c]) }
       }
     }

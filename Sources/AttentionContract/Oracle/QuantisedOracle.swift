@@ -40,6 +40,11 @@ public struct QuantisedOracle: AttentionOracle {
     }
   }
 
+  /// Storing keys differently hides none of them.
+  public func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
+    softmax.keptKeys(inputs, batch: batch, head: head, row: row)
+  }
+
   /// A view in which each head of each batch entry is the one that was stored.
   private func everyHead(
     _ elements: UnsafeBufferPointer<Float>, _ shape: TensorShape

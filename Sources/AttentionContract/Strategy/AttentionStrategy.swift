@@ -36,6 +36,16 @@ public struct WorkEstimate: Sendable, Hashable {
   }
 }
 
+/// The queries that a row of the output depends on.
+public enum QueryReach: Sendable, Hashable {
+  /// Its own.
+  case row
+  /// Those of its head.
+  case head
+  /// Those of all heads that share its key/value head.
+  case group
+}
+
 /// A parameter a strategy takes, for parsing, checking and `attnbench list`.
 public struct StrategyParameter: Sendable, Hashable {
   /// The label; the parameter may also be given by position.
@@ -107,6 +117,14 @@ public protocol AttentionStrategy: Sendable {
   /// Whether the keys that it sees are selected from the data; false by default. Its pattern then says what
   /// there is to select from.
   var selectsKeys: Bool { get }
+
+  /// Whether it can serve a causal mask; true by default. One that cannot refuses such problems, and nobody
+  /// asks it for them unless it is named.
+  var servesCausalMasks: Bool { get }
+
+  /// Which queries a row of the output depends on: by default its own, or all of its head where keys are
+  /// selected, since rows may share a selection.
+  var queryReach: QueryReach { get }
 
   /// Whether its decoder keeps a state of fixed size instead of keys and values, so that what a step costs
   /// does not depend on the tokens before it; false by default.
@@ -210,6 +228,10 @@ extension AttentionStrategy {
   public var dependsOnHeadNumbers: Bool { false }
 
   public var selectsKeys: Bool { false }
+
+  public var servesCausalMasks: Bool { true }
+
+  public var queryReach: QueryReach { selectsKeys ? .head : .row }
 
   public var keepsState: Bool { false }
 

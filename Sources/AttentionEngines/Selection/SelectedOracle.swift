@@ -15,6 +15,11 @@ struct SelectedOracle: AttentionOracle {
     return softmax(inputs, batch, head, row, blocks: choice.kept)
   }
 
+  func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
+    softmax(blocks: choice(inputs, batch, head, row).kept)
+      .keptKeys(inputs, batch: batch, head: head, row: row)
+  }
+
   /// One for each block that may as well be kept: where the best score that is left out lies within
   /// roundings of the worst that is kept, either is right.
   func admissible(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [OracleRow] {
@@ -93,10 +98,13 @@ struct SelectedOracle: AttentionOracle {
   private func softmax(
     _ inputs: InputViews, _ batch: Int, _ head: Int, _ row: Int, blocks: [Int]
   ) -> OracleRow {
+    softmax(blocks: blocks).row(inputs, batch: batch, head: head, row: row)
+  }
+
+  private func softmax(blocks: [Int]) -> SoftmaxOracle {
     let kept = Set(blocks)
     let block = selection.block
     return SoftmaxOracle(problem) { KeptBlocks(geometry: $0, block: block, kept: kept) }
-      .row(inputs, batch: batch, head: head, row: row)
   }
 }
 

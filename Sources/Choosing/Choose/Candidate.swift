@@ -43,6 +43,15 @@ public struct Candidate: Codable, Equatable, Sendable {
   public let pairs: Int?
   /// Percent of the FMA peak.
   public let percentOfPeak: Double?
+  /// Of a restricted strategy the mean share of full attention's mass on the keys that it keeps, over the
+  /// checked rows of the cell.
+  public let massKept: Double?
+  /// Likewise the mean share of the true top keys, as many as it keeps, that it keeps.
+  public let topKeysFound: Double?
+  /// The mean mass of as many keys of each row, the best ones: that of `topk` with the same budget.
+  public let bestMass: Double?
+  /// The share of what these hold beyond keys drawn by lot that the keys kept hold.
+  public let gainRealised: Double?
   /// What is certain about the error over all rows; nil where it was not worked out.
   public var certificate: MassCertificate?
   /// The share of needles found over all distances; nil where none were planted.
@@ -84,6 +93,10 @@ public struct Candidate: Codable, Equatable, Sendable {
     workspaceBytes = row.work.workspaceBytes
     pairs = row.work.pairs
     percentOfPeak = row.work.percentOfPeak
+    massKept = row.accuracy.massKept
+    topKeysFound = row.accuracy.topKeysFound
+    bestMass = row.accuracy.bestMass
+    gainRealised = row.accuracy.gainRealised
     if let tensors = row.work.minimumBytes, let workspace = row.work.workspaceBytes {
       let (sum, overflow) = tensors.addingReportingOverflow(workspace)
       memoryBytes = overflow ? nil : sum
@@ -113,5 +126,9 @@ public struct Candidate: Codable, Equatable, Sendable {
     case percentOfPeak = "pct_of_peak"
     case certificate
     case foundShare = "retrieval_found_share"
+    case massKept = "mass_kept"
+    case topKeysFound = "top_keys_found"
+    case bestMass = "best_mass"
+    case gainRealised = "gain_realised"
   }
 }

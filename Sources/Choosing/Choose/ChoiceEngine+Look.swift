@@ -54,6 +54,7 @@ extension ChoiceEngine {
       row.fill(
         measurement, flopRate: flopRates[cell.strategy.arithmetic],
         workspaceBytes: prepared.workspaceBytes)
+      row.accuracy = check.accuracy
       row.accuracy.relativeL2 = errors?.whole.value
       row.accuracy.rowsChecked = errors?.rowsChecked ?? check.accuracy.rowsChecked
       return Assessment(cell: cell, row: row, errors: errors)

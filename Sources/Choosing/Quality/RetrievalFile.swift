@@ -11,6 +11,7 @@ public enum RetrievalFile {
     "strategy", "params", "class", "heads", "kv_heads", "n_q", "n_kv", "head_dim", "value_dim",
     "causal", "seed", "side", "distance_min", "distance_max", "needles", "found", "found_share",
     "found_ci95_lo", "found_ci95_hi", "mean_cosine", "chance",
+    "mass_kept", "top_keys_found",
   ]
 
   /// The file's text.
@@ -29,7 +30,8 @@ public enum RetrievalFile {
         let figures = [
           "\(count.needles)", "\(count.found)", count.share.csvText,
           count.interval.lower.csvText, count.interval.upper.csvText, count.meanCosine.csvText,
-          task.chance.csvText,
+          task.chance.csvText, count.recall?.massKept.csvText ?? "",
+          count.recall?.topKeysFound.csvText ?? "",
         ]
         return CSVLine.text(strategy + problem + place + figures)
       }

@@ -13,10 +13,15 @@ public struct RetrievalResult: Sendable {
     /// How many were found.
     public internal(set) var found = 0
     var cosineSum = 0.0
+    /// Of some of the needles' rows.
+    var recalls: [RowRecall] = []
 
     /// The share found; 0 of none.
     public var share: Double { needles == 0 ? 0 : Double(found) / Double(needles) }
     public var interval: WilsonInterval { WilsonInterval(count: found, of: needles) }
+    /// What a restricted strategy keeps of full attention on the rows of some of the needles; nil for other
+    /// classes.
+    public var recall: Recall? { Recall(recalls) }
     /// The mean cosine between output rows and their needles' codes: 1 for a copy, 0 for what has
     /// nothing of it. An output that is not finite counts as 0.
     public var meanCosine: Double { needles == 0 ? 0 : cosineSum / Double(needles) }
@@ -46,6 +51,24 @@ public struct RetrievalResult: Sendable {
   public var overallShare: Double {
     let shares = counts.filter { $0.needles > 0 }.map(\.share)
     return shares.isEmpty ? 0 : shares.reduce(0, +) / Double(shares.count)
+  }
+
+  /// What it keeps of full attention, every bin having the same weight; nil where it is not restricted.
+  public var overallRecall: (massKept: Double, topKeysFound: Double)? {
+    let recalls = counts.compactMap(\.recall)
+    if recalls.isEmpty { return nil }
+    let count = Double(recalls.count)
+    return (
+      recalls.reduce(0) { $0 + $1.massKept } / count,
+      recalls.reduce(0) { $0 + $1.topKeysFound } / count
+    )
+  }
+
+  /// Takes in what is kept of the rows of some needles.
+  mutating func add(_ needles: [Needle], recalls: [RowRecall?]) {
+    for (needle, recall) in zip(needles, recalls) {
+      if let recall { counts[needle.bin].recalls.append(recall) }
+    }
   }
 
   /// Takes in the output of one round.

@@ -36,14 +36,51 @@ public struct RetrievalRunner: Sendable {
     _ task: RetrievalTask, _ strategies: [any AttentionStrategy], stop: StopFlag = StopFlag()
   ) throws(AttentionError) -> [Outcome] {
     var searches = strategies.map { Search($0, task, threads: team.threadCount, memoryLimit) }
+    var sample = RecallSample(task)
     let output = try Tensor(task.problem.shape.output)
     for (round, needles) in task.rounds().enumerated() where !stop.isRaised {
       let tensors = try task.tensors(round: round, needles: needles, on: team)
+      let sample = sample.next(needles)
+      let reference =
+        sample.isEmpty || searches.allSatisfy { !$0.hasRecall }
+        ? nil
+        : RecallReference(
+          task.problem,
+          rows: sample.map { SampledRow(batch: 0, head: $0.head, row: $0.row) }, tensors.views,
+          on: team)
       for index in searches.indices where !stop.isRaised {
         searches[index].look(for: needles, in: tensors, output: output, on: team)
+        if let reference {
+          searches[index].hold(sample, to: reference, tensors.views, on: team)
+        }
       }
     }
     return searches.map(\.outcome)
+  }
+}
+
+/// The needles whose rows are held to full attention in fp64: the first of each bin.
+private struct RecallSample {
+  /// Of a bin at most.
+  private static let most = 16
+  /// Rows times keys of all bins, at about a nanosecond a dimension each.
+  private static let affordable = 1 << 24
+
+  private var left: [Int]
+
+  init(_ task: RetrievalTask) {
+    let bins = task.bins.count
+    let fitting = Self.affordable / max(task.problem.shape.keyLength * bins, 1)
+    left = Array(repeating: min(max(fitting, 1), Self.most), count: bins)
+  }
+
+  /// Those of a round.
+  mutating func next(_ needles: [Needle]) -> [Needle] {
+    needles.filter { needle in
+      if left[needle.bin] == 0 { return false }
+      left[needle.bin] -= 1
+      return true
+    }
   }
 }
 
@@ -80,6 +117,18 @@ private struct Search {
 
   var outcome: RetrievalRunner.Outcome {
     refusal.map { .notRun(strategy: result.strategy, reason: $0) } ?? .measured(result)
+  }
+
+  /// Whether it keeps some of the keys, so that there is something to hold to full attention.
+  var hasRecall: Bool { refusal == nil && strategy.operatorClass == .restricted }
+
+  mutating func hold(
+    _ needles: [Needle], to reference: RecallReference, _ inputs: InputViews, on team: WorkerTeam
+  ) {
+    if !hasRecall { return }
+    result.add(
+      needles,
+      recalls: reference.rowRecalls(of: strategy.oracle(for: task.problem), inputs, on: team))
   }
 
   mutating func look(

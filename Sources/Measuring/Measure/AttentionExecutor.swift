@@ -25,6 +25,9 @@ public final class AttentionExecutor: CellExecutor {
     private var expected: [String: ExpectedRows] = [:]
     /// Full softmax attention on the checked rows, once it is known.
     var fullRows: [OracleRow]?
+    /// Full attention's scores on these rows, once they are known, and by strategy what it keeps of them.
+    private var recallReference: RecallReference?
+    private var recalls: [String: Recall?] = [:]
     /// Full softmax attention, where a choice has asked for it.
     package var reference: FullReference?
 
@@ -57,6 +60,24 @@ public final class AttentionExecutor: CellExecutor {
         of: strategy, on: problem, check, tensors: values(for: strategy), seed: seed, team: team)
       expected[spec] = rows
       return rows
+    }
+
+    /// How much of full attention lies on the keys that a restricted strategy keeps, on the checked rows;
+    /// worked out once. Nil for other classes.
+    func recall(
+      of strategy: any AttentionStrategy, on team: WorkerTeam
+    ) throws(AttentionError) -> Recall? {
+      guard strategy.operatorClass == .restricted else { return nil }
+      let spec = strategy.spec(for: problem)
+      if let known = recalls[spec] { return known }
+      let reference =
+        recallReference
+        ?? RecallReference(problem, rows: check.rows, values.views, on: team)
+      recallReference = reference
+      let recall = reference.recall(
+        of: strategy.oracle(for: problem), try values(for: strategy).views, on: team)
+      recalls[spec] = .some(recall)
+      return recall
     }
 
     /// The fp32 tensors with the operands that a strategy takes beside them.

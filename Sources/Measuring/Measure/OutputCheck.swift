@@ -25,8 +25,14 @@ public struct OutputCheck: Equatable, Sendable {
   ///     the keys that the strategy does not look at; nil where it means nothing, for the strategy is
   ///     another function of operands that softmax attention does not have.
   ///   - correctness: from the strategy's own definition.
-  init(quality: RowErrors?, correctness: Verification.Comparison) {
+  ///   - recall: how much of full attention lies on the keys that the strategy keeps; nil of one that is no
+  ///     softmax over a subset of them.
+  init(quality: RowErrors?, correctness: Verification.Comparison, recall: Recall? = nil) {
     accuracy = ResultRow.Accuracy()
+    accuracy.massKept = recall?.massKept
+    accuracy.topKeysFound = recall?.topKeysFound
+    accuracy.bestMass = recall?.bestMass
+    accuracy.gainRealised = recall?.gainRealised
     accuracy.rowsChecked = correctness.rowsChecked
     accuracy.oracleRelativeL2 = correctness.errors.relativeL2
     fault = correctness.fault

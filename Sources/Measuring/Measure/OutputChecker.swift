@@ -25,7 +25,8 @@ public final class OutputChecker {
     let full = tensors.fullRows ?? fullReferences()
     tensors.fullRows = full
     return OutputCheck(
-      quality: tensors.check.errors(of: output, against: full), correctness: correctness)
+      quality: tensors.check.errors(of: output, against: full), correctness: correctness,
+      recall: try tensors.recall(of: strategy, on: team))
   }
 
   /// The errors of an output by the cell's own definition.

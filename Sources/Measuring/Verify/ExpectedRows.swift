@@ -36,8 +36,7 @@ struct ExpectedRows: Sendable {
     let plain = right.compactMap(\.first)
     let moving = MovedInputs(
       check, problem.shape, tensors, domains: strategy.operands.domains, seed: seed, team: team)
-    let moved = try moving.roundingInputs(
-      own, sharesQueries: strategy.selectsKeys)
+    let moved = try moving.roundingInputs(own, reach: strategy.queryReach)
     let sensitivity = RowErrors(of: moved, against: Self.nearest(right, to: moved))
     // Rounded operands would hide so small a change of the inputs, or exaggerate it.
     var weights: RowErrors?

@@ -34,9 +34,9 @@ struct MovedInputs {
   /// A neighbour is at most 2u away, u = 2^-24 being the relative error of one rounding, so the
   /// root mean square of the change is at most u: as if every input had been rounded once more.
   ///
-  /// - Parameter sharesQueries: whether a row may depend on other query rows of its head, too.
+  /// - Parameter reach: which queries a row depends on.
   func roundingInputs(
-    _ oracle: any AttentionOracle, sharesQueries: Bool
+    _ oracle: any AttentionOracle, reach: QueryReach
   ) throws(AttentionError) -> [OracleRow] {
     let named = try roundedOperands()
     return try forEachHead { (head, rows) throws(AttentionError) in
@@ -45,21 +45,33 @@ struct MovedInputs {
       var value = HeadElements(tensors.value.view, head.batch, head.kvHead)
       key.round(&generator)
       value.round(&generator)
-      var moved: [OracleRow] = []
-      var heads: [Int: HeadElements] = [:]
-      for row in rows {
-        var query: HeadElements
-        if sharesQueries, let known = heads[row.head] {
-          query = known
-        } else {
-          query = HeadElements(
-            tensors.query.view, row.batch, row.head, row: sharesQueries ? nil : row.row)
+      if reach == .row {
+        var moved: [OracleRow] = []
+        for row in rows {
+          var query = HeadElements(tensors.query.view, row.batch, row.head, row: row.row)
           query.round(&generator)
-          if sharesQueries { heads[row.head] = query }
+          moved += try HeadElements.rows(oracle, query, key, value, named, [row])
         }
-        moved.append(try HeadElements.row(oracle, query, key, value, named, row))
+        return moved
       }
-      return moved
+      // Rows that depend on the same queries together, and then back in their own order.
+      let size = shape.groupSize
+      let sharing = Dictionary(grouping: rows.indices) {
+        reach == .head ? rows[$0].head : head.kvHead * size
+      }.sorted { $0.key < $1.key }
+      var moved = [OracleRow?](repeating: nil, count: rows.count)
+      for (first, indices) in sharing {
+        var query = HeadElements(
+          tensors.query.view, head.batch, heads: first..<first + (reach == .head ? 1 : size))
+        query.round(&generator)
+        // Only one head is prepared at a time.
+        for (_, indices) in Dictionary(grouping: indices, by: { rows[$0].head }) {
+          let found = try HeadElements.rows(
+            oracle, query, key, value, named, indices.map { rows[$0] })
+          for (index, row) in zip(indices, found) { moved[index] = row }
+        }
+      }
+      return moved.compactMap { $0 }
     }
   }
 
@@ -87,11 +99,13 @@ struct MovedInputs {
         var moved: [OracleRow] = []
         for row in rows {
           let query = HeadElements(tensors.query.view, row.batch, row.head, row: row.row)
-          let output = try HeadElements.row(oracle, query, key, value, named, row)
-          let move = try HeadElements.row(oracle, query, key, moves, named, row)
-          let factor = 1 + (move.output.first ?? 0)
-          moved.append(
-            OracleRow(output: output.output.map { $0 / factor }, logSumExp: Double.log(factor)))
+          let outputs = try HeadElements.rows(oracle, query, key, value, named, [row])
+          let moves = try HeadElements.rows(oracle, query, key, moves, named, [row])
+          for (output, move) in zip(outputs, moves) {
+            let factor = 1 + (move.output.first ?? 0)
+            moved.append(
+              OracleRow(output: output.output.map { $0 / factor }, logSumExp: Double.log(factor)))
+          }
         }
         return moved
       }
@@ -163,15 +177,29 @@ extension Float {
   }
 }
 
-/// The elements of one head of a tensor, or of one of its rows, in memory of their own.
+/// The elements of one head of a tensor, of one of its rows, or of neighbouring heads, in memory of their own.
 private struct HeadElements {
   private var elements: [Float]
   private let columns: Int
+  private let rows: Int
+  /// The first of several heads; a single one stands for every head.
+  private let firstHead: Int
+  private let isOneHead: Bool
 
   init(_ view: TensorView, _ batch: Int, _ head: Int, row: Int? = nil) {
+    self.init(view, batch, heads: head..<head + 1, rows: row.map { $0..<$0 + 1 })
+  }
+
+  init(_ view: TensorView, _ batch: Int, heads: Range<Int>, rows: Range<Int>? = nil) {
     columns = view.shape.columns
-    elements = (row.map { $0..<$0 + 1 } ?? 0..<view.shape.rows).flatMap {
-      UnsafeBufferPointer(start: view.row(batch, head, $0), count: view.shape.columns)
+    let range = rows ?? 0..<view.shape.rows
+    self.rows = range.count
+    firstHead = heads.count == 1 ? 0 : heads.lowerBound
+    isOneHead = heads.count == 1
+    elements = heads.flatMap { head in
+      range.flatMap { row in
+        UnsafeBufferPointer(start: view.row(batch, head, row), count: view.shape.columns)
+      }
     }
   }
 
@@ -186,24 +214,29 @@ private struct HeadElements {
     for index in row * columns..<(row + 1) * columns { elements[index] = change(elements[index]) }
   }
 
-  /// What an oracle gives where every head is the given one, and every query row the given one.
-  static func row(
+  /// What an oracle gives for rows of one head, where every head is the given one, and every query row the
+  /// given one if it is alone.
+  static func rows(
     _ oracle: any AttentionOracle, _ query: HeadElements, _ key: HeadElements,
-    _ value: HeadElements, _ named: [String: Tensor], _ row: SampledRow
-  ) throws(AttentionError) -> OracleRow {
+    _ value: HeadElements, _ named: [String: Tensor], _ rows: [SampledRow]
+  ) throws(AttentionError) -> [OracleRow] {
     try query.withView { (query) throws(AttentionError) in
       try key.withView { (key) throws(AttentionError) in
         try value.withView { (value) throws(AttentionError) in
-          oracle.row(
-            InputViews(query: query, key: key, value: value, named: named.mapValues(\.view)),
-            batch: row.batch, head: row.head, row: row.row)
+          guard let first = rows.first else { return [] }
+          let inputs = InputViews(
+            query: query, key: key, value: value, named: named.mapValues(\.view))
+          let prepared = oracle.prepared(inputs, batch: first.batch, head: first.head)
+          return rows.map {
+            prepared.row(inputs, batch: $0.batch, head: $0.head, row: $0.row)
+          }
         }
       }
     }
   }
 
-  /// Calls `body` with a view of which all batch entries and heads are these rows; a single row is
-  /// every row.
+  /// Calls `body` with a view of which all batch entries and heads are these rows, or these heads where
+  /// they are; a single row is every row.
   private func withView<Value>(
     _ body: (TensorView) throws(AttentionError) -> Value
   ) throws(AttentionError) -> Value {
@@ -212,11 +245,11 @@ private struct HeadElements {
         throw AttentionError(
           .shapeMismatch, argument: "tensor", value: "no elements", advice: "must have some")
       }
-      let rows = elements.count / columns
+      let stride = isOneHead ? 0 : rows * columns
       return try body(
         TensorView(
-          base, shape: TensorShape(1, 1, rows, columns),
-          strides: (0, 0, rows == 1 ? 0 : columns)))
+          base - firstHead * stride, shape: TensorShape(1, 1, rows, columns),
+          strides: (0, stride, rows == 1 ? 0 : columns)))
     }
   }
 }

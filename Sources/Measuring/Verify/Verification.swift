@@ -55,6 +55,8 @@ public struct Verification: Sendable {
     case fail(Comparison)
     /// The strategy refused a problem it should serve.
     case refused(AttentionError)
+    /// The strategy is not meant for such a problem: it has no causal form.
+    case unserved(AttentionError)
     /// Not run: it needs more memory than there is.
     case skipped(needed: ByteCount, limit: ByteCount)
   }
@@ -69,7 +71,7 @@ public struct Verification: Sendable {
   /// Whether this is a mismatch or a refusal.
   public var isFailure: Bool {
     switch outcome {
-    case .pass, .skipped: false
+    case .pass, .skipped, .unserved: false
     case .fail, .refused: true
     }
   }

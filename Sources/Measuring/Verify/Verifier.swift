@@ -45,7 +45,9 @@ public struct Verifier: Sendable {
         ? .skipped(needed: needed, limit: memoryLimit)
         : try compare(strategy, problem, try tensors(strategy.operands))
     } catch {
-      outcome = .refused(error)
+      outcome =
+        problem.visibility.causal && !strategy.servesCausalMasks
+        ? .unserved(error) : .refused(error)
     }
     return Verification(
       strategy: strategy.spec(for: problem), operatorClass: strategy.operatorClass,

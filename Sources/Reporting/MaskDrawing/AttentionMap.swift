@@ -81,7 +81,10 @@ public struct AttentionMap: Sendable {
     for strategy in strategies {
       let source: PanelSums.Source =
         strategy.operatorClass == .different || strategy.selectsKeys
-        ? .oracle(try PooledOracle(strategy, problem, columns: columnCount))
+        ? .oracle(
+          try PooledOracle(
+            strategy, problem, query: query, key: key, batch: batch, head: head,
+            columns: columnCount))
         : .pattern(strategy.pattern(for: geometry))
       sums.append(PanelSums(source, rowCount, columnCount))
     }

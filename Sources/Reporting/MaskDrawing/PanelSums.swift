@@ -107,9 +107,12 @@ struct PooledOracle {
   private let oracle: any AttentionOracle
   private let view: TensorView
 
+  /// Of one head of one sequence.
+  ///
   /// - Throws: `AttentionError` when the system refuses the memory, nKV times `columns` floats.
   init(
-    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, columns: Int
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, query: TensorView,
+    key: TensorView, batch: Int, head: Int, columns: Int
   ) throws(AttentionError) {
     if let operand = strategy.operands.first(where: { !$0.isOptional }) {
       throw AttentionError(
@@ -121,7 +124,10 @@ struct PooledOracle {
       shape.valueDim = columns
       storage = Storage()
     }
-    oracle = strategy.oracle(for: pooled)
+    // What has no causal form says so where its work is counted.
+    if problem.visibility.causal, !strategy.servesCausalMasks {
+      _ = try strategy.work(for: pooled, threads: 1)
+    }
     let values = try Tensor(TensorShape(1, 1, shape.keyLength, columns))
     let elements = values.elements
     for column in 0..<columns {
@@ -133,6 +139,8 @@ struct PooledOracle {
     view = try TensorView(
       values.view.base, .float32, shape: pooled.shape.value,
       strides: (batch: 0, head: 0, row: columns), owner: values)
+    oracle = strategy.oracle(for: pooled).prepared(
+      InputViews(query: query, key: key, value: view), batch: batch, head: head)
   }
 
   func row(_ head: HeadWeights, _ row: Int) -> [Double] {

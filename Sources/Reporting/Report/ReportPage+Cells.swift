@@ -10,16 +10,18 @@ extension ReportPage {
     guard !folder.rows.isEmpty else {
       return [paragraph("results.csv has no rows.", "muted")]
     }
+    let hasRecall = folder.rows.contains { $0.accuracy.massKept != nil }
     let isVaried = settings.contains { !$0.name.isEmpty }
     let columns =
       [
         (title: "strategy", isNumber: false), ("median", true), ("95% ±", true),
         ("% of peak", true), ("error", true), ("status", false),
         ("GFLOP/s", true), ("workspace", true), ("class", false),
-      ] + (isVaried ? [("setting", false)] : [])
+      ] + (hasRecall ? [("mass", true), ("top keys", true), ("gain", true)] : [])
+      + (isVaried ? [("setting", false)] : [])
     let body = Set(folder.rows.map(\.n)).sorted().flatMap { n -> [Markup] in
       [group("n = \(SizeText.short(n))", columns.count)]
-        + folder.rows.filter { $0.n == n }.flatMap { row($0, columns.count, isVaried) }
+        + folder.rows.filter { $0.n == n }.flatMap { row($0, columns.count, hasRecall, isVaried) }
     }
     return [
       .table(columns, body),
@@ -29,11 +31,19 @@ extension ReportPage {
           + (folder.rows.contains { $0.arithmetic == .bfloat16 }
             ? "; where it says bf16, of the peak of bf16 products." : "."),
         "small"),
-    ]
+    ] + (hasRecall ? [paragraph(Self.recallLegend, "small")] : [])
   }
 
+  private static let recallLegend =
+    "mass: the share of full attention's weights on the keys that a restricted strategy keeps. top keys: "
+    + "the share of the true top keys, as many as it keeps, that it keeps. gain: of what the best keys of "
+    + "the same number hold beyond keys drawn by lot, the share that it keeps; 100% is as good as topk. "
+    + "All on the rows of the error."
+
   /// A row, and where it has a reason a second one with it, as wide as the screen.
-  private func row(_ row: ResultRow, _ columnCount: Int, _ isVaried: Bool) -> [Markup] {
+  private func row(
+    _ row: ResultRow, _ columnCount: Int, _ hasRecall: Bool, _ isVaried: Bool
+  ) -> [Markup] {
     func number(_ text: String) -> Markup { .element("td", ["class": "num"], text) }
     let status = Markup.element(
       "span", ["class": "status \(Self.tone(row.status))"], Self.name(row.status))
@@ -48,7 +58,11 @@ extension ReportPage {
           number(CellText.decimal(row.work.gflopPerSecond)),
           number(CellText.bytes(row.work.workspaceBytes)),
           .element("td", row.strategy.classification),
-        ] + (isVaried ? [.element("td", Self.setting(row))] : []))
+        ]
+        + (hasRecall
+          ? [row.accuracy.massKept, row.accuracy.topKeysFound, row.accuracy.gainRealised]
+            .map { number($0.map { CellText.percent($0) } ?? "") } : [])
+        + (isVaried ? [.element("td", Self.setting(row))] : []))
     guard hasReason else { return [figures] }
     let reason = Markup.element("div", ["class": "reason"], row.reason)
     return [

@@ -102,7 +102,8 @@ struct BoundCase: CustomStringConvertible {
     return try registry.defaults()
       + registry.strategies(
         "window(1), window(32), window(9, sinks: 2), window(7, global: 3), window(left: 0, right: 5),"
-          + "strided(1), strided(7), strided(20), fixed(5, 2), fixed(16, 8), fixed(90, 1)")
+          + "strided(1), strided(7), strided(20), fixed(5, 2), fixed(16, 8), fixed(90, 1),"
+          + "topk(1), topk(9), topblocks(4, 3), topblocks(8, 2, rows: 16)")
   }
 
   /// Every row of an operator in fp64, in the order of batch, head and row.

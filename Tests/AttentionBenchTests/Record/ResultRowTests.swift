@@ -14,7 +14,7 @@ struct ResultRowTests {
         cpu_time_s, pairs, flops, gflop_per_s, pct_of_peak, bytes_min, workspace_bytes, \
         peak_rss_delta_bytes, rel_l2_error, max_abs_error, error_rows_checked, \
         oracle_rel_l2_error, steal_pct, invol_ctx_switches, blas_core, isa, n, arithmetic, pass, \
-        ranks, blas_pct_of_peak
+        ranks, blas_pct_of_peak, mass_kept, top_keys_found, best_mass, gain_realised
         """)
   }
 
