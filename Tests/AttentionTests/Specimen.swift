@@ -50,8 +50,10 @@ struct Specimen: Sendable, CustomTestStringConvertible {
     }
   }
 
+  /// Those that serve every problem there is; what has no causal form has tests of its own.
   static let all = parsed(
-    registry.families.map { standIns[$0.name] ?? $0.name } + variants)
+    registry.families.map { standIns[$0.name] ?? $0.name } + variants
+  ).filter(\.strategy.servesCausalMasks)
 
   /// Those that are softmax over keys that are known beforehand, and so serve masks.
   static let softmax = all.filter {

@@ -11,9 +11,18 @@ struct VerifyCommandTests {
     let result = try AttnbenchProcess.run(["verify"], in: directory.root)
     #expect(result.code == 0, "\(result.output)")
     #expect(result.error.contains("real tensors not checked"))
-    let count = 14 * StrategyRegistry.standard.families.count
-    #expect(result.outputLines.last == "PASS: \(count) checks")
-    #expect(result.outputLines.dropFirst().dropLast().allSatisfy { $0.hasPrefix("PASS ") })
+    let strategies = try StrategyRegistry.standard.defaults()
+    let acausal = strategies.count { !$0.servesCausalMasks }
+    // Half of the problems are causal.
+    let count = 14 * strategies.count - 7 * acausal
+    let skipped = acausal == 0 ? "" : ", \(7 * acausal) skipped"
+    #expect(result.outputLines.last == "PASS: \(count) checks\(skipped)")
+    let lines = result.outputLines.dropFirst().dropLast()
+    #expect(lines.count { $0.hasPrefix("PASS ") } == count)
+    #expect(
+      lines.filter { !$0.hasPrefix("PASS ") }.allSatisfy {
+        $0.hasPrefix("SKIP  nystrom(64)") && $0.contains(" causal") && $0.contains("see its future")
+      })
     for part in ["causal", "top-left", "/", "x", "b2", "d131"] {
       #expect(result.output.contains(part), "\(part)")
     }
