@@ -16,6 +16,7 @@ extension StrategyRegistry {
     BigBirdAttention.family,
     TopBlocks.family,
     TopKeys.family,
+    NativeSparseAttention.family,
     NystromAttention.family,
     LinearAttention.family,
     GatedAttention.family,

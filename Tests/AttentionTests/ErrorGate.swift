@@ -14,6 +14,9 @@ import Testing
 /// On inputs of fewer bits the naive products of elements are exact, while the strategies, which
 /// scale queries first, still round each: the roundings of a logit count twice.
 ///
+/// Up to three softmaxes added up with gates of at most 1: three times the softmax gate, by the naive softmax over
+/// all keys.
+///
 /// Recurrences: twice the error of the recurrence in fp32 as it is written down, plus a few roundings of the
 /// largest output, and so with LSE.
 ///
@@ -52,24 +55,7 @@ enum ErrorGate {
       check(
         error, naive: naive, logits: logits, problem, comment, rounding: rounding,
         sourceLocation: sourceLocation)
-    } else {
-      guard let naive = try? specimen.naive(for: problem) else {
-        let moved = oracleRows(specimen.strategy.oracle(for: problem), inputs.moved())
-        var change = Deviation()
-        for (row, truth) in zip(moved, truth) {
-          change.add(
-            row.output.map { Float($0) }, logSumExp: Float(row.logSumExp), truth: truth)
-        }
-        let gate = 8 * change.maximum + 4 * floor * max(1, largest) + rounding
-        #expect(
-          error.maximum <= gate, "\(comment): \(error), moved \(change)",
-          sourceLocation: sourceLocation)
-        #expect(
-          error.logSumExp <= 4 * floor + 8 * change.logSumExp,
-          "\(comment): \(error), moved \(change)",
-          sourceLocation: sourceLocation)
-        return
-      }
+    } else if let naive = try? specimen.naive(for: problem) {
       let written = naive.deviation(from: truth, inputs)
       let gate = 2 * written.maximum + floor * max(1, largest) + rounding
       #expect(
@@ -78,6 +64,30 @@ enum ErrorGate {
       #expect(
         error.logSumExp <= linear + 2 * written.logSumExp, "\(comment): \(error)",
         sourceLocation: sourceLocation)
+    } else if specimen.hasWeights {
+      // Scores by weights of its own.
+      let moved = oracleRows(specimen.strategy.oracle(for: problem), inputs.moved())
+      var change = Deviation()
+      for (row, truth) in zip(moved, truth) {
+        change.add(row.output.map { Float($0) }, logSumExp: Float(row.logSumExp), truth: truth)
+      }
+      let gate = 8 * change.maximum + 4 * floor * max(1, largest) + rounding
+      #expect(
+        error.maximum <= gate, "\(comment): \(error), moved \(change)",
+        sourceLocation: sourceLocation)
+      #expect(
+        error.logSumExp <= 4 * floor + 8 * change.logSumExp,
+        "\(comment): \(error), moved \(change)",
+        sourceLocation: sourceLocation)
+    } else {
+      let full = oracleRows(SoftmaxOracle(full: problem), inputs)
+      let naive = NaiveSoftmax(problem) { DensePattern($0) }.deviation(from: full, inputs)
+      let logit = full.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
+      let allowance = floor + 0x1p-25 * logit * (2 + Double(problem.shape.headDim).squareRoot())
+      #expect(
+        error.maximum <= 3 * (2 * naive.maximum + allowance) + rounding,
+        "\(comment): \(error); naive softmax \(naive)", sourceLocation: sourceLocation)
+      #expect(error.logSumExp == 0, "\(comment): \(error)", sourceLocation: sourceLocation)
     }
   }
 

@@ -77,6 +77,11 @@ struct Specimen: Sendable, CustomTestStringConvertible {
       recurrent, problem, named: try supplied?.supply(for: problem.shape).views ?? [:])
   }
 
+  /// Whether scores are made with weights, which are operands that all sequences share.
+  var hasWeights: Bool {
+    ((strategy as? SuppliedStrategy)?.base ?? strategy).operands.contains(where: \.isShared)
+  }
+
   /// Whether masks and biases are served.
   var servesMasks: Bool { isSoftmax && !strategy.selectsKeys }
 

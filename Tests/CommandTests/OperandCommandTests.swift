@@ -165,4 +165,30 @@ struct OperandCommandTests {
         #""operands":[{"maximum":0,"meaning":"natural logarithm of what is kept of the state","#
           + #""name":"decay","optional":false,"shape":"[b, hKV, nKV]"}]"#), "\(json)")
   }
+
+  @Test("gates of nsa have an option of their own, and a domain")
+  func gates() throws {
+    let directory = try files()
+    defer { directory.remove() }
+    func path(_ name: String) -> String { directory.path(name) }
+    func write(_ name: String, _ value: Float) throws {
+      let gate = try HostTensor(shape: [2, 9, 3]) { elements in
+        for index in elements.indices { elements[index] = Float(index % 3) * value }
+      }
+      try NpyFile.write(gate, to: path(name))
+    }
+    try write("gate.npy", 0.5)
+    try write("wide.npy", 0.8)
+    let arguments = [
+      "--inputs", path("qkv.safetensors:layer7"), "--strategy", "nsa(2, 3, 4)", "--causal", "-o",
+      path("o.npy"),
+    ]
+    let fine = try run(RunCommand.self, arguments + ["--gate", path("gate.npy")])
+    #expect(fine.code == 0, "\(fine.message)")
+    let wide = try run(RunCommand.self, arguments + ["--gate", path("wide.npy")])
+    #expect(wide.code == 64 || wide.code == 1)
+    #expect(wide.message.contains("gate") && wide.message.contains("0.0...1.0"), "\(wide.message)")
+    let missing = try run(RunCommand.self, arguments)
+    #expect(missing.code != 0 && missing.message.contains("gate"), "\(missing.message)")
+  }
 }

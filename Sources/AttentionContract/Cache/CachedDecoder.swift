@@ -19,7 +19,7 @@ import Tensors
 public final class CachedDecoder: AttentionDecoder {
   public let problem: AttentionProblem
   public let cache: any KeyValueCache
-  /// Weights, which every step is given.
+  /// Weights, and what queries bring along: every step is given them.
   public let declaredOperands: [OperandDeclaration]
   /// Rows that views of the cache say they have.
   private let rows: Int
@@ -31,6 +31,8 @@ public final class CachedDecoder: AttentionDecoder {
   private var entryLengths: [Int] = [0]
   private var counts: [Int]
   private var chosen: [any AttentionPlan] = []
+  /// Operands of one entry by name, whose places are used again.
+  private var entryNamed: [String: TensorView] = [:]
   private var marked: [Int]?
 
   /// A decoder over a cache, which may hold tokens already.
@@ -46,7 +48,8 @@ public final class CachedDecoder: AttentionDecoder {
     cache: any KeyValueCache, on team: WorkerTeam
   ) throws(AttentionError) {
     try problem.checkForDecoding()
-    if let operand = strategy.operands.first(where: { !$0.isShared }) {
+    // What queries bring along comes with each step; what belongs to keys would have to be kept.
+    if let operand = strategy.operands.first(where: { $0.axes.contains(.keyLength) }) {
       throw AttentionError(
         .invalidArgument, argument: operand.name, value: "declared by \(strategy.name)",
         advice: "a key/value cache keeps no such rows; the strategy needs a decoder of its own")
@@ -149,6 +152,12 @@ public final class CachedDecoder: AttentionDecoder {
       own.value = views.value.entry(entry, count: rows)
       entryLengths[0] = keyLengths[entry]
       if plan.takesKeyLengths { own.keyLengths = entryLengths }
+      for declaration in declaredOperands {
+        let whole = operands.inputs.named[declaration.name]
+        entryNamed[declaration.name] =
+          declaration.isShared ? whole : whole?.entry(entry, count: newTokens[entry])
+      }
+      own.inputs.named = entryNamed
       try plan.run(own)
     }
     chosen.removeAll(keepingCapacity: true)

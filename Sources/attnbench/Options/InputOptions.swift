@@ -45,6 +45,9 @@ struct InputOptions: ParsableArguments {
   @Option(help: "The operand write, likewise.")
   var write: String?
 
+  @Option(help: "The operand gate, likewise.")
+  var gate: String?
+
   @Option(help: "The operand state, likewise: the state of a recurrence to begin with.")
   var pastState: String?
 
@@ -107,7 +110,8 @@ struct InputOptions: ParsableArguments {
   /// Operands with an option of their own, as `--operand` has them.
   private var namedOperands: [String] {
     [
-      ("decay", decay), ("beta", beta), ("erase", erase), ("write", write), ("state", pastState),
+      ("decay", decay), ("beta", beta), ("erase", erase), ("write", write), ("gate", gate),
+      ("state", pastState),
     ].compactMap { name, file in file.map { "\(name)=\($0)" } }
   }
 
