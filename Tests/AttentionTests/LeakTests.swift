@@ -70,6 +70,8 @@ import Testing
       let position = row + pattern.geometry.offset
       let output = outputs.output[batch, head, row]
       if keys.contains(where: { pattern.includes(position: position, key: $0) }) {
+        // Where a query looks may be a matter of the query alone, and then no key is a NaN that it misses.
+        if specimen.strategy.selectsKeys, !specimen.isSoftmax { return }
         if isNaN, !output.allSatisfy(\.isNaN) { hidden += 1 }
         // What does not divide by a sum of weights has no LSE to tell.
         if isNaN, isKey, cleanLSE[batch, head, row, 0] != 0, !lse[batch, head, row, 0].isNaN {
