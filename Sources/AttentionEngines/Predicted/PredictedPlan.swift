@@ -28,6 +28,7 @@ package final class PredictedPlan: StagedPlan, @unchecked Sendable {
   package static func work(
     for problem: AttentionProblem, _ window: PredictedWindow, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
+    try refuseWindows(problem)
     let shape = problem.shape
     var (pairs, rows) = (0, 0)
     for batch in 0..<shape.batch {
@@ -56,6 +57,7 @@ package final class PredictedPlan: StagedPlan, @unchecked Sendable {
   package init(
     _ problem: AttentionProblem, _ window: PredictedWindow, team: WorkerTeam
   ) throws(AttentionError) {
+    try Self.refuseWindows(problem)
     self.problem = problem
     self.team = team
     declaredOperands = [window.weights, window.direction]
@@ -66,6 +68,12 @@ package final class PredictedPlan: StagedPlan, @unchecked Sendable {
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> PredictedScratch in
       try PredictedScratch(layout)
     }
+  }
+
+  /// A prediction is among the keys from the first on.
+  private static func refuseWindows(_ problem: AttentionProblem) throws(AttentionError) {
+    try problem.refuse(
+      [.window], advice: "would be a second window around the predicted one; leave it out")
   }
 
   package var stageCount: Int { 1 }
