@@ -155,7 +155,7 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
   // An additive row of keys has no products to take.
   ptrdiff_t t = additive ? words : 0;
   if (additive) {
-    float scores[2 * ATTN_TILE * ATTN_L];
+    float scores[ATTN_TILE * ATTN_L];
     additive_tile(queries, words, key, rows, vectors, scores);
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++)
@@ -259,10 +259,12 @@ ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
   if (overlaps(format, additive, vectors)) read_references(&state, vectors);
   const int32_t end = piece->first + piece->count;
   int32_t done = piece->first, pending = 0;
-  // One vector of lanes takes twice the keys, as in value_columns.
-  if (vectors == 1)
+  // One vector of lanes takes twice the keys, as in value_columns. A key of additive scores costs so much that
+  // the size of a tile makes no difference.
+  if (vectors == 1 && !additive)
     done = score_tiles(&state, done, end, &pending, format, additive, 2 * ATTN_TILE, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, format, additive, ATTN_TILE, masked, vectors);
+  if (!additive)
+    done = score_tiles(&state, done, end, &pending, format, additive, ATTN_TILE, masked, vectors);
   done = score_tiles(&state, done, end, &pending, format, additive, ATTN_TILE / 2, masked, vectors);
   done = score_tiles(&state, done, end, &pending, format, additive, keys, masked, vectors);
   if (overlaps(format, additive, vectors))
