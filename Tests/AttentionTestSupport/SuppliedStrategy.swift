@@ -20,6 +20,7 @@ public struct SuppliedStrategy: AttentionStrategy {
   public var dependsOnHeadNumbers: Bool { base.dependsOnHeadNumbers }
   public var servesCausalMasks: Bool { base.servesCausalMasks }
   public var queryReach: QueryReach { base.queryReach }
+  public var selectsKeys: Bool { base.selectsKeys }
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     base.resolvedParameters(for: problem)
   }
@@ -121,28 +122,26 @@ private struct SuppliedOracle: AttentionOracle {
   let supply: Supply
 
   func row(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> OracleRow {
-    var inputs = inputs
-    inputs.named = supply.views
-    return oracle.row(inputs, batch: batch, head: head, row: row)
+    oracle.row(supplied(inputs), batch: batch, head: head, row: row)
   }
 
   func admissible(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [OracleRow] {
+    oracle.admissible(supplied(inputs), batch: batch, head: head, row: row)
+  }
+
+  private func supplied(_ inputs: InputViews) -> InputViews {
     var inputs = inputs
     inputs.named = supply.views
-    return oracle.admissible(inputs, batch: batch, head: head, row: row)
+    return inputs
   }
 
   func prepared(_ inputs: InputViews, batch: Int, head: Int) -> any AttentionOracle {
-    var inputs = inputs
-    inputs.named = supply.views
-    return SuppliedOracle(
-      oracle: oracle.prepared(inputs, batch: batch, head: head), supply: supply)
+    SuppliedOracle(
+      oracle: oracle.prepared(supplied(inputs), batch: batch, head: head), supply: supply)
   }
 
   func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
-    var inputs = inputs
-    inputs.named = supply.views
-    return oracle.keptKeys(inputs, batch: batch, head: head, row: row)
+    oracle.keptKeys(supplied(inputs), batch: batch, head: head, row: row)
   }
 }
 

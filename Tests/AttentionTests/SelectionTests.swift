@@ -7,7 +7,9 @@ import Testing
   static let specimens = [
     "topblocks(4, 3)", "topblocks(16, 2)", "topblocks(7, 4, rows: 3)", "topblocks(8, 3, rows: 5)",
     "topblocks(16, 4, rows: 64)", "topblocks(5, 1)", "topblocks(16, 3, rows: 200)", "topk(9)",
-    "topk(1)",
+    "topk(1)", "quest(4, 6)", "quest(16, 3)", "quest(9, 1)", "indexer(9)",
+    "indexer(33, heads: 2, dim: 9)",
+    "vertical_slash(9, 7)",
   ]
 
   static func problems() throws -> [AttentionProblem] {
@@ -44,6 +46,8 @@ import Testing
     var exchanged = 0
     outputs.output.forEachRow { batch, head, row in
       if row >= problem.geometry(batch: batch).queryLength { return }
+      // The definition of columns and diagonals finds them once more for every row.
+      if strategy.name == "vertical_slash", row % 29 != 3 { return }
       let right = oracle.admissible(views, batch: batch, head: head, row: row)
       let distances = right.map { truth in
         zip(outputs.output[batch, head, row], truth.output).reduce(0.0) {
@@ -99,7 +103,7 @@ import Testing
   }
 
   /// Whatever comes later changes no bit of an earlier row; with shared selections, of an earlier group.
-  @Test(arguments: ["topblocks(4, 3)", "topblocks(8, 2, rows: 16)", "topk(5)"])
+  @Test(arguments: ["topblocks(4, 3)", "topblocks(8, 2, rows: 16)", "topk(5)", "quest(4, 3)"])
   func theFutureDoesNotLeak(_ text: String) throws {
     let specimen = try Specimen(parsing: text)
     let shape = try AttentionShape(heads: 2, queryLength: 96, headDim: 8)
@@ -169,7 +173,10 @@ import Testing
     for problem in try Self.problems() {
       let inputs = TestInputs(problem, seed: 8)
       let flash = try Specimen(parsing: "flash").run(problem, inputs)
-      for text in ["topblocks(16, 11)", "topblocks(16, 11, rows: 32)", "topk(170)"] {
+      for text in [
+        "topblocks(16, 11)", "topblocks(16, 11, rows: 32)", "topk(170)", "quest(16, 11)",
+        "indexer(170)", "vertical_slash(170, 1)",
+      ] {
         let all = try Specimen(parsing: text).run(problem, inputs)
         var worst: Float = 0
         all.output.forEachRow { batch, head, row in

@@ -19,8 +19,10 @@ import Tensors
 public final class CachedDecoder: AttentionDecoder {
   public let problem: AttentionProblem
   public let cache: any KeyValueCache
-  /// Weights, and what queries bring along: every step is given them.
+  /// What every step is given: weights, what queries bring along, what is kept beside the cache.
   public let declaredOperands: [OperandDeclaration]
+  /// What is kept beside the cache.
+  private let companion: (any CacheCompanion)?
   /// Rows that views of the cache say they have.
   private let rows: Int
   private let plans: StepPlans
@@ -43,13 +45,29 @@ public final class CachedDecoder: AttentionDecoder {
   ///   - cache: stores rows as `problem.storage.keyValue` says.
   /// - Throws: `AttentionError` when the cache does not fit, when the problem has an offset or
   ///   lengths of its own, or when the strategy cannot serve it.
-  public init(
+  public convenience init(
     _ strategy: any AttentionStrategy, for problem: AttentionProblem,
     cache: any KeyValueCache, on team: WorkerTeam
   ) throws(AttentionError) {
+    try self.init(strategy, for: problem, cache: cache, companion: nil) {
+      step throws(AttentionError) in
+      try strategy.plan(for: step, on: team)
+    }
+  }
+
+  /// A decoder that keeps something beside the cache.
+  ///
+  /// - Parameter plan: a plan for the problem of a step, whose runs bring the companion.
+  package init(
+    _ strategy: any AttentionStrategy, for problem: AttentionProblem,
+    cache: any KeyValueCache, companion: (any CacheCompanion)?,
+    plan: @escaping (AttentionProblem) throws(AttentionError) -> any AttentionPlan
+  ) throws(AttentionError) {
     try problem.checkForDecoding()
     // What queries bring along comes with each step; what belongs to keys would have to be kept.
-    if let operand = strategy.operands.first(where: { $0.axes.contains(.keyLength) }) {
+    if companion == nil,
+      let operand = strategy.operands.first(where: { $0.axes.contains(.keyLength) })
+    {
       throw AttentionError(
         .invalidArgument, argument: operand.name, value: "declared by \(strategy.name)",
         advice: "a key/value cache keeps no such rows; the strategy needs a decoder of its own")
@@ -57,15 +75,16 @@ public final class CachedDecoder: AttentionDecoder {
     try CachedDecoder.check(cache, for: problem)
     if !cache.keepsPositions { try CachedDecoder.checkPositions(strategy, problem) }
     let shape = problem.shape
+    try companion?.check(cache)
     self.problem = problem
     self.cache = cache
-    declaredOperands = strategy.operands
+    self.companion = companion
+    declaredOperands = companion?.declaredOperands ?? strategy.operands
     rows = cache.keepsPositions ? shape.keyLength : cache.capacity
     let isPaged = cache.views(rows: rows).key.isPaged
     plans = StepPlans(
-      strategy, problem, batch: shape.batch, capacity: rows, isPaged: isPaged, team: team)
-    entryPlans = StepPlans(
-      strategy, problem, batch: 1, capacity: rows, isPaged: isPaged, team: team)
+      problem, batch: shape.batch, capacity: rows, isPaged: isPaged, make: plan)
+    entryPlans = StepPlans(problem, batch: 1, capacity: rows, isPaged: isPaged, make: plan)
     keyLengths = Array(repeating: 0, count: shape.batch)
     counts = keyLengths
     chosen.reserveCapacity(shape.batch)
@@ -73,7 +92,7 @@ public final class CachedDecoder: AttentionDecoder {
   }
 
   public var tokens: [Int] { cache.tokens }
-  public var cacheBytes: Int { cache.bytes }
+  public var cacheBytes: Int { cache.bytes + (companion?.bytes ?? 0) }
   public var workspaceBytes: Int { plans.workspaceBytes + entryPlans.workspaceBytes }
 
   public func prepare(newTokens count: Int) throws(AttentionError) {
@@ -90,6 +109,7 @@ public final class CachedDecoder: AttentionDecoder {
     _ operands: AttentionOperands, newTokens: [Int]?
   ) throws(AttentionError) {
     let count = try check(operands, newTokens: newTokens)
+    try companion?.check(cache)
     for entry in 0..<problem.shape.batch where cache.keepsPositions {
       let needed = cache.tokens[entry] + (newTokens?[entry] ?? count)
       if needed > problem.shape.keyLength {
@@ -117,10 +137,12 @@ public final class CachedDecoder: AttentionDecoder {
     }
     if newTokens?.allSatisfy({ $0 == count }) ?? true {
       let plan = try plans.plan(rows: count, keyLengths: keyLengths)
-      try cache.append(key: operands.key, value: operands.value, counts: newTokens)
+      try append(operands, newTokens: newTokens)
+      defer { companion?.end() }
       var whole = operands
       (whole.key, whole.value) = cache.views(rows: rows)
       if plan.takesKeyLengths { whole.keyLengths = keyLengths }
+      if let companion { (whole.companion, whole.inputs.named) = (companion, [:]) }
       return try plan.run(whole)
     }
     guard let newTokens else { return }
@@ -141,7 +163,8 @@ public final class CachedDecoder: AttentionDecoder {
       entryLengths[0] = keyLengths[entry]
       chosen.append(try entryPlans.plan(rows: newTokens[entry], keyLengths: entryLengths))
     }
-    try cache.append(key: operands.key, value: operands.value, counts: newTokens)
+    try append(operands, newTokens: newTokens)
+    defer { companion?.end() }
     let views = cache.views(rows: rows)
     var next = 0
     for entry in newTokens.indices where newTokens[entry] > 0 {
@@ -152,7 +175,8 @@ public final class CachedDecoder: AttentionDecoder {
       own.value = views.value.entry(entry, count: rows)
       entryLengths[0] = keyLengths[entry]
       if plan.takesKeyLengths { own.keyLengths = entryLengths }
-      for declaration in declaredOperands {
+      (own.companion, own.companionEntry) = (companion, entry)
+      for declaration in companion == nil ? declaredOperands : [] {
         let whole = operands.inputs.named[declaration.name]
         entryNamed[declaration.name] =
           declaration.isShared ? whole : whole?.entry(entry, count: newTokens[entry])
@@ -163,15 +187,23 @@ public final class CachedDecoder: AttentionDecoder {
     chosen.removeAll(keepingCapacity: true)
   }
 
+  private func append(
+    _ operands: AttentionOperands, newTokens: [Int]?
+  ) throws(AttentionError) {
+    try cache.append(key: operands.key, value: operands.value, counts: newTokens)
+    companion?.begin(operands.inputs, cache: cache, counts: newTokens)
+  }
+
   public func truncate(entry: Int, to count: Int) throws(AttentionError) {
     try cache.truncate(entry: entry, to: count)
+    companion?.truncate(entry: entry, to: count)
   }
 
   public func mark() { marked = cache.tokens }
 
   public func rewind() throws(AttentionError) {
     guard let marked else { throw .noMark }
-    for (entry, count) in marked.enumerated() { try cache.truncate(entry: entry, to: count) }
+    for (entry, count) in marked.enumerated() { try truncate(entry: entry, to: count) }
   }
 
   private static func check(

@@ -9,6 +9,7 @@ public final class ContiguousCache: KeyValueCache {
   private let rows: CacheRows
   private var memory: DenseRows
   public private(set) var lengths: [Int]
+  public private(set) var truncations = 0
 
   /// A cache with room for `capacity` rows a batch entry. The system backs its memory as rows
   /// arrive.
@@ -80,5 +81,6 @@ public final class ContiguousCache: KeyValueCache {
   public func truncate(entry: Int, to count: Int) throws(AttentionError) {
     try checkTruncation(entry: entry, to: count)
     lengths[entry] = count
+    truncations += 1
   }
 }

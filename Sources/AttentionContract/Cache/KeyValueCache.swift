@@ -14,6 +14,8 @@ public protocol KeyValueCache: AnyObject {
   var lengths: [Int] { get }
   /// Tokens taken in since the entry was empty, one number a batch entry: the position of the next.
   var tokens: [Int] { get }
+  /// How often tokens have been forgotten: a row that was read before may be another's since.
+  var truncations: Int { get }
   /// Rows there is room for in every batch entry.
   var capacity: Int { get }
   /// Whether row j of an entry is that of its j-th token: whether everything is kept.

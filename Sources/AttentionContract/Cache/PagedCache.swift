@@ -14,6 +14,7 @@ public final class PagedCache: KeyValueCache {
   public let maximumLength: Int
   private let rows: CacheRows
   public private(set) var lengths: [Int]
+  public private(set) var truncations = 0
   private let pagesPerEntry: Int
   /// `[b][pagesPerEntry]` pages; those beyond an entry's rows mean nothing.
   private let table: UnsafeMutablePointer<Int32>
@@ -146,6 +147,7 @@ public final class PagedCache: KeyValueCache {
     try checkTruncation(entry: entry, to: count)
     giveBack(entry: entry, keeping: pageCount(count))
     lengths[entry] = count
+    truncations += 1
   }
 
   private func giveBack(entry: Int, keeping kept: Int) {

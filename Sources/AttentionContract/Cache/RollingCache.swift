@@ -20,6 +20,7 @@ public final class RollingCache: KeyValueCache {
   public let window: Int
   private let rows: CacheRows
   public private(set) var lengths: [Int]
+  public private(set) var truncations = 0
   public private(set) var tokens: [Int]
   private let memory: DenseRows
 
@@ -110,5 +111,6 @@ public final class RollingCache: KeyValueCache {
     }
     tokens[entry] = count
     lengths[entry] = count
+    truncations += 1
   }
 }

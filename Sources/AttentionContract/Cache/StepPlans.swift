@@ -13,12 +13,11 @@ final class StepPlans {
     case once
   }
 
-  private let strategy: any AttentionStrategy
+  private let make: (AttentionProblem) throws(AttentionError) -> any AttentionPlan
   private let problem: AttentionProblem
   private let batch: Int
   private let capacity: Int
   private let isPaged: Bool
-  private let team: WorkerTeam
   private var prepared: [Int: Kept] = [:]
   private var latest: (rows: Int, kept: Kept)?
 
@@ -26,16 +25,16 @@ final class StepPlans {
   ///   - batch: entries that one plan serves.
   ///   - capacity: rows that the keys' views say they have.
   ///   - isPaged: whether they lie in pages.
+  ///   - make: a plan for the problem of a step.
   init(
-    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, batch: Int, capacity: Int,
-    isPaged: Bool, team: WorkerTeam
+    _ problem: AttentionProblem, batch: Int, capacity: Int, isPaged: Bool,
+    make: @escaping (AttentionProblem) throws(AttentionError) -> any AttentionPlan
   ) {
-    self.strategy = strategy
+    self.make = make
     self.problem = problem
     self.batch = batch
     self.capacity = capacity
     self.isPaged = isPaged
-    self.team = team
   }
 
   /// Bytes of the plans kept.
@@ -49,7 +48,7 @@ final class StepPlans {
 
   func prepare(rows: Int) throws(AttentionError) {
     if prepared[rows] != nil { return }
-    prepared[rows] = try make(rows: rows)
+    prepared[rows] = try kept(rows: rows)
     if latest?.rows == rows { latest = nil }
   }
 
@@ -62,22 +61,24 @@ final class StepPlans {
       kept = latest.kept
     } else {
       latest = nil
-      kept = try make(rows: rows)
+      kept = try self.kept(rows: rows)
       latest = (rows, kept)
     }
     if case .reusable(let plan) = kept { return plan }
-    return try make(rows: rows, keyLengths: keyLengths)
+    return try plan(rows: rows, fixed: keyLengths)
   }
 
-  private func make(rows: Int) throws(AttentionError) -> Kept {
-    let plan = try make(rows: rows, keyLengths: nil)
+  private func kept(rows: Int) throws(AttentionError) -> Kept {
+    let plan = try plan(rows: rows, fixed: nil)
     return plan.takesKeyLengths ? .reusable(plan) : .once
   }
 
-  private func make(rows: Int, keyLengths: [Int]?) throws(AttentionError) -> any AttentionPlan {
+  private func plan(
+    rows: Int, fixed keyLengths: [Int]?
+  ) throws(AttentionError) -> any AttentionPlan {
     let step = try problem.step(
       batch: batch, rows: rows, capacity: capacity, keyLengths: keyLengths)
-    let plan = try strategy.plan(for: step, on: team)
+    let plan = try make(step)
     return isPaged && !plan.takesPagedRows ? try GatheringPlan(plan) : plan
   }
 }

@@ -44,6 +44,9 @@ public struct AttentionOperands: Sendable {
   /// Key rows in use in this run, one number a batch entry, instead of the problem's: for a cache
   /// that grows between runs of one plan. Only for plans with `takesKeyLengths`.
   public var keyLengths: [Int]?
+  /// What a decoder keeps beside its cache, and the entry of it that the run's first one is.
+  package var companion: (any CacheCompanion)?
+  package var companionEntry = 0
 
   /// Bundles the tensors of a run.
   public init(

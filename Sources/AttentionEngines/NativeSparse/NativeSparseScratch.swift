@@ -298,7 +298,8 @@ final class NativeSparseScratch {
       output: arena[parts.output] + first * shape.valueDim, maxima: arena[parts.maxima] + first,
       sums: arena[parts.sums] + first, biases: nil)
     var chunk = attn_decode_chunk(
-      keys: arena[parts.keyRows], values: arena[parts.valueRows], numbers: nil, base: 0, first: 0,
+      keys: arena[parts.keyRows], values: arena[parts.valueRows], numbers: nil, factors: nil,
+      base: 0, first: 0,
       count: Int32(count), available: Int32(count), prefetch_distance: 8,
       lower: arena[parts.lower], upper: arena[parts.upper])
     functions.pointee.decode(&state, &chunk)

@@ -6,10 +6,18 @@ import Tensors
 /// Which blocks of keys groups of query rows keep: each group its own, and of those before it (of all others,
 /// where nothing is causal) the ones with the best scores.
 ///
-/// A group is `rows` consecutive query rows; its own blocks are those that its positions lie in. A block's
-/// score is the mean of the group's queries times the mean of the block's keys in use. Ties go to the
+/// A group is `rows` consecutive query rows; its own blocks are those that its positions lie in. Ties go to the
 /// earlier block. A NaN counts as the best score, so that it reaches the output.
 public struct BlockSelection: Sendable, Hashable {
+  /// What a block is scored by.
+  public enum Score: Sendable {
+    /// The mean of the group's queries times the mean of the block's keys in use.
+    case mean
+    /// What the product of that mean with a key of the block is at most, by the largest and the least
+    /// number that each channel of the keys in use has.
+    case bound
+  }
+
   /// Keys of a block.
   public let block: Int
   /// Blocks that a group keeps, its own included.
@@ -18,16 +26,17 @@ public struct BlockSelection: Sendable, Hashable {
   public let rows: Int
   /// Whether own blocks are kept whatever their score.
   public let keepsOwn: Bool
+  public let score: Score
 
   /// Blocks of several keys, the own ones kept.
-  public init(block: Int, top: Int, rows: Int) {
-    (self.block, self.top, self.rows) = (block, top, rows)
+  public init(block: Int, top: Int, rows: Int, score: Score = .mean) {
+    (self.block, self.top, self.rows, self.score) = (block, top, rows, score)
     keepsOwn = true
   }
 
   /// The best `top` keys of every row, each by its own score.
   public init(keys top: Int) {
-    (block, self.top, rows, keepsOwn) = (1, top, 1, false)
+    (block, self.top, rows, keepsOwn, score) = (1, top, 1, false, .mean)
   }
 
   /// What one group of rows chooses from.
@@ -100,9 +109,34 @@ public struct BlockSelection: Sendable, Hashable {
     var total = 0
     for index in 0..<groupCount(geometry.queryLength) {
       let group = group(index, under: geometry)
-      total += headDim * (group.rows.count + 2 * group.candidates)
+      total += headDim * group.rows.count + 2 * score.columns(headDim) * group.candidates
     }
     return total
+  }
+}
+
+extension BlockSelection.Score {
+  /// Numbers that say of a block what its score needs: of the bound the largest of every channel, then the
+  /// least.
+  func columns(_ headDim: Int) -> Int { self == .mean ? headDim : 2 * headDim }
+
+  /// What the summary of a block is multiplied with. Of the bound the largest numbers meet what is positive
+  /// of the query and the least what is negative.
+  ///
+  /// - Parameter sign: -1 where scores have a negative scale, which prefers what a positive one avoids.
+  func map(
+    _ query: UnsafePointer<Float>, headDim: Int, sign: Float, into out: UnsafeMutablePointer<Float>
+  ) {
+    for column in 0..<headDim {
+      let x = sign * query[column]
+      if self == .mean {
+        out[column] = x
+      } else {
+        // A NaN is both.
+        out[column] = x < 0 ? 0 : x
+        out[headDim + column] = x > 0 ? 0 : x
+      }
+    }
   }
 }
 
@@ -110,35 +144,67 @@ public struct BlockSelection: Sendable, Hashable {
 public protocol BlockSelectingStrategy: FamilyStrategy {
   /// What is selected for a problem.
   func selection(for problem: AttentionProblem) -> BlockSelection
+  /// What is selected in decoding over a cache; by default the same.
+  ///
+  /// - Throws: `AttentionError` when it does not fit the cache.
+  func selection(
+    for problem: AttentionProblem, over cache: any KeyValueCache
+  ) throws(AttentionError) -> BlockSelection
 }
 
 extension BlockSelectingStrategy {
   public var selectsKeys: Bool { true }
 
+  public func selection(
+    for problem: AttentionProblem, over cache: any KeyValueCache
+  ) throws(AttentionError) -> BlockSelection { selection(for: problem) }
+
   public func work(
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate {
-    try check(problem)
+    try problem.refuseForSelection(by: name)
     return SelectionLayout(
       problem, selection(for: problem), threads: threads, kernels: .active
     ).work
   }
 
+  /// A decoder keeps the summaries of blocks, so that a step reads those and what it selects.
+  public func stepWork(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate {
+    try problem.refuseForSelection(by: name)
+    return SelectionLayout(
+      problem, selection(for: problem), threads: threads, kernels: .active, hasCompanion: true
+    ).stepWork
+  }
+
   public func plan(
     for problem: AttentionProblem, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionPlan {
-    try check(problem)
-    return try SelectedPlan(problem, selection(for: problem), team: team, kernels: .active)
+    try problem.refuseForSelection(by: name)
+    return try SelectedPlan(
+      SelectionLayout(
+        problem, selection(for: problem), threads: team.threadCount, kernels: .active), team: team)
+  }
+
+  public func decoder(
+    for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
+  ) throws(AttentionError) -> any AttentionDecoder {
+    let cache = try cache.cache(for: problem)
+    let selection = try selection(for: problem, over: cache)
+    return try CachedDecoder(
+      self, for: problem, cache: cache,
+      companion: BlockSummaries(selection, problem, cache, kernels: .active)
+    ) { [name] step throws(AttentionError) in
+      try step.refuseForSelection(by: name)
+      return try SelectedPlan(
+        SelectionLayout(
+          step, selection, threads: team.threadCount, kernels: .active, hasCompanion: true),
+        team: team)
+    }
   }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
-    SelectedOracle(problem, selection(for: problem))
-  }
-
-  private func check(_ problem: AttentionProblem) throws(AttentionError) {
-    try problem.refuse(
-      [.window, .mask, .bias, .alibi, .prefix],
-      advice: "is not served by \(name), whose selection knows causality and lengths alone; leave "
-        + "it out, or use a strategy with a stated pattern such as window")
+    SelectedOracle(problem, BlockDefinition(problem, selection(for: problem)))
   }
 }

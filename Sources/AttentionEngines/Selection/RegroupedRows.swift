@@ -18,8 +18,10 @@ final class RegroupedRows {
 
   /// Where its memory lies.
   struct Layout: Sendable {
-    /// `[panels of blocks][d][L]`, the means with blocks in lanes; `[scoredRows][blocks]` scores.
-    fileprivate let means: ArenaPart<Float>
+    /// `[panels of blocks][summaryColumns][L]`, the summaries with blocks in lanes;
+    /// `[scoredRows][summaryColumns]` what they are multiplied with; `[scoredRows][blocks]` scores.
+    fileprivate let summaries: ArenaPart<Float>
+    fileprivate let mapped: ArenaPart<Float>
     fileprivate let scores: ArenaPart<Float>
     /// `[top]`, and for all rows `[chunk][top]` blocks kept and `[chunk]` how many.
     fileprivate let bestScores: ArenaPart<Float>
@@ -53,7 +55,8 @@ final class RegroupedRows {
       )
       let chunk = min(RegroupedRows.chunkRows, shape.queryLength)
       let top = min(layout.selection.top, layout.blockCount)
-      means = arena.add(layout.paddedBlocks * shape.headDim)
+      summaries = arena.add(layout.paddedBlocks * layout.summaryColumns)
+      mapped = arena.add(RegroupedRows.scoredRows * layout.summaryColumns)
       scores = arena.add(RegroupedRows.scoredRows * layout.paddedBlocks)
       bestScores = arena.add(top)
       kept = arena.add(chunk * top)
@@ -118,8 +121,7 @@ final class RegroupedRows {
   /// Selects and attends for a chunk of rows of a head.
   func attend(
     chunk index: Int, _ geometry: MaskGeometry, _ batch: Int, _ head: Int,
-    _ operands: AttentionOperands,
-    means: UnsafePointer<Float>
+    _ operands: AttentionOperands, summaries: UnsafePointer<Float>
   ) {
     let first = index * Self.chunkRows
     if first >= geometry.queryLength { return }
@@ -128,7 +130,7 @@ final class RegroupedRows {
       rows: first..<min(first + Self.chunkRows, geometry.queryLength), geometry: geometry,
       operands: operands)
     begin(chunk)
-    select(chunk, means)
+    select(chunk, summaries)
     for block in 0..<layout.selection.blockCount(geometry.keyLength) { visit(block, chunk) }
     visitOwn(chunk)
     finish(chunk)
@@ -151,11 +153,11 @@ final class RegroupedRows {
   // MARK: Selecting
 
   /// What every row keeps, and the rows of every block.
-  private func select(_ chunk: Chunk, _ means: UnsafePointer<Float>) {
+  private func select(_ chunk: Chunk, _ summaries: UnsafePointer<Float>) {
     let blocks = layout.selection.blockCount(chunk.geometry.keyLength)
     let starts = arena[parts.starts]
     starts.update(repeating: 0, count: layout.blockCount + 1)
-    transpose(means, blocks)
+    transpose(summaries, blocks)
     for first in stride(from: 0, to: chunk.rows.count, by: Self.scoredRows) {
       score(first, min(Self.scoredRows, chunk.rows.count - first), blocks)
       for place in first..<min(first + Self.scoredRows, chunk.rows.count) {
@@ -175,29 +177,35 @@ final class RegroupedRows {
   }
 
   /// Blocks into lanes.
-  private func transpose(_ means: UnsafePointer<Float>, _ blocks: Int) {
+  private func transpose(_ summaries: UnsafePointer<Float>, _ blocks: Int) {
     // The queries' addresses have been used.
     let rows = arena[parts.rows]
     for first in stride(from: 0, to: blocks, by: lanes) {
       let count = min(lanes, blocks - first)
       for lane in 0..<count {
-        rows[lane] = UnsafeRawPointer(means + (first + lane) * layout.meanStride)
+        rows[lane] = UnsafeRawPointer(summaries + (first + lane) * layout.summaryStride)
       }
       functions.pointee.pack(
-        rows.floats, Int32(count), Int32(shape.headDim), 1,
-        arena[parts.means] + first * shape.headDim)
+        rows.floats, Int32(count), Int32(layout.summaryColumns), 1,
+        arena[parts.summaries] + first * layout.summaryColumns)
     }
   }
 
-  /// Products of some rows with the means of all blocks.
+  /// Products of some rows with the summaries of all blocks.
   private func score(_ first: Int, _ count: Int, _ blocks: Int) {
+    let columns = layout.summaryColumns
+    for row in 0..<count {
+      layout.selection.score.map(
+        arena[parts.queries] + (first + row) * shape.headDim, headDim: shape.headDim,
+        sign: layout.problem.scale < 0 ? -1 : 1, into: arena[parts.mapped] + row * columns)
+    }
     for block in stride(from: 0, to: blocks, by: lanes) {
       let vectors =
         (min(lanes, blocks - block) + layout.kernels.vectorLanes - 1) / layout.kernels.vectorLanes
       functions.pointee.product(
-        arena[parts.queries] + first * shape.headDim, Int64(shape.headDim), Int32(count),
-        Int32(shape.headDim), arena[parts.means] + block * shape.headDim, Int64(lanes),
-        Int32(vectors), ATTN_RECTANGLE, 0, arena[parts.scores] + block,
+        arena[parts.mapped], Int64(columns), Int32(count), Int32(columns),
+        arena[parts.summaries] + block * columns, Int64(lanes), Int32(vectors), ATTN_RECTANGLE, 0,
+        arena[parts.scores] + block,
         Int64(layout.paddedBlocks))
     }
   }
@@ -207,10 +215,8 @@ final class RegroupedRows {
     var best = BestBlocks(
       limit: layout.selection.kept(of: group), scores: arena[parts.bestScores],
       blocks: arena[parts.kept] + place * top)
-    // A negative scale prefers what a positive one avoids.
-    let sign: Float = layout.problem.scale < 0 ? -1 : 1
-    for block in group.before { best.offer(sign * scores[block], block) }
-    for block in group.after { best.offer(sign * scores[block], block) }
+    for block in group.before { best.offer(scores[block], block) }
+    for block in group.after { best.offer(scores[block], block) }
     let kept = best.sorted()
     arena[parts.keptCounts][place] = Int32(kept.count)
     // Behind the block, so that sums of them are where blocks begin.

@@ -1,121 +1,126 @@
 import AttentionContract
 import Tensors
 
-/// Softmax over blocks that a selection keeps, by the definition in fp64.
-struct SelectedOracle: AttentionOracle {
-  private let problem: AttentionProblem
-  private let selection: BlockSelection
+/// What a row may keep, by a strategy's definition in fp64.
+protocol SelectionDefinition: Sendable {
+  /// The choices that decide what a row keeps; empty where it keeps all that it sees. Nil where a NaN
+  /// decides.
+  func contests(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Contest]?
+  /// Whether a row keeps a key, given the items that it keeps of each contest.
+  func keeps(_ key: Int, row: Int, batch: Int, of items: [Set<Int>]) -> Bool
+}
 
-  init(_ problem: AttentionProblem, _ selection: BlockSelection) {
-    (self.problem, self.selection) = (problem, selection)
+/// Items that compete for places by their scores.
+struct Contest {
+  typealias Scored = (item: Int, score: Double)
+
+  /// Those kept whatever their scores, those that won, and those that lost.
+  let own: [Int]
+  private let won: [Scored]
+  private let lost: [Scored]
+  /// How far apart scores may lie that roundings bring into another order.
+  private let rounding: Double
+
+  /// - Parameters:
+  ///   - scored: in the order of items; of equal scores the earlier wins, and a NaN before any number.
+  ///   - places: how many of them win.
+  ///   - rounding: the largest error that a score may have in fp32.
+  ///   - relative: the same for each unit of the worst score that wins; what underflows counts as 0.
+  init(
+    own: [Int] = [], _ scored: [Scored], places: Int, rounding: Double = 0, relative: Double = 0
+  ) {
+    let ordered = scored.map { (item: $0.item, score: $0.score.isNaN ? .infinity : $0.score) }
+      .sorted { $0.score > $1.score || $0.score == $1.score && $0.item < $1.item }
+    self.own = own
+    won = Array(ordered.prefix(places))
+    let worst = won.last.map { abs($0.score) } ?? 0
+    self.rounding = relative == 0 ? rounding : relative * worst + Double(Float.leastNormalMagnitude)
+    lost = Array(ordered.dropFirst(places))
+  }
+
+  var kept: Set<Int> { Set(own + won.map(\.item)) }
+
+  /// What may as well be kept: a winner exchanged for a loser where both lie within roundings of the worst
+  /// that won.
+  var exchanged: some Sequence<Set<Int>> {
+    let worst = won.last?.score ?? .infinity
+    let losers = lost.prefix { worst - $0.score <= rounding }
+    let winners = won.reversed().prefix { $0.score - worst <= rounding }
+    return losers.lazy.flatMap { loser in
+      winners.lazy.map { winner in kept.subtracting([winner.item]).union([loser.item]) }
+    }
+  }
+}
+
+/// Softmax over what a selection keeps, by the definition in fp64.
+struct SelectedOracle<Definition: SelectionDefinition>: AttentionOracle {
+  private let problem: AttentionProblem
+  private let definition: Definition
+
+  init(_ problem: AttentionProblem, _ definition: Definition) {
+    (self.problem, self.definition) = (problem, definition)
   }
 
   func row(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> OracleRow {
-    let choice = choice(inputs, batch, head, row)
-    return softmax(inputs, batch, head, row, blocks: choice.kept)
+    let contests = definition.contests(inputs, batch: batch, head: head, row: row)
+    return softmax(inputs, batch, head, row, keeping: contests?.map(\.kept))
   }
 
   func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
-    softmax(blocks: choice(inputs, batch, head, row).kept)
+    let contests = definition.contests(inputs, batch: batch, head: head, row: row)
+    return softmax(batch, row, keeping: contests?.map(\.kept))
       .keptKeys(inputs, batch: batch, head: head, row: row)
   }
 
-  /// One for each block that may as well be kept: where the best score that is left out lies within
-  /// roundings of the worst that is kept, either is right.
+  /// One for each item that may as well be kept: where scores lie within roundings of each other at the edge
+  /// of what is kept, either is right.
   func admissible(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [OracleRow] {
-    let choice = choice(inputs, batch, head, row)
-    var rows = [softmax(inputs, batch, head, row, blocks: choice.kept)]
-    guard let worst = choice.worst else { return rows }
-    // A sum of d products in fp32, of means of as many terms as a block has keys.
-    let terms = Double(problem.shape.headDim).squareRoot() + Double(selection.block).squareRoot()
-    let limit = 0x1p-24 * (terms + 4) * choice.size
-    for (block, score) in choice.left where worst.score - score <= limit {
-      for (other, held) in choice.competing where held - worst.score <= limit {
-        let blocks = choice.kept.filter { $0 != other } + [block]
-        rows.append(softmax(inputs, batch, head, row, blocks: blocks))
+    let contests = definition.contests(inputs, batch: batch, head: head, row: row)
+    let kept = contests?.map(\.kept)
+    var rows = [softmax(inputs, batch, head, row, keeping: kept)]
+    for (place, contest) in (contests ?? []).enumerated() {
+      for exchanged in contest.exchanged {
         if rows.count == Self.mostAdmissible { return rows }
+        guard var kept else { break }
+        kept[place] = exchanged
+        rows.append(softmax(inputs, batch, head, row, keeping: kept))
       }
     }
     return rows
   }
 
   /// Of a row whose scores are so close that more may be exchanged the first must do.
-  private static let mostAdmissible = 16
+  private static var mostAdmissible: Int { 16 }
 
-  private typealias Scored = (block: Int, score: Double)
-
-  private struct Choice {
-    /// All blocks kept.
-    var kept: [Int]
-    /// Those of them that had to compete, the worst of them, and those that lost.
-    var competing: [Scored]
-    var worst: Scored?
-    var left: [Scored]
-    /// What roundings of scores are relative to.
-    var size: Double
-  }
-
-  private func choice(_ inputs: InputViews, _ batch: Int, _ head: Int, _ row: Int) -> Choice {
+  /// - Parameter items: nil where a NaN decided.
+  private func softmax(
+    _ inputs: InputViews, _ batch: Int, _ head: Int, _ row: Int, keeping items: [Set<Int>]?
+  ) -> OracleRow {
     let geometry = problem.geometry(batch: batch)
-    let group = selection.group(row / selection.rows, under: geometry)
-    let kvHead = head / problem.shape.groupSize
-    let query = mean(inputs.query, batch, head, group.rows)
-    let sign = problem.scale < 0 ? -1.0 : 1.0
-    var size = 0.0
-    var scored: [Scored] = []
-    for block in Array(group.before) + Array(group.after) {
-      let keys = selection.keys(of: block, keyLength: geometry.keyLength)
-      let key = mean(inputs.key, batch, kvHead, keys)
-      let score = sign * zip(query.mean, key.mean).reduce(0) { $0 + $1.0 * $1.1 }
-      size = max(size, zip(query.size, key.size).reduce(0) { $0 + $1.0 * $1.1 })
-      scored.append((block, score.isNaN ? .infinity : score))
+    if items == nil, !geometry.visible(from: row + geometry.offset).isEmpty {
+      return OracleRow(
+        output: Array(repeating: .nan, count: problem.shape.valueDim), logSumExp: .nan)
     }
-    scored.sort { $0.score > $1.score || $0.score == $1.score && $0.block < $1.block }
-    let competing = Array(scored.prefix(selection.kept(of: group)))
-    return Choice(
-      kept: Array(group.own) + competing.map(\.block), competing: competing,
-      worst: competing.last, left: Array(scored.dropFirst(competing.count)), size: size)
+    return softmax(batch, row, keeping: items).row(inputs, batch: batch, head: head, row: row)
   }
 
-  /// The mean of rows, and that of their absolute values.
-  private func mean(
-    _ tensor: TensorView, _ batch: Int, _ head: Int, _ rows: Range<Int>
-  ) -> (mean: [Double], size: [Double]) {
-    let columns = tensor.shape.columns
-    var sums = Array(repeating: 0.0, count: columns)
-    var sizes = sums
-    for row in rows {
-      let elements = tensor.row(batch, head, row)
-      for column in 0..<columns {
-        sums[column] += Double(elements[column])
-        sizes[column] += abs(Double(elements[column]))
+  private func softmax(_ batch: Int, _ row: Int, keeping items: [Set<Int>]?) -> SoftmaxOracle {
+    let definition = definition
+    return SoftmaxOracle(problem) {
+      KeptKeys(geometry: $0) { key in
+        items?.isEmpty ?? true || definition.keeps(key, row: row, batch: batch, of: items ?? [])
       }
     }
-    let count = Double(max(rows.count, 1))
-    return (sums.map { $0 / count }, sizes.map { $0 / count })
-  }
-
-  private func softmax(
-    _ inputs: InputViews, _ batch: Int, _ head: Int, _ row: Int, blocks: [Int]
-  ) -> OracleRow {
-    softmax(blocks: blocks).row(inputs, batch: batch, head: head, row: row)
-  }
-
-  private func softmax(blocks: [Int]) -> SoftmaxOracle {
-    let kept = Set(blocks)
-    let block = selection.block
-    return SoftmaxOracle(problem) { KeptBlocks(geometry: $0, block: block, kept: kept) }
   }
 }
 
-/// The keys of some blocks, whoever looks: for one row of an oracle.
-private struct KeptBlocks: KeyPattern {
+/// The keys that are kept, whoever looks: for one row of an oracle.
+private struct KeptKeys: KeyPattern {
   let geometry: MaskGeometry
-  let block: Int
-  let kept: Set<Int>
+  let keeps: @Sendable (Int) -> Bool
 
   func includes(position: Int, key: Int) -> Bool {
-    geometry.visible(from: position).contains(key) && kept.contains(key / block)
+    geometry.visible(from: position).contains(key) && keeps(key)
   }
 
   var rowStrides: [Int] { [1] }

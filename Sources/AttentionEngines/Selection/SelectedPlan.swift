@@ -3,7 +3,7 @@ import AttentionKernels
 import MachineTopology
 import Tensors
 
-/// Attention to blocks of keys that are selected from the data: first the means of the blocks, then group by
+/// Attention to blocks of keys that are selected from the data: first the summaries of the blocks, then group by
 /// group of query rows the selection and the softmax over what it keeps.
 ///
 /// A group is one worker's work from beginning to end, so that the bits do not depend on how many there are.
@@ -22,18 +22,13 @@ final class SelectedPlan: StagedPlan, @unchecked Sendable {
   /// `[b]`, of the run under way.
   private var geometries: [MaskGeometry]
 
-  init(
-    _ problem: AttentionProblem, _ selection: BlockSelection, team: WorkerTeam,
-    kernels: KernelTable
-  ) throws(AttentionError) {
-    self.problem = problem
+  init(_ layout: SelectionLayout, team: WorkerTeam) throws(AttentionError) {
+    problem = layout.problem
     self.team = team
-    let layout = SelectionLayout(
-      problem, selection, threads: team.threadCount, kernels: kernels)
     self.layout = layout
     geometries = layout.geometries
     workspaceBytes = layout.workspaceBytes
-    arena = try Arena(layout.shared, for: "means of blocks")
+    arena = try Arena(layout.shared, for: "summaries of blocks")
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> SelectionScratch in
       try SelectionScratch(layout)
     }
@@ -59,44 +54,52 @@ final class SelectedPlan: StagedPlan, @unchecked Sendable {
     }
     queue.reset(
       count: context.stage == 0
-        ? shape.batch * shape.kvHeads : shape.batch * shape.heads * layout.tasksPerHead)
+        ? shape.batch * shape.kvHeads : shape.batch * layout.headTasks * layout.tasksPerHead)
   }
 
   func work(_ context: StageContext, worker: Int) {
     let scratch = scratch[worker]
     let shape = problem.shape
+    let kept = context.operands.companion as? BlockSummaries
+    let firstEntry = context.operands.companionEntry
+    /// `[blocks][summaryStride]`.
+    func summaries(_ batch: Int, _ kvHead: Int) -> UnsafeMutablePointer<Float> {
+      if let kept { return kept.summaries(firstEntry + batch, kvHead) }
+      return arena[layout.summaries]
+        + (batch * shape.kvHeads + kvHead) * layout.blockCount * layout.summaryStride
+    }
     while let task = queue.next() {
       if context.stage == 0 {
         let (batch, kvHead) = task.quotientAndRemainder(dividingBy: shape.kvHeads)
-        scratch.average(
-          context.operands.key, geometries[batch], batch, kvHead, into: means(batch, kvHead))
+        let blocks = layout.selection.blockCount(geometries[batch].keyLength)
+        let first = min(kept?.firstStale(firstEntry + batch) ?? 0, blocks)
+        scratch.summarise(
+          first..<blocks, of: context.operands.key, geometries[batch], batch, kvHead,
+          into: summaries(batch, kvHead))
         continue
       }
       let (place, index) = task.quotientAndRemainder(dividingBy: layout.tasksPerHead)
-      let (batch, head) = place.quotientAndRemainder(dividingBy: shape.heads)
-      let means = means(batch, head / shape.groupSize)
+      let (batch, headTask) = place.quotientAndRemainder(dividingBy: layout.headTasks)
+      let heads = layout.heads(headTask)
+      let summaries = summaries(batch, heads.lowerBound / shape.groupSize)
       // The last rows have most to choose from and are dealt first.
       let last = layout.tasksPerHead - 1 - index
       let geometry = geometries[batch]
       guard let regrouped else {
-        scratch.attend(group: last, geometry, batch, head, context.operands, means: means)
+        scratch.attend(
+          group: last, geometry, batch, heads, context.operands, summaries: summaries)
         continue
       }
       if geometry.queryLength >= SelectionLayout.regroupedRows {
         regrouped[worker].attend(
-          chunk: last, geometry, batch, head, context.operands, means: means)
+          chunk: last, geometry, batch, heads.lowerBound, context.operands, summaries: summaries)
       } else if last == 0 {
         // By its own length, so that a sequence gets the same bits alone as beside longer ones.
         for group in 0..<geometry.queryLength {
-          scratch.attend(group: group, geometry, batch, head, context.operands, means: means)
+          scratch.attend(
+            group: group, geometry, batch, heads, context.operands, summaries: summaries)
         }
       }
     }
-  }
-
-  /// `[blocks][meanStride]`.
-  private func means(_ batch: Int, _ kvHead: Int) -> UnsafeMutablePointer<Float> {
-    arena[layout.means]
-      + (batch * problem.shape.kvHeads + kvHead) * layout.blockCount * layout.meanStride
   }
 }

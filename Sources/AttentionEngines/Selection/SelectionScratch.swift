@@ -8,9 +8,10 @@ final class SelectionScratch {
   /// Where its memory lies.
   struct Layout: Sendable {
     private(set) var arena = ArenaLayout()
-    /// `[meanStride]` of the group's queries.
+    /// `[d]` of the group's queries, and `[heads][summaryStride]` what summaries are multiplied with.
     fileprivate let mean: ArenaPart<Float>
-    /// `[blocks]`, then `[top]` each.
+    fileprivate let mapped: ArenaPart<Float>
+    /// `[heads][blocks]`, then `[top]` each.
     fileprivate let scores: ArenaPart<Float>
     fileprivate let bestScores: ArenaPart<Float>
     fileprivate let best: ArenaPart<Int32>
@@ -27,8 +28,9 @@ final class SelectionScratch {
 
     init(_ layout: SelectionLayout) {
       let keys = SelectionScratch.blockKeys
-      mean = arena.add(layout.meanStride)
-      scores = arena.add(layout.blockCount)
+      mean = arena.add(layout.problem.shape.headDim)
+      mapped = arena.add(layout.headsTogether * layout.summaryStride)
+      scores = arena.add(layout.headsTogether * layout.blockCount)
       let top = min(layout.selection.top, layout.blockCount)
       bestScores = arena.add(top)
       best = arena.add(top)
@@ -53,6 +55,7 @@ final class SelectionScratch {
   private let functions: UnsafePointer<attn_kernels>
   private let arena: Arena
   private let mean: UnsafeMutablePointer<Float>
+  private let mapped: UnsafeMutablePointer<Float>
   private let scores: UnsafeMutablePointer<Float>
   private let bestScores: UnsafeMutablePointer<Float>
   private let best: UnsafeMutablePointer<Int32>
@@ -70,6 +73,7 @@ final class SelectionScratch {
     functions = layout.kernels.functions
     arena = try Arena(parts.arena)
     mean = arena[parts.mean]
+    mapped = arena[parts.mapped]
     scores = arena[parts.scores]
     bestScores = arena[parts.bestScores]
     best = arena[parts.best]
@@ -89,13 +93,12 @@ final class SelectionScratch {
 
   // MARK: Selecting
 
-  /// Sums rows in fp32 and divides by their number.
-  private func average(
+  /// Calls `body` with rows as fp32, some at a time.
+  private func forEachRow(
     _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
-    into out: UnsafeMutablePointer<Float>
+    _ body: (UnsafePointer<Float>) -> Void
   ) {
     let columns = tensor.shape.columns
-    out.update(repeating: 0, count: layout.meanStride)
     for first in stride(from: range.lowerBound, to: range.upperBound, by: Self.blockKeys) {
       let part = first..<min(first + Self.blockKeys, range.upperBound)
       for (index, row) in part.enumerated() {
@@ -104,65 +107,124 @@ final class SelectionScratch {
       rows.widen(
         count: part.count, columns: columns, storage: tensor.elementType.storage,
         columnScales: tensor.channelScales(batch, head), into: copies, functions)
-      for row in 0..<part.count {
-        let copy = copies + row * columns
-        for column in 0..<columns { out[column] += copy[column] }
-      }
+      for row in 0..<part.count { body(copies + row * columns) }
+    }
+  }
+
+  /// Sums rows in fp32 and divides by their number.
+  private func average(
+    _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
+    into out: UnsafeMutablePointer<Float>
+  ) {
+    let columns = tensor.shape.columns
+    out.update(repeating: 0, count: columns)
+    forEachRow(tensor, batch, head, range) { row in
+      for column in 0..<columns { out[column] += row[column] }
     }
     functions.pointee.scale_row(out, Int64(columns), 1 / Float(max(range.count, 1)))
   }
 
-  /// The means of a head's blocks.
-  func average(
-    _ key: TensorView, _ geometry: MaskGeometry, _ batch: Int, _ kvHead: Int,
-    into means: UnsafeMutablePointer<Float>
+  /// The largest and the least number of each column; a NaN is both.
+  private func extremes(
+    _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
+    into out: UnsafeMutablePointer<Float>
   ) {
-    let length = geometry.keyLength
-    for block in 0..<layout.selection.blockCount(length) {
-      average(
-        key, batch, kvHead, layout.selection.keys(of: block, keyLength: length),
-        into: means + block * layout.meanStride)
+    let columns = tensor.shape.columns
+    let (largest, least) = (out, out + columns)
+    largest.update(repeating: -.infinity, count: columns)
+    least.update(repeating: .infinity, count: columns)
+    forEachRow(tensor, batch, head, range) { row in
+      for column in 0..<columns {
+        let x = row[column]
+        largest[column] = x > largest[column] || x.isNaN ? x : largest[column]
+        least[column] = x < least[column] || x.isNaN ? x : least[column]
+      }
+    }
+  }
+
+  /// The summaries of some of a head's blocks.
+  func summarise(
+    _ blocks: Range<Int>, of key: TensorView, _ geometry: MaskGeometry, _ batch: Int, _ kvHead: Int,
+    into summaries: UnsafeMutablePointer<Float>
+  ) {
+    for block in blocks {
+      let keys = layout.selection.keys(of: block, keyLength: geometry.keyLength)
+      let out = summaries + block * layout.summaryStride
+      switch layout.selection.score {
+      case .mean: average(key, batch, kvHead, keys, into: out)
+      case .bound: extremes(key, batch, kvHead, keys, into: out)
+      }
+    }
+  }
+
+  /// Summaries that are multiplied for one head after the other, so that they stay in the first-level cache.
+  private static let scoredBlocks = 32
+
+  /// The scores of a group's candidates for some heads.
+  private func score(
+    _ group: BlockSelection.Group, _ query: TensorView, _ batch: Int, _ heads: Range<Int>,
+    _ summaries: UnsafePointer<Float>
+  ) {
+    let (stride, headDim) = (layout.summaryStride, layout.problem.shape.headDim)
+    for (index, head) in heads.enumerated() {
+      average(query, batch, head, group.rows, into: mean)
+      layout.selection.score.map(
+        mean, headDim: headDim, sign: layout.problem.scale < 0 ? -1 : 1,
+        into: mapped + index * stride)
+    }
+    for index in 0..<2 {
+      // No array: runs allocate nothing.
+      let range = index == 0 ? group.before : group.after
+      var first = range.lowerBound
+      while first < range.upperBound {
+        let count = min(Self.scoredBlocks, range.upperBound - first)
+        for index in heads.indices {
+          let index = index - heads.lowerBound
+          functions.pointee.dot_rows(
+            summaries + first * stride, Int64(stride), Int32(count), Int32(stride),
+            mapped + index * stride, scores + index * layout.blockCount + first)
+        }
+        first += count
+      }
     }
   }
 
   /// The best of a group's candidates, rising.
   private func select(
-    _ work: SelectedGroup, _ query: TensorView, means: UnsafePointer<Float>
+    _ group: BlockSelection.Group, _ scores: UnsafePointer<Float>
   ) -> UnsafeBufferPointer<Int32> {
-    let limit = layout.selection.kept(of: work.group)
-    var kept = BestBlocks(limit: limit, scores: bestScores, blocks: best)
-    if limit == 0 { return kept.sorted() }
-    let stride = layout.meanStride
-    average(query, work.batch, work.head, work.group.rows, into: mean)
-    // A negative scale prefers what a positive one avoids.
-    if layout.problem.scale < 0 { functions.pointee.scale_row(mean, Int64(stride), -1) }
-    func offer(_ range: Range<Int>) {
-      if range.isEmpty { return }
-      functions.pointee.dot_rows(
-        means + range.lowerBound * stride, Int64(stride), Int32(range.count), Int32(stride), mean,
-        scores)
-      for (index, block) in range.enumerated() { kept.offer(scores[index], block) }
-    }
-    offer(work.group.before)
-    offer(work.group.after)
+    var kept = BestBlocks(
+      limit: layout.selection.kept(of: group), scores: bestScores, blocks: best)
+    for block in group.before { kept.offer(scores[block], block) }
+    for block in group.after { kept.offer(scores[block], block) }
     return kept.sorted()
   }
 
   // MARK: Attending
 
-  /// A group of query rows of a head: what they keep, and softmax over it.
+  /// A group of query rows of some heads of a key/value head: what each keeps, and softmax over it.
   func attend(
-    group index: Int, _ geometry: MaskGeometry, _ batch: Int, _ head: Int,
-    _ operands: AttentionOperands,
-    means: UnsafePointer<Float>
+    group index: Int, _ geometry: MaskGeometry, _ batch: Int, _ heads: Range<Int>,
+    _ operands: AttentionOperands, summaries: UnsafePointer<Float>
   ) {
     let selection = layout.selection
-    guard let attender, index < selection.groupCount(geometry.queryLength) else { return }
-    let work = SelectedGroup(
-      batch: batch, head: head, kvHead: head / layout.problem.shape.groupSize,
-      group: selection.group(index, under: geometry), geometry: geometry)
+    if index >= selection.groupCount(geometry.queryLength) { return }
+    let group = selection.group(index, under: geometry)
+    if selection.kept(of: group) > 0 { score(group, operands.query, batch, heads, summaries) }
+    for (index, head) in heads.enumerated() {
+      let work = SelectedGroup(
+        batch: batch, head: head, kvHead: head / layout.problem.shape.groupSize, group: group,
+        geometry: geometry)
+      attend(work, select(group, scores + index * layout.blockCount), operands)
+    }
+  }
+
+  private func attend(
+    _ work: SelectedGroup, _ kept: UnsafeBufferPointer<Int32>, _ operands: AttentionOperands
+  ) {
+    guard let attender else { return }
+    let (selection, geometry) = (layout.selection, work.geometry)
     attender.begin(work, operands)
-    let kept = select(work, operands.query, means: means)
     // The own blocks, each row up to where it sees.
     let (blocks, size) = (work.group.own, selection.block)
     let own = (blocks.lowerBound * size..<blocks.upperBound * size)

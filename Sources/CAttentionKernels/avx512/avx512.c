@@ -21,6 +21,9 @@
 #define ATTN_FROM_HALF(x) ((vf)_mm512_cvtph_ps((__m256i)(x)))
 #define ATTN_TO_HALF(x)                                                                       \
   ((halves)_mm512_cvtps_ph((__m512)(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
+// Compressed in registers: compressing stores are microcode on some processors.
+#define ATTN_LANE_BITS(chosen) _mm512_movepi32_mask((__m512i)(chosen))
+#define ATTN_COMPRESS(bits, x) ((vf)_mm512_maskz_compress_ps(bits, (__m512)(x)))
 // 32 pairs of products an instruction.
 #define ATTN_PAIR_DOT(acc, a, b) \
   ((vf)_mm512_dpbf16_ps((__m512)(acc), (__m512bh)(a), (__m512bh)(b)))

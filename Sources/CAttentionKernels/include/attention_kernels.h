@@ -271,6 +271,22 @@ typedef struct attn_step {
   int32_t columns;
 } attn_step;
 
+/// Query rows that keys are scored for by an index: sums over heads of a weight times what is positive of
+/// a product. Strides are in floats.
+typedef struct attn_index {
+  /// [heads] of [rows] of `columns` floats.
+  const float *_Nonnull queries;
+  int64_t query_head_stride;
+  int64_t query_stride;
+  /// [heads] of [rows].
+  const float *_Nonnull weights;
+  int64_t weight_head_stride;
+  int64_t weight_stride;
+  int32_t heads;
+  int32_t columns;
+  int32_t rows;
+} attn_index;
+
 /// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
@@ -429,6 +445,21 @@ typedef struct attn_kernels {
   void (*_Nonnull step)(const attn_step *_Nonnull token, int32_t vectors,
                         const float *_Nonnull value, float *_Nonnull state, float *_Nonnull out,
                         int64_t out_stride);
+
+  /// out[r][lane] = sum over heads h of weights[h][r] max(0, queries[h][r] . key of the lane), for keys in
+  /// lanes: `keys` is [columns][L]. A NaN stays one.
+  void (*_Nonnull index_scores)(const attn_index *_Nonnull index, const float *_Nonnull keys,
+                                int32_t vectors, float *_Nonnull out, int64_t out_stride);
+
+  /// How many of the floats are at least `least`; NaN is not.
+  int64_t (*_Nonnull count_from)(const float *_Nonnull x, int64_t count, float least);
+
+  /// Copies together the floats that are at least `least`, a NaN as an infinity, and their keys: those of
+  /// `from`, or `first` and those after it where `from` is NULL. Returns how many. `scores` and `keys` have
+  /// room for W more; they may be `x` and `from` themselves.
+  int64_t (*_Nonnull keep_from)(const float *_Nonnull x, const int32_t *_Nullable from, int32_t first,
+                                int64_t count, float least, float *_Nonnull scores,
+                                int32_t *_Nonnull keys);
 
   /// Reads `count` floats once and returns a value that depends on all of them.
   float (*_Nonnull read_floats)(const float *_Nonnull x, int64_t count);

@@ -11,6 +11,8 @@
 //   ATTN_PERMUTE_32     (low, index, high): looks each lane's low five index bits up in 32 floats
 //   ATTN_PAIR_DOT       and
 //   ATTN_PAIR           products of bf16 pairs: see formats.h
+//   ATTN_LANE_BITS      one bit for each lane of a comparison that holds, and
+//   ATTN_COMPRESS       (bits, x): the lanes whose bits are set, one behind the other
 //   ATTN_FROM_HALF(x)   W fp16 patterns to fp32, and
 //   ATTN_TO_HALF(x)     back, to nearest even
 // Multiplications followed by additions are contracted to fused multiply-adds where the
@@ -32,6 +34,7 @@
 #endif
 #include "rows.h"
 #include "recurrence.h"
+#include "selection.h"
 #include "masks.h"
 #include "decode_tiles.h"
 #include "decode.h"
@@ -72,6 +75,9 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .multiply = multiply,
     .exp_row = exp_row,
     .step = step,
+    .index_scores = index_scores,
+    .count_from = count_from,
+    .keep_from = keep_from,
     .read_floats = read_floats,
     .attend = {
         [ATTN_FP32] = attend_fp32,

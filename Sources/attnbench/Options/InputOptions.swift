@@ -48,6 +48,15 @@ struct InputOptions: ParsableArguments {
   @Option(help: "The operand gate, likewise.")
   var gate: String?
 
+  @Option(help: "The operand index_q, likewise.")
+  var indexQ: String?
+
+  @Option(help: "The operand index_k, likewise.")
+  var indexK: String?
+
+  @Option(help: "The operand index_w, likewise.")
+  var indexW: String?
+
   @Option(help: "The operand state, likewise: the state of a recurrence to begin with.")
   var pastState: String?
 
@@ -111,7 +120,7 @@ struct InputOptions: ParsableArguments {
   private var namedOperands: [String] {
     [
       ("decay", decay), ("beta", beta), ("erase", erase), ("write", write), ("gate", gate),
-      ("state", pastState),
+      ("index_q", indexQ), ("index_k", indexK), ("index_w", indexW), ("state", pastState),
     ].compactMap { name, file in file.map { "\(name)=\($0)" } }
   }
 

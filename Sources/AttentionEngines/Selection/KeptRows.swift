@@ -1,0 +1,141 @@
+import AttentionContract
+import AttentionKernels
+import CAttentionKernels
+import Tensors
+
+/// One worker's softmax of rows over keys that each row keeps for itself.
+///
+/// Rows of a task meet the keys part by part of the sequence: what is kept of a part is read from memory once
+/// for all of them and lies in the second-level cache for the others. Query heads that keep the same keys of
+/// one key/value head share the loads, too.
+final class KeptRows {
+  /// Rows of a task, heads counted.
+  private static let mostRows = 64
+  /// Heads that meet keys together at most.
+  private static let mostHeads = 8
+  /// Bytes of keys and values of a part, about half of a second-level cache.
+  private static let partBytes = 1 << 19
+
+  /// Where its memory lies.
+  struct Layout: Sendable {
+    private(set) var arena = ArenaLayout()
+    fileprivate let decoded: DecodedRows.Layout
+    fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
+    /// `[rows]` lists of keys, and how far they have been met; `[rows][mostWritten]` for those that are not
+    /// written down elsewhere.
+    fileprivate let lists: ArenaPart<UnsafeBufferPointer<Int32>?>
+    fileprivate let places: ArenaPart<Int>
+    fileprivate let written: ArenaPart<Int32>
+    fileprivate let heads: Int
+    fileprivate let rows: Int
+    fileprivate let mostWritten: Int
+
+    init(_ layout: KeptKeysLayout, _ method: any KeySelectionMethod) {
+      let (problem, shape) = (layout.problem, layout.problem.shape)
+      heads = method.isSharedByHeads ? min(shape.groupSize, KeptRows.mostHeads) : 1
+      rows = min(max(KeptRows.mostRows / heads, 1), shape.queryLength)
+      mostWritten = method.mostWritten(problem)
+      decoded = DecodedRows.Layout(
+        problem, places: rows * heads, together: heads, keys: Int(ATTN_DECODE_KEYS), in: &arena)
+      keyRows = arena.add(Int(ATTN_DECODE_KEYS))
+      valueRows = arena.add(Int(ATTN_DECODE_KEYS))
+      lists = arena.add(rows)
+      places = arena.add(rows)
+      written = arena.add(rows * mostWritten)
+    }
+  }
+
+  private let problem: AttentionProblem
+  private let parts: Layout
+  private let arena: Arena
+  private let decoded: DecodedRows
+  /// Keys of a part.
+  private let partKeys: Int
+
+  init(_ layout: KeptKeysLayout, _ method: any KeySelectionMethod) throws(AttentionError) {
+    problem = layout.problem
+    parts = Layout(layout, method)
+    arena = try Arena(parts.arena)
+    decoded = DecodedRows(problem, parts.decoded, arena, layout.kernels.functions)
+    let (shape, type) = (problem.shape, problem.storage.keyValue)
+    let rowBytes = type.rowBytes(columns: shape.headDim) + type.rowBytes(columns: shape.valueDim)
+    partKeys = max(64, Self.partBytes / rowBytes / 64 * 64)
+  }
+
+  /// Heads of a group, in parts.
+  private var headParts: Int { (problem.shape.groupSize + parts.heads - 1) / parts.heads }
+
+  /// Tasks of a sequence for the same rows.
+  var headTasks: Int { problem.shape.kvHeads * headParts }
+
+  /// Tasks of some rows for the same heads.
+  func rowTasks(_ rows: Range<Int>) -> Int { (rows.count + parts.rows - 1) / parts.rows }
+
+  /// Lets the rows of a task attend.
+  func attend(_ task: Int, _ all: Range<Int>, _ run: KeptKeysRun, _ selector: any KeySelector) {
+    let (place, chunk) = task.quotientAndRemainder(dividingBy: rowTasks(all))
+    let (batch, headTask) = place.quotientAndRemainder(dividingBy: headTasks)
+    let (kvHead, part) = headTask.quotientAndRemainder(dividingBy: headParts)
+    let group = problem.shape.groupSize
+    let first = kvHead * group + part * parts.heads
+    let heads = first..<min(first + parts.heads, (kvHead + 1) * group)
+    let geometry = run.geometries[batch]
+    let start = all.lowerBound + chunk * parts.rows
+    let end = min(start + parts.rows, all.upperBound, geometry.queryLength)
+    if start >= end { return }
+    let rows = start..<end
+    let (lists, places) = (arena[parts.lists], arena[parts.places])
+    for (index, row) in rows.enumerated() {
+      lists[index] = selector.keys(
+        of: row, among: all, batch, heads.lowerBound, run,
+        memory: arena[parts.written] + index * parts.mostWritten)
+      places[index] = 0
+      for (lane, head) in heads.enumerated() {
+        decoded.read(run.operands.query, batch, head, row, into: index * heads.count + lane)
+      }
+    }
+    for part in stride(from: 0, to: geometry.keyLength, by: partKeys) {
+      for index in rows.indices {
+        let index = index - rows.lowerBound
+        guard let keys = lists[index] else { continue }
+        meet(keys, from: index, before: part + partKeys, heads.count, batch, kvHead, run.operands)
+      }
+    }
+    for (index, row) in rows.enumerated() {
+      for (lane, head) in heads.enumerated() {
+        if lists[index] == nil {
+          decoded.storeNaN(batch, head, row, run.operands)
+        } else {
+          decoded.store(index * heads.count + lane, batch, head, row, run.operands)
+        }
+      }
+    }
+  }
+
+  /// Lets a row meet the keys of its list before a key that it has not met.
+  private func meet(
+    _ keys: UnsafeBufferPointer<Int32>, from index: Int, before end: Int, _ heads: Int,
+    _ batch: Int, _ kvHead: Int, _ operands: AttentionOperands
+  ) {
+    let places = arena[parts.places]
+    let (keyRows, valueRows) = (arena[parts.keyRows], arena[parts.valueRows])
+    while true {
+      var count = 0
+      while count < Int(ATTN_DECODE_KEYS), places[index] < keys.count,
+        Int(keys[places[index]]) < end
+      {
+        let key = Int(keys[places[index]])
+        keyRows[count] = operands.key.rowAddress(batch, kvHead, key)
+        valueRows[count] = operands.value.rowAddress(batch, kvHead, key)
+        count += 1
+        places[index] += 1
+      }
+      if count == 0 { return }
+      for lane in 0..<heads { decoded.upper[lane] = Int32(count) }
+      decoded.meet(
+        count, places: index * heads..<(index + 1) * heads, keys: keyRows, values: valueRows, batch,
+        kvHead, operands)
+    }
+  }
+}
