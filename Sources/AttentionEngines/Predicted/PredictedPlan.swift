@@ -133,6 +133,11 @@ final class PredictedScratch {
     fileprivate let keys: ArenaPart<UnsafeRawPointer>
     fileprivate let values: ArenaPart<UnsafeRawPointer>
     fileprivate let numbers: ArenaPart<Int32>
+    /// What the row has come to: its maximum and sum; and the first and the last place that it sees.
+    fileprivate let maximum: ArenaPart<Float>
+    fileprivate let sum: ArenaPart<Float>
+    fileprivate let lower: ArenaPart<Int32>
+    fileprivate let upper: ArenaPart<Int32>
 
     init(_ problem: AttentionProblem, _ window: PredictedWindow) {
       let (shape, most) = (problem.shape, Int(ATTN_DECODE_KEYS))
@@ -151,6 +156,10 @@ final class PredictedScratch {
       keys = arena.add(most)
       values = arena.add(most)
       numbers = arena.add(most)
+      maximum = arena.add(1)
+      sum = arena.add(1)
+      lower = arena.add(1)
+      upper = arena.add(1)
     }
   }
 
@@ -182,7 +191,8 @@ final class PredictedScratch {
     else { return }
     let output = arena[layout.output]
     output.update(repeating: 0, count: problem.shape.valueDim)
-    var (maximum, sum) = (-Float.infinity, Float(0))
+    let (maximum, sum) = (arena[layout.maximum], arena[layout.sum])
+    (maximum.pointee, sum.pointee) = (-.infinity, 0)
     if row.visible > 0 {
       let query = query(row, operands)
       let position = window.position(
@@ -190,7 +200,7 @@ final class PredictedScratch {
       if position.isNaN {
         // Wherever it looked would be a choice.
         output.update(repeating: .nan, count: problem.shape.valueDim)
-        (maximum, sum) = (.nan, .nan)
+        (maximum.pointee, sum.pointee) = (.nan, .nan)
       } else {
         functions.pointee.decode_query(
           query, Int32(problem.shape.headDim), problem.scale * Float.log16e, nil,
@@ -199,12 +209,12 @@ final class PredictedScratch {
         var first = keys.lowerBound
         while first < keys.upperBound {
           let chunk = first..<min(first + Int(ATTN_DECODE_KEYS), keys.upperBound)
-          meet(chunk, around: position, row, operands, &maximum, &sum)
+          meet(chunk, around: position, row, operands)
           first = chunk.upperBound
         }
       }
     }
-    finish(row, operands, SoftmaxState(maximum: maximum, sum: sum))
+    finish(row, operands, SoftmaxState(maximum: maximum.pointee, sum: sum.pointee))
   }
 
   /// The query's row as fp32.
@@ -220,8 +230,7 @@ final class PredictedScratch {
   }
 
   private func meet(
-    _ chunk: Range<Int>, around position: Double, _ row: Row, _ operands: AttentionOperands,
-    _ maximum: inout Float, _ sum: inout Float
+    _ chunk: Range<Int>, around position: Double, _ row: Row, _ operands: AttentionOperands
   ) {
     let (keys, values) = (arena[layout.keys], arena[layout.values])
     let (numbers, factors) = (arena[layout.numbers], arena[layout.factors])
@@ -250,17 +259,19 @@ final class PredictedScratch {
       storage = .float32
     }
     let count = Int32(chunk.count)
-    var (lower, upper) = (Int32(0), count)
+    let (lower, upper) = (arena[layout.lower], arena[layout.upper])
+    (lower.pointee, upper.pointee) = (0, count)
     withUnsafePointer(to: row.bias ?? attn_row_bias()) { bias in
       var state = attn_decode(
         storage: storage.storage, rows: 1, head_dim: Int32(problem.shape.headDim),
         value_dim: Int32(problem.shape.valueDim), softcap: problem.log16Softcap,
         queries: arena[layout.query], query_stride: Int32(layout.queryStride), factor: 1,
-        scores: arena[layout.scores], output: arena[layout.output], maxima: &maximum, sums: &sum,
+        scores: arena[layout.scores], output: arena[layout.output], maxima: arena[layout.maximum],
+        sums: arena[layout.sum],
         biases: row.bias == nil ? nil : bias)
       var met = attn_decode_chunk(
         keys: keys, values: values, numbers: numbers, factors: factors, base: 0, first: 0,
-        count: count, available: count, prefetch_distance: 8, lower: &lower, upper: &upper)
+        count: count, available: count, prefetch_distance: 8, lower: lower, upper: upper)
       functions.pointee.decode(&state, &met)
     }
   }
