@@ -71,7 +71,7 @@ import Testing
         for specimen in Specimen.all {
           let problem = try DecodeRun.problem(of: whole)
           let plan = try specimen.strategy.plan(for: problem, on: Teams.of(2))
-          let isRecurrent = !(specimen.isSoftmax)
+          let isRecurrent = try specimen.naive(for: problem) != nil
           guard plan.takesKeyLengths || isRecurrent else { continue }
           // A pattern from outside may look its sequences up in an array that it makes.
           if specimen.strategy is BlockDiagonalAttention { continue }

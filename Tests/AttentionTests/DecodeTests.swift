@@ -175,7 +175,8 @@ import Testing
 extension Specimen {
   /// Whether the strategy plans a problem for few query rows.
   func decodes(_ problem: AttentionProblem) throws -> Bool {
-    try strategy is any PatternStrategy
+    let base = (strategy as? SuppliedStrategy)?.base ?? strategy
+    return try (base is any PatternStrategy || base is GeneralAttention)
       && strategy.plan(for: problem, on: Teams.of(1)).takesKeyLengths
   }
 }

@@ -7,8 +7,8 @@ import Testing
   static let specimens = [
     "topblocks(4, 3)", "topblocks(16, 2)", "topblocks(7, 4, rows: 3)", "topblocks(8, 3, rows: 5)",
     "topblocks(16, 4, rows: 64)", "topblocks(5, 1)", "topblocks(16, 3, rows: 200)", "topk(9)",
-    "topk(1)", "quest(4, 6)", "quest(16, 3)", "quest(9, 1)", "indexer(9)",
-    "indexer(33, heads: 2, dim: 9)",
+    "topk(1)", "quest(4, 6)", "quest(16, 3)", "quest(9, 1)", "indexer(9, heads: 12)",
+    "indexer(33, heads: 12, dim: 9)",
     "vertical_slash(9, 7)",
   ]
 

@@ -249,9 +249,11 @@ package final class MaterialisedPlan: StagedPlan {
       }
       var maximum = -Float.infinity
       let sum = functions.pointee.softmax_row(shown, count, scale, &maximum)
-      for hidden in [columns.lowerBound..<seen.lowerBound, seen.upperBound..<columns.upperBound] {
-        scores.advanced(by: hidden.lowerBound).update(repeating: 0, count: hidden.count)
-      }
+      let (before, after) = (
+        seen.lowerBound - columns.lowerBound, columns.upperBound - seen.upperBound
+      )
+      scores.advanced(by: columns.lowerBound).update(repeating: 0, count: before)
+      scores.advanced(by: seen.upperBound).update(repeating: 0, count: after)
       var state = SoftmaxState(maximum: maximum, sum: sum)
       if let sinks = problem.scoring.sinkLogits {
         _ = state.add(sink: sinks[step.head] * Float.log16e)

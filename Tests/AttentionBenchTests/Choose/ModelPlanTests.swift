@@ -46,7 +46,7 @@ import Testing
       let problem = try plan.problem(ofLayer: 4, on: shape(n: n), path: "plan.json")
       #expect(problem.scale == 0.25 && problem.visibility.causal && problem.scoring.softcap == 30)
       #expect(problem.scoring.sinkLogits == [0.5, 1])
-      #expect(problem.visibility.windowLeft == 31 && problem.visibility.windowLeft == nil)
+      #expect(problem.visibility.windowLeft == 31 && problem.visibility.mask == nil)
       #expect(problem.visibility.offset == .bottomRight)
     }
     let mix = try plan.mix(ofLayer: 4, path: "plan.json")

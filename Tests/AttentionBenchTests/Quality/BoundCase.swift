@@ -99,11 +99,15 @@ struct BoundCase: CustomStringConvertible {
   /// Every registered family with its defaults, and narrower and odder than that.
   func strategies() throws -> [any AttentionStrategy] {
     let registry = StrategyRegistry.standard
-    return try registry.defaults()
+    // What takes operands is given some.
+    return try registry.defaults().map {
+      $0.operands.allSatisfy(\.isOptional) ? $0 : SuppliedStrategy($0)
+    }
       + registry.strategies(
         "window(1), window(32), window(9, sinks: 2), window(7, global: 3), window(left: 0, right: 5),"
           + "strided(1), strided(7), strided(20), fixed(5, 2), fixed(16, 8), fixed(90, 1),"
-          + "topk(1), topk(9), topblocks(4, 3), topblocks(8, 2, rows: 16)")
+          + "topk(1), topk(9), topblocks(4, 3), topblocks(8, 2, rows: 16), quest(5, 3), "
+          + "vertical_slash(6, 5)")
   }
 
   /// Every row of an operator in fp64, in the order of batch, head and row.

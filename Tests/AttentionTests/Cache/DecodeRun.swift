@@ -25,7 +25,8 @@ struct DecodeRun {
         batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads, queryLength: step,
         keyLength: shape.keyLength, headDim: shape.headDim, valueDim: shape.valueDim),
       scoring: Scoring(
-        scale: whole.scale, softcap: whole.scoring.softcap, sinkLogits: whole.scoring.sinkLogits),
+        scale: whole.scoring.scale, softcap: whole.scoring.softcap,
+        sinkLogits: whole.scoring.sinkLogits),
       visibility: Visibility(
         causal: whole.visibility.causal, prefixLengths: whole.visibility.prefixLengths,
         windowLeft: whole.visibility.windowLeft, windowRight: whole.visibility.windowRight,
