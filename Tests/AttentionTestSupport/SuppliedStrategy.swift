@@ -90,16 +90,20 @@ public struct Supply: Sendable {
     for (declaration, tensor) in zip(declarations, tensors) {
       let shape = tensor.shape
       let base = declaration.name.utf8.reduce(UInt64(7)) { $0 &* 31 &+ UInt64($1) }
+      // Heads that are not the problem's, as those of an index, are never computed alone.
+      let hasOwnHeads =
+        declaration.axes.count > 1 && ![.heads, .kvHeads].contains(declaration.axes[1])
       var index = 0
       for entry in 0..<shape.batch {
-        for _ in 0..<shape.heads {
+        for head in 0..<shape.heads {
           for row in 0..<shape.rows {
             for column in 0..<shape.columns {
               let isOfTokens =
                 declaration.axes.contains(.keyLength) || declaration.axes.contains(.queryLength)
               let place = UInt64((isOfTokens ? first[entry] : 0) + row)
+              let own = hasOwnHeads ? UInt64(head) &* 0x10_0000_0000 : 0
               tensor.elements[index] = declaration.value(
-                of: Self.uniform(base &+ place &* 1009 &+ UInt64(column)), for: self.shape)
+                of: Self.uniform(base &+ own &+ place &* 1009 &+ UInt64(column)), for: self.shape)
               index += 1
             }
           }
