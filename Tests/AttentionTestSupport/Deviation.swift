@@ -45,13 +45,15 @@ public struct Deviation: Sendable, CustomStringConvertible {
 
 /// Every row of an operator in fp64, in the order of batch, head and row.
 public func oracleRows(_ oracle: any AttentionOracle, _ inputs: TestInputs) -> [OracleRow] {
+  let views = InputViews(
+    query: inputs.query.view, key: inputs.key.view, value: inputs.value.view)
   var rows: [OracleRow] = []
+  var prepared: (batch: Int, head: Int, oracle: any AttentionOracle)?
   inputs.query.forEachRow { batch, head, row in
-    rows.append(
-      oracle.row(
-        InputViews(query: inputs.query.view, key: inputs.key.view, value: inputs.value.view),
-        batch: batch,
-        head: head, row: row))
+    let known = prepared.flatMap { ($0.batch, $0.head) == (batch, head) ? $0.oracle : nil }
+    let own = known ?? oracle.prepared(views, batch: batch, head: head)
+    prepared = (batch, head, own)
+    rows.append(own.row(views, batch: batch, head: head, row: row))
   }
   return rows
 }

@@ -6,8 +6,14 @@ protocol SelectionDefinition: Sendable {
   /// The choices that decide what a row keeps; empty where it keeps all that it sees. Nil where a NaN
   /// decides.
   func contests(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Contest]?
+  /// Whether all rows of a head have the same contests.
+  var isOfHeads: Bool { get }
   /// Whether a row keeps a key, given the items that it keeps of each contest.
   func keeps(_ key: Int, row: Int, batch: Int, of items: [Set<Int>]) -> Bool
+}
+
+extension SelectionDefinition {
+  var isOfHeads: Bool { false }
 }
 
 /// Items that compete for places by their scores.
@@ -56,18 +62,33 @@ struct Contest {
 struct SelectedOracle<Definition: SelectionDefinition>: AttentionOracle {
   private let problem: AttentionProblem
   private let definition: Definition
+  /// The contests of the head that it was prepared for; nil where a row's own are to be asked for.
+  private var ofHead: [Contest]??
 
   init(_ problem: AttentionProblem, _ definition: Definition) {
     (self.problem, self.definition) = (problem, definition)
   }
 
+  func prepared(_ inputs: InputViews, batch: Int, head: Int) -> any AttentionOracle {
+    guard definition.isOfHeads else { return self }
+    var oracle = self
+    oracle.ofHead = .some(definition.contests(inputs, batch: batch, head: head, row: 0))
+    return oracle
+  }
+
+  private func contests(
+    _ inputs: InputViews, batch: Int, head: Int, row: Int
+  ) -> [Contest]? {
+    ofHead ?? definition.contests(inputs, batch: batch, head: head, row: row)
+  }
+
   func row(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> OracleRow {
-    let contests = definition.contests(inputs, batch: batch, head: head, row: row)
+    let contests = contests(inputs, batch: batch, head: head, row: row)
     return softmax(inputs, batch, head, row, keeping: contests?.map(\.kept))
   }
 
   func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
-    let contests = definition.contests(inputs, batch: batch, head: head, row: row)
+    let contests = contests(inputs, batch: batch, head: head, row: row)
     return softmax(batch, row, keeping: contests?.map(\.kept))
       .keptKeys(inputs, batch: batch, head: head, row: row)
   }
@@ -75,7 +96,7 @@ struct SelectedOracle<Definition: SelectionDefinition>: AttentionOracle {
   /// One for each item that may as well be kept: where scores lie within roundings of each other at the edge
   /// of what is kept, either is right.
   func admissible(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [OracleRow] {
-    let contests = definition.contests(inputs, batch: batch, head: head, row: row)
+    let contests = contests(inputs, batch: batch, head: head, row: row)
     let kept = contests?.map(\.kept)
     var rows = [softmax(inputs, batch, head, row, keeping: kept)]
     for (place, contest) in (contests ?? []).enumerated() {

@@ -75,6 +75,8 @@ private struct StripeDefinition: SelectionDefinition {
     (self.problem, self.selection) = (problem, selection)
   }
 
+  var isOfHeads: Bool { true }
+
   /// A diagonal goes by the distance from the query's row to the key.
   func keeps(_ key: Int, row: Int, batch: Int, of items: [Set<Int>]) -> Bool {
     items[0].contains(key) || items[1].contains(key - row)
