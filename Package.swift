@@ -5,8 +5,7 @@ import PackageDescription
 // else a build after a change there keeps code that was made for the old state.
 let attention: [Target.Dependency] = [
   "Attention", "AttentionContract", "AttentionEngines", "AttentionKernels", "EarlyStrategies",
-  "RecurrentStrategies",
-  "SelectedStrategies", "SoftmaxStrategies", "Tensors",
+  "RecurrentStrategies", "SelectedStrategies", "SoftmaxStrategies", "Tensors",
 ]
 let attentionBench: [Target.Dependency] =
   attention + [
@@ -89,8 +88,8 @@ let package = Package(
       name: "Attention",
       dependencies: [
         "AttentionContract", "AttentionEngines", "AttentionKernels", "EarlyStrategies",
-        "MachineTopology",
-        "RecurrentStrategies", "SelectedStrategies", "SoftmaxStrategies", "Tensors",
+        "MachineTopology", "RecurrentStrategies", "SelectedStrategies", "SoftmaxStrategies",
+        "Tensors",
       ]),
 
     // The way in from C; the header is kept by hand and checked by the compiler.
