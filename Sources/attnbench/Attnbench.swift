@@ -22,6 +22,7 @@ struct Attnbench: ParsableCommand {
       VerifyCommand.self,
       RunCommand.self,
       PlotCommand.self,
+      PlanCommand.self,
       ReportCommand.self,
       CompareCommand.self,
       ListCommand.self,

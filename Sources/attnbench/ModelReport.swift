@@ -1,25 +1,28 @@
 import Attention
 import AttentionBench
 import Foundation
+import TensorFiles
 import TextTable
 
 /// What `attnbench recommend` prints about a whole model.
 struct ModelReport {
-  let model: ModelInputs
-  let layers: [ModelLayer]
-  let stated: [StatedAttention]
-  let placement: SweepPlacement
+  /// The file of tensors.
+  let inputs: String
   /// The file of sensitivities.
   let sensitivities: String?
-  /// On the total error.
-  let limit: Double?
-  let budget: TimeSpan
+  /// The time that the measurement is given; nil where there is none, only another choice from one.
+  let budget: TimeSpan?
   let save: String?
+  /// The file of everything measured.
+  let record: String?
   let plot: String?
   let isJSON: Bool
 
   /// What is going to be measured, before it is.
-  var header: [String] {
+  static func header(
+    _ model: ModelInputs, _ layers: [ModelLayer], _ stated: [StatedAttention],
+    _ placement: SweepPlacement, sensitivities: String?, limit: Double?, budget: TimeSpan
+  ) -> [String] {
     let name = model.metadata.model.map { ": \($0)" } ?? ""
     let shapes = layers.map { layer in
       let shape = layer.problem.shape
@@ -35,13 +38,13 @@ struct ModelReport {
       sensitivities.map { "sensitivities of \($0)" } ?? "1 for every layer (--sensitivity FILE)"
     return [
       "\(model.path)\(name)",
-      "\(layers.count) layers (\(Self.numbers(layers.map(\.number)))), "
+      "\(layers.count) layers (\(numbers(layers.map(\.number)))), "
         + "\(layers.reduce(0) { $0 + $1.problem.shape.heads }) heads, stored as \(model.elementType)",
     ]
-      + Self.shared(shapes).map { "shape: \($0)" }
-      + Self.shared(stated.map(\.description)).map { "attention: \($0)" } + [
+      + shared(shapes).map { "shape: \($0)" }
+      + shared(stated.map(\.description)).map { "attention: \($0)" } + [
         "weights: \(weights); limit on the total error: "
-          + (limit.map { Self.number($0) } ?? "none, the whole curve"),
+          + (limit.map { number($0) } ?? "none, the whole curve"),
         "threads: \(placement.threads) (\(placement.binding)); storage: "
           + "\(layers.first?.problem.storage.label ?? ""); budget: \(budget)",
       ]
@@ -97,23 +100,35 @@ struct ModelReport {
     }
   }
 
-  /// The trade-off, the plan and what to do with it.
+  /// Writes the plan, the measurement and the picture, as far as they are asked for, and prints the
+  /// trade-off, the plan and what to do with it.
   ///
-  /// - Throws: `CommandFailure` when nothing was measured, unless it was stopped.
-  func show(_ choice: ModelChoice) throws {
+  /// - Throws: `CommandFailure` when nothing was measured, unless it was stopped; `OutputError`.
+  func write(_ measured: ModelChoiceRecord) throws {
+    try OutputTransaction(
+      [
+        try save.map { try measured.plan.output(to: $0) },
+        try record.map { try measured.output(to: $0) },
+        plot.map { OutputFile($0, measured.picture.svg) },
+      ].compactMap { $0 }
+    ).write()
+    let choice = measured.result
     if isJSON {
-      try Terminal.print(json: record(choice))
+      try Terminal.print(json: measured)
     } else {
       for line in curve(choice) + plan(choice) + conclusion(choice) { try Terminal.print(line) }
     }
     let unmeasured = choice.unmeasured.map(\.number)
     if !unmeasured.isEmpty {
+      let reason =
+        choice.wasInterrupted ? "interrupted: " : budget.map { "the budget of \($0) is spent: " }
       Terminal.say(
-        "\(choice.wasInterrupted ? "interrupted" : "the budget of \(budget) is spent"): not measured, "
-          + "and keeping \(choice.baseline): layers \(Self.numbers(unmeasured))"
-          + (choice.wasInterrupted ? "" : "; a longer --budget measures them"))
+        (reason ?? "") + "not measured, and keeping \(choice.baseline): layers "
+          + Self.numbers(unmeasured)
+          + (choice.wasInterrupted || budget == nil ? "" : "; a longer --budget measures them"))
       if unmeasured.count == choice.layers.count, !choice.wasInterrupted {
-        throw CommandFailure("no layer could be measured within --budget \(budget)")
+        throw CommandFailure(
+          "no layer could be measured" + (budget.map { " within --budget \($0)" } ?? ""))
       }
     }
   }
@@ -202,7 +217,8 @@ struct ModelReport {
   }
 
   private func conclusion(_ choice: ModelChoice) -> [String] {
-    (plot.map { ["", "wrote \($0)"] } ?? []) + next(choice)
+    let written = [record, plot].compactMap { $0 }
+    return (written.isEmpty ? [] : ["", "wrote \(written.joined(separator: ", "))"]) + next(choice)
   }
 
   private func next(_ choice: ModelChoice) -> [String] {
@@ -210,14 +226,19 @@ struct ModelReport {
       guard let example = choice.curve.dropFirst(choice.curve.count / 2).first else { return [] }
       return [
         "",
-        "next: attnbench recommend --inputs \(model.path) --max-total-error "
+        record.map {
+          "next: attnbench plan \($0) --max-total-error \(Self.number(example.limit)) "
+            + "--save plan.json"
+        }
+          ?? "next: attnbench recommend --inputs \(inputs) --max-total-error "
           + Self.number(example.limit)
           + (sensitivities.map { " --sensitivity \($0)" } ?? "") + " --save plan.json",
       ]
     }
     var lines = [""]
     if let timed = choice.timed {
-      let which = timed.layers == layers.count ? "all layers" : "\(timed.layers) of the layers"
+      let which =
+        timed.layers == choice.layers.count ? "all layers" : "\(timed.layers) of the layers"
       lines.append(
         "the plan, run over \(which): \(TimeSpan.rounded(seconds: timed.seconds)); "
           + "\(choice.baseline) in the same rounds "
@@ -229,24 +250,11 @@ struct ModelReport {
       lines.append("wrote \(save)")
       lines.append("next: attnbench-model evaluate MODEL --plan \(save) --text OTHER")
       lines.append(
-        "      attnbench report \(save) draws it; the whole trade-off is in what --json prints")
+        "      attnbench report \(record ?? save) draws it"
+          + (record == nil ? "; --record keeps the whole trade-off for attnbench plan" : ""))
     } else {
       lines.append("next: the same with --save plan.json keeps the plan")
     }
     return lines
-  }
-}
-
-extension ModelReport {
-  /// What `recommend --json` prints.
-  private func record(_ choice: ModelChoice) -> ModelChoiceRecord {
-    ModelChoiceRecord(
-      inputs: model.path, model: model.metadata.model,
-      problems: zip(layers, stated).map { layer, stated in
-        ModelChoiceRecord.Problem(
-          layer: layer.number, problem: HeadPlan.Problem(layer.problem),
-          attention: stated.description)
-      }, sensitivities: sensitivities, threads: placement.threads, bind: "\(placement.binding)",
-      budget: budget.seconds, result: choice)
   }
 }

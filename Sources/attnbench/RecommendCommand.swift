@@ -22,6 +22,7 @@ package struct RecommendCommand: BLASCommand {
       Example: attnbench recommend --n 32k --max-error 1e-2
       Example: attnbench recommend --inputs qkv.safetensors:layer0 --per-head --save plan.json
       Example: attnbench recommend --inputs qkv.safetensors --max-total-error 0.3 --save plan.json
+      Example: attnbench recommend --inputs qkv.safetensors --record choice.json
       """)
 
   @Option(parsing: .unconditional, help: "Size, as 32k (default: all rows of --inputs).")
@@ -39,19 +40,7 @@ package struct RecommendCommand: BLASCommand {
     help: "Largest relative L2 distance from full attention; none asks nothing (default: 1e-2).")
   var maxError: String?
 
-  @Option(
-    parsing: .unconditional,
-    help: "For a model: largest root of the sum of the layers' squared errors.")
-  var maxTotalError: String?
-
-  @Option(
-    parsing: .unconditional,
-    help: "For a model, with --sensitivity: largest predicted increase of its loss, in nats.")
-  var maxLossIncrease: String?
-
-  @Option(
-    help: "For a model: what an error of each layer costs, as attnbench-model evaluate writes it.")
-  var sensitivity: String?
+  @OptionGroup(title: "Model") var modelLimit: ModelLimitOptions
 
   @Option(parsing: .unconditional, help: "Most memory for tensors and workspace, as 4GiB.")
   var maxMemory: String?
@@ -69,6 +58,9 @@ package struct RecommendCommand: BLASCommand {
 
   @Option(help: "Write the choice of --per-head, or for a model, for attnbench run --plan.")
   var save: String?
+
+  @Option(help: "For a model: write everything measured, for attnbench plan and attnbench report.")
+  var record: String?
 
   @Option(help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.")
   var plot: String?
@@ -111,7 +103,7 @@ package struct RecommendCommand: BLASCommand {
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
     let inputs = try InputFiles.only(inputs)
-    try OutputTransaction.check([save, plot].compactMap { $0 })
+    try OutputTransaction.check([save, record, plot].compactMap { $0 })
     if let inputs {
       try shapeOptions.refuse(beside: inputs)
       if let model = try ModelInputs.find(inputs) { return try choose(for: model, stop: stop) }

@@ -9,18 +9,12 @@ extension RecommendCommand {
   /// Chooses for every head of every layer in the file.
   func choose(for model: ModelInputs, stop: StopFlag) throws {
     try refuseOptionsOfOneLayer(model)
-    let limit = try totalLimit()
+    let sensitivity = modelLimit.sensitivity
+    let limit = try modelLimit.limit(hasSensitivities: sensitivity != nil)
     let weights = try sensitivity.map {
       try LayerSensitivities(path: $0).values(of: model.layers.map(\.number), path: $0)
     }
-    if save != nil, limit == nil {
-      throw UsageError(
-        "--save \(save ?? ""): a plan is one point of the trade-off; say which with "
-          + "--max-total-error E or, with --sensitivity, --max-loss-increase X")
-    }
-    if let plot, !plot.hasSuffix(".svg") {
-      throw UsageError("--plot \(plot): the picture is written as .svg; name it so")
-    }
+    try ModelLimitOptions.check(save: save, plot: plot, limit: limit)
     let budget = try TimeSpan(parsing: budget ?? "5m", argument: "--budget")
     let topology = try MachineTopology.host()
     let placement = try threadOptions.placement(
@@ -44,10 +38,11 @@ extension RecommendCommand {
       maximumTotalError: limit, errorRows: try rowsForErrors(), seed: seed)
     _ = try measureBLAS()
     let report = ModelReport(
-      model: model, layers: layers, stated: stated, placement: placement,
-      sensitivities: sensitivity,
-      limit: limit, budget: budget, save: save, plot: plot, isJSON: json)
-    report.header.forEach(Terminal.say)
+      inputs: model.path, sensitivities: sensitivity, budget: budget, save: save,
+      record: record, plot: plot, isJSON: json)
+    ModelReport.header(
+      model, layers, stated, placement, sensitivities: sensitivity, limit: limit, budget: budget
+    ).forEach(Terminal.say)
     stated.first?.warn()
 
     let engine = ModelChoiceEngine(
@@ -60,20 +55,17 @@ extension RecommendCommand {
             topology: topology, bestEffort: threadOptions.bestEffortBind)
         }, clock: MonotonicClock()),
       stop: stop, emit: report.show)
-    let choice = try engine.run()
-    let plan = ModelPlan(
-      choice, of: layers, hasSensitivities: weights != nil,
-      inputs: model.path, model: model.metadata.model, placement: placement,
-      isa: KernelTable.active.name)
-    let picture = ModelChoicePicture(
-      choice, title: [model.path, model.metadata.model].compactMap { $0 }.joined(separator: ": "),
-      hasSensitivities: weights != nil)
-    try OutputTransaction(
-      [
-        try save.map { try plan.output(to: $0) }, plot.map { OutputFile($0, picture.svg) },
-      ].compactMap { $0 }
-    ).write()
-    try report.show(choice)
+    let (choice, measurement) = try engine.run()
+    try report.write(
+      ModelChoiceRecord(
+        inputs: model.path, model: model.metadata.model,
+        problems: zip(layers, stated).map { layer, stated in
+          ModelChoiceRecord.Problem(
+            layer: layer.number, problem: HeadPlan.Problem(layer.problem),
+            attention: stated.description)
+        }, sensitivities: sensitivity, threads: placement.threads, bind: "\(placement.binding)",
+        isa: KernelTable.active.name, budget: budget.seconds, result: choice,
+        measurement: measurement))
     if choice.wasInterrupted { throw CommandExit.interrupted }
     guard choice.wrong.isEmpty else {
       throw CommandFailure(
@@ -87,32 +79,6 @@ extension RecommendCommand {
     return try CommandRegistry.current.candidateSeries(for: problem).map {
       $0.filter(\.isExactInFloat32)
     }.filter { !$0.isEmpty }
-  }
-
-  /// The limit on the total error, as either option states it; nil for none.
-  private func totalLimit() throws -> Double? {
-    func number(_ text: String, _ option: String) throws -> Double {
-      guard let value = Double(text), value.isFinite, value >= 0 else {
-        throw PlanError(
-          argument: option, value: text, rule: "must be a finite number, 0 or more",
-          fix: option == "--max-total-error" ? "write for example 0.3" : "write for example 0.01")
-      }
-      return value
-    }
-    switch (maxTotalError, maxLossIncrease) {
-    case (nil, nil): return nil
-    case (let error?, nil): return try number(error, "--max-total-error")
-    case (nil, let loss?):
-      guard sensitivity != nil else {
-        throw UsageError(
-          "--max-loss-increase \(loss): what an error costs the model is in --sensitivity FILE; give it, "
-            + "or a limit on the error with --max-total-error")
-      }
-      return try number(loss, "--max-loss-increase").squareRoot()
-    case (let error?, let loss?):
-      throw UsageError(
-        "--max-total-error \(error): contradicts --max-loss-increase \(loss); give one of them")
-    }
   }
 
   /// Options of a choice for one layer mean nothing here.
@@ -132,12 +98,9 @@ extension RecommendCommand {
 
   /// Options of a choice for a model mean nothing for one layer.
   func refuseOptionsOfAModel() throws(UsageError) {
-    let given = [
-      maxTotalError.map { "--max-total-error \($0)" },
-      maxLossIncrease.map { "--max-loss-increase \($0)" },
-      sensitivity.map { "--sensitivity \($0)" },
-      plot.map { "--plot \($0)" },
-    ].compactMap { $0 }
+    let given =
+      modelLimit.given
+      + [record.map { "--record \($0)" }, plot.map { "--plot \($0)" }].compactMap { $0 }
     if let option = given.first {
       throw UsageError(
         "\(option): is about all layers of a model, as --inputs FILE.safetensors with layer0.q, "

@@ -19,7 +19,7 @@ struct ReportCommand: ParsableCommand {
   @Argument(
     help: ArgumentHelp(
       """
-      The directory that a sweep wrote; or, for a model, what recommend --json printed or a plan of \
+      The directory that a sweep wrote; or, for a model, what recommend --record wrote or a plan of \
       recommend --save.
       """, valueName: "directory or file"))
   var source: String

@@ -120,6 +120,98 @@ struct ModelCommandTests {
     #expect((choice["candidates"] as? [[String: Any]])?.isEmpty == false)
   }
 
+  @Test("plan chooses again from what was measured, without the tensors")
+  func chooseAgain() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try Self.write(to: directory, metadata: Self.metadata)
+    let layers = [0, 1, 5].map { #"{"layer": \#($0), "sensitivity": 0.\#($0)}"# }
+    try Data(
+      #"{"format": "attnbench-sensitivity", "version": 1, "layers": [\#(layers.joined(separator: ","))]}"#
+        .utf8
+    ).write(to: URL(fileURLWithPath: directory.path("s.json")))
+    let measured = try recommend(
+      [
+        "--strategy", "window(16),window(64)", "--max-total-error", "0.5", "--save", "plan.json",
+        "--record", "choice.json",
+      ], directory)
+    #expect(measured.code == 0, "\(measured.error)")
+    #expect(measured.output.contains("wrote choice.json"))
+    try FileManager.default.removeItem(atPath: directory.path("qkv.safetensors"))
+    func plan(_ arguments: [String]) throws -> AttnbenchProcess.Result {
+      try AttnbenchProcess.run(["plan"] + arguments, in: directory.root)
+    }
+    // The same limit is the same plan but for its own time.
+    let same = try plan(["choice.json", "--max-total-error", "0.5", "--save", "same.json"])
+    #expect(same.code == 0, "\(same.error)")
+    let plans = try ["plan.json", "same.json"].map { try ModelPlan(path: directory.path($0)) }
+    #expect(plans[0].layers == plans[1].layers)
+    #expect(plans[0].measured?.totalError == plans[1].measured?.totalError)
+    #expect(plans[1].measured?.seconds == nil)
+    // Other weights and a picture.
+    let other = try plan(
+      [
+        "choice.json", "--sensitivity", "s.json", "--max-loss-increase", "0", "--save",
+        "nothing.json", "--plot", "nothing.svg", "--json",
+      ])
+    #expect(other.code == 0, "\(other.error)")
+    let record = try object(other.output)
+    #expect(record["sensitivities"] as? String == "s.json")
+    let nothing = try ModelPlan(path: directory.path("nothing.json"))
+    // What costs nothing may err; the others must not.
+    #expect(nothing.measured?.totalError == 0)
+    #expect(nothing.layers[1].heads.allSatisfy { $0 == "flash" || $0 == "full" })
+    let curve = try plan(["choice.json"])
+    #expect(curve.code == 0 && curve.output.contains("speed-up over"))
+  }
+
+  @Test("what plan cannot use is named")
+  func badChoices() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try Self.write(to: directory, metadata: Self.metadata)
+    let measured = try recommend(
+      [
+        "--strategy", "window(16)", "--max-total-error", "0.5", "--save", "plan.json", "--record",
+        "choice.json",
+      ], directory)
+    #expect(measured.code == 0, "\(measured.error)")
+    let text = try String(contentsOfFile: directory.path("choice.json"), encoding: .utf8)
+    func expect(_ arguments: [String], says words: String, line: Int = #line) throws {
+      let result = try AttnbenchProcess.run(["plan"] + arguments, in: directory.root)
+      #expect(
+        result.code != 0 && result.error.contains(words), "line \(line): \(result.error)")
+    }
+    func choice(_ change: (inout [String: Any]) -> Void) throws -> [String] {
+      var document = try object(text)
+      change(&document)
+      try JSONSerialization.data(withJSONObject: document)
+        .write(to: URL(fileURLWithPath: directory.path("bad.json")))
+      return ["bad.json", "--max-total-error", "0.5"]
+    }
+    try expect(["none.json"], says: "none.json")
+    try expect(["plan.json"], says: "is a plan, one point of the trade-off")
+    try expect(["choice.json", "--save", "p.json"], says: "say which with --max-total-error")
+    try expect(["choice.json", "--max-loss-increase", "0.1"], says: "--sensitivity FILE")
+    try expect(try choice { $0["measurement"] = nil }, says: "as older versions wrote it")
+    try expect(
+      try choice { document in
+        var measurement = document["measurement"] as? [String: Any] ?? [:]
+        var layers = measurement["layers"] as? [[String: Any]] ?? []
+        layers[0]["squared_error_shares"] = ["window(16)": [0.1]]
+        measurement["layers"] = layers
+        document["measurement"] = measurement
+      }, says: "must be 2 numbers, 0 or more, one for each head")
+    try expect(
+      try choice { document in
+        var measurement = document["measurement"] as? [String: Any] ?? [:]
+        var layers = measurement["layers"] as? [[String: Any]] ?? []
+        layers.removeLast()
+        measurement["layers"] = layers
+        document["measurement"] = measurement
+      }, says: "has other layers in measurement")
+  }
+
   @Test("report makes a page of what --json prints, of a plan, and of an evaluation beside them")
   func report() throws {
     let directory = try TemporaryDirectory()

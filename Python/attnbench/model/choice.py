@@ -29,19 +29,36 @@ def find_attnbench(given: str | None) -> str:
 
 
 def recommend(
-    command: str, inputs: str, sensitivity: str, increase: float, plan: str, extra: Sequence[str],
-    say: Callable[[str], None],
+    command: str, inputs: str, sensitivity: str, increase: float, plan: str, record: str,
+    extra: Sequence[str], say: Callable[[str], None],
 ) -> None:
-    """Runs ``attnbench recommend`` for all layers; its tables go where ours go, to stderr.
+    """Runs ``attnbench recommend`` for all layers, and keeps in ``record`` what it measured.
 
     Raises:
         ModelError: when it fails.
         KeyboardInterrupt: when it was interrupted.
     """
-    line = [
-        command, "recommend", "--inputs", inputs, "--sensitivity", sensitivity, "--max-loss-increase",
-        f"{increase:.6g}", "--save", plan, *extra]
+    _run(
+        [command, "recommend", "--inputs", inputs, "--sensitivity", sensitivity, "--max-loss-increase",
+         f"{increase:.6g}", "--save", plan, "--record", record, *extra], plan, say)
+
+
+def plan_again(
+    command: str, record: str, increase: float, plan: str, say: Callable[[str], None],
+) -> None:
+    """Chooses within another limit from what ``recommend`` kept: ``attnbench plan``, which measures nothing.
+
+    Raises:
+        ModelError: when it fails.
+        KeyboardInterrupt: when it was interrupted.
+    """
+    _run([command, "plan", record, "--max-loss-increase", f"{increase:.6g}", "--save", plan], plan, say)
+
+
+def _run(line: Sequence[str], plan: str, say: Callable[[str], None]) -> None:
+    """Runs a command that writes ``plan``; its tables go where ours go, to stderr."""
     say(f"$ {shlex.join(line)}")
+    name = f"attnbench {line[1]}"
     process = subprocess.Popen(line, stdout=2)
     try:
         code = process.wait()
@@ -51,9 +68,9 @@ def recommend(
     if code in (INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
     if code != 0:
-        raise ModelError(f"attnbench recommend ended with exit code {code}; what it says is above")
+        raise ModelError(f"{name} ended with exit code {code}; what it says is above")
     if not os.path.exists(plan):
-        raise ModelError("attnbench recommend wrote no plan; what it says is above")
+        raise ModelError(f"{name} wrote no plan; what it says is above")
 
 
 def _leave(process: subprocess.Popen[bytes]) -> None:

@@ -183,7 +183,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _choose(options: argparse.Namespace) -> int:
     from .capture import capture
-    from .choice import ATTEMPTS, find_attnbench, recommend, tightened, windows
+    from .choice import ATTEMPTS, find_attnbench, plan_again, recommend, tightened, windows
     from .evaluation import all_losses, evaluate, evaluation_text, measure_times, timed_passes
     from .loading import read_tokens
     from .losses import check_has_loss
@@ -205,8 +205,9 @@ def _choose(options: argparse.Namespace) -> int:
             f"note: --test-text {options.test_text}: starts as a text that the plan is chosen on, and proves "
             "nothing about others; give one that no step has seen")
     with _folder(options.keep) as folder:
-        inputs, weights, plan_path = (
-            os.path.join(folder, name) for name in ("qkv.safetensors", "sensitivity.json", "plan.json"))
+        inputs, weights, plan_path, record = (
+            os.path.join(folder, name)
+            for name in ("qkv.safetensors", "sensitivity.json", "plan.json", "choice.json"))
         common = _common_options(options)
         texts = [part for path in options.text for part in ("--text", path)]
         if os.path.exists(inputs):
@@ -230,7 +231,10 @@ def _choose(options: argparse.Namespace) -> int:
         losses = all_losses(session.model, test)
         aim = limit
         for attempt in range(ATTEMPTS):
-            recommend(command, inputs, weights, aim, plan_path, extra, say)
+            if attempt:
+                plan_again(command, record, aim, plan_path, say)
+            else:
+                recommend(command, inputs, weights, aim, plan_path, record, extra, say)
             plan = read_plan(plan_path, session.found)
             say(
                 "$ " + shlex.join([

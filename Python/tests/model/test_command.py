@@ -25,8 +25,14 @@ RECOMMEND = """#!{python}
 import json, sys
 arguments = sys.argv[1:]
 value = lambda name: arguments[arguments.index(name) + 1]
-assert arguments[0] == "recommend" and value("--inputs").endswith(".safetensors")
-layers = json.load(open(value("--sensitivity")))["layers"]
+if arguments[0] == "recommend":
+    assert value("--inputs").endswith(".safetensors")
+    layers = json.load(open(value("--sensitivity")))["layers"]
+    json.dump(layers, open(value("--record"), "w"))
+else:
+    # Once is measured; after that is chosen from what was kept.
+    assert arguments[0] == "plan" and "--inputs" not in arguments
+    layers = json.load(open(arguments[1]))
 with open("{log}", "a") as log:
     log.write(value("--max-loss-increase") + "\\n")
 width = {width}
@@ -170,6 +176,7 @@ def test_choose_tries_again_and_says_when_it_fails(
     limits = [float(line) for line in (tmp_path / "limits").read_text().split()]
     assert limits == pytest.approx([0.01, 0.0045, 0.002025], rel=1e-3)
     assert "--max-loss-increase 0.01: the best of 3 plans costs 0.0200" in shown.err
+    assert shown.err.count("attnbench recommend") == 1 and shown.err.count("attnbench plan") == 2
 
 
 @pytest.mark.parametrize(("given", "passed"), [("all", None), ("window(7)", "--strategy 'window(7)'")])

@@ -32,7 +32,7 @@ public struct ChoiceFileError: Error, Equatable, Sendable, CustomStringConvertib
 }
 
 /// Reading and writing the JSON files of choices.
-enum ChoiceFile {
+package enum ChoiceFile {
   /// Decodes a file.
   ///
   /// - Parameter fix: how to make another.
@@ -51,7 +51,7 @@ enum ChoiceFile {
   /// A file to be written.
   ///
   /// - Throws: `RecordError`.
-  static func output(
+  package static func output(
     _ content: some Encodable, to path: String
   ) throws(RecordError) -> OutputFile {
     do {

@@ -31,8 +31,6 @@ final class ModelCandidates {
   private var entries: [Int: [Int: Entry?]] = [:]
   /// Seconds of runs on all heads, by strategy.
   private var times: [String: [Double]] = [:]
-  /// The places of the layers that a strategy was run on.
-  private(set) var places: [String: [Int]] = [:]
 
   /// - Throws: `AttentionError` when no exact strategy serves the problem.
   init(
@@ -159,10 +157,9 @@ final class ModelCandidates {
     }
   }
 
-  /// Keeps the seconds of runs of a strategy on a layer.
-  func note(_ seconds: [Double], of spec: String, at place: Int) {
+  /// Keeps the seconds of runs of a strategy.
+  func note(_ seconds: [Double], of spec: String) {
     times[spec, default: []] += seconds
-    places[spec, default: []].append(place)
   }
 
   /// The time of a run; nil where there was none.
@@ -180,5 +177,20 @@ final class ModelCandidates {
       uniquingKeysWith: { first, _ in first })
     known[baseline.spec] = baseline
     return known.filter { times[$0.key] != nil }
+  }
+
+  /// The same with its times, the baseline first.
+  var timed: [ModelMeasurement.Candidate] {
+    let full = Double(max(baseline.work.pairs, 1))
+    return measured.values.compactMap { entry in
+      time(of: entry.spec).map { time in
+        ModelMeasurement.Candidate(
+          strategy: entry.spec, seconds: time.seconds, low: time.spread.lowerBound,
+          high: time.spread.upperBound, pairsShare: Double(entry.work.pairs) / full)
+      }
+    }.sorted {
+      ($0.strategy == baseline.spec ? 0 : 1, $0.strategy)
+        < ($1.strategy == baseline.spec ? 0 : 1, $1.strategy)
+    }
   }
 }

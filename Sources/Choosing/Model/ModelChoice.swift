@@ -174,20 +174,21 @@ public struct ModelChoice: Codable, Equatable, Sendable {
 extension ModelPlan {
   /// The plan of a choice.
   ///
-  /// - Parameter hasSensitivities: whether the weights of the layers are nats.
-  public init(
-    _ choice: ModelChoice, of layers: [ModelLayer], hasSensitivities: Bool,
-    inputs: String, model: String?, placement: SweepPlacement, isa: String
+  /// - Parameters:
+  ///   - problems: those of the layers, in their order.
+  ///   - hasSensitivities: whether the weights of the layers are nats.
+  ///   - isa: the instruction set of the kernels that were timed; empty where it is not known.
+  package init(
+    _ choice: ModelChoice, problems: [HeadPlan.Problem], hasSensitivities: Bool,
+    inputs: String, model: String?, threads: Int, bind: String, isa: String
   ) {
-    self.init(layers: [], inputs: inputs, model: model)
-    for (chosen, layer) in zip(choice.layers, layers) {
-      self.layers.append(
+    self.init(
+      layers: zip(choice.layers, problems).map { chosen, problem in
         Layer(
-          layer: layer.number, problem: HeadPlan.Problem(layer.problem),
-          heads: chosen.heads.map(\.strategy),
+          layer: chosen.number, problem: problem, heads: chosen.heads.map(\.strategy),
           relativeError: chosen.isMeasured ? chosen.relativeError : nil,
-          sensitivity: hasSensitivities ? layer.sensitivity : nil))
-    }
+          sensitivity: hasSensitivities ? chosen.sensitivity : nil)
+      }, inputs: inputs, model: model)
     maximumTotalError = choice.chosen?.limit
     let timed = choice.timed
     measured = Measured(
@@ -196,6 +197,6 @@ extension ModelPlan {
         ? choice.chosen?.squaredError : nil,
       predictedSeconds: choice.chosen?.seconds, seconds: timed?.seconds, baseline: choice.baseline,
       baselineSeconds: timed?.baselineSeconds, pairsShare: choice.chosen?.pairsShare,
-      threads: placement.threads, bind: "\(placement.binding)", isa: isa)
+      threads: threads, bind: bind, isa: isa)
   }
 }

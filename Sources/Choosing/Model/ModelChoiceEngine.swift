@@ -68,8 +68,8 @@ public final class ModelChoiceEngine {
     }
   }
 
-  /// What each head adds to a layer's squared relative error, by strategy.
-  typealias Looks = [String: [Double]]
+  /// What each head adds to a layer's squared relative error, by strategy; nil for one that is not finite.
+  private typealias Looks = [String: [Double?]]
 
   /// A run that takes so many seconds is its own warm-up.
   private static let longRun = 0.5
@@ -82,20 +82,20 @@ public final class ModelChoiceEngine {
   /// Seconds after which there is something to show at the latest.
   private static let firstCurveTime = 45.0
 
-  let question: Question
+  private let question: Question
   private let budget: Double
   private let memoryBytes: Int
   private let instruments: Instruments
   private let stop: StopFlag
   private let emit: (ModelChoiceEvent) -> Void
   private let start: UInt64
-  var groups: [ModelCandidates] = []
+  private var groups: [ModelCandidates] = []
   /// By place of the layer.
-  var looks: [Looks]
+  private var looks: [Looks]
   /// What has been looked at, in runs of the baseline, and the seconds that took, all in.
   private var work = 0.0
   private var workSeconds = 0.0
-  private(set) var wrong: [String: String] = [:]
+  private var wrong: [String: String] = [:]
   private var hasShownCurve = false
 
   /// An engine; `run` does the work.
@@ -121,8 +121,9 @@ public final class ModelChoiceEngine {
   /// Measures and chooses; call it once. What was stopped or ran out of its budget gives the choice
   /// among what was measured by then.
   ///
+  /// - Returns: the choice, its mixes timed, and what it was made from.
   /// - Throws: when a layer's tensors or its reference cannot be had.
-  public func run() throws -> ModelChoice {
+  public func run() throws -> (choice: ModelChoice, measurement: ModelMeasurement) {
     try group()
     for group in groups { try tryFamilies(group) }
     showFirstCurve()
@@ -138,7 +139,43 @@ public final class ModelChoiceEngine {
     var choice = choice()
     if question.maximumTotalError != nil { try time(&choice) }
     choice.wasInterrupted = stop.isRaised
-    return choice
+    return (choice, measurement)
+  }
+
+  /// Everything measured so far.
+  private var measurement: ModelMeasurement {
+    ModelMeasurement(
+      groups: groups.map { group in
+        ModelMeasurement.Group(
+          layers: group.layers.map { question.layers[$0].number },
+          heads: group.problem.shape.heads, baseline: group.baseline.spec,
+          baselineSeconds: baselineSeconds(of: group), candidates: group.timed)
+      },
+      layers: question.layers.enumerated().map { place, layer in
+        // The baseline alone is no measurement, unless there is nothing to hold against it.
+        let least = group(of: place)?.chosen.isEmpty ?? true ? 0 : 1
+        return ModelMeasurement.Layer(
+          number: layer.number, name: layer.name, isMeasured: looks[place].count > least,
+          squaredErrors: looks[place])
+      }, wrong: wrong.map { "\($0.key): \($0.value)" }.sorted())
+  }
+
+  /// The choice among everything measured so far.
+  private func choice() -> ModelChoice {
+    measurement.choice(
+      within: question.maximumTotalError, sensitivities: question.layers.map(\.sensitivity))
+  }
+
+  /// The baseline's time on a layer of a group: its own, or by the ratio of the work where it was not
+  /// run.
+  private func baselineSeconds(of group: ModelCandidates) -> Double {
+    if let own = group.seconds(of: group.baseline.spec) { return own }
+    for other in groups {
+      guard let seconds = other.seconds(of: other.baseline.spec) else { continue }
+      return seconds * Double(group.baseline.work.flops)
+        / Double(max(other.baseline.work.flops, 1))
+    }
+    return 0
   }
 
   /// Layers of one problem, but for the values of sink logits, which cost no time, are one group.
@@ -162,7 +199,9 @@ public final class ModelChoiceEngine {
   }
 
   /// The candidates of a layer.
-  func group(of place: Int) -> ModelCandidates? { groups.first { $0.layers.contains(place) } }
+  private func group(of place: Int) -> ModelCandidates? {
+    groups.first { $0.layers.contains(place) }
+  }
 
   private var elapsed: Double { Double(instruments.clock.now() - start) / 1e9 }
 
@@ -204,10 +243,15 @@ public final class ModelChoiceEngine {
   private func trialTimes(
     _ places: [Int], _ group: ModelCandidates, of strategies: Set<String>
   ) -> [Double] {
+    let measurement = measurement
+    guard let index = groups.firstIndex(where: { $0 === group }) else { return [] }
+    let known = measurement.groups[index]
     func assignment(_ usable: (String) -> Bool) -> ModelAssignment {
-      let table = OptionTable(group) { $0 == group.baseline.spec || usable($0) }
+      let table = OptionTable(known) { $0 == known.baseline || usable($0) }
       return ModelAssignment(
-        places.flatMap { place in table.slots(looks[place], sensitivity: 1) })
+        places.flatMap {
+          table.slots(measurement.layers[$0], heads: known.heads, sensitivity: 1)
+        })
     }
     let all = assignment { _ in true }
     let curve = all.curve
@@ -266,12 +310,12 @@ public final class ModelChoiceEngine {
         let errors = try executor.headErrors()
         looks[place][entry.spec] = zip(errors.heads, errors.headShares).map { head, share in
           let squared = head.upper * head.upper * share
-          return squared.isFinite ? squared : .infinity
+          return squared.isFinite ? squared : nil
         }
       }
       let timed =
         first > Self.longRun ? [first] : try (0..<repeats).map { _ in try seconds(of: prepared) }
-      group.note(timed, of: entry.spec, at: place)
+      group.note(timed, of: entry.spec)
     } catch let error as AttentionError {
       emit(.warning("\(entry.spec) on \(layer.name): \(error)"))
     }
@@ -347,8 +391,6 @@ public final class ModelChoiceEngine {
       choice.layers[place].timedSeconds = SampleSummary(isBaseline ? other : own)?.median
       emit(.layerTimed(layer))
     }
-    choice.wrong = wrongTexts
+    choice.wrong = measurement.wrong
   }
-
-  var wrongTexts: [String] { wrong.map { "\($0.key): \($0.value)" }.sorted() }
 }

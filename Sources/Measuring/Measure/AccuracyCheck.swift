@@ -1,6 +1,5 @@
 import Attention
 import MachineTopology
-import OrderedCollections
 import Records
 import Statistics
 import Units
@@ -43,28 +42,8 @@ public struct AccuracyCheck: Sendable {
   public func references(
     _ oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam
   ) -> [OracleRow] {
-    forEachRow(of: oracle, inputs, on: team) { oracle, views, row in
+    rows.map(with: oracle, inputs, on: team) { oracle, views, row in
       oracle.row(views, batch: row.batch, head: row.head, row: row.row)
-    }
-  }
-
-  /// What `body` makes of each of the checked rows, from all workers: by oracles that are prepared once a
-  /// head.
-  private func forEachRow<Value: Sendable>(
-    of oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam,
-    _ body: @escaping @Sendable (any AttentionOracle, InputViews, SampledRow) -> Value
-  ) -> [Value] {
-    let views = inputs.unowned
-    let heads = OrderedSet(rows.map { [$0.batch, $0.head] })
-    return withExtendedLifetime(inputs) {
-      let oracles = team.map(heads.count) {
-        oracle.prepared(views, batch: heads[$0][0], head: heads[$0][1])
-      }
-      return team.map(rows.count) { index in
-        let row = rows[index]
-        let place = heads.firstIndex(of: [row.batch, row.head]) ?? 0
-        return body(oracles[place], views, row)
-      }
     }
   }
 
@@ -72,7 +51,7 @@ public struct AccuracyCheck: Sendable {
   func admissible(
     _ oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam
   ) -> [[OracleRow]] {
-    forEachRow(of: oracle, inputs, on: team) { oracle, views, row in
+    rows.map(with: oracle, inputs, on: team) { oracle, views, row in
       oracle.admissible(views, batch: row.batch, head: row.head, row: row.row)
     }
   }

@@ -83,13 +83,8 @@ package struct RecallReference: Sendable {
   ) {
     self.places = places
     let oracle = SoftmaxOracle(full: problem)
-    let views = inputs.unowned
-    rows = withExtendedLifetime(inputs) {
-      team.map(places.count) { index in
-        let place = places[index]
-        return Self.row(
-          oracle.scores(views, batch: place.batch, head: place.head, row: place.row))
-      }
+    rows = places.map(with: oracle, inputs, on: team) { _, views, place in
+      Self.row(oracle.scores(views, batch: place.batch, head: place.head, row: place.row))
     }
   }
 
@@ -128,14 +123,12 @@ package struct RecallReference: Sendable {
   package func rowRecalls(
     of oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam
   ) -> [RowRecall?] {
-    let views = inputs.unowned
-    return withExtendedLifetime(inputs) {
-      team.map(places.count) { index in
-        guard let row = rows[index] else { return nil }
-        let place = places[index]
-        return oracle.keptKeys(views, batch: place.batch, head: place.head, row: place.row)
-          .map { Self.recall(of: $0, row) }
-      }
+    let kept = places.map(with: oracle, inputs, on: team) { oracle, views, place in
+      oracle.keptKeys(views, batch: place.batch, head: place.head, row: place.row)
+    }
+    return zip(rows, kept).map { row, keys in
+      guard let row, let keys else { return nil }
+      return Self.recall(of: keys, row)
     }
   }
 

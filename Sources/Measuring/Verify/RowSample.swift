@@ -1,4 +1,5 @@
 import Attention
+import MachineTopology
 import OrderedCollections
 import Records
 import Statistics
@@ -15,6 +16,28 @@ public struct SampledRow: Hashable, Sendable {
     self.batch = batch
     self.head = head
     self.row = row
+  }
+}
+
+extension [SampledRow] {
+  /// What `body` makes of each row, in order, from all workers of a team. What a definition works out for all
+  /// rows of a head is worked out once a head: `body` gets the oracle prepared for its row's.
+  package func map<Value: Sendable>(
+    with oracle: any AttentionOracle, _ inputs: InputViews, on team: WorkerTeam,
+    _ body: @escaping @Sendable (any AttentionOracle, InputViews, SampledRow) -> Value
+  ) -> [Value] {
+    let views = inputs.unowned
+    let heads = OrderedSet(map { [$0.batch, $0.head] })
+    return withExtendedLifetime(inputs) {
+      let oracles = team.map(heads.count) {
+        oracle.prepared(views, batch: heads[$0][0], head: heads[$0][1])
+      }
+      return team.map(count) { index in
+        let row = self[index]
+        let place = heads.firstIndex(of: [row.batch, row.head]) ?? 0
+        return body(oracles[place], views, row)
+      }
+    }
   }
 }
 

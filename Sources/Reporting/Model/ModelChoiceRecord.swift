@@ -2,8 +2,10 @@ import Attention
 import Choosing
 import Foundation
 import Records
+import TensorFiles
 
-/// What `attnbench recommend --json` prints about a model, and `attnbench report` reads.
+/// What `attnbench recommend --record` writes and `--json` prints about a model; `attnbench plan` and
+/// `attnbench report` read it.
 public struct ModelChoiceRecord: Codable, Sendable {
   /// A layer's problem.
   public struct Problem: Codable, Sendable {
@@ -32,14 +34,19 @@ public struct ModelChoiceRecord: Codable, Sendable {
   public var threads: Int
   /// Where they ran.
   public var bind: String
+  /// The instruction set of the kernels; nil in files of before it was noted.
+  public var isa: String?
   /// The time that the measurement was given, in seconds.
   public var budget: Double
   public var result: ModelChoice
+  /// What the result was chosen from; nil in files of before it was kept.
+  public var measurement: ModelMeasurement?
 
   /// A record as given.
   public init(
     inputs: String, model: String?, problems: [Problem], sensitivities: String?, threads: Int,
-    bind: String, budget: Double, result: ModelChoice
+    bind: String, isa: String?, budget: Double, result: ModelChoice,
+    measurement: ModelMeasurement?
   ) {
     self.inputs = inputs
     self.model = model
@@ -47,8 +54,10 @@ public struct ModelChoiceRecord: Codable, Sendable {
     self.sensitivities = sensitivities
     self.threads = threads
     self.bind = bind
+    self.isa = isa
     self.budget = budget
     self.result = result
+    self.measurement = measurement
   }
 
   private enum CodingKeys: String, CodingKey {
@@ -58,8 +67,80 @@ public struct ModelChoiceRecord: Codable, Sendable {
     case sensitivities
     case threads
     case bind
+    case isa
     case budget = "budget_s"
     case result
+    case measurement
+  }
+
+  /// The file of a record.
+  ///
+  /// - Throws: `RecordError` when it cannot be read, `ModelFileError` when it is of another kind,
+  ///   `ChoiceFileError` when what was measured contradicts itself.
+  public init(path: String) throws {
+    guard case .choice(let record) = try ModelFile(path: path) else {
+      throw ModelFileError(
+        path: path, problem: "is a plan, one point of the trade-off; \(Self.remake) the whole of it"
+      )
+    }
+    self = record
+  }
+
+  private static let remake = "attnbench recommend --inputs FILE --record CHOICE writes"
+
+  /// The plan that the result is.
+  public var plan: ModelPlan {
+    ModelPlan(
+      result, problems: problems.map(\.problem), hasSensitivities: sensitivities != nil,
+      inputs: inputs, model: model, threads: threads, bind: bind, isa: isa ?? "")
+  }
+
+  /// The record's file, to be written with others.
+  ///
+  /// - Throws: `RecordError`.
+  package func output(to path: String) throws(RecordError) -> OutputFile {
+    try ChoiceFile.output(self, to: path)
+  }
+
+  /// The picture of the trade-off.
+  public var picture: ModelChoicePicture {
+    ModelChoicePicture(
+      result, title: [inputs, model].compactMap { $0 }.joined(separator: ": "),
+      hasSensitivities: sensitivities != nil)
+  }
+
+  /// The same measurement with another choice from it.
+  ///
+  /// - Parameters:
+  ///   - limit: on the root of the weighted sum of squared errors; nil asks for the trade-off alone.
+  ///   - sensitivities: a file and what it says of the layers, in their order; nil keeps the record's own.
+  ///   - path: names this record's file in errors.
+  /// - Throws: `ModelFileError` where it holds no measurement, `ChoiceFileError` where that contradicts
+  ///   itself.
+  public func choosingAgain(
+    within limit: Double?, sensitivities: (path: String, values: [Double])?, path: String
+  ) throws -> ModelChoiceRecord {
+    guard let measurement else {
+      throw ModelFileError(
+        path: path,
+        problem: "holds a choice but not what it was made from, as older versions wrote it; "
+          + "\(Self.remake) both")
+    }
+    try measurement.check(path: path, field: "measurement", fix: "\(Self.remake) another")
+    guard result.layers.map(\.number) == measurement.layers.map(\.number),
+      problems.map(\.layer) == measurement.layers.map(\.number)
+    else {
+      throw ModelFileError(
+        path: path,
+        problem:
+          "has other layers in measurement than in result or problems; \(Self.remake) another")
+    }
+    var record = self
+    if let sensitivities { record.sensitivities = sensitivities.path }
+    record.result = measurement.choice(
+      within: limit,
+      sensitivities: sensitivities?.values ?? result.layers.map(\.sensitivity))
+    return record
   }
 }
 
@@ -137,7 +218,7 @@ public struct ModelFileError: Error, Equatable, Sendable, CustomStringConvertibl
 
 /// What `attnbench report` can make a page of, besides a sweep.
 public enum ModelFile: Sendable {
-  /// What `attnbench recommend --json` printed: the whole trade-off.
+  /// What `attnbench recommend --record` wrote or `--json` printed: the whole trade-off.
   case choice(ModelChoiceRecord)
   /// What `attnbench recommend --save` wrote: one point of it.
   case plan(ModelPlan)
@@ -159,7 +240,7 @@ public enum ModelFile: Sendable {
       self = .choice(
         try Self.decode(
           ModelChoiceRecord.self, path,
-          else: "is neither a model's plan nor what attnbench recommend --json prints for one"))
+          else: "is neither a model's plan nor what attnbench recommend --record writes for one"))
     }
   }
 

@@ -148,7 +148,7 @@ public struct ModelPage {
         + "attention, not of the model."
     let alone =
       model.curve.isEmpty
-      ? " The file holds one point; what recommend --json prints holds the whole trade-off." : ""
+      ? " The file holds one point; what recommend --record writes holds the whole trade-off." : ""
     return [
       figure, .table(columns, rows),
       .element("p", ["class": "small"], note + alone),

@@ -1,5 +1,6 @@
 import Attention
 import AttentionBench
+import Foundation
 import Testing
 
 /// Choices for a model on fakes: made-up times and errors.
@@ -25,6 +26,12 @@ import Testing
     }
 
     func choose(_ emit: @escaping (ModelChoiceEvent) -> Void = { _ in }) throws -> ModelChoice {
+      try measure(emit).choice
+    }
+
+    func measure(
+      _ emit: @escaping (ModelChoiceEvent) -> Void = { _ in }
+    ) throws -> (choice: ModelChoice, measurement: ModelMeasurement) {
       let layers = try sensitivities.enumerated().map { number, sensitivity in
         ModelLayer(
           number: number, name: "layer\(number)",
@@ -157,6 +164,28 @@ import Testing
       }
     }
     #expect(first?.curve.isEmpty == false && measured < 3)
+  }
+
+  /// What was measured once serves every limit and every weight, and comes back from its file as it was.
+  @Test(arguments: [0, 0.1, 0.3, 0.9])
+  func anotherChoiceNeedsNoOtherMeasurement(limit: Double) throws {
+    for sensitivities in [[1.0, 1, 1], [0, 1, 25]] {
+      var model = Model()
+      model.limit = limit
+      model.sensitivities = sensitivities
+      var expected = try model.choose()
+      let measurement = try Model().measure().measurement
+      let read = try JSONDecoder().decode(
+        ModelMeasurement.self, from: JSONEncoder().encode(measurement))
+      #expect(read == measurement)
+      let again = read.choice(within: limit, sensitivities: sensitivities)
+      // The plan itself was run only where it was measured.
+      for place in expected.layers.indices {
+        expected.layers[place].timedSeconds = nil
+        expected.layers[place].timedBaselineSeconds = nil
+      }
+      #expect(again == expected)
+    }
   }
 
   @Test func prefixesEndInTheLayersNumber() {

@@ -231,7 +231,7 @@ struct ModelPageTests {
   @Test(
     "What is no file of a model is named with what it is",
     arguments: [
-      ("{}", "is neither a model's plan nor what attnbench recommend --json prints"),
+      ("{}", "is neither a model's plan nor what attnbench recommend --record writes"),
       ("[1]", "is no JSON object"), ("{", "is no JSON object"),
       (evaluation(), "give it with --evaluation"),
       (#"{"format": "attnbench-head-plan"}"#, "is a plan of one layer"),

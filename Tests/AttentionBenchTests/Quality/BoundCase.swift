@@ -113,12 +113,14 @@ struct BoundCase: CustomStringConvertible {
   /// Every row of an operator in fp64, in the order of batch, head and row.
   func rows(_ oracle: any AttentionOracle, value: TensorView? = nil) -> [OracleRow] {
     let shape = problem.shape
-    return (0..<shape.batch * shape.heads * shape.queryLength).map { index in
-      oracle.row(
-        InputViews(
-          query: tensors.query.view, key: tensors.key.view, value: value ?? tensors.value.view),
-        batch: index / shape.queryLength / shape.heads,
-        head: index / shape.queryLength % shape.heads, row: index % shape.queryLength)
+    let inputs = InputViews(
+      query: tensors.query.view, key: tensors.key.view, value: value ?? tensors.value.view)
+    return (0..<shape.batch * shape.heads).flatMap { index in
+      let (batch, head) = index.quotientAndRemainder(dividingBy: shape.heads)
+      let oracle = oracle.prepared(inputs, batch: batch, head: head)
+      return (0..<shape.queryLength).map {
+        oracle.row(inputs, batch: batch, head: head, row: $0)
+      }
     }
   }
 }
