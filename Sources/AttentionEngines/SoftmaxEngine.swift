@@ -46,7 +46,8 @@ public struct SoftmaxEngine: Sendable {
     let shape = problem.shape
     let pairs = layout.visibility.pairs(layout.kernels)
     return WorkEstimate(
-      pairs: pairs, flops: 2 * pairs * (shape.headDim + shape.valueDim),
+      pairs: pairs,
+      flops: pairs * ((additive?.flops ?? 2 * shape.headDim) + 2 * shape.valueDim),
       minimumBytes: problem.minimumBytes(under: layout.visibility.patterns),
       workspaceBytes: isDecode(problem)
         ? DecodeLayout(problem, kernels: .active, pattern: pattern)

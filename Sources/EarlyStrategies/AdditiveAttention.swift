@@ -11,7 +11,7 @@ import Tensors
 /// Queries and keys are projected once, 2 n d hidden operations a head each; a pair costs a tanh a hidden unit.
 ///
 /// Bahdanau 2014, arXiv 1409.0473.
-public struct AdditiveAttention: FamilyStrategy {
+public struct AdditiveAttention: ProjectedStrategy {
   public static let family = StrategyFamily(
     "additive", operatorClass: .different,
     summary: "scores of a hidden layer, v . tanh(Wq q + Wk k)",
@@ -48,25 +48,13 @@ public struct AdditiveAttention: FamilyStrategy {
     ]
   }
 
-  private var engine: AdditiveEngine {
+  public func projection(for problem: AttentionProblem) -> ScoreProjection {
     let operands = operands
-    return AdditiveEngine(
-      hidden: hidden, query: operands[0], key: operands[1], weights: operands[2])
+    return ScoreProjection(
+      additive: hidden, query: operands[0], key: operands[1], weights: operands[2])
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String { "\(hidden)" }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    try engine.work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try engine.plan(for: problem, on: team) { pattern(for: $0) }
-  }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
     let (scale, group) = (Double(problem.scoring.scale ?? 1), problem.shape.groupSize)

@@ -8,7 +8,7 @@ import Tensors
 /// given. Queries are projected once, 2 n d^2 operations a head.
 ///
 /// Luong 2015, arXiv 1508.04025 ("general").
-public struct GeneralAttention: FamilyStrategy {
+public struct GeneralAttention: ProjectedStrategy {
   static let matrix = OperandDeclaration.weights(
     "general_w", axes: [.size(1), .heads, .headDim, .headDim],
     meaning: "what stands between query (rows) and key (columns)",
@@ -20,21 +20,11 @@ public struct GeneralAttention: FamilyStrategy {
     source: "Luong 2015, arXiv 1508.04025", operands: [matrix]
   ) { _ throws(AttentionError) in GeneralAttention() }
 
-  private var engine: BilinearEngine { BilinearEngine(Self.matrix) }
+  public func projection(for problem: AttentionProblem) -> ScoreProjection {
+    ScoreProjection(bilinear: Self.matrix, for: problem)
+  }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String { "" }
-
-  public func work(
-    for problem: AttentionProblem, threads: Int
-  ) throws(AttentionError) -> WorkEstimate {
-    try engine.work(for: problem, threads: threads) { pattern(for: $0) }
-  }
-
-  public func plan(
-    for problem: AttentionProblem, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionPlan {
-    try engine.plan(for: problem, on: team) { pattern(for: $0) }
-  }
 
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
     let (scale, shape) = (Double(problem.scoring.scale ?? 1), problem.shape)

@@ -69,7 +69,7 @@ struct DecodeLayout: Sendable {
         }
       }.max() ?? 1
     scratch = DecodeScratch.Layout(
-      shape, lanes: shape.queryLength * shape.groupSize, splitKeys: splitKeys)
+      problem, lanes: shape.queryLength * shape.groupSize, splitKeys: splitKeys)
     schedule = DecodeSchedule.Layout(shape, segments: segments)
     let heads = shape.batch * shape.kvHeads
     partials = shared.add(heads * tasksPerHead * DecodeLayout.slotFloats(shape))

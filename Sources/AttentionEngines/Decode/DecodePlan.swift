@@ -42,7 +42,7 @@ final class DecodePlan: StagedPlan {
     self.team = team
     workspaceBytes = layout.workspaceBytes(threads: team.threadCount)
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> DecodeScratch in
-      try DecodeScratch(layout.scratch)
+      try DecodeScratch(layout.scratch, kernels: layout.kernels)
     }
     schedule = try DecodeSchedule(layout)
     shared = try Arena(layout.shared)
@@ -52,7 +52,7 @@ final class DecodePlan: StagedPlan {
   private var pending: UnsafeMutablePointer<Atomic<Int>> { shared[layout.pending] }
 
   func begin(_ context: StageContext) {
-    schedule.update(keyLengths: context.operands.keyLengths)
+    schedule.update(context.operands)
     let shape = problem.shape
     for batch in 0..<shape.batch {
       let count = schedule.taskCount(batch: batch)
@@ -111,11 +111,7 @@ final class DecodePlan: StagedPlan {
     readRows(operands, scratch, task, batch: batch, kvHead: kvHead)
 
     let places = task.places
-    DecodeScratch.point(
-      scratch.keys, at: places, of: task.span.keys, in: operands.key, batch: batch, head: kvHead)
-    DecodeScratch.point(
-      scratch.values, at: places, of: task.span.keys, in: operands.value, batch: batch,
-      head: kvHead)
+    scratch.tables.point(at: places, of: task.span.keys, batch, kvHead, operands)
     let isBiased = layout.visibility.rule != nil
     if isBiased {
       for (i, place) in places.enumerated() {
@@ -137,7 +133,7 @@ final class DecodePlan: StagedPlan {
       let end = min(base + size, places.upperBound)
       let done = place - places.lowerBound
       var chunk = attn_decode_chunk(
-        keys: scratch.keys + done, values: scratch.values + done,
+        keys: scratch.tables.keys + done, values: scratch.tables.values + done,
         numbers: isBiased ? UnsafePointer(scratch.numbers + done) : nil, factors: nil,
         base: Int32(base), first: Int32(place - base), count: Int32(end - place),
         available: Int32(places.upperBound - place),

@@ -63,12 +63,10 @@ final class DecodeSchedule: Sendable {
   private var geometries: UnsafeMutablePointer<MaskGeometry> { arena[layout.schedule.geometries] }
 
   /// Reads out the patterns for the key lengths of a run.
-  func update(keyLengths: [Int]?) {
+  func update(_ operands: AttentionOperands) {
     let problem = layout.problem
     for batch in 0..<problem.shape.batch {
-      let geometry =
-        keyLengths.map { problem.geometry(batch: batch, keyLength: $0[batch]) }
-        ?? problem.geometry(batch: batch)
+      let geometry = problem.geometry(batch: batch, in: operands)
       geometries[batch] = geometry
       var tasks = 0
       for segment in layout.segments[batch].indices {

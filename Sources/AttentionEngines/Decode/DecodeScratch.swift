@@ -12,21 +12,21 @@ final class DecodeScratch {
     fileprivate let row: ArenaPart<Float>
     fileprivate let queries: ArenaPart<Float>
     fileprivate let scores: ArenaPart<Float>
-    fileprivate let keys: ArenaPart<UnsafeRawPointer>
-    fileprivate let values: ArenaPart<UnsafeRawPointer>
+    fileprivate let tables: KeyValueRows.Layout
     fileprivate let numbers: ArenaPart<Int32>
     fileprivate let lower: ArenaPart<Int32>
     fileprivate let upper: ArenaPart<Int32>
     fileprivate let biases: ArenaPart<attn_row_bias>
 
     /// - Parameter lanes: query rows of a key/value head.
-    init(_ shape: AttentionShape, lanes: Int, splitKeys: Int) {
+    init(_ problem: AttentionProblem, lanes: Int, splitKeys: Int) {
+      let shape = problem.shape
       queryStride = (shape.headDim + 15) & ~15
       row = arena.add(max(queryStride, (shape.valueDim + 15) & ~15))
       queries = arena.add(lanes * queryStride)
       scores = arena.add(lanes * Int(ATTN_DECODE_SCORES))
-      keys = arena.add(splitKeys)
-      values = arena.add(splitKeys)
+      // Integers are multiplied as they are, and their scales follow.
+      tables = KeyValueRows.Layout(problem, count: splitKeys, isCopied: false, in: &arena)
       numbers = arena.add(splitKeys)
       lower = arena.add(lanes)
       upper = arena.add(lanes)
@@ -44,8 +44,7 @@ final class DecodeScratch {
   /// `[rows][ATTN_DECODE_SCORES]`.
   let scores: UnsafeMutablePointer<Float>
   /// `[splitKeys]` rows of the keys and values of a split.
-  let keys: RowPointers
-  let values: RowPointers
+  let tables: KeyValueRows
   /// `[splitKeys]` their key numbers.
   let numbers: UnsafeMutablePointer<Int32>
   /// `[rows]` each.
@@ -53,37 +52,16 @@ final class DecodeScratch {
   let upper: UnsafeMutablePointer<Int32>
   let biases: UnsafeMutablePointer<attn_row_bias>
 
-  init(_ layout: Layout) throws(AttentionError) {
+  init(_ layout: Layout, kernels: KernelTable) throws(AttentionError) {
     arena = try Arena(layout.arena)
     queryStride = layout.queryStride
     row = arena[layout.row]
     queries = arena[layout.queries]
     scores = arena[layout.scores]
-    keys = arena[layout.keys]
-    values = arena[layout.values]
+    tables = KeyValueRows(layout.tables, arena, kernels.functions)
     numbers = arena[layout.numbers]
     lower = arena[layout.lower]
     upper = arena[layout.upper]
     biases = arena[layout.biases]
-  }
-
-  /// Points at the rows of some places of a key sequence.
-  static func point(
-    _ table: RowPointers, at places: Range<Int>, of keys: KeySequence, in view: TensorView,
-    batch: Int, head: Int
-  ) {
-    let step = view.rowStride * view.elementType.byteCount
-    var place = places.lowerBound
-    while place < places.upperBound {
-      let key = keys.key(place)
-      let together =
-        keys.period == 1 ? places.upperBound - place : keys.run - place % keys.run
-      let count = view.regularRows(
-        from: key, limit: min(together, places.upperBound - place))
-      let address = view.rowAddress(batch, head, key)
-      let out = table + (place - places.lowerBound)
-      for i in 0..<count { out[i] = address + i * step }
-      place += count
-    }
   }
 }

@@ -13,8 +13,6 @@ struct NativeSparseLayout: Sendable {
   let shape: NativeSparseShape
   let threads: Int
   let kernels: KernelTable
-  /// `[b]`.
-  let geometries: [MaskGeometry]
   /// d rounded up to whole vectors: from one mean key to the next.
   let meanStride: Int
   /// Blocks of the longest sequence.
@@ -32,7 +30,6 @@ struct NativeSparseLayout: Sendable {
     self.threads = threads
     self.kernels = kernels
     let sizes = problem.shape
-    geometries = (0..<sizes.batch).map { problem.geometry(batch: $0) }
     let lanes = kernels.vectorLanes
     meanStride = (sizes.headDim + lanes - 1) / lanes * lanes
     blockCount = shape.blockCount(sizes.keyLength)
@@ -45,7 +42,7 @@ struct NativeSparseLayout: Sendable {
   var tasksPerHead: Int { (problem.shape.queryLength + Self.taskRows - 1) / Self.taskRows }
 
   var work: WorkEstimate {
-    let sizes = problem.shape
+    let (sizes, geometries) = (problem.shape, problem.geometries)
     var (pairs, other) = (0, 0)
     for geometry in geometries {
       pairs += shape.pairs(under: geometry) * sizes.heads

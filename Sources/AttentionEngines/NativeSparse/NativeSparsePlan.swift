@@ -6,8 +6,7 @@ import Tensors
 /// Native sparse attention: first the means of all blocks, then query rows, those of a group of heads together.
 ///
 /// A row is one worker's work from beginning to end, so that the bits do not depend on how many there are.
-/// Unchecked: one thread says what keys are in use, before its workers start.
-final class NativeSparsePlan: StagedPlan, @unchecked Sendable {
+final class NativeSparsePlan: StagedPlan {
   let problem: AttentionProblem
   let team: WorkerTeam
   let job = StageJob()
@@ -17,9 +16,6 @@ final class NativeSparsePlan: StagedPlan, @unchecked Sendable {
   private let arena: Arena
   private let scratch: PerWorker<NativeSparseScratch>
   private let queue = TaskQueue()
-  /// `[b]`, and the gates, of the run under way.
-  private var geometries: [MaskGeometry]
-  private var gate: TensorView?
 
   init(
     _ layout: NativeSparseLayout, declaring operands: [OperandDeclaration], team: WorkerTeam
@@ -28,7 +24,6 @@ final class NativeSparsePlan: StagedPlan, @unchecked Sendable {
     declaredOperands = operands
     self.team = team
     self.layout = layout
-    geometries = layout.geometries
     workspaceBytes = layout.workspaceBytes
     arena = try Arena(layout.shared, for: "means of blocks")
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> NativeSparseScratch in
@@ -44,30 +39,25 @@ final class NativeSparsePlan: StagedPlan, @unchecked Sendable {
 
   func begin(_ context: StageContext) {
     let shape = problem.shape
-    for batch in 0..<shape.batch {
-      geometries[batch] =
-        context.operands.keyLengths.map { problem.geometry(batch: batch, keyLength: $0[batch]) }
-        ?? layout.geometries[batch]
-    }
-    gate = context.operands.inputs.named[NativeSparseLayout.gateName]?.unowned
     queue.reset(
       count: shape.batch * shape.kvHeads * (context.stage == 0 ? 1 : layout.tasksPerHead))
   }
 
   func work(_ context: StageContext, worker: Int) {
-    guard let gate else { return }
+    let operands = context.operands
+    guard let gate = operands.inputs.named[NativeSparseLayout.gateName]?.unowned else { return }
     let scratch = scratch[worker]
     let shape = problem.shape
     while let task = queue.next() {
       let (place, index) =
         context.stage == 0 ? (task, 0) : task.quotientAndRemainder(dividingBy: layout.tasksPerHead)
       let (batch, kvHead) = place.quotientAndRemainder(dividingBy: shape.kvHeads)
-      let geometry = geometries[batch]
+      let geometry = problem.geometry(batch: batch, in: operands)
       let means = NativeSparseScratch.Means(
         keys: arena[layout.keyMeans] + place * layout.blockCount * layout.meanStride,
         values: arena[layout.valueMeans] + place * layout.blockCount * shape.valueDim)
       if context.stage == 0 {
-        scratch.average(context.operands, geometry, batch, kvHead, into: means)
+        scratch.average(operands, geometry, batch, kvHead, into: means)
         continue
       }
       // The last rows have most to choose from and are dealt first.
@@ -76,7 +66,7 @@ final class NativeSparsePlan: StagedPlan, @unchecked Sendable {
       for row in first..<max(first, end) {
         scratch.attend(
           NativeSparseScratch.Place(batch: batch, kvHead: kvHead, row: row), geometry,
-          context.operands, gate: gate, means: means)
+          operands, gate: gate, means: means)
       }
     }
   }

@@ -14,8 +14,9 @@ package final class ProjectedPlan: StagedPlan {
   private let inner: any StagedPlan
   private let queries: ProjectedRows
   private let keys: ProjectedRows?
-  /// What additive scores weigh hidden units by, and the name of the operand that it is read from.
-  private let weights: (values: AdditiveWeights, operand: String)?
+  private let projection: ScoreProjection
+  /// What additive scores weigh hidden units by.
+  private let weights: AdditiveWeights?
   private let scratch: PerWorker<ProjectionScratch>
   private let queue = TaskQueue()
 
@@ -24,50 +25,44 @@ package final class ProjectedPlan: StagedPlan {
 
   /// Bytes that such a plan has beside those of the inner one.
   static func workspaceBytes(
-    _ problem: AttentionProblem, queries: RowProjection, keys: RowProjection?,
-    additive: AdditiveUnits?, threads: Int
+    _ problem: AttentionProblem, _ projection: ScoreProjection, threads: Int
   ) -> Int {
     let (shape, float) = (problem.shape, ElementType.float32)
-    return float.bytes(ProjectedRows.shape(shape.query, queries))
-      + (keys.map { float.bytes(ProjectedRows.shape(shape.key, $0)) } ?? 0)
-      + (additive.map { AdditiveWeights.bytes($0, heads: shape.heads) } ?? 0)
-      + threads * layout(problem, queries, keys).arena.bytes
+    return float.bytes(ProjectedRows.shape(shape.query, projection.queries))
+      + (projection.keys.map { float.bytes(ProjectedRows.shape(shape.key, $0)) } ?? 0)
+      + (projection.additive.map { AdditiveWeights.bytes($0.units, heads: shape.heads) } ?? 0)
+      + threads * layout(problem, projection).arena.bytes
   }
 
   private static func layout(
-    _ problem: AttentionProblem, _ queries: RowProjection, _ keys: RowProjection?
+    _ problem: AttentionProblem, _ projection: ScoreProjection
   ) -> ProjectionScratch.Layout {
     ProjectionScratch.Layout(
-      columns: problem.shape.headDim, projected: max(queries.columns, keys?.columns ?? 0),
-      kernels: .active)
+      columns: problem.shape.headDim, projected: projection.queries.columns, kernels: .active)
   }
 
-  /// - Parameters:
-  ///   - operands: what a run takes beyond query, key and value.
-  ///   - inner: attends to projected rows.
+  /// - Parameter inner: attends to projected rows.
   init(
-    _ problem: AttentionProblem, operands: [OperandDeclaration], queries: RowProjection,
-    keys: RowProjection? = nil, weights: (values: AdditiveWeights, operand: String)? = nil,
+    _ problem: AttentionProblem, _ projection: ScoreProjection, weights: AdditiveWeights?,
     inner: any StagedPlan, team: WorkerTeam
   ) throws(AttentionError) {
     self.problem = problem
     self.team = team
     self.inner = inner
+    self.projection = projection
     self.weights = weights
-    declaredOperands = operands
-    self.queries = try ProjectedRows(problem.shape.query, queries)
-    self.keys = try keys.map { projection throws(AttentionError) in
-      try ProjectedRows(problem.shape.key, projection)
+    declaredOperands = projection.operands
+    queries = try ProjectedRows(problem.shape.query, projection.queries)
+    keys = try projection.keys.map { keys throws(AttentionError) in
+      try ProjectedRows(problem.shape.key, keys)
     }
-    let layout = Self.layout(problem, queries, keys)
+    let layout = Self.layout(problem, projection)
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> ProjectionScratch in
       try ProjectionScratch(layout)
     }
     workspaceBytes =
       inner.workspaceBytes
-      + Self.workspaceBytes(
-        problem, queries: queries, keys: keys, additive: weights?.values.units,
-        threads: team.threadCount)
+      + Self.workspaceBytes(problem, projection, threads: team.threadCount)
   }
 
   package var takesPagedRows: Bool { inner.takesPagedRows }
@@ -92,8 +87,10 @@ package final class ProjectedPlan: StagedPlan {
 
   package func begin(_ context: StageContext) {
     if context.stage > 0 { return inner.begin(inner(context)) }
-    if let weights, let view = context.operands.inputs.named[weights.operand] {
-      weights.values.read(view)
+    if let name = projection.additive?.weights,
+      let view = context.operands.inputs.named[name]
+    {
+      weights?.read(view)
     }
     let shape = problem.shape
     let keyTasks = keys == nil ? 0 : shape.batch * shape.kvHeads * tasks(shape.keyLength)
@@ -110,7 +107,7 @@ package final class ProjectedPlan: StagedPlan {
         }
       } else if let keys {
         project(task - queryTasks, of: operands.key, into: keys, operands, scratch[worker]) {
-          operands.keyLengths?[$0] ?? problem.geometry(batch: $0).keyLength
+          problem.geometry(batch: $0, in: operands).keyLength
         }
       }
     }

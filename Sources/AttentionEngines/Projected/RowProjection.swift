@@ -4,7 +4,7 @@ import CAttentionKernels
 import Tensors
 
 /// A product of every row of queries or keys with a matrix of its head, declared as an operand.
-package struct RowProjection: Sendable {
+struct RowProjection: Sendable {
   /// Name of the operand, `[1, heads, columns of the result, columns of a row]`, or the other way round.
   let operand: String
   /// Whether a row x becomes W^T x instead of W x.
@@ -12,7 +12,7 @@ package struct RowProjection: Sendable {
   /// Columns of the result.
   let columns: Int
 
-  package init(by operand: String, isTransposed: Bool = false, columns: Int) {
+  init(by operand: String, isTransposed: Bool = false, columns: Int) {
     self.operand = operand
     self.isTransposed = isTransposed
     self.columns = columns

@@ -20,17 +20,14 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
 
   private struct Layout {
     var arena = ArenaLayout()
-    /// `[b][turnRows][top]` keys kept and `[b][turnRows]` how many, less than 0 where a NaN decides.
-    let kept: ArenaPart<Int32>
-    let counts: ArenaPart<Int32>
-    let top: Int
+    /// `[b][turnRows]`.
+    let kept: KeptLists.Layout
     let rows: Int
 
     init(_ selection: IndexSelection, _ shape: AttentionShape) {
-      top = min(selection.top, shape.keyLength)
       rows = min(IndexSelector.turnRows, shape.queryLength)
-      kept = arena.add(shape.batch * rows * top)
-      counts = arena.add(shape.batch * rows)
+      kept = KeptLists.Layout(
+        shape.batch * rows, most: min(selection.top, shape.keyLength), in: &arena)
     }
   }
 
@@ -81,30 +78,33 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
   }
 
   private let selection: IndexSelection
-  private let shape: AttentionShape
+  private let problem: AttentionProblem
   private let kernels: KernelTable
   private let parts: Layout
   private let scratchParts: ScratchLayout
   private let arena: Arena
+  private let kept: KeptLists
   private let scratch: PerWorker<Scratch>
   /// Nil where runs bring a companion's.
   private let ownKeys: IndexKeys?
 
   init(_ selection: IndexSelection, _ layout: KeptKeysLayout) throws(AttentionError) {
     self.selection = selection
-    shape = layout.problem.shape
+    problem = layout.problem
     kernels = layout.kernels
-    let parts = Layout(selection, shape)
-    self.parts = parts
+    parts = Layout(selection, problem.shape)
     let scratchParts = ScratchLayout(selection, layout)
     self.scratchParts = scratchParts
     arena = try Arena(parts.arena, for: "selected keys")
+    kept = KeptLists(parts.kept, arena)
     scratch = try PerWorker(layout.threads) { () throws(AttentionError) -> Scratch in
       try Scratch(scratchParts)
     }
-    ownKeys = layout.hasCompanion ? nil : try IndexKeys(selection, shape, kernels)
+    ownKeys = layout.hasCompanion ? nil : try IndexKeys(selection, problem.shape, kernels)
   }
 
+  private var shape: AttentionShape { problem.shape }
+  private var top: Int { parts.kept.most }
   private var lanes: Int { kernels.panelLanes }
   private var functions: UnsafePointer<attn_kernels> { kernels.functions }
 
@@ -113,7 +113,7 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
 
   // MARK: Keys
 
-  func prepare(_ stage: Int, _ run: KeptKeysRun) -> Int {
+  func tasks(preparing stage: Int) -> Int {
     ownKeys == nil ? 0 : shape.batch * panels(shape.keyLength)
   }
 
@@ -121,10 +121,10 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
   private func panels(_ keys: Int) -> Int { (keys + lanes - 1) / lanes }
 
   /// A panel of keys, and in the sample's order the panel of the sample that has as many before it.
-  func prepare(_ stage: Int, task: Int, _ run: KeptKeysRun, worker: Int) {
-    guard let ownKeys, let key = run.operands.inputs.named[IndexSelection.key] else { return }
+  func prepare(_ stage: Int, task: Int, _ operands: AttentionOperands, worker: Int) {
+    guard let ownKeys, let key = operands.inputs.named[IndexSelection.key] else { return }
     let (batch, index) = task.quotientAndRemainder(dividingBy: panels(shape.keyLength))
-    let length = run.geometries[batch].keyLength
+    let length = problem.geometry(batch: batch, in: operands).keyLength
     let rows = scratch[worker].arena[scratchParts.rows]
     func pack(_ step: Int, _ out: UnsafeMutablePointer<Float>) {
       let first = index * lanes
@@ -147,7 +147,7 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
     (rows.count + Self.taskRows - 1) / Self.taskRows
   }
 
-  func begin(rows: Range<Int>, _ run: KeptKeysRun) -> Int { shape.batch * tasksPerEntry(rows) }
+  func tasks(selecting rows: Range<Int>) -> Int { shape.batch * tasksPerEntry(rows) }
 
   /// What a task selects for.
   private struct Task {
@@ -164,14 +164,14 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
     func visible(_ row: Int) -> Int { geometry.visible(from: row + geometry.offset).count }
   }
 
-  func select(rows: Range<Int>, task: Int, _ run: KeptKeysRun, worker: Int) {
+  func select(rows: Range<Int>, task: Int, _ operands: AttentionOperands, worker: Int) {
     let (batch, piece) = task.quotientAndRemainder(dividingBy: tasksPerEntry(rows))
-    let geometry = run.geometries[batch]
+    let geometry = problem.geometry(batch: batch, in: operands)
     let first = rows.lowerBound + piece * Self.taskRows
     let end = min(first + Self.taskRows, rows.upperBound, geometry.queryLength)
     if first >= end { return }
-    let companion = run.operands.companion as? IndexCompanion
-    let named = run.operands.inputs.named
+    let companion = operands.companion as? IndexCompanion
+    let named = operands.inputs.named
     guard let keys = companion?.keys ?? ownKeys,
       let query = companion.map({ $0.query }) ?? named[IndexSelection.query],
       let weight = companion.map({ $0.weight }) ?? named[IndexSelection.weight]
@@ -179,21 +179,19 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
     select(
       Task(
         batch: batch, rows: first..<end, geometry: geometry, keys: keys, query: query.unowned,
-        weight: weight.unowned, entry: batch + run.operands.companionEntry),
+        weight: weight.unowned, entry: batch + operands.companionEntry),
       at: first - rows.lowerBound, scratch[worker])
   }
 
   private func select(_ task: Task, at place: Int, _ scratch: Scratch) {
-    func write(_ index: Int, _ count: Int, _ key: (Int) -> Int32) {
-      let row = task.batch * parts.rows + place + index
-      let kept = arena[parts.kept] + row * parts.top
-      for i in 0..<count { kept[i] = key(i) }
-      arena[parts.counts][row] = Int32(count)
+    /// Of a row, in `kept`.
+    func list(_ row: Int) -> Int {
+      task.batch * parts.rows + place + row - task.rows.lowerBound
     }
     // Rows that see no more than is kept come first.
     var rows = task.rows
-    while let row = rows.first, task.visible(row) <= parts.top {
-      write(row - task.rows.lowerBound, task.visible(row)) { Int32($0) }
+    while let row = rows.first, task.visible(row) <= top {
+      kept.write(first: task.visible(row), to: list(row))
       rows.removeFirst()
     }
     if rows.isEmpty { return }
@@ -205,16 +203,17 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
         chooseAgain(row, at: index, task, scratch)
       }
       let best = scratch.best[index]
-      write(row - task.rows.lowerBound, best.count) { best.keys[$0] }
       if hasNaN(row, best, task, scratch) {
-        arena[parts.counts][task.batch * parts.rows + place + row - task.rows.lowerBound] = -1
+        kept.spoil(list(row))
+      } else {
+        kept.write(best.keys, best.count, to: list(row))
       }
     }
   }
 
   private func best(_ index: Int, limit: Float, _ scratch: Scratch) -> BestKeys {
     BestKeys(
-      top: parts.top, limit: limit,
+      top: top, limit: limit,
       scores: scratch.arena[scratchParts.scores] + index * scratchParts.room,
       keys: scratch.arena[scratchParts.keys] + index * scratchParts.room, functions)
   }
@@ -313,7 +312,7 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
   /// below the place that it would have if the sample were as the whole.
   private func limit(_ row: Int, at index: Int, _ task: Task, _ scratch: Scratch) -> Float {
     let (keys, count) = (task.visible(row), samples(task.visible(row)))
-    let expected = Double(parts.top) * Double(count) / Double(keys)
+    let expected = Double(top) * Double(count) / Double(keys)
     let place = Int(expected + 3.5 * expected.squareRoot()) + 4
     if place >= count { return -.infinity }
     return BestKeys.limit(
@@ -325,12 +324,7 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
   // MARK: Attending
 
   func keys(
-    of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int, _ run: KeptKeysRun,
-    memory: UnsafeMutablePointer<Int32>
-  ) -> UnsafeBufferPointer<Int32>? {
-    let place = batch * parts.rows + row - rows.lowerBound
-    let count = Int(arena[parts.counts][place])
-    if count < 0 { return nil }
-    return UnsafeBufferPointer(start: arena[parts.kept] + place * parts.top, count: count)
-  }
+    of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int,
+    _ operands: AttentionOperands, memory: UnsafeMutablePointer<Int32>
+  ) -> UnsafeBufferPointer<Int32>? { kept[batch * parts.rows + row - rows.lowerBound] }
 }

@@ -7,27 +7,22 @@ import Tensors
 /// them at a time, so that what they keep need not be held for all.
 ///
 /// A row's keys are met in an order that depends on the row alone, so that the bits do not depend on the
-/// number of workers. Unchecked: one thread says what keys are in use, before its workers start.
-final class KeptKeysPlan: StagedPlan, @unchecked Sendable {
+/// number of workers.
+final class KeptKeysPlan: StagedPlan {
   let problem: AttentionProblem
   let team: WorkerTeam
   let job = StageJob()
   let workspaceBytes: Int
   let declaredOperands: [OperandDeclaration]
-  private let layout: KeptKeysLayout
   private let selector: any KeySelector
   private let scratch: PerWorker<KeptRows>
   private let queue = TaskQueue()
-  /// `[b]`, of the run under way.
-  private var geometries: [MaskGeometry]
 
   init(
     _ layout: KeptKeysLayout, _ method: any KeySelectionMethod, team: WorkerTeam
   ) throws(AttentionError) {
     problem = layout.problem
     self.team = team
-    self.layout = layout
-    geometries = layout.geometries
     workspaceBytes = layout.workspaceBytes(method)
     // A companion has those of a step.
     declaredOperands = layout.hasCompanion ? [] : method.operands
@@ -61,15 +56,9 @@ final class KeptKeysPlan: StagedPlan, @unchecked Sendable {
   var takesKeyLengths: Bool { true }
 
   func begin(_ context: StageContext) {
-    for batch in geometries.indices {
-      geometries[batch] =
-        context.operands.keyLengths.map { problem.geometry(batch: batch, keyLength: $0[batch]) }
-        ?? layout.geometries[batch]
-    }
-    let run = KeptKeysRun(operands: context.operands, geometries: geometries)
     switch stage(context.stage) {
-    case .prepare(let number): queue.reset(count: selector.prepare(number, run))
-    case .select(let rows): queue.reset(count: selector.begin(rows: rows, run))
+    case .prepare(let number): queue.reset(count: selector.tasks(preparing: number))
+    case .select(let rows): queue.reset(count: selector.tasks(selecting: rows))
     case .attend(let rows):
       queue.reset(
         count: problem.shape.batch * scratch[0].headTasks * scratch[0].rowTasks(rows))
@@ -77,13 +66,13 @@ final class KeptKeysPlan: StagedPlan, @unchecked Sendable {
   }
 
   func work(_ context: StageContext, worker: Int) {
-    let run = KeptKeysRun(operands: context.operands, geometries: geometries)
+    let operands = context.operands
     let stage = stage(context.stage)
     while let task = queue.next() {
       switch stage {
-      case .prepare(let number): selector.prepare(number, task: task, run, worker: worker)
-      case .select(let rows): selector.select(rows: rows, task: task, run, worker: worker)
-      case .attend(let rows): scratch[worker].attend(task, rows, run, selector)
+      case .prepare(let number): selector.prepare(number, task: task, operands, worker: worker)
+      case .select(let rows): selector.select(rows: rows, task: task, operands, worker: worker)
+      case .attend(let rows): scratch[worker].attend(task, rows, operands, selector)
       }
     }
   }

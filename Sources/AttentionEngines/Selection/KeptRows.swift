@@ -20,8 +20,6 @@ final class KeptRows {
   struct Layout: Sendable {
     private(set) var arena = ArenaLayout()
     fileprivate let decoded: DecodedRows.Layout
-    fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
-    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
     /// `[rows]` lists of keys, and how far they have been met; `[rows][mostWritten]` for those that are not
     /// written down elsewhere.
     fileprivate let lists: ArenaPart<UnsafeBufferPointer<Int32>?>
@@ -38,8 +36,6 @@ final class KeptRows {
       mostWritten = method.mostWritten(problem)
       decoded = DecodedRows.Layout(
         problem, places: rows * heads, together: heads, keys: Int(ATTN_DECODE_KEYS), in: &arena)
-      keyRows = arena.add(Int(ATTN_DECODE_KEYS))
-      valueRows = arena.add(Int(ATTN_DECODE_KEYS))
       lists = arena.add(rows)
       places = arena.add(rows)
       written = arena.add(rows * mostWritten)
@@ -73,14 +69,16 @@ final class KeptRows {
   func rowTasks(_ rows: Range<Int>) -> Int { (rows.count + parts.rows - 1) / parts.rows }
 
   /// Lets the rows of a task attend.
-  func attend(_ task: Int, _ all: Range<Int>, _ run: KeptKeysRun, _ selector: any KeySelector) {
+  func attend(
+    _ task: Int, _ all: Range<Int>, _ operands: AttentionOperands, _ selector: any KeySelector
+  ) {
     let (place, chunk) = task.quotientAndRemainder(dividingBy: rowTasks(all))
     let (batch, headTask) = place.quotientAndRemainder(dividingBy: headTasks)
     let (kvHead, part) = headTask.quotientAndRemainder(dividingBy: headParts)
     let group = problem.shape.groupSize
     let first = kvHead * group + part * parts.heads
     let heads = first..<min(first + parts.heads, (kvHead + 1) * group)
-    let geometry = run.geometries[batch]
+    let geometry = problem.geometry(batch: batch, in: operands)
     let start = all.lowerBound + chunk * parts.rows
     let end = min(start + parts.rows, all.upperBound, geometry.queryLength)
     if start >= end { return }
@@ -88,26 +86,26 @@ final class KeptRows {
     let (lists, places) = (arena[parts.lists], arena[parts.places])
     for (index, row) in rows.enumerated() {
       lists[index] = selector.keys(
-        of: row, among: all, batch, heads.lowerBound, run,
+        of: row, among: all, batch, heads.lowerBound, operands,
         memory: arena[parts.written] + index * parts.mostWritten)
       places[index] = 0
       for (lane, head) in heads.enumerated() {
-        decoded.read(run.operands.query, batch, head, row, into: index * heads.count + lane)
+        decoded.read(operands.query, batch, head, row, into: index * heads.count + lane)
       }
     }
     for part in stride(from: 0, to: geometry.keyLength, by: partKeys) {
       for index in rows.indices {
         let index = index - rows.lowerBound
         guard let keys = lists[index] else { continue }
-        meet(keys, from: index, before: part + partKeys, heads.count, batch, kvHead, run.operands)
+        meet(keys, from: index, before: part + partKeys, heads.count, batch, kvHead, operands)
       }
     }
     for (index, row) in rows.enumerated() {
       for (lane, head) in heads.enumerated() {
         if lists[index] == nil {
-          decoded.storeNaN(batch, head, row, run.operands)
+          decoded.storeNaN(batch, head, row, operands)
         } else {
-          decoded.store(index * heads.count + lane, batch, head, row, run.operands)
+          decoded.store(index * heads.count + lane, batch, head, row, operands)
         }
       }
     }
@@ -118,24 +116,21 @@ final class KeptRows {
     _ keys: UnsafeBufferPointer<Int32>, from index: Int, before end: Int, _ heads: Int,
     _ batch: Int, _ kvHead: Int, _ operands: AttentionOperands
   ) {
-    let places = arena[parts.places]
-    let (keyRows, valueRows) = (arena[parts.keyRows], arena[parts.valueRows])
+    let (places, tables) = (arena[parts.places], decoded.tables)
     while true {
       var count = 0
       while count < Int(ATTN_DECODE_KEYS), places[index] < keys.count,
         Int(keys[places[index]]) < end
       {
         let key = Int(keys[places[index]])
-        keyRows[count] = operands.key.rowAddress(batch, kvHead, key)
-        valueRows[count] = operands.value.rowAddress(batch, kvHead, key)
+        tables.keys[count] = operands.key.rowAddress(batch, kvHead, key)
+        tables.values[count] = operands.value.rowAddress(batch, kvHead, key)
         count += 1
         places[index] += 1
       }
       if count == 0 { return }
-      for lane in 0..<heads { decoded.upper[lane] = Int32(count) }
-      decoded.meet(
-        count, places: index * heads..<(index + 1) * heads, keys: keyRows, values: valueRows, batch,
-        kvHead, operands)
+      tables.bring(count, batch, kvHead, operands)
+      decoded.meet(count, places: index * heads..<(index + 1) * heads)
     }
   }
 }

@@ -49,25 +49,18 @@ protocol KeySelector: AnyObject, Sendable {
   var rowsAtATime: Int { get }
 
   /// How many tasks a preparing stage has.
-  func prepare(_ stage: Int, _ run: KeptKeysRun) -> Int
-  func prepare(_ stage: Int, task: Int, _ run: KeptKeysRun, worker: Int)
+  func tasks(preparing stage: Int) -> Int
+  func prepare(_ stage: Int, task: Int, _ operands: AttentionOperands, worker: Int)
   /// How many tasks it is to select for some rows.
-  func begin(rows: Range<Int>, _ run: KeptKeysRun) -> Int
-  func select(rows: Range<Int>, task: Int, _ run: KeptKeysRun, worker: Int)
+  func tasks(selecting rows: Range<Int>) -> Int
+  func select(rows: Range<Int>, task: Int, _ operands: AttentionOperands, worker: Int)
   /// The keys that one of the rows keeps, rising; nil where a NaN decides.
   ///
   /// - Parameter memory: `[mostWritten]`.
   func keys(
-    of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int, _ run: KeptKeysRun,
-    memory: UnsafeMutablePointer<Int32>
+    of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int,
+    _ operands: AttentionOperands, memory: UnsafeMutablePointer<Int32>
   ) -> UnsafeBufferPointer<Int32>?
-}
-
-/// A run as selectors see it.
-struct KeptKeysRun {
-  let operands: AttentionOperands
-  /// `[b]`.
-  let geometries: [MaskGeometry]
 }
 
 /// Sizes of attention to single keys that are selected, worked out without allocating.
@@ -77,8 +70,6 @@ struct KeptKeysLayout: Sendable {
   let threads: Int
   /// Whether runs bring what a decoder keeps beside its cache.
   let hasCompanion: Bool
-  /// `[b]`.
-  let geometries: [MaskGeometry]
 
   init(
     _ problem: AttentionProblem, threads: Int, kernels: KernelTable, hasCompanion: Bool = false
@@ -87,11 +78,10 @@ struct KeptKeysLayout: Sendable {
     self.threads = threads
     self.kernels = kernels
     self.hasCompanion = hasCompanion
-    geometries = (0..<problem.shape.batch).map { problem.geometry(batch: $0) }
   }
 
   func work(_ method: any KeySelectionMethod) -> WorkEstimate {
-    let shape = problem.shape
+    let (shape, geometries) = (problem.shape, problem.geometries)
     var (pairs, selecting) = (0, 0)
     for geometry in geometries {
       pairs += method.pairs(under: geometry) * shape.heads

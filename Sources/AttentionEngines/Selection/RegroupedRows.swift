@@ -37,16 +37,13 @@ final class RegroupedRows {
     fileprivate let sums: ArenaPart<Float>
     fileprivate let panel: ArenaPart<Float>
     fileprivate let weights: ArenaPart<Float>
-    fileprivate let keyCopies: ArenaPart<Float>
-    fileprivate let valueCopies: ArenaPart<Float>
+    fileprivate let tables: KeyValueRows.Layout
     /// `[L]` each, and `[chunk]` addresses of queries.
     fileprivate let ones: ArenaPart<Float>
     fileprivate let lower: ArenaPart<Int32>
     fileprivate let upper: ArenaPart<Int32>
     fileprivate let outputRows: ArenaPart<UnsafeMutablePointer<Float>>
     fileprivate let rows: ArenaPart<UnsafeRawPointer>
-    fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
-    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
     fileprivate let prefetches: PrefetchList.Layout
 
     init(_ layout: SelectionLayout, in arena: inout ArenaLayout) {
@@ -69,16 +66,14 @@ final class RegroupedRows {
       sums = arena.add(chunk)
       panel = arena.add(SelectedPanel.floats(layout))
       weights = arena.add(keys * lanes)
-      let isFloat32 = layout.problem.storage.keyValue == .float32
-      keyCopies = arena.add(isFloat32 ? 0 : keys * shape.headDim)
-      valueCopies = arena.add(isFloat32 ? 0 : keys * shape.valueDim)
+      tables = KeyValueRows.Layout(
+        layout.problem, count: keys, isCopied: layout.problem.storage.keyValue != .float32,
+        in: &arena)
       ones = arena.add(lanes)
       lower = arena.add(lanes)
       upper = arena.add(lanes)
       outputRows = arena.add(lanes)
       rows = arena.add(max(chunk, lanes))
-      keyRows = arena.add(keys)
-      valueRows = arena.add(keys)
       prefetches = PrefetchList.Layout(capacity: 2 * keys, in: &arena)
     }
   }
@@ -90,6 +85,7 @@ final class RegroupedRows {
   private let arena: Arena
   private let parts: Layout
   private let panel: SelectedPanel
+  private let tables: KeyValueRows
   /// What the block after the one in work needs.
   private var prefetches: PrefetchList
 
@@ -102,6 +98,7 @@ final class RegroupedRows {
     top = min(layout.selection.top, layout.blockCount)
     arena = try Arena(arenaLayout)
     panel = SelectedPanel(layout, at: arena[parts.panel], weights: arena[parts.weights])
+    tables = KeyValueRows(parts.tables, arena, functions)
     prefetches = PrefetchList(parts.prefetches, arena)
     arena[parts.ones].update(repeating: 1, count: lanes)
   }
@@ -225,18 +222,10 @@ final class RegroupedRows {
 
   // MARK: Attending
 
-  /// Points at keys and values of a block.
+  /// Points at keys and values of a block, in fp32.
   private func point(at keys: Range<Int>, _ chunk: Chunk) {
-    let sequence = KeySequence(keys)
-    let (batch, kvHead) = (chunk.batch, chunk.kvHead)
-    let (keyRows, valueRows) = (arena[parts.keyRows], arena[parts.valueRows])
-    let (key, value) = (chunk.operands.key, chunk.operands.value)
-    DecodeScratch.point(
-      keyRows, at: 0..<keys.count, of: sequence, in: key, batch: batch, head: kvHead)
-    DecodeScratch.point(
-      valueRows, at: 0..<keys.count, of: sequence, in: value, batch: batch, head: kvHead)
-    keyRows.bring(keys.count, of: key, batch, kvHead, by: arena[parts.keyCopies], functions)
-    valueRows.bring(keys.count, of: value, batch, kvHead, by: arena[parts.valueCopies], functions)
+    tables.point(at: keys, chunk.batch, chunk.kvHead, chunk.operands)
+    tables.bring(keys.count, chunk.batch, chunk.kvHead, chunk.operands)
   }
 
   /// Brings rows into the lanes, lets them meet the keys that were pointed at, and puts them away.
@@ -260,9 +249,8 @@ final class RegroupedRows {
     functions.pointee.pack(
       rows.floats, Int32(count), Int32(shape.valueDim), 1, panel.output)
     panel.meet(
-      keys, rows: count, keys: arena[parts.keyRows], values: arena[parts.valueRows], first: first,
-      lower: arena[parts.lower], upper: arena[parts.upper],
-      prefetch: prefetches.pending)
+      keys, rows: count, tables, first: first, lower: arena[parts.lower],
+      upper: arena[parts.upper], prefetch: prefetches.pending)
     functions.pointee.unpack(
       panel.output, arena[parts.ones], nil, Int32(count), Int32(shape.valueDim), outputRows)
     for lane in 0..<count {

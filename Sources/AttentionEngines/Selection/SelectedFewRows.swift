@@ -21,6 +21,8 @@ final class SelectedFewRows: SelectedAttender {
 
   private let decoded: DecodedRows
 
+  var tables: KeyValueRows { decoded.tables }
+
   /// - Parameter arena: outlives it.
   init(_ layout: SelectionLayout, _ parts: Layout, _ arena: borrowing Arena) {
     decoded = DecodedRows(layout.problem, parts.rows, arena, layout.kernels.functions)
@@ -36,16 +38,16 @@ final class SelectedFewRows: SelectedAttender {
   }
 
   func meet(
-    _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedGroup,
-    _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>
+    _ count: Int, first: Int?, _ rows: SelectedGroup, _ operands: AttentionOperands,
+    prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
-    for (place, row) in rows.group.rows.enumerated() {
-      decoded.upper[place] = Int32(
-        first.map { min(max(rows.end(of: row) - $0, 0), count) } ?? count)
+    if let first {
+      for (place, row) in rows.group.rows.enumerated() {
+        decoded.upper[place] = Int32(min(max(rows.end(of: row) - first, 0), count))
+      }
     }
-    decoded.meet(
-      count, places: 0..<rows.group.rows.count, keys: keys, values: values, rows.batch,
-      rows.kvHead, operands)
+    tables.bring(count, rows.batch, rows.kvHead, operands)
+    decoded.meet(count, places: 0..<rows.group.rows.count, isBounded: first != nil)
   }
 
   func finish(_ rows: SelectedGroup, _ operands: AttentionOperands) {

@@ -51,7 +51,7 @@ struct SelectedPanel {
       ScoreScale(layout.problem.scale, for: .float32).ofQueries, queries)
   }
 
-  /// Meets up to `ATTN_BLOCK_KEYS` keys in fp32.
+  /// Meets the keys at the first places of tables, up to `ATTN_BLOCK_KEYS` of them in fp32.
   ///
   /// - Parameters:
   ///   - rows: lanes in use.
@@ -59,7 +59,7 @@ struct SelectedPanel {
   ///     lanes see all.
   ///   - prefetch: what will be needed next.
   func meet(
-    _ count: Int, rows: Int, keys: RowPointers, values: RowPointers, first: Int?,
+    _ count: Int, rows: Int, _ tables: KeyValueRows, first: Int?,
     lower: UnsafePointer<Int32>, upper: UnsafePointer<Int32>,
     prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
@@ -75,23 +75,10 @@ struct SelectedPanel {
       softcap: layout.problem.log16Softcap)
     withUnsafePointer(to: &piece) { piece in
       var block = attn_block(
-        keys: keys, values: values, pieces: piece, piece_count: 1, first_key: Int32(first ?? 0),
-        lower: lower, upper: upper, prefetch: prefetch, bias: nil,
+        keys: tables.keys, values: tables.values, pieces: piece, piece_count: 1,
+        first_key: Int32(first ?? 0), lower: lower, upper: upper, prefetch: prefetch, bias: nil,
         key_bias: nil)
       attn_attend(kernels.functions, ATTN_FP32, &panel, &block)
     }
-  }
-}
-
-extension RowPointers {
-  /// Copies rows of a head's keys or values as fp32 where they are not stored so.
-  func bring(
-    _ count: Int, of tensor: TensorView, _ batch: Int, _ kvHead: Int,
-    by copies: UnsafeMutablePointer<Float>, _ functions: UnsafePointer<attn_kernels>
-  ) {
-    if tensor.elementType == .float32 { return }
-    widen(
-      count: count, columns: tensor.shape.columns, storage: tensor.elementType.storage,
-      columnScales: tensor.channelScales(batch, kvHead), into: copies, functions)
   }
 }

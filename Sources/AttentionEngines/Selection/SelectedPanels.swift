@@ -12,9 +12,8 @@ final class SelectedPanels: SelectedAttender {
     /// `[ATTN_BLOCK_KEYS][L]`.
     fileprivate let weights: ArenaPart<Float>
     fileprivate let factors: ArenaPart<Float>
-    /// Rows as fp32: `[ATTN_BLOCK_KEYS][d]`, `[ATTN_BLOCK_KEYS][dV]`, `[L][max(d, dV)]`.
-    fileprivate let keyCopies: ArenaPart<Float>
-    fileprivate let valueCopies: ArenaPart<Float>
+    fileprivate let tables: KeyValueRows.Layout
+    /// `[L][max(d, dV)]` rows as fp32.
     fileprivate let rowCopies: ArenaPart<Float>
     fileprivate let inputRows: ArenaPart<UnsafeRawPointer>
     fileprivate let outputRows: ArenaPart<UnsafeMutablePointer<Float>>
@@ -28,9 +27,9 @@ final class SelectedPanels: SelectedAttender {
       panels = arena.add(layout.panels * SelectedPanel.floats(layout))
       weights = arena.add(keys * lanes)
       factors = arena.add(lanes)
-      let isFloat32 = layout.problem.storage.keyValue == .float32
-      keyCopies = arena.add(isFloat32 ? 0 : keys * shape.headDim)
-      valueCopies = arena.add(isFloat32 ? 0 : keys * shape.valueDim)
+      tables = KeyValueRows.Layout(
+        layout.problem, count: keys, isCopied: layout.problem.storage.keyValue != .float32,
+        in: &arena)
       rowCopies = arena.add(
         layout.problem.storage.rowsAreFloat32 ? 0 : lanes * max(shape.headDim, shape.valueDim))
       inputRows = arena.add(lanes)
@@ -47,8 +46,7 @@ final class SelectedPanels: SelectedAttender {
   private let panels: UnsafeMutablePointer<Float>
   private let weights: UnsafeMutablePointer<Float>
   private let factors: UnsafeMutablePointer<Float>
-  private let keyCopies: UnsafeMutablePointer<Float>
-  private let valueCopies: UnsafeMutablePointer<Float>
+  let tables: KeyValueRows
   private let rowCopies: UnsafeMutablePointer<Float>
   private let inputRows: RowPointers
   private let outputRows: UnsafeMutablePointer<UnsafeMutablePointer<Float>>
@@ -64,8 +62,7 @@ final class SelectedPanels: SelectedAttender {
     panels = arena[parts.panels]
     weights = arena[parts.weights]
     factors = arena[parts.factors]
-    keyCopies = arena[parts.keyCopies]
-    valueCopies = arena[parts.valueCopies]
+    tables = KeyValueRows(parts.tables, arena, functions)
     rowCopies = arena[parts.rowCopies]
     inputRows = arena[parts.inputRows]
     outputRows = arena[parts.outputRows]
@@ -110,11 +107,10 @@ final class SelectedPanels: SelectedAttender {
   }
 
   func meet(
-    _ count: Int, first: Int?, keys: RowPointers, values: RowPointers, _ rows: SelectedGroup,
-    _ operands: AttentionOperands, prefetch: UnsafeMutablePointer<attn_prefetch_list>
+    _ count: Int, first: Int?, _ rows: SelectedGroup, _ operands: AttentionOperands,
+    prefetch: UnsafeMutablePointer<attn_prefetch_list>
   ) {
-    keys.bring(count, of: operands.key, rows.batch, rows.kvHead, by: keyCopies, functions)
-    values.bring(count, of: operands.value, rows.batch, rows.kvHead, by: valueCopies, functions)
+    tables.bring(count, rows.batch, rows.kvHead, operands)
     forEachPanel(rows) { panel, range in
       if first != nil {
         for lane in 0..<lanes {
@@ -123,8 +119,8 @@ final class SelectedPanels: SelectedAttender {
         }
       }
       panel.meet(
-        count, rows: range.count, keys: keys, values: values, first: first, lower: lower,
-        upper: upper, prefetch: prefetch)
+        count, rows: range.count, tables, first: first, lower: lower, upper: upper,
+        prefetch: prefetch)
     }
   }
 

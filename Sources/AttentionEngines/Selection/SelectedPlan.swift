@@ -7,8 +7,7 @@ import Tensors
 /// group of query rows the selection and the softmax over what it keeps.
 ///
 /// A group is one worker's work from beginning to end, so that the bits do not depend on how many there are.
-/// Unchecked: one thread says what keys are in use, before its workers start.
-final class SelectedPlan: StagedPlan, @unchecked Sendable {
+final class SelectedPlan: StagedPlan {
   let problem: AttentionProblem
   let team: WorkerTeam
   let job = StageJob()
@@ -19,14 +18,11 @@ final class SelectedPlan: StagedPlan, @unchecked Sendable {
   /// Where rows are regrouped by what they chose.
   private let regrouped: PerWorker<RegroupedRows>?
   private let queue = TaskQueue()
-  /// `[b]`, of the run under way.
-  private var geometries: [MaskGeometry]
 
   init(_ layout: SelectionLayout, team: WorkerTeam) throws(AttentionError) {
     problem = layout.problem
     self.team = team
     self.layout = layout
-    geometries = layout.geometries
     workspaceBytes = layout.workspaceBytes
     arena = try Arena(layout.shared, for: "summaries of blocks")
     scratch = try PerWorker(team.threadCount) { () throws(AttentionError) -> SelectionScratch in
@@ -47,11 +43,6 @@ final class SelectedPlan: StagedPlan, @unchecked Sendable {
 
   func begin(_ context: StageContext) {
     let shape = problem.shape
-    for batch in 0..<shape.batch {
-      geometries[batch] =
-        context.operands.keyLengths.map { problem.geometry(batch: batch, keyLength: $0[batch]) }
-        ?? layout.geometries[batch]
-    }
     queue.reset(
       count: context.stage == 0
         ? shape.batch * shape.kvHeads : shape.batch * layout.headTasks * layout.tasksPerHead)
@@ -71,10 +62,11 @@ final class SelectedPlan: StagedPlan, @unchecked Sendable {
     while let task = queue.next() {
       if context.stage == 0 {
         let (batch, kvHead) = task.quotientAndRemainder(dividingBy: shape.kvHeads)
-        let blocks = layout.selection.blockCount(geometries[batch].keyLength)
+        let geometry = problem.geometry(batch: batch, in: context.operands)
+        let blocks = layout.selection.blockCount(geometry.keyLength)
         let first = min(kept?.firstStale(firstEntry + batch) ?? 0, blocks)
         scratch.summarise(
-          first..<blocks, of: context.operands.key, geometries[batch], batch, kvHead,
+          first..<blocks, of: context.operands.key, geometry, batch, kvHead,
           into: summaries(batch, kvHead))
         continue
       }
@@ -84,7 +76,7 @@ final class SelectedPlan: StagedPlan, @unchecked Sendable {
       let summaries = summaries(batch, heads.lowerBound / shape.groupSize)
       // The last rows have most to choose from and are dealt first.
       let last = layout.tasksPerHead - 1 - index
-      let geometry = geometries[batch]
+      let geometry = problem.geometry(batch: batch, in: context.operands)
       guard let regrouped else {
         scratch.attend(
           group: last, geometry, batch, heads, context.operands, summaries: summaries)

@@ -9,8 +9,6 @@ struct SelectionLayout: Sendable {
   let selection: BlockSelection
   let kernels: KernelTable
   let threads: Int
-  /// `[b]`.
-  let geometries: [MaskGeometry]
   /// Whether runs bring the summaries that a decoder keeps beside its cache.
   let hasCompanion: Bool
   /// Numbers of a block's summary, and those rounded up to whole vectors: from one summary to the next.
@@ -37,7 +35,6 @@ struct SelectionLayout: Sendable {
     self.selection = selection
     self.kernels = kernels
     self.threads = threads
-    geometries = (0..<shape.batch).map { problem.geometry(batch: $0) }
     let lanes = kernels.vectorLanes
     self.hasCompanion = hasCompanion
     summaryColumns = selection.score.columns(shape.headDim)
@@ -111,7 +108,7 @@ struct SelectionLayout: Sendable {
   }
 
   var work: WorkEstimate {
-    let shape = problem.shape
+    let (shape, geometries) = (problem.shape, problem.geometries)
     var (pairs, selecting) = (0, 0)
     for geometry in geometries {
       pairs += selection.pairs(under: geometry) * shape.heads
@@ -134,7 +131,7 @@ struct SelectionLayout: Sendable {
     let keyBytes = type.rowBytes(columns: shape.headDim) + type.rowBytes(columns: shape.valueDim)
     work.minimumBytes =
       problem.storage.query.bytes(shape.query) + problem.storage.output.bytes(shape.output)
-    for geometry in geometries {
+    for geometry in problem.geometries {
       let blocks = selection.blockCount(geometry.keyLength)
       let summarised = min(geometry.queryLength + selection.block, geometry.keyLength)
       work.flops -=

@@ -17,14 +17,13 @@ final class SelectionScratch {
     fileprivate let best: ArenaPart<Int32>
     /// `[ATTN_BLOCK_KEYS][d]` rows as fp32.
     fileprivate let copies: ArenaPart<Float>
-    /// `[ATTN_BLOCK_KEYS]`.
-    fileprivate let rows: ArenaPart<UnsafeRawPointer>
-    fileprivate let keyRows: ArenaPart<UnsafeRawPointer>
-    fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
     fileprivate let prefetches: PrefetchList.Layout
-    /// The one or the other.
-    fileprivate let panels: SelectedPanels.Layout?
-    fileprivate let fewRows: SelectedFewRows.Layout?
+    fileprivate let attender: Attender
+
+    fileprivate enum Attender {
+      case panels(SelectedPanels.Layout)
+      case fewRows(SelectedFewRows.Layout)
+    }
 
     init(_ layout: SelectionLayout) {
       let keys = SelectionScratch.blockKeys
@@ -35,17 +34,12 @@ final class SelectionScratch {
       bestScores = arena.add(top)
       best = arena.add(top)
       copies = arena.add(keys * layout.problem.shape.headDim)
-      rows = arena.add(keys)
-      keyRows = arena.add(keys)
-      valueRows = arena.add(keys)
       prefetches = PrefetchList.Layout(capacity: 2 * keys, in: &arena)
-      if min(layout.selection.rows, layout.problem.shape.queryLength) > SelectedFewRows.most {
-        panels = SelectedPanels.Layout(layout, in: &arena)
-        fewRows = nil
-      } else {
-        panels = nil
-        fewRows = SelectedFewRows.Layout(layout, in: &arena)
-      }
+      let rows = min(layout.selection.rows, layout.problem.shape.queryLength)
+      attender =
+        rows > SelectedFewRows.most
+        ? .panels(SelectedPanels.Layout(layout, in: &arena))
+        : .fewRows(SelectedFewRows.Layout(layout, in: &arena))
     }
   }
 
@@ -59,11 +53,8 @@ final class SelectionScratch {
   private let scores: UnsafeMutablePointer<Float>
   private let bestScores: UnsafeMutablePointer<Float>
   private let best: UnsafeMutablePointer<Int32>
-  private let copies: UnsafeMutablePointer<Float>
-  private let rows: RowPointers
-  private let keyRows: RowPointers
-  private let valueRows: RowPointers
-  private let attender: (any SelectedAttender)?
+  private let reader: RowReader
+  private let attender: any SelectedAttender
   /// What the keys after those in work need.
   private var prefetches: PrefetchList
 
@@ -77,63 +68,28 @@ final class SelectionScratch {
     scores = arena[parts.scores]
     bestScores = arena[parts.bestScores]
     best = arena[parts.best]
-    copies = arena[parts.copies]
-    rows = arena[parts.rows]
-    keyRows = arena[parts.keyRows]
-    valueRows = arena[parts.valueRows]
     prefetches = PrefetchList(parts.prefetches, arena)
-    if let panels = parts.panels {
-      attender = SelectedPanels(layout, panels, arena)
-    } else if let fewRows = parts.fewRows {
-      attender = SelectedFewRows(layout, fewRows, arena)
-    } else {
-      attender = nil
+    switch parts.attender {
+    case .panels(let panels): attender = SelectedPanels(layout, panels, arena)
+    case .fewRows(let rows): attender = SelectedFewRows(layout, rows, arena)
     }
+    // All that is read for a choice has been read before keys are met, so that the two can share a table.
+    reader = RowReader(
+      attender.tables.keys, copies: arena[parts.copies], count: Self.blockKeys, functions)
   }
 
   // MARK: Selecting
 
-  /// Calls `body` with rows as fp32, some at a time.
-  private func forEachRow(
-    _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
-    _ body: (UnsafePointer<Float>) -> Void
-  ) {
-    let columns = tensor.shape.columns
-    for first in stride(from: range.lowerBound, to: range.upperBound, by: Self.blockKeys) {
-      let part = first..<min(first + Self.blockKeys, range.upperBound)
-      for (index, row) in part.enumerated() {
-        rows[index] = tensor.rowAddress(batch, head, row)
-      }
-      rows.widen(
-        count: part.count, columns: columns, storage: tensor.elementType.storage,
-        columnScales: tensor.channelScales(batch, head), into: copies, functions)
-      for row in 0..<part.count { body(copies + row * columns) }
-    }
-  }
-
-  /// Sums rows in fp32 and divides by their number.
-  private func average(
-    _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
-    into out: UnsafeMutablePointer<Float>
-  ) {
-    let columns = tensor.shape.columns
-    out.update(repeating: 0, count: columns)
-    forEachRow(tensor, batch, head, range) { row in
-      for column in 0..<columns { out[column] += row[column] }
-    }
-    functions.pointee.scale_row(out, Int64(columns), 1 / Float(max(range.count, 1)))
-  }
-
   /// The largest and the least number of each column; a NaN is both.
   private func extremes(
-    _ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>,
+    _ range: Range<Int>, of tensor: TensorView, _ batch: Int, _ head: Int,
     into out: UnsafeMutablePointer<Float>
   ) {
     let columns = tensor.shape.columns
     let (largest, least) = (out, out + columns)
     largest.update(repeating: -.infinity, count: columns)
     least.update(repeating: .infinity, count: columns)
-    forEachRow(tensor, batch, head, range) { row in
+    reader.forEach(range, of: tensor, batch, head) { row in
       for column in 0..<columns {
         let x = row[column]
         largest[column] = x > largest[column] || x.isNaN ? x : largest[column]
@@ -151,8 +107,8 @@ final class SelectionScratch {
       let keys = layout.selection.keys(of: block, keyLength: geometry.keyLength)
       let out = summaries + block * layout.summaryStride
       switch layout.selection.score {
-      case .mean: average(key, batch, kvHead, keys, into: out)
-      case .bound: extremes(key, batch, kvHead, keys, into: out)
+      case .mean: reader.average(keys, of: key, batch, kvHead, into: out)
+      case .bound: extremes(keys, of: key, batch, kvHead, into: out)
       }
     }
   }
@@ -167,7 +123,7 @@ final class SelectionScratch {
   ) {
     let (stride, headDim) = (layout.summaryStride, layout.problem.shape.headDim)
     for (index, head) in heads.enumerated() {
-      average(query, batch, head, group.rows, into: mean)
+      reader.average(group.rows, of: query, batch, head, into: mean)
       layout.selection.score.map(
         mean, headDim: headDim, sign: layout.problem.scale < 0 ? -1 : 1,
         into: mapped + index * stride)
@@ -222,8 +178,7 @@ final class SelectionScratch {
   private func attend(
     _ work: SelectedGroup, _ kept: UnsafeBufferPointer<Int32>, _ operands: AttentionOperands
   ) {
-    guard let attender else { return }
-    let (selection, geometry) = (layout.selection, work.geometry)
+    let (selection, geometry, tables) = (layout.selection, work.geometry, attender.tables)
     attender.begin(work, operands)
     // The own blocks, each row up to where it sees.
     let (blocks, size) = (work.group.own, selection.block)
@@ -233,8 +188,7 @@ final class SelectionScratch {
     func meet(first: Int?) {
       if filled == 0 { return }
       attender.meet(
-        filled, first: first, keys: keyRows, values: valueRows, work, operands,
-        prefetch: prefetches.pending)
+        filled, first: first, work, operands, prefetch: prefetches.pending)
       filled = 0
       prefetches.clear()
     }
@@ -243,7 +197,7 @@ final class SelectionScratch {
       while !keys.isEmpty {
         let room = Self.blockKeys - filled
         let part = keys.lowerBound..<min(keys.lowerBound + room, keys.upperBound)
-        point(filled, at: part, work, operands)
+        tables.point(filled, at: part, work.batch, work.kvHead, operands)
         filled += part.count
         keys = part.upperBound..<keys.upperBound
         if filled < Self.blockKeys { continue }
@@ -255,7 +209,7 @@ final class SelectionScratch {
     meet(first: nil)
     for first in stride(from: own.lowerBound, to: own.upperBound, by: Self.blockKeys) {
       let keys = first..<min(first + Self.blockKeys, own.upperBound)
-      point(0, at: keys, work, operands)
+      tables.point(at: keys, work.batch, work.kvHead, operands)
       filled = keys.count
       meet(first: first)
     }
@@ -268,7 +222,7 @@ final class SelectionScratch {
     _ rest: Range<Int>, then blocks: Slice<UnsafeBufferPointer<Int32>>, _ own: Range<Int>,
     _ work: SelectedGroup, _ operands: AttentionOperands
   ) {
-    guard attender?.prefetches == true else { return }
+    if !attender.prefetches { return }
     var room = Self.blockKeys
     func add(_ keys: Range<Int>) {
       let part = keys.lowerBound..<min(keys.lowerBound + room, keys.upperBound)
@@ -282,18 +236,5 @@ final class SelectionScratch {
       add(layout.selection.keys(of: Int(block), keyLength: work.geometry.keyLength))
     }
     add(own)
-  }
-
-  /// Points at consecutive keys, from a place of the tables on.
-  private func point(
-    _ place: Int, at keys: Range<Int>, _ work: SelectedGroup, _ operands: AttentionOperands
-  ) {
-    let sequence = KeySequence(keys)
-    DecodeScratch.point(
-      keyRows + place, at: 0..<keys.count, of: sequence, in: operands.key, batch: work.batch,
-      head: work.kvHead)
-    DecodeScratch.point(
-      valueRows + place, at: 0..<keys.count, of: sequence, in: operands.value, batch: work.batch,
-      head: work.kvHead)
   }
 }

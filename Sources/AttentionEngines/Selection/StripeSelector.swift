@@ -9,23 +9,16 @@ import Tensors
 final class StripeSelector: KeySelector, @unchecked Sendable {
   private struct Layout {
     var arena = ArenaLayout()
-    /// `[b * h][columns]` and `[b * h][diagonals]` kept, and `[b * h]` how many of each, columns less than 0
-    /// where a NaN decides.
-    let columns: ArenaPart<Int32>
-    let diagonals: ArenaPart<Int32>
-    let columnCounts: ArenaPart<Int32>
-    let diagonalCounts: ArenaPart<Int32>
-    let mostColumns: Int
-    let mostDiagonals: Int
+    /// `[b * h]`.
+    let columns: KeptLists.Layout
+    let diagonals: KeptLists.Layout
 
     init(_ selection: StripeSelection, _ shape: AttentionShape) {
       let heads = shape.batch * shape.heads
-      mostColumns = min(selection.columns, shape.keyLength)
-      mostDiagonals = min(selection.diagonals, shape.keyLength + selection.rows)
-      columns = arena.add(heads * mostColumns)
-      diagonals = arena.add(heads * mostDiagonals)
-      columnCounts = arena.add(heads)
-      diagonalCounts = arena.add(heads)
+      columns = KeptLists.Layout(
+        heads, most: min(selection.columns, shape.keyLength), in: &arena)
+      diagonals = KeptLists.Layout(
+        heads, most: min(selection.diagonals, shape.keyLength + selection.rows), in: &arena)
     }
   }
 
@@ -81,9 +74,10 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
   private let selection: StripeSelection
   private let problem: AttentionProblem
   private let kernels: KernelTable
-  private let parts: Layout
   private let scratchParts: ScratchLayout
   private let arena: Arena
+  private let columns: KeptLists
+  private let diagonals: KeptLists
   private let scratch: PerWorker<Scratch>
 
   private final class Scratch {
@@ -96,10 +90,12 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
     self.selection = selection
     problem = layout.problem
     kernels = layout.kernels
-    parts = Layout(selection, layout.problem.shape)
+    let parts = Layout(selection, layout.problem.shape)
     let scratchParts = ScratchLayout(selection, layout)
     self.scratchParts = scratchParts
     arena = try Arena(parts.arena, for: "columns and diagonals")
+    columns = KeptLists(parts.columns, arena)
+    diagonals = KeptLists(parts.diagonals, arena)
     scratch = try PerWorker(layout.threads) { () throws(AttentionError) -> Scratch in
       try Scratch(scratchParts)
     }
@@ -113,34 +109,30 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
 
   // MARK: Finding
 
-  func prepare(_ stage: Int, _ run: KeptKeysRun) -> Int { shape.batch * shape.heads }
+  func tasks(preparing stage: Int) -> Int { shape.batch * shape.heads }
 
-  func prepare(_ stage: Int, task: Int, _ run: KeptKeysRun, worker: Int) {
+  func prepare(_ stage: Int, task: Int, _ operands: AttentionOperands, worker: Int) {
     let (batch, head) = task.quotientAndRemainder(dividingBy: shape.heads)
-    let geometry = run.geometries[batch]
+    let geometry = problem.geometry(batch: batch, in: operands)
     let rows = selection.decidingRows(geometry)
     if rows.isEmpty || selection.keepsAll(geometry) { return }
     let scratch = scratch[worker]
-    score(rows, geometry, batch, head, run.operands, scratch)
+    score(rows, geometry, batch, head, operands, scratch)
     weigh(rows, geometry, head, scratch)
     let weights = scratch.arena[scratchParts.weights]
     let (sums, stride) = (scratch.arena[scratchParts.sums], scratchParts.stride)
     let length = geometry.keyLength
-    let columns = sum(
-      weights + scratchParts.margin, stride: stride, rows.count, length, scratch)
-    arena[parts.columnCounts][task] = -1
-    if !columns { return }
-    arena[parts.columnCounts][task] = choose(
-      selection.columns, of: length, into: arena[parts.columns] + task * parts.mostColumns, scratch)
+    if !sum(weights + scratchParts.margin, stride: stride, rows.count, length, scratch) {
+      return columns.spoil(task)
+    }
+    choose(selection.columns, of: length, scratch, into: columns, task)
     // Diagonal t meets key t of the last row and a key before that in each row before.
     let count = length + rows.count - 1
     let first = weights + scratchParts.margin - (rows.count - 1)
     _ = sum(first, stride: stride + 1, rows.count, count, scratch)
     let own = geometry.offset + rows.upperBound - 1
     if (0..<count).contains(own) { sums[own] = .infinity }
-    arena[parts.diagonalCounts][task] = choose(
-      selection.diagonals, of: count, into: arena[parts.diagonals] + task * parts.mostDiagonals,
-      scratch)
+    choose(selection.diagonals, of: count, scratch, into: diagonals, task)
   }
 
   /// Products of the deciding rows with all keys.
@@ -226,8 +218,8 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
 
   /// Writes down the places with the best sums.
   private func choose(
-    _ top: Int, of count: Int, into out: UnsafeMutablePointer<Int32>, _ scratch: Scratch
-  ) -> Int32 {
+    _ top: Int, of count: Int, _ scratch: Scratch, into lists: KeptLists, _ list: Int
+  ) {
     let sums = scratch.arena[scratchParts.sums]
     let top = min(top, count)
     var best = BestKeys(
@@ -237,21 +229,20 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
       best.offer(sums + first, first: first, count: min(Self.offered, count - first))
     }
     _ = best.finish()
-    out.update(from: best.keys, count: best.count)
-    return Int32(best.count)
+    lists.write(best.keys, best.count, to: list)
   }
 
   // MARK: Attending
 
-  func begin(rows: Range<Int>, _ run: KeptKeysRun) -> Int { 0 }
-  func select(rows: Range<Int>, task: Int, _ run: KeptKeysRun, worker: Int) {}
+  func tasks(selecting rows: Range<Int>) -> Int { 0 }
+  func select(rows: Range<Int>, task: Int, _ operands: AttentionOperands, worker: Int) {}
 
   /// Columns and diagonals that a row sees, merged.
   func keys(
-    of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int, _ run: KeptKeysRun,
-    memory: UnsafeMutablePointer<Int32>
+    of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int,
+    _ operands: AttentionOperands, memory: UnsafeMutablePointer<Int32>
   ) -> UnsafeBufferPointer<Int32>? {
-    let geometry = run.geometries[batch]
+    let geometry = problem.geometry(batch: batch, in: operands)
     let end = geometry.visible(from: row + geometry.offset).count
     var count = 0
     if selection.keepsAll(geometry) {
@@ -259,19 +250,16 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
       return UnsafeBufferPointer(start: memory, count: end)
     }
     let place = batch * shape.heads + head
-    let (columnCount, diagonalCount) = (
-      Int(arena[parts.columnCounts][place]), Int(arena[parts.diagonalCounts][place])
-    )
-    if columnCount < 0 { return end == 0 ? UnsafeBufferPointer(start: memory, count: 0) : nil }
-    let columns = arena[parts.columns] + place * parts.mostColumns
-    let diagonals = arena[parts.diagonals] + place * parts.mostDiagonals
+    guard let columns = columns[place], let diagonals = diagonals[place] else {
+      return end == 0 ? UnsafeBufferPointer(start: memory, count: 0) : nil
+    }
     // From the last row to this one diagonals have moved.
     let shift = row - (geometry.queryLength - 1)
     var (column, diagonal) = (0, 0)
-    while diagonal < diagonalCount, Int(diagonals[diagonal]) + shift < 0 { diagonal += 1 }
+    while diagonal < diagonals.count, Int(diagonals[diagonal]) + shift < 0 { diagonal += 1 }
     while true {
-      let next = column < columnCount ? Int(columns[column]) : Int.max
-      let other = diagonal < diagonalCount ? Int(diagonals[diagonal]) + shift : Int.max
+      let next = column < columns.count ? Int(columns[column]) : Int.max
+      let other = diagonal < diagonals.count ? Int(diagonals[diagonal]) + shift : Int.max
       let key = min(next, other)
       if key >= end { break }
       memory[count] = Int32(key)
