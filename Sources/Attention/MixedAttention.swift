@@ -68,6 +68,7 @@ public struct MixedAttention: AttentionStrategy {
   public var usesBLAS: Bool { strategies.contains { $0.usesBLAS } }
 
   public var servesCausalMasks: Bool { strategies.allSatisfy { $0.servesCausalMasks } }
+  public var laterRowsDecide: Bool { strategies.contains { $0.laterRowsDecide } }
 
   /// The widest of the parts'.
   public var queryReach: QueryReach {

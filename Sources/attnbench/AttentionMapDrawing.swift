@@ -31,10 +31,14 @@ struct AttentionMapDrawing {
     let strategies = try strategies()
     try OutputTransaction.check(command.output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: command.output)
-    let file = try InputFiles.problem(inputs: inputs, layout: command.layout ?? .bhnd)
-    try InputFiles.warn(of: inputs, command.mask.settings(), headDim: file.shape.headDim)
+    let declared = (strategies + (plan?.strategies ?? [])).flatMap(\.operands)
+    let file = try InputFiles.problem(
+      inputs: inputs, layout: command.layout ?? .bhnd, operands: declared)
+    let stated = try StatedAttention(command.mask, inputs: inputs, on: file.shape)
+    stated.announce(inputs)
     let lengths = try lengths(file.shape)
-    let problem = try command.mask.problem(lengths)
+    let problem = try stated.problem(on: lengths, elements: Storage())
+    let operands = try file.operands(declared, for: lengths)
     // A single head is its own grid.
     let head = command.head ?? (problem.shape.heads == 1 ? 0 : nil)
     let heads = head.map { "head \($0)" } ?? "all \(problem.shape.heads) heads"
@@ -50,9 +54,9 @@ struct AttentionMapDrawing {
         return try Drawing(
           of: strategies, plan: plan?.strategies, on: problem,
           query: query.prefix(lengths.query), key: key.prefix(lengths.key),
-          batch: command.batch ?? 0, head: head, size)
+          named: operands.mapValues(\.view), batch: command.batch ?? 0, head: head, size)
       } catch {
-        throw UsageError(naming: error)
+        throw stated.naming(error)
       }
     }
     let picture = try format.map {
@@ -123,21 +127,21 @@ private enum Drawing {
   /// - Parameter head: nil draws all.
   init(
     of strategies: [any AttentionStrategy], plan: [any AttentionStrategy]?,
-    on problem: AttentionProblem, query: TensorView, key: TensorView, batch: Int, head: Int?,
-    _ size: (rows: Int, columns: Int)
+    on problem: AttentionProblem, query: TensorView, key: TensorView, named: [String: TensorView],
+    batch: Int, head: Int?, _ size: (rows: Int, columns: Int)
   ) throws(AttentionError) {
     if let head {
       // A head that is not there is refused below, by its number.
       let own = plan.flatMap { $0.indices.contains(head) ? [$0[head]] : nil } ?? []
       self = .one(
         try AttentionMap(
-          of: strategies + own, on: problem, query: query, key: key, batch: batch, head: head,
-          maximumRows: size.rows, maximumColumns: size.columns))
+          of: strategies + own, on: problem, query: query, key: key, named: named, batch: batch,
+          head: head, maximumRows: size.rows, maximumColumns: size.columns))
     } else {
       self = .all(
         try HeadMaps(
-          of: strategies, plan: plan, on: problem, query: query, key: key, batch: batch,
-          maximumRows: size.rows, maximumColumns: size.columns))
+          of: strategies, plan: plan, on: problem, query: query, key: key, named: named,
+          batch: batch, maximumRows: size.rows, maximumColumns: size.columns))
     }
   }
 

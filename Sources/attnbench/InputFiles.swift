@@ -35,25 +35,6 @@ package enum InputFiles {
     }
   }
 
-  /// Says where a file's metadata state another attention than what is run.
-  ///
-  /// - Parameter argument: of `--inputs`; nil does nothing.
-  static func warn(of argument: String?, _ settings: ProblemSettings, headDim: Int) throws {
-    guard let argument else { return }
-    let reference = try TensorReference(argument)
-    do {
-      let stated = try InputMetadata(path: reference.path).attention(of: reference.selector)
-      let differences = stated.differences(from: settings, headDim: headDim)
-      if differences.isEmpty { return }
-      Terminal.say(
-        "warning: \(argument) says in its metadata that its attention is "
-          + "\(differences.joined(separator: ", ")), and what runs here is not: the results are not "
-          + "the model's" + (differences.first == "causal" ? "; add --causal" : ""))
-    } catch let error as FileProblemError {
-      Terminal.say("warning: \(error)")
-    }
-  }
-
   /// `--inputs FILE.safetensors[:PREFIX]`, with those of the declared operands that it holds.
   ///
   /// - Throws: `TensorFileError`, `FileProblemError`, `AttentionError`.

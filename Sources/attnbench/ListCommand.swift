@@ -33,6 +33,9 @@ package struct ListCommand: ParsableCommand {
         try Terminal.print("  \(parameter.label): \(parameter.help)")
       }
       for operand in strategy.operands { try Terminal.print("  \(operand.line)") }
+      if strategy.laterRowsDecide {
+        try Terminal.print("  later rows decide for earlier ones: no causal model of its own")
+      }
       try Terminal.print("  \(strategy.source)")
     }
   }
@@ -85,6 +88,17 @@ package struct ListedStrategy: Encodable {
   let source: String
   let parameters: [Parameter]
   package let operands: [Operand]
+  package let laterRowsDecide: Bool
+
+  private enum CodingKeys: String, CodingKey {
+    case name
+    case `class`
+    case summary
+    case source
+    case parameters
+    case operands
+    case laterRowsDecide = "later_rows_decide"
+  }
 
   package init(_ family: StrategyFamily) {
     name = family.name
@@ -93,6 +107,7 @@ package struct ListedStrategy: Encodable {
     source = family.source
     parameters = family.parameters.map { Parameter(label: $0.label, help: $0.help) }
     operands = family.operands.map(Operand.init)
+    laterRowsDecide = family.laterRowsDecide
   }
 
   /// `window(w, global, sinks, left, right)`.

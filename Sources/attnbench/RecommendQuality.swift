@@ -32,10 +32,11 @@ extension RecommendCommand {
     return result.adding(figures)
   }
 
-  /// The same for a choice for each head: bounds head by head.
+  /// The same for a choice for each head: bounds and recall head by head.
   func addQuality(
     to result: PerHeadRecommendation, in setting: QualitySetting
   ) throws -> PerHeadRecommendation {
+    let recalls = try recalls(of: result, in: setting)
     var figures = try figures(of: result.single.candidates, in: setting)
     try certify(in: setting) { seconds in
       try figures.certify(heads: result.heads.map(\.strategy), within: seconds) {
@@ -43,15 +44,32 @@ extension RecommendCommand {
       }
     }
     try conclude(figures, in: setting)
-    return result.adding(figures)
+    return result.adding(figures).adding(recalls)
+  }
+
+  /// What each head's strategy keeps of full attention; nil where it is not restricted.
+  private func recalls(
+    of result: PerHeadRecommendation, in setting: QualitySetting
+  ) throws -> [Recall?] {
+    let strategies = try result.heads.map { try CommandRegistry.current.strategy($0.strategy) }
+    guard strategies.contains(where: { $0.operatorClass == .restricted }) else { return [] }
+    return HeadRecalls.compute(
+      strategies, on: try setting.problem.storing(Storage()),
+      tensors: try setting.inputs.tensors(
+        for: setting.problem, MixedAttention(strategies).operands),
+      seed: seed, stop: setting.stop, team: try team(in: setting))
+  }
+
+  private func team(in setting: QualitySetting) throws -> WorkerTeam {
+    try WorkerTeam(
+      threads: setting.placement.threads, binding: setting.placement.binding,
+      topology: setting.topology, bestEffort: threadOptions.bestEffortBind)
   }
 
   private func figures(
     of candidates: [Candidate], in setting: QualitySetting
   ) throws -> QualityFigures {
-    let team = try WorkerTeam(
-      threads: setting.placement.threads, binding: setting.placement.binding,
-      topology: setting.topology, bestEffort: threadOptions.bestEffortBind)
+    let team = try team(in: setting)
     // Bounds are about what the strategies compute, in fp32, from the numbers as stored.
     return try QualityFigures(
       setting.problem.storing(Storage()), candidates: candidates,
@@ -81,13 +99,8 @@ enum QualityColumns {
   static func columns(_ candidate: Candidate, of result: Recommendation) -> [Column] {
     var columns: [Column] = []
     if hasRecall(result) {
-      func share(_ title: String, _ value: Double?) -> Column {
-        Column(title: title, value: value.map { CellText.percent($0) } ?? "", align: .right)
-      }
-      columns += [
-        share("mass", candidate.massKept), share("top keys", candidate.topKeysFound),
-        share("gain", candidate.gainRealised),
-      ]
+      columns += recall(
+        mass: candidate.massKept, topKeys: candidate.topKeysFound, gain: candidate.gainRealised)
     }
     if hasBounds(result) {
       columns.append(
@@ -99,6 +112,19 @@ enum QualityColumns {
     }
     return columns
   }
+
+  /// What the keys that are kept hold; empty where there is nothing to say.
+  static func recall(mass: Double?, topKeys: Double?, gain: Double?) -> [Column] {
+    [("mass", mass), ("top keys", topKeys), ("gain", gain)].map { title, value in
+      Column(title: title, value: value.map { CellText.percent($0) } ?? "", align: .right)
+    }
+  }
+
+  /// What they mean.
+  static let recallLegend =
+    "mass: share of full attention's weights on the keys kept; top keys: share of the true top keys, "
+    + "as many as are kept, that are kept; gain: of what topk gains over keys drawn by lot with as "
+    + "many keys a row, the share that is realised; all on sampled rows"
 
   /// What a bound is, of tensors stored as `elements`.
   static func boundLegend(_ elements: Storage) -> String {
@@ -112,12 +138,7 @@ enum QualityColumns {
   /// What they mean, a line each.
   static func legend(of result: Recommendation, _ elements: Storage) -> [String] {
     var lines: [String] = []
-    if hasRecall(result) {
-      lines.append(
-        "mass: share of full attention's weights on the keys kept; top keys: share of the true top keys, "
-          + "as many as are kept, that are kept; gain: of what topk gains over keys drawn by lot with as "
-          + "many keys a row, the share that is realised; all on sampled rows")
-    }
+    if hasRecall(result) { lines.append(recallLegend) }
     if hasBounds(result) {
       lines.append(boundLegend(elements))
     }

@@ -60,15 +60,23 @@ struct RecommendReport {
     }
     let groupSize = question.problem.shape.groupSize
     let hasBounds = result.heads.contains { $0.certificate != nil }
+    let hasRecall = result.heads.contains { $0.massKept != nil }
     let table = TextTable<PerHeadRecommendation.Head> {
-      let columns = [
+      var columns = [
         Column(title: "head", value: $0.head, align: .right),
         Column(title: "kv head", value: $0.head / groupSize, align: .right),
         Column(title: "strategy", value: $0.strategy),
         Column(title: "error", value: CellText.error($0.relativeError), align: .right),
       ]
-      let bound = Column(title: "bound", value: CellText.bound($0.certificate), align: .right)
-      return columns + (hasBounds ? [bound] : []) + [
+      if hasRecall {
+        columns += QualityColumns.recall(
+          mass: $0.massKept, topKeys: $0.topKeysFound, gain: $0.gainRealised)
+      }
+      if hasBounds {
+        columns.append(
+          Column(title: "bound", value: CellText.bound($0.certificate), align: .right))
+      }
+      return columns + [
         Column(
           title: "time alone", value: TimeSpan.rounded(seconds: $0.secondsAlone), align: .right),
         Column(title: "share of time", value: CellText.percent($0.timeShare), align: .right),
@@ -80,6 +88,7 @@ struct RecommendReport {
       "error: relative L2 distance from full softmax attention in the run of the mix, on "
         + Self.rows(result.mix) + "; time alone: the strategy on one head with all workers"
         + (isRandom ? "; \(Self.randomErrors)" : ""))
+    if hasRecall { try Terminal.print(QualityColumns.recallLegend) }
     if hasBounds {
       try Terminal.print(QualityColumns.boundLegend(question.problem.storage))
     }

@@ -14,7 +14,8 @@ package struct RunCommand: BLASCommand {
       file given to --inputs holds q, k and v, or PREFIX.q and so on; an output in that format \
       holds o, and lse, present_k, present_v, state and scores where they are asked for into the same \
       file. What a strategy takes beyond q, k and v (see attnbench list) is found there by its name, or \
-      given with --operand, or with an option of its own such as --decay.
+      given with --operand, or with an option of its own such as --decay. Causality, scale, softcap, \
+      sinks and windows that the file's metadata state are applied unless options say otherwise.
       Example: attnbench run --inputs qkv.safetensors:layer0 --strategy flash --causal -o out.npy
       Example: attnbench run --q q.npy --k k.npy --v v.npy --past-k pk.npy --past-v pv.npy --causal \
       --strategy flash --present-k pk.npy --present-v pv.npy -o out.npy
@@ -43,16 +44,23 @@ package struct RunCommand: BLASCommand {
     try outputs.check()
     let file = try inputs.read(operands: choice.operands)
     try outputs.check(file)
-    let (strategy, settings) = try choice.resolved(for: file, settings(for: file), given: given)
-    if case .strategy = choice {
-      try InputFiles.warn(of: inputs.inputs.first, settings, headDim: file.shape.headDim)
-    }
+    let stated = try stated(on: file.shape)
+    let (strategy, settings) = try choice.resolved(
+      for: file, settings(for: file, stated), given: given)
+    stated.announce(inputs.inputs.first)
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
     if strategy.usesBLAS || outputs.scoreStage != nil { try announceBLAS() }
 
-    let (result, problem) = try compute(strategy, settings, file, team)
-    let scores = try scores(strategy, settings, file, team)
+    let result: AttentionRun
+    let problem: AttentionProblem
+    let scores: FileTensor?
+    do {
+      (result, problem) = try compute(strategy, settings, file, team)
+      scores = try self.scores(strategy, settings, file, team)
+    } catch let error as AttentionError {
+      throw stated.naming(error)
+    }
     try outputs.write(result, scores: scores, of: file)
 
     for caution in choice.cautions(on: problem) { Terminal.say(caution) }
@@ -67,11 +75,8 @@ package struct RunCommand: BLASCommand {
     _ strategy: any AttentionStrategy, _ settings: ProblemSettings, _ file: FileProblem,
     _ team: WorkerTeam
   ) throws -> FileTensor? {
-    guard let stage = outputs.scoreStage else { return nil }
-    do {
-      return try ScoreRun.compute(stage, strategy, on: settings, of: file, team: team)
-    } catch let error as AttentionError {
-      throw UsageError.named(error)
+    try outputs.scoreStage.map {
+      try ScoreRun.compute($0, strategy, on: settings, of: file, team: team)
     }
   }
 
@@ -95,9 +100,19 @@ package struct RunCommand: BLASCommand {
     }
   }
 
-  /// Everything the options say beyond the tensors' sizes.
-  private func settings(for file: FileProblem) throws -> ProblemSettings {
-    var settings = try mask.settings()
+  /// What the metadata of `--inputs` and the options state. A plan brings its own, and tensors that are
+  /// named one by one have none.
+  private func stated(on shape: AttentionShape) throws -> StatedAttention {
+    try StatedAttention(
+      mask, inputs: plan == nil ? inputs.inputs.first : nil, on: shape, logits: logits,
+      window: window)
+  }
+
+  /// The same and everything else that the options say beyond the tensors' sizes.
+  private func settings(
+    for file: FileProblem, _ stated: StatedAttention
+  ) throws -> ProblemSettings {
+    var settings = stated.settings
     // Queries come behind the past, whatever follows them.
     if let past = file.pastLength, !mask.positions.isAligned {
       settings.visibility.offset = .fixed(past)
@@ -140,13 +155,9 @@ package struct RunCommand: BLASCommand {
     // An output of more precision than the queries is not to be rounded on the way.
     if outputs.elementType(queries: file.queryType) != file.queryType { stored.query = .float32 }
     do {
-      do {
-        return try run(as: stored)
-      } catch let error as AttentionError where error.argument == "elements" {
-        return try run(as: Storage())
-      }
-    } catch let error as AttentionError {
-      throw UsageError.named(error)
+      return try run(as: stored)
+    } catch let error as AttentionError where error.argument == "elements" {
+      return try run(as: Storage())
     }
   }
 }

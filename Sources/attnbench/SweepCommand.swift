@@ -35,7 +35,11 @@ package struct SweepCommand: BLASCommand {
   @OptionGroup(title: "Mask") var maskOptions: MaskOptions
   @OptionGroup(title: "Storage") var storageOptions: StorageOptions
 
-  @Option(help: "Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX].")
+  @Option(
+    help: """
+      Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX], with the mask and the \
+      scores that their metadata state unless options say otherwise.
+      """)
   var inputs: [String] = []
 
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
@@ -161,7 +165,8 @@ extension SweepCommand {
         strategies = strategies.filter { given.has($0.operands) }
       }
     }
-    if maskOptions.causal, strategyOptions.list == nil {
+    let stated = try given.map { try StatedAttention(maskOptions, inputs: inputs, on: $0.shape) }
+    if stated?.settings.visibility.causal ?? maskOptions.causal, strategyOptions.list == nil {
       let acausal = strategies.filter { !$0.servesCausalMasks }
       if !acausal.isEmpty {
         Terminal.say(
@@ -170,21 +175,23 @@ extension SweepCommand {
       }
       strategies = strategies.filter(\.servesCausalMasks)
     }
-    if let given {
-      try InputFiles.warn(of: inputs, maskOptions.settings(), headDim: given.shape.headDim)
-    }
+    stated?.announce(inputs)
+    let elements = storageOptions.elements
     let plan = try SweepPlan(
       sizes: sizes, strategies: strategies, placements: placements, seed: seed
     ) { n in
-      try maskOptions.problem(
-        try given.map { try $0.shape(n: n, queries: decoding) }
-          ?? shapeOptions.shape(queryLength: decoding ?? n, keyLength: decoding.map { _ in n }),
-        elements: storageOptions.elements)
+      if let given, let stated {
+        return try stated.problem(
+          on: given.shape(n: n, queries: decoding), elements: elements)
+      }
+      return try maskOptions.problem(
+        shapeOptions.shape(queryLength: decoding ?? n, keyLength: decoding.map { _ in n }),
+        elements: elements)
     }
     return Setup(
       topology: topology, plan: plan, limits: limits,
       inputs: given.map { .tensors($0) } ?? .normal(seed: seed), decoding: decoding,
-      options: options(plan, limits, decoding))
+      options: options(plan, limits, decoding, stated))
   }
 
   /// Taken as text, since the argument parser drops an attached value that it cannot read.
@@ -200,9 +207,10 @@ extension SweepCommand {
 
   /// The options with their defaults, in the command line's own spelling.
   private func options(
-    _ plan: SweepPlan, _ limits: SweepLimits, _ decoding: Int?
+    _ plan: SweepPlan, _ limits: SweepLimits, _ decoding: Int?, _ stated: StatedAttention?
   ) -> [String: String] {
     let shape = plan.cells.first?.problem.shape
+    let settings = stated?.settings
     let strategies =
       strategyOptions.list
       ?? CommandRegistry.current.families.filter { !$0.isCeiling }.map(\.name)
@@ -216,7 +224,7 @@ extension SweepCommand {
       "--cell-timeout": String(format: "%gs", limits.cellTimeout),
       "--budget": limits.budget.map { String(format: "%gs", $0) } ?? "none",
       "--max-memory": limits.wording.memory, "--order": order.rawValue,
-      "--causal": "\(maskOptions.causal)",
+      "--causal": "\(settings?.visibility.causal ?? maskOptions.causal)",
     ]
     if let shape {
       options["--batch"] = "\(shape.batch)"
@@ -229,9 +237,11 @@ extension SweepCommand {
     options["--decode"] = decoding.map { "\($0)" }
     options["--align"] = maskOptions.align?.rawValue
     options["--query-offset"] = maskOptions.queryOffset
-    options["--scale"] = maskOptions.scale.map { "\($0)" }
+    options["--scale"] = (settings?.scoring.scale ?? maskOptions.scale).map { "\($0)" }
     if storageOptions.dtype != .float32 { options["--dtype"] = storageOptions.dtype.rawValue }
     options["--inputs"] = inputs.first
+    // Softcap, sinks and windows, which no option of a sweep says.
+    if let stated, stated.isFromFile { options["attention of --inputs"] = stated.description }
     return options
   }
 

@@ -29,7 +29,11 @@ package struct VerifyCommand: BLASCommand {
   @OptionGroup var mask: MaskOptions
   @OptionGroup var storage: StorageOptions
 
-  @Option(help: "Tensors of your own, as FILE.safetensors or FILE.safetensors:PREFIX.")
+  @Option(
+    help: """
+      Tensors of your own, as FILE.safetensors or FILE.safetensors:PREFIX, with the mask and the \
+      scores that their metadata state unless options say otherwise.
+      """)
   var inputs: [String] = []
 
   @Option(help: "Order of the axes in --inputs: bhnd or bnhd.")
@@ -112,10 +116,12 @@ package struct VerifyCommand: BLASCommand {
     if n == nil { try shape.refuse(beside: argument) }
     let file = try InputFiles.problem(
       inputs: argument, layout: layout, operands: strategies.flatMap(\.operands))
-    try InputFiles.warn(of: argument, mask.settings(), headDim: file.shape.headDim)
+    let stated = try StatedAttention(mask, inputs: argument, on: file.shape)
+    stated.announce(argument)
     return [
       VerificationProblem(
-        try mask.problem(file.shape), source: .file(file), name: Self.shortName(argument))
+        try stated.problem(on: file.shape, elements: Storage()), source: .file(file),
+        name: Self.shortName(argument))
     ]
   }
 

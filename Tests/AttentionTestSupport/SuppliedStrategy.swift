@@ -19,6 +19,7 @@ public struct SuppliedStrategy: AttentionStrategy {
   public var usesBLAS: Bool { base.usesBLAS }
   public var dependsOnHeadNumbers: Bool { base.dependsOnHeadNumbers }
   public var servesCausalMasks: Bool { base.servesCausalMasks }
+  public var laterRowsDecide: Bool { base.laterRowsDecide }
   public var queryReach: QueryReach { base.queryReach }
   public var selectsKeys: Bool { base.selectsKeys }
   public func resolvedParameters(for problem: AttentionProblem) -> String {

@@ -55,6 +55,26 @@ struct DecodeCommandTests {
     }
   }
 
+  @Test("an index is decoded step by step: its keys are kept beside the cache")
+  func operandsOfKeys() throws {
+    let stored = ["--batch", "2", "--dtype", "f16"]
+    for (queries, options) in [(1, []), (3, ["--causal"]), (1, stored)] {
+      let strategies = ["--strategy", "indexer(8),nsa(8, 4, 16)"]
+      let (result, rows) = try sweep(
+        ["--n", "40,1000", "--decode", "\(queries)"] + strategies + options)
+      #expect(result.code == 0, "\(result.error)")
+      #expect(rows.count == 4)
+      for row in rows {
+        #expect(row.status.isMeasured && row.pass == .decode, "\(row.reason)")
+        #expect(row.accuracy.oracleRelativeL2 ?? 1 < (options.isEmpty ? 1e-5 : 1e-3))
+        // Keys and values of two heads, and a key of the index.
+        let bytes = row.n * (options.contains("f16") ? 2 * 2 * 2 : 4 * 2) * (16 + 16)
+        let isIndex = row.strategy.name == "indexer"
+        #expect(!isIndex || row.work.workspaceBytes ?? 0 >= bytes + row.n * 4 * 32, "\(row.work)")
+      }
+    }
+  }
+
   @Test("what reading takes is predicted before anything has run")
   func dryRun() throws {
     let result = try AttnbenchProcess.run(

@@ -77,7 +77,7 @@ struct PictureCommandTests {
     #expect(text.output.contains("head 1 \(share)"))
   }
 
-  @Test("a tensor of one head is drawn large, and a mask that the file does not state is warned of")
+  @Test("a tensor of one head is drawn large, under the mask that the file states")
   func oneHead() throws {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
@@ -88,10 +88,60 @@ struct PictureCommandTests {
     let arguments = ["mask", "--inputs", "one.safetensors", "--strategy", "flash"]
     let result = try AttnbenchProcess.run(arguments, in: directory.root)
     #expect(result.code == 0, "\(result.error)")
-    #expect(result.line(0) == "one.safetensors, head 0, h1 n4 d2")
-    #expect(result.error.contains("add --causal"))
+    #expect(result.line(0) == "one.safetensors, head 0, h1 n4 d2 causal")
+    #expect(result.error.hasPrefix("one.safetensors: causal (the file's metadata), scale 0.7"))
     let causal = try AttnbenchProcess.run(arguments + ["--causal"], in: directory.root)
-    #expect(causal.error.isEmpty)
+    #expect(causal.error.isEmpty && causal.output == result.output)
+    let other = try AttnbenchProcess.run(arguments + ["--no-causal"], in: directory.root)
+    #expect(other.line(0) == "one.safetensors, head 0, h1 n4 d2")
+    #expect(other.error.hasPrefix("warning: --no-causal: one.safetensors says that"))
+  }
+
+  @Test("mask takes what strategies need beside q and k from the file, and names what is missing")
+  func operands() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    let tensors = try TestTensors(heads: 2, n: 9)
+    try tensors.write(to: directory)
+    func tensor(_ shape: [Int], _ value: @escaping (Int) -> Float) throws -> HostTensor {
+      try HostTensor(shape: shape) { elements in
+        for index in elements.indices { elements[index] = value(index) }
+      }
+    }
+    let own = [
+      ("index_q", try tensor([2, 9, 4]) { Float($0 % 5) - 2 }),
+      ("index_k", try tensor([1, 9, 4]) { Float($0 % 7) - 3 }),
+      ("index_w", try tensor([2, 9]) { _ in 1 }), ("gate", try tensor([2, 9, 3]) { _ in 0.5 }),
+      ("decay", try tensor([2, 9]) { Float($0 % 3) * -0.2 }),
+    ]
+    let all = [("q", tensors.query), ("k", tensors.key), ("v", tensors.value)] + own
+    try SafetensorsFile.write(
+      all.map { NamedTensor("layer7." + $0, $1) }, to: directory.path("all.safetensors"))
+    let strategies = "indexer(9, heads: 2, dim: 4),indexer(2, heads: 2, dim: 4),nsa(2, 3, 4),gated"
+    for options in [[], ["-n", "6"], ["--head", "1"]] {
+      let result = try AttnbenchProcess.run(
+        ["mask", "--inputs", "all.safetensors:layer7", "--causal", "--strategy", strategies]
+          + options, in: directory.root)
+      #expect(result.code == 0, "\(result.error)")
+      // An index that keeps all keys keeps all weights.
+      #expect(result.output.contains("indexer(9, heads: 2, dim: 4): other weights, 100% agree"))
+      #expect(!result.output.contains("indexer(2, heads: 2, dim: 4): other weights, 100% agree"))
+      #expect(result.output.contains("nsa(2, 3, 4") && result.output.contains("gated"))
+    }
+    for (strategy, message) in [
+      ("indexer(2, heads: 2, dim: 4)", "operand index_q = missing: [b, 2, nQ, 4] is needed"),
+      ("nsa(2, 3, 4)", "operand gate = missing: [b, h, nQ, 3] is needed"),
+      ("additive(3)", "operand additive_q = missing"), ("local_p(2)", "operand local_w = missing"),
+    ] {
+      let result = try AttnbenchProcess.run(
+        ["mask", "--inputs", "qkv.safetensors:layer7", "--causal", "--strategy", strategy],
+        in: directory.root)
+      #expect(result.code == 64 && result.error.contains(message), "\(result.error)")
+    }
+    let shape = try AttnbenchProcess.run(
+      ["mask", "--inputs", "all.safetensors:layer7", "--strategy", "indexer(2, heads: 2, dim: 5)"],
+      in: directory.root)
+    #expect(shape.code == 1 && shape.error.contains("(layer7.index_k) has shape [1, 9, 4]"))
   }
 
   /// A plan for layers 0 and 7 of two heads.

@@ -39,6 +39,40 @@ struct RecallCommandTests {
     #expect(best["top_keys_found"] as? Double == 1)
   }
 
+  @Test("recommend --per-head shows what each head's own strategy keeps")
+  func perHead() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try TestTensors(heads: 3, n: 150, dimension: 8).write(to: directory)
+    func heads(_ strategies: String) throws -> (text: String, heads: [[String: Any]]) {
+      let arguments = [
+        "recommend", "--inputs", "qkv.safetensors", "--causal", "--max-error", "none", "--budget",
+        "1h", "--threads", "1", "--per-head", "--strategy", strategies,
+      ]
+      let result = try AttnbenchProcess.run(arguments, in: directory.root)
+      #expect(result.code == 0, "\(result.error)")
+      let json = try AttnbenchProcess.run(arguments + ["--json"], in: directory.root)
+      let object = try #require(
+        JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
+      let perHead = try #require(object["per_head"] as? [String: Any])
+      return (result.output, try #require(perHead["heads"] as? [[String: Any]]))
+    }
+    let best = try heads("topk(16)")
+    #expect(best.text.contains("top keys") && best.text.contains("of what topk gains over keys"))
+    #expect(best.heads.count == 3)
+    for head in best.heads {
+      #expect(head["top_keys_found"] as? Double == 1)
+      #expect(abs((head["gain_realised"] as? Double ?? 0) - 1) < 1e-4)
+      let (mass, most) = (head["mass_kept"] as? Double, head["best_mass"] as? Double)
+      #expect(abs((mass ?? 2) - (most ?? 1)) < 1e-4 && mass ?? 2 < 1)
+    }
+    // Heads have rows of their own.
+    #expect(Set(best.heads.map { $0["mass_kept"] as? Double }).count == 3)
+    let whole = try heads("flash")
+    #expect(!whole.text.contains("top keys"))
+    for head in whole.heads { for figure in Self.figures { #expect(head[figure] == nil) } }
+  }
+
   @Test("sweep writes them, report shows them, and retrieve has them for each distance")
   func files() throws {
     let directory = try TemporaryDirectory()

@@ -17,6 +17,7 @@ struct ReportCommandTests {
       let summary: String
       let source: String
       let parameters: [Parameter]
+      let later_rows_decide: Bool
     }
     let result = try AttnbenchProcess.run(["list", "--json"])
     #expect(result.code == 0)
@@ -27,6 +28,7 @@ struct ReportCommandTests {
     #expect(entries.first?.name == "full" && entries.last?.class == "different")
     #expect(entries[2].parameters.map(\.label) == ["w", "global", "sinks", "left", "right"])
     #expect(entries.allSatisfy { !$0.summary.isEmpty && !$0.source.isEmpty })
+    #expect(entries.filter(\.later_rows_decide).map(\.name) == ["vertical_slash"])
   }
 
   @Test("list shows each strategy and its source")
@@ -36,6 +38,8 @@ struct ReportCommandTests {
     #expect(result.error.isEmpty)
     #expect(result.output.contains("window(w, global, sinks, left, right)"))
     #expect(result.output.contains("arXiv 2006.16236"))
+    #expect(
+      result.outputLines.count { $0.contains("later rows decide for earlier ones") } == 1)
   }
 
   @Test("topo and doctor show the machine", arguments: ["topo", "doctor"])

@@ -122,6 +122,11 @@ public protocol AttentionStrategy: Sendable {
   /// asks it for them unless it is named.
   var servesCausalMasks: Bool { get }
 
+  /// Whether later rows, from anywhere in the sequence, decide what earlier ones attend to, under a causal mask
+  /// too: right for a prefill that stands in for full attention, and no causal model of its own. False by
+  /// default.
+  var laterRowsDecide: Bool { get }
+
   /// Which queries a row of the output depends on: by default its own, or all of its head where keys are
   /// selected, since rows may share a selection.
   var queryReach: QueryReach { get }
@@ -230,6 +235,8 @@ extension AttentionStrategy {
   public var selectsKeys: Bool { false }
 
   public var servesCausalMasks: Bool { true }
+
+  public var laterRowsDecide: Bool { false }
 
   public var queryReach: QueryReach { selectsKeys ? .head : .row }
 

@@ -21,6 +21,8 @@ public struct StrategyFamily: Sendable {
   public let parameters: [StrategyParameter]
   /// What it takes beyond query, key and value.
   public let operands: [OperandDeclaration]
+  /// Whether later rows decide for earlier ones; see ``AttentionStrategy/laterRowsDecide``.
+  public let laterRowsDecide: Bool
   /// Whether it is there to be measured against, being slow by design: sweeps have it when it is named.
   public let isCeiling: Bool
   private let makeSeries: CandidateSeries
@@ -41,7 +43,7 @@ public struct StrategyFamily: Sendable {
   public init(
     _ name: String, aliases: [String] = [], operatorClass: OperatorClass, summary: String,
     source: String, parameters: [StrategyParameter] = [], operands: [OperandDeclaration] = [],
-    isCeiling: Bool = false, candidates: CandidateSeries? = nil,
+    laterRowsDecide: Bool = false, isCeiling: Bool = false, candidates: CandidateSeries? = nil,
     make: @escaping @Sendable (StrategyArguments) throws(AttentionError) -> any AttentionStrategy
   ) {
     self.name = name
@@ -51,6 +53,7 @@ public struct StrategyFamily: Sendable {
     self.source = source
     self.parameters = parameters
     self.operands = operands
+    self.laterRowsDecide = laterRowsDecide
     self.isCeiling = isCeiling
     makeSeries = candidates ?? { _, _ in isCeiling ? [] : [[name]] }
     self.make = make
@@ -92,4 +95,5 @@ extension FamilyStrategy {
   public var name: String { Self.family.name }
   public var operatorClass: OperatorClass { Self.family.operatorClass }
   public var operands: [OperandDeclaration] { Self.family.operands }
+  public var laterRowsDecide: Bool { Self.family.laterRowsDecide }
 }

@@ -22,6 +22,15 @@ public struct PerHeadRecommendation: Codable, Equatable, Sendable {
     public let isAdmissible: Bool
     /// What is certain about the error over all rows of the head; nil where nothing was certified.
     public internal(set) var certificate: MassCertificate?
+    /// Of a restricted strategy the mean share of full attention's mass on the keys that it keeps, over
+    /// sampled rows of the head.
+    public internal(set) var massKept: Double?
+    /// Likewise the mean share of the true top keys, as many as it keeps, that it keeps.
+    public internal(set) var topKeysFound: Double?
+    /// The mean mass of as many keys of each row, the best ones.
+    public internal(set) var bestMass: Double?
+    /// The share of what these hold beyond keys drawn by lot that the keys kept hold.
+    public internal(set) var gainRealised: Double?
 
     private enum CodingKeys: String, CodingKey {
       case head
@@ -31,6 +40,10 @@ public struct PerHeadRecommendation: Codable, Equatable, Sendable {
       case timeShare = "time_share"
       case isAdmissible = "admissible"
       case certificate
+      case massKept = "mass_kept"
+      case topKeysFound = "top_keys_found"
+      case bestMass = "best_mass"
+      case gainRealised = "gain_realised"
     }
   }
 
@@ -56,6 +69,20 @@ public struct PerHeadRecommendation: Codable, Equatable, Sendable {
 
   /// Whether the plan is the mix.
   public var usesMix: Bool { plan == heads.map(\.strategy) }
+
+  /// The same choice, with what each head's strategy keeps of full attention.
+  ///
+  /// - Parameter recalls: one for each head; nil where there is nothing to say.
+  public func adding(_ recalls: [Recall?]) -> PerHeadRecommendation {
+    var result = self
+    for (index, recall) in zip(result.heads.indices, recalls) {
+      result.heads[index].massKept = recall?.massKept
+      result.heads[index].topKeysFound = recall?.topKeysFound
+      result.heads[index].bestMass = recall?.bestMass
+      result.heads[index].gainRealised = recall?.gainRealised
+    }
+    return result
+  }
 
   private enum CodingKeys: String, CodingKey {
     case single

@@ -249,8 +249,9 @@ public final class ModelChoiceEngine {
     func assignment(_ usable: (String) -> Bool) -> ModelAssignment {
       let table = OptionTable(known) { $0 == known.baseline || usable($0) }
       return ModelAssignment(
-        places.flatMap {
-          table.slots(measurement.layers[$0], heads: known.heads, sensitivity: 1)
+        // Of a layer that was stopped before its baseline nothing is known.
+        places.map { measurement.layers[$0] }.filter { !$0.squaredErrors.isEmpty }.flatMap {
+          table.slots($0, heads: known.heads, sensitivity: 1)
         })
     }
     let all = assignment { _ in true }

@@ -111,6 +111,16 @@ public struct ModelMeasurement: Codable, Equatable, Sendable {
           path, field: "\(field).layers[\(index)].squared_error_shares", value: "'\(strategy)'",
           rule: "must be \(heads) numbers, 0 or more, one for each head", fix: fix)
       }
+      // Something must be left to choose where nothing else keeps to the limit.
+      let baseline = groups[place].baseline
+      let isServed =
+        groups[place].candidates.contains { $0.strategy == baseline }
+        && layer.squaredErrors[baseline]?.allSatisfy { $0 != nil } == true
+      guard isServed || !layer.isMeasured else {
+        throw ChoiceFileError(
+          path, field: "\(field).layers[\(index)].squared_error_shares", value: "'\(baseline)'",
+          rule: "must be there, and among the candidates, of a layer that was measured", fix: fix)
+      }
     }
   }
 }

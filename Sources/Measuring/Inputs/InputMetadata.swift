@@ -154,23 +154,3 @@ public struct InputMetadata: Equatable, Sendable {
     }
   }
 }
-
-extension InputMetadata.Attention {
-  /// How settings differ from what is stated, in words; empty where they do not.
-  public func differences(from settings: ProblemSettings, headDim: Int) -> [String] {
-    var found: [String] = []
-    if let causal, causal != settings.visibility.causal {
-      found.append(causal ? "causal" : "not causal")
-    }
-    if let scale {
-      let (own, used) = (
-        scale.factor(headDim: headDim),
-        settings.scoring.scale ?? Scale.usual.factor(headDim: headDim)
-      )
-      if abs(own - used) > 1e-6 * abs(own) { found.append("scale \(own)") }
-    }
-    if let softcap, softcap != settings.scoring.softcap { found.append("softcap \(softcap)") }
-    if let sinkLogits, sinkLogits != settings.scoring.sinkLogits { found.append("sink logits") }
-    return found
-  }
-}

@@ -198,7 +198,7 @@ public final class AttentionExecutor: CellExecutor {
 
   /// Plans the cell on the team of its placement.
   public func prepare(_ cell: SweepCell) throws -> any PreparedCell {
-    if cell.pass == .decode, cell.strategy.keepsState {
+    if cell.isStep {
       return try PreparedStep(cell, tensors: tensors(of: cell), team: team(of: cell.placement))
     }
     return try PreparedAttention(cell, tensors: tensors(of: cell), team: team(of: cell.placement))

@@ -4,8 +4,8 @@ import Records
 import Statistics
 import Units
 
-/// A step of decoding from a state: all tokens but the last nQ are taken in once, and each run takes in
-/// those from there.
+/// A step of decoding from what a decoder keeps: all tokens but the last nQ are taken in once, and each run
+/// takes in those from there.
 final class PreparedStep: PreparedCell {
   private let decoder: any AttentionDecoder
   private let checker: OutputChecker
@@ -28,10 +28,8 @@ final class PreparedStep: PreparedCell {
     let shape = cell.problem.shape
     decoder = try cell.strategy.decoder(for: cell.problem, on: team)
     tensors = try loaded.stored(for: cell.strategy)
-    let taken = decoder.declaredOperands
-    if let name = tensors.named.keys.sorted().first(where: { name in
-      !taken.contains { $0.name == name }
-    }) {
+    let taken = Set(decoder.declaredOperands.map(\.name))
+    if let name = tensors.named.keys.sorted().first(where: { !taken.contains($0) }) {
       throw AttentionError(
         .invalidArgument, argument: "operand \(name)", value: "given",
         advice: "a step begins with the state after the tokens before it; leave it out")
@@ -39,14 +37,17 @@ final class PreparedStep: PreparedCell {
     checker = OutputChecker(cell, loaded, team)
     self.loaded = loaded
     let past = shape.keyLength - shape.queryLength
+    // The axes of the whole tensors: those that the decoder declares have the rows of a step.
+    let declared = cell.strategy.operands
     operands = tensors.step(
-      past..<shape.keyLength, query: tensors.query.view, declared: taken,
+      past..<shape.keyLength, query: tensors.query.view, declared: declared,
       output: loaded.output.mutableView)
-    try takeIn(past, declared: taken, storage: cell.problem.storage)
+    try takeIn(past, declared: declared, storage: cell.problem.storage)
     try decoder.mark()
   }
 
-  /// Takes in the first tokens. Their outputs are of no use, and so any queries will do.
+  /// Takes in the first tokens. Their outputs are of no use, and so any queries will do, and whatever valid
+  /// operands come with those.
   private func takeIn(
     _ past: Int, declared: [OperandDeclaration], storage: Storage
   ) throws(AttentionError) {
@@ -55,6 +56,12 @@ final class PreparedStep: PreparedCell {
     if past == 0 { return }
     let query = try Tensor(shape.query, elementType: storage.query)
     let output = try Tensor(shape.output, elementType: storage.output)
+    var named = tensors.named
+    for operand in declared where operand.axes.contains(.queryLength) {
+      if named[operand.name] == nil { continue }
+      named[operand.name] = try operand.random(for: shape, seed: 0)
+    }
+    let tensors = tensors.with(named)
     for first in stride(from: 0, to: past, by: Self.prefillRows) {
       let rows = first..<min(first + Self.prefillRows, past)
       try decoder.step(
@@ -86,7 +93,8 @@ final class PreparedStep: PreparedCell {
 }
 
 extension ProblemTensors {
-  /// The operands of a step that takes in some of the tokens.
+  /// The operands of a step that takes in some of the tokens: those rows along the axes of keys, and as many
+  /// as there are queries, the first ones, along those of queries.
   fileprivate func step(
     _ tokens: Range<Int>, query: TensorView, declared: [OperandDeclaration],
     output: MutableTensorView
@@ -94,8 +102,9 @@ extension ProblemTensors {
     var views: [String: TensorView] = [:]
     for declaration in declared {
       guard let view = named[declaration.name]?.view else { continue }
-      views[declaration.name] = view.part(
-        tokens, along: declaration.axes.firstIndex(of: .keyLength))
+      views[declaration.name] =
+        view.part(tokens, along: declaration.axes.firstIndex(of: .keyLength))
+        .part(0..<query.shape.rows, along: declaration.axes.firstIndex(of: .queryLength))
     }
     return AttentionOperands(
       query: query, key: key.view.rows(first: tokens.lowerBound, count: tokens.count),

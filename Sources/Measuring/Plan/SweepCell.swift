@@ -24,6 +24,10 @@ public struct SweepCell: Sendable, Identifiable {
   public let curve: Int
   /// What of a model's work it is.
   public let pass: AttentionPass
+  /// Whether a run is a step of the strategy's decoder, from what that keeps: a state, or rows of operands
+  /// that belong to keys and are in no cache of keys and values. Other steps read keys and values where they
+  /// lie.
+  let isStep: Bool
   /// The counted work, or why the strategy cannot serve the problem.
   public let work: Result<WorkEstimate, AttentionError>
 
@@ -41,8 +45,14 @@ public struct SweepCell: Sendable, Identifiable {
     runner = CellRunner(strategy, problem)
     spec = strategy.spec(for: problem)
     id = "\(Self.slug(spec))-n\(n)-t\(placement.threads)"
+    let isStep = pass == .decode && (strategy.keepsState || !strategy.operandsOfKeys.isEmpty)
+    self.isStep = isStep
     work = Result { () throws(AttentionError) in
-      try strategy.countedWork(for: problem, threads: placement.threads, pass: pass)
+      var work = try strategy.countedWork(for: problem, threads: placement.threads, pass: pass)
+      if isStep, !strategy.keepsState {
+        work.workspaceBytes += try strategy.cacheBytes(for: problem)
+      }
+      return work
     }
   }
 
@@ -71,6 +81,7 @@ public struct SweepCell: Sendable, Identifiable {
     self.placement = placement
     self.curve = curve
     pass = Self.pass(of: problem.shape, n: n)
+    isStep = false
     work = Result { () throws(AttentionError) in
       var work = try definition.countedWork(for: problem, threads: placement.threads)
       work.workspaceBytes = workspaceBytes
@@ -96,6 +107,21 @@ public struct SweepCell: Sendable, Identifiable {
       slug.append(character == "(" || character == "," ? "_" : character)
     }
     return slug
+  }
+}
+
+extension AttentionStrategy {
+  /// What it takes of every key.
+  fileprivate var operandsOfKeys: [OperandDeclaration] {
+    operands.filter { $0.axes.contains(.keyLength) }
+  }
+
+  /// Bytes that a decoder holds of keys, values and what comes with keys.
+  fileprivate func cacheBytes(for problem: AttentionProblem) throws(AttentionError) -> Int {
+    let shape = problem.shape
+    return try shape.batch * shape.keyLength
+      * CacheShape(shape).bytesPerToken(problem.storage.keyValue)
+      + operandsOfKeys.bytes(on: shape)
   }
 }
 

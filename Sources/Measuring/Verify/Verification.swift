@@ -55,7 +55,8 @@ public struct Verification: Sendable {
     case fail(Comparison)
     /// The strategy refused a problem it should serve.
     case refused(AttentionError)
-    /// The strategy is not meant for such a problem: it has no causal form.
+    /// The strategy is not meant for such a problem: it has no causal form, or none under a window, a softcap
+    /// or sinks.
     case unserved(AttentionError)
     /// Not run: it needs more memory than there is.
     case skipped(needed: ByteCount, limit: ByteCount)

@@ -45,14 +45,20 @@ public struct Verifier: Sendable {
         ? .skipped(needed: needed, limit: memoryLimit)
         : try compare(strategy, problem, try tensors(strategy.operands))
     } catch {
-      outcome =
+      let isUnserved =
         problem.visibility.causal && !strategy.servesCausalMasks
-        ? .unserved(error) : .refused(error)
+        || error.kind == .invalidArgument && Self.rarelyServed.contains(error.argument)
+      outcome = isUnserved ? .unserved(error) : .refused(error)
     }
     return Verification(
       strategy: strategy.spec(for: problem), operatorClass: strategy.operatorClass,
       outcome: outcome)
   }
+
+  /// What a model's layer may ask for and a strategy may say that it does not serve.
+  private static let rarelyServed: Set = [
+    "softcap", "sinkLogits", "windowLeft", "windowRight", "chunk",
+  ]
 
   /// The workspace, and the tensors and what they are compared with: everything twice in fp32, and
   /// once as it is stored.

@@ -60,14 +60,16 @@ public struct AttentionMap: Sendable {
   ///   - strategies: what to draw beside the attention.
   ///   - query: `[b, h, nQ, d]`.
   ///   - key: `[b, hKV, nKV, d]`.
+  ///   - named: what strategies take beside them, by name, in fp32.
   ///   - head: the query head.
   /// - Throws: `AttentionError` when there is no such head or sequence, or a view does not have the
-  ///   problem's shape, or memory for another operator's weights is refused.
+  ///   problem's shape, or an operand is missing, or memory for another operator's weights is refused.
   /// - Complexity: O(r nKV d) for r rows looked at, 4 a row of pixels at most, and
   ///   O(r nKV columns) for each strategy that is another operator.
   public init(
     of strategies: [any AttentionStrategy], on problem: AttentionProblem, query: TensorView,
-    key: TensorView, batch: Int = 0, head: Int, maximumRows: Int, maximumColumns: Int
+    key: TensorView, named: [String: TensorView] = [:], batch: Int = 0, head: Int,
+    maximumRows: Int, maximumColumns: Int
   ) throws(AttentionError) {
     let shape = problem.shape
     try Self.check(shape, query, key, batch: batch, head: head)
@@ -83,7 +85,7 @@ public struct AttentionMap: Sendable {
         strategy.operatorClass == .different || strategy.selectsKeys
         ? .oracle(
           try PooledOracle(
-            strategy, problem, query: query, key: key, batch: batch, head: head,
+            strategy, problem, query: query, key: key, named: named, batch: batch, head: head,
             columns: columnCount))
         : .pattern(strategy.pattern(for: geometry))
       sums.append(PanelSums(source, rowCount, columnCount))

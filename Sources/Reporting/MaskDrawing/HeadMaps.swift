@@ -39,12 +39,13 @@ public struct HeadMaps: Sendable {
   ///   - plan: a strategy for each head, to draw beside those; nil for none.
   ///   - query: `[b, h, nQ, d]`.
   ///   - key: `[b, hKV, nKV, d]`.
+  ///   - named: what strategies take beside them, by name, in fp32.
   /// - Throws: as `AttentionMap`, and when a plan has not as many strategies as there are heads.
   /// - Complexity: that of an `AttentionMap` for each head.
   public init(
     of strategies: [any AttentionStrategy], plan: [any AttentionStrategy]? = nil,
-    on problem: AttentionProblem, query: TensorView, key: TensorView, batch: Int = 0,
-    maximumRows: Int, maximumColumns: Int
+    on problem: AttentionProblem, query: TensorView, key: TensorView,
+    named: [String: TensorView] = [:], batch: Int = 0, maximumRows: Int, maximumColumns: Int
   ) throws(AttentionError) {
     if let plan, plan.count != problem.shape.heads {
       throw AttentionError(
@@ -56,7 +57,8 @@ public struct HeadMaps: Sendable {
       maps.append(
         try AttentionMap(
           of: strategies + (plan.map { [$0[head]] } ?? []), on: problem, query: query, key: key,
-          batch: batch, head: head, maximumRows: maximumRows, maximumColumns: maximumColumns))
+          named: named, batch: batch, head: head, maximumRows: maximumRows,
+          maximumColumns: maximumColumns))
     }
     self.maps = maps
     hasPlan = plan != nil

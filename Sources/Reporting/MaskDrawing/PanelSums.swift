@@ -106,20 +106,19 @@ struct PanelSums {
 struct PooledOracle {
   private let oracle: any AttentionOracle
   private let view: TensorView
+  private let named: [String: TensorView]
 
   /// Of one head of one sequence.
   ///
-  /// - Throws: `AttentionError` when the system refuses the memory, nKV times `columns` floats.
+  /// - Parameter named: has what the strategy takes beside query and key.
+  /// - Throws: `AttentionError` when an operand is missing or of another shape, and when the system refuses
+  ///   the memory, nKV times `columns` floats.
   init(
     _ strategy: any AttentionStrategy, _ problem: AttentionProblem, query: TensorView,
-    key: TensorView, batch: Int, head: Int, columns: Int
+    key: TensorView, named: [String: TensorView], batch: Int, head: Int, columns: Int
   ) throws(AttentionError) {
-    if let operand = strategy.operands.first(where: { !$0.isOptional }) {
-      throw AttentionError(
-        .invalidArgument, argument: "strategy", value: strategy.name,
-        advice: "takes \(operand.name) beside query and key, which cannot be drawn; use another")
-    }
     let shape = problem.shape
+    self.named = try Self.operands(of: strategy, on: shape, among: named)
     let pooled = try problem.with { shape, _, _, storage in
       shape.valueDim = columns
       storage = Storage()
@@ -140,12 +139,35 @@ struct PooledOracle {
       values.view.base, .float32, shape: pooled.shape.value,
       strides: (batch: 0, head: 0, row: columns), owner: values)
     oracle = strategy.oracle(for: pooled).prepared(
-      InputViews(query: query, key: key, value: view), batch: batch, head: head)
+      InputViews(query: query, key: key, value: view, named: self.named), batch: batch, head: head)
+  }
+
+  private static func operands(
+    of strategy: any AttentionStrategy, on shape: AttentionShape, among named: [String: TensorView]
+  ) throws(AttentionError) -> [String: TensorView] {
+    var own: [String: TensorView] = [:]
+    for operand in strategy.operands {
+      // What a state brings along belongs to no key, and has columns of values.
+      guard !operand.axes.contains(.valueDim), let view = named[operand.name] else {
+        if operand.isOptional { continue }
+        throw AttentionError(
+          .invalidArgument, argument: "operand \(operand.name)", value: "missing",
+          advice: "\(strategy.name) needs \(operand.letters) to be drawn: \(operand.meaning)")
+      }
+      let expected = try operand.shape(in: shape)
+      guard view.shape == expected else {
+        throw AttentionError(
+          .shapeMismatch, argument: "operand \(operand.name)", value: view.shape,
+          advice: "must be \(operand.letters) = \(expected)")
+      }
+      own[operand.name] = view
+    }
+    return own
   }
 
   func row(_ head: HeadWeights, _ row: Int) -> [Double] {
     oracle.row(
-      InputViews(query: head.query, key: head.key, value: view), batch: head.batch,
+      InputViews(query: head.query, key: head.key, value: view, named: named), batch: head.batch,
       head: head.head, row: row
     ).output
   }

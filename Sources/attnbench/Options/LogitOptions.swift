@@ -37,7 +37,14 @@ struct LogitOptions: ParsableArguments {
       """)
   var sinkLogits: String?
 
-  /// Writes what was given into the settings; a bias that is there already is added to.
+  /// The numbers of `--sink-logits`.
+  ///
+  /// - Throws: `UsageError` naming what is no number, `TensorFileError`.
+  func sinks() throws -> [Float]? {
+    try sinkLogits.map { try NumberList.floats($0, option: "--sink-logits") }
+  }
+
+  /// Writes what is added to the scores into the settings; a bias that is there already is added to.
   ///
   /// - Parameter inputs: of `--inputs`; its `key_bias`, where it has one, is taken as from `--key-bias`.
   /// - Throws: `UsageError` naming what is no number, `TensorFileError`, or `FileProblemError` for
@@ -45,11 +52,7 @@ struct LogitOptions: ParsableArguments {
   func apply(
     to settings: inout ProblemSettings, _ shape: AttentionShape, inputs: String?
   ) throws {
-    settings.scoring.softcap = softcap
     settings.visibility.alibiSlopes = try alibi.map { try NumberList.floats($0, option: "--alibi") }
-    settings.scoring.sinkLogits = try sinkLogits.map {
-      try NumberList.floats($0, option: "--sink-logits")
-    }
     if let file = try keyBias.map({ try InputFiles.mask("--key-bias", $0, as: [.floating]) })
       ?? inputs.flatMap({ try InputFiles.keyBias(inputs: $0) })
     {

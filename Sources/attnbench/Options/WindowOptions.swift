@@ -20,6 +20,17 @@ struct WindowOptions: ParsableArguments {
     transform: Count.parse)
   var sinks: Int?
 
+  /// The first of them that was given, as typed.
+  var given: String? {
+    windowLeft.map { "--window-left \($0)" } ?? windowRight.map { "--window-right \($0)" }
+      ?? sinks.map { "--sinks \($0)" }
+  }
+
+  /// Whether they are a window of `width` keys before the own one and, unless causal, after it.
+  func isWindow(_ width: Int, causal: Bool) -> Bool {
+    windowLeft == width && (causal || windowRight == width) && (sinks ?? 0) == 0
+  }
+
   /// The strategy they stand for, as text; nil where none was given.
   ///
   /// - Throws: `UsageError` naming the option at fault.

@@ -61,17 +61,4 @@ import Testing
     #expect(text.hasPrefix("--inputs qkv.safetensors has in its __metadata__ "))
     #expect(text.contains(message), "\(text)")
   }
-
-  @Test func differencesAreNamed() throws {
-    let attention = try read(["causal": "true", "scale": "1/sqrt(head_dim)", "softcap": "30"])
-      .attention(of: nil)
-    var settings = ProblemSettings()
-    #expect(attention.differences(from: settings, headDim: 64) == ["causal", "softcap 30.0"])
-    settings.visibility.causal = true
-    (settings.scoring.scale, settings.scoring.softcap) = (0.125, 30)
-    #expect(attention.differences(from: settings, headDim: 64) == [])
-    settings.scoring.scale = 0.5
-    #expect(attention.differences(from: settings, headDim: 64) == ["scale 0.125"])
-    #expect(InputMetadata.Attention().differences(from: settings, headDim: 64) == [])
-  }
 }

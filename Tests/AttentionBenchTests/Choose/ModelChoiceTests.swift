@@ -145,6 +145,15 @@ import Testing
     #expect(choice.timed == nil)
   }
 
+  /// Stopped before anything was measured.
+  @Test func anInterruptAtOnceKeepsTheBaseline() throws {
+    let model = Model()
+    model.stop.raise()
+    let choice = try model.choose()
+    #expect(choice.wasInterrupted && choice.unmeasured.count == 3)
+    #expect(choice.curve.isEmpty)
+  }
+
   @Test func aBudgetThatIsSpentEndsTheMeasurement() throws {
     var model = Model()
     model.budget = 0.05

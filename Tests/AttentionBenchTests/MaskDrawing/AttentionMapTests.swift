@@ -104,6 +104,41 @@ struct AttentionMapTests {
     #expect(apart.panels[1].share > 0 && apart.panels[1].share < 0.95)
   }
 
+  @Test("What a strategy takes beside query and key is read, and without it nothing is drawn")
+  func operands() throws {
+    let shape = try AttentionShape(heads: 2, queryLength: 12, headDim: 3)
+    let tensors = try ProblemTensors(random: shape, seed: 5)
+    let strategy = try StrategyRegistry.standard.strategy("indexer(1, heads: 1, dim: 2)")
+    let named = try strategy.operands.random(for: shape, seed: 1)
+    // The index likes key 4 alone.
+    for (name, tensor) in named {
+      for index in tensor.elements.indices {
+        tensor.elements[index] = name != "index_k" || index / 2 == 4 ? 1 : 0
+      }
+    }
+    func map(_ views: [String: TensorView]) throws -> AttentionMap {
+      try AttentionMap(
+        of: [strategy], on: AttentionProblem(shape), query: tensors.query.view,
+        key: tensors.key.view, named: views, head: 1, maximumRows: 12, maximumColumns: 12)
+    }
+    let views = named.mapValues(\.view)
+    let found = try map(views)
+    for row in 0..<12 {
+      for column in 0..<12 {
+        let value = found.value(found.panels[1], row: row, column: column)
+        #expect(isNear(value, column == 4 ? 1 : 0))
+      }
+    }
+    let missing = #expect(throws: AttentionError.self) {
+      try map(views.filter { $0.key != "index_w" })
+    }
+    #expect(missing?.description.contains("operand index_w = missing") == true)
+    let other = #expect(throws: AttentionError.self) {
+      try map(views.merging(["index_k": tensors.query.view]) { $1 })
+    }
+    #expect(other?.argument == "operand index_k" && other?.kind == .shapeMismatch)
+  }
+
   @Test("A query head reads the keys of its group")
   func groupedHeads() throws {
     let shape = try AttentionShape(heads: 4, kvHeads: 2, queryLength: 6, headDim: 4)
