@@ -40,6 +40,12 @@ public protocol AttentionDecoder: AnyObject {
   ///   tensor. No token has been taken in then.
   func step(_ operands: AttentionOperands, newTokens: [Int]?) throws(AttentionError)
 
+  /// Takes in new tokens whose outputs nobody needs: as `step`, after which `output` and LSE may hold
+  /// anything. Over a cache nothing is attended to; by default a step.
+  ///
+  /// - Throws: as `step`.
+  func takeIn(_ operands: AttentionOperands, newTokens: [Int]?) throws(AttentionError)
+
   /// Forgets the newest tokens of an entry until `count` are left.
   ///
   /// - Throws: `AttentionError` of kind `invalidArgument` when the entry does not have as many
@@ -68,6 +74,12 @@ extension AttentionError {
 
 extension AttentionDecoder {
   public var declaredOperands: [OperandDeclaration] { [] }
+
+  public func takeIn(
+    _ operands: AttentionOperands, newTokens: [Int]?
+  ) throws(AttentionError) {
+    try step(operands, newTokens: newTokens)
+  }
 
   /// Takes in new tokens; see `step(_:newTokens:)`.
   public func step(

@@ -20,7 +20,9 @@ package protocol CacheCompanion: AnyObject, Sendable {
   func begin(_ inputs: InputViews, cache: any KeyValueCache, counts: [Int]?)
 
   /// The step has ended.
-  func end()
+  ///
+  /// - Parameter attended: false where the new tokens only came into the cache.
+  func end(attended: Bool)
 
   /// Tokens of an entry from `count` on are forgotten.
   func truncate(entry: Int, to count: Int)

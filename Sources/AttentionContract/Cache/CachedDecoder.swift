@@ -108,6 +108,28 @@ public final class CachedDecoder: AttentionDecoder {
   public func step(
     _ operands: AttentionOperands, newTokens: [Int]?
   ) throws(AttentionError) {
+    let count = try checkStep(operands, newTokens)
+    if !takesOneByOne {
+      return try advance(operands, count: count, newTokens: newTokens)
+    }
+    for row in 0..<count {
+      for entry in counts.indices { counts[entry] = row < newTokens?[entry] ?? count ? 1 : 0 }
+      try advance(operands.rows(first: row, count: 1), count: 1, newTokens: counts)
+    }
+  }
+
+  public func takeIn(
+    _ operands: AttentionOperands, newTokens: [Int]?
+  ) throws(AttentionError) {
+    _ = try checkStep(operands, newTokens)
+    try append(operands, newTokens: newTokens)
+    companion?.end(attended: false)
+  }
+
+  /// Refuses tensors that do not fit and tokens that the problem has no room for; returns the rows there are.
+  private func checkStep(
+    _ operands: AttentionOperands, _ newTokens: [Int]?
+  ) throws(AttentionError) -> Int {
     let count = try check(operands, newTokens: newTokens)
     try companion?.check(cache)
     for entry in 0..<problem.shape.batch where cache.keepsPositions {
@@ -119,13 +141,7 @@ public final class CachedDecoder: AttentionDecoder {
             + "that keyLength")
       }
     }
-    if !takesOneByOne {
-      return try advance(operands, count: count, newTokens: newTokens)
-    }
-    for row in 0..<count {
-      for entry in counts.indices { counts[entry] = row < newTokens?[entry] ?? count ? 1 : 0 }
-      try advance(operands.rows(first: row, count: 1), count: 1, newTokens: counts)
-    }
+    return count
   }
 
   /// Appends and attends. Whatever can fail comes before the cache changes.
@@ -138,7 +154,7 @@ public final class CachedDecoder: AttentionDecoder {
     if newTokens?.allSatisfy({ $0 == count }) ?? true {
       let plan = try plans.plan(rows: count, keyLengths: keyLengths)
       try append(operands, newTokens: newTokens)
-      defer { companion?.end() }
+      defer { companion?.end(attended: true) }
       var whole = operands
       (whole.key, whole.value) = cache.views(rows: rows)
       if plan.takesKeyLengths { whole.keyLengths = keyLengths }
@@ -164,7 +180,7 @@ public final class CachedDecoder: AttentionDecoder {
       chosen.append(try entryPlans.plan(rows: newTokens[entry], keyLengths: entryLengths))
     }
     try append(operands, newTokens: newTokens)
-    defer { companion?.end() }
+    defer { companion?.end(attended: true) }
     let views = cache.views(rows: rows)
     var next = 0
     for entry in newTokens.indices where newTokens[entry] > 0 {

@@ -135,6 +135,10 @@ public protocol AttentionStrategy: Sendable {
   /// does not depend on the tokens before it; false by default.
   var keepsState: Bool { get }
 
+  /// Whether its decoder keeps something of each key beside the cache, so that a step is not a run of its plan
+  /// on the same keys; by default where it takes operands of keys.
+  var keepsBesideCache: Bool { get }
+
   /// Counts the work of a step of decoding: nQ new tokens after the nKV - nQ before them. By default that of
   /// the problem, which reads all keys that are visible; a strategy that keeps a state says what a step of
   /// its decoder does, reading and writing the state included.
@@ -241,6 +245,8 @@ extension AttentionStrategy {
   public var queryReach: QueryReach { selectsKeys ? .head : .row }
 
   public var keepsState: Bool { false }
+
+  public var keepsBesideCache: Bool { operands.contains { $0.axes.contains(.keyLength) } }
 
   public func stepWork(
     for problem: AttentionProblem, threads: Int

@@ -187,6 +187,9 @@ extension BlockSelectingStrategy {
         problem, selection(for: problem), threads: team.threadCount, kernels: .active), team: team)
   }
 
+  /// Summaries of blocks.
+  public var keepsBesideCache: Bool { true }
+
   public func decoder(
     for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
   ) throws(AttentionError) -> any AttentionDecoder {

@@ -63,7 +63,9 @@ final class BlockSummaries: CacheCompanion, @unchecked Sendable {
     }
   }
 
-  func end() {
+  /// Blocks are summarised by the runs that attend.
+  func end(attended: Bool) {
+    if !attended { return }
     for entry in pending.indices { summarised[entry] = pending[entry] }
   }
 

@@ -109,7 +109,7 @@ final class IndexCompanion: CacheCompanion, @unchecked Sendable {
     }
   }
 
-  func end() { (query, weight) = (nil, nil) }
+  func end(attended: Bool) { (query, weight) = (nil, nil) }
 
   func truncate(entry: Int, to count: Int) { tokens[entry] = min(tokens[entry], count) }
 }

@@ -64,7 +64,7 @@ final class PreparedStep: PreparedCell {
     let tensors = tensors.with(named)
     for first in stride(from: 0, to: past, by: Self.prefillRows) {
       let rows = first..<min(first + Self.prefillRows, past)
-      try decoder.step(
+      try decoder.takeIn(
         tensors.step(
           rows, query: query.view.rows(first: 0, count: rows.count), declared: declared,
           output: output.mutableView.rows(first: 0, count: rows.count)),

@@ -24,9 +24,8 @@ public struct SweepCell: Sendable, Identifiable {
   public let curve: Int
   /// What of a model's work it is.
   public let pass: AttentionPass
-  /// Whether a run is a step of the strategy's decoder, from what that keeps: a state, or rows of operands
-  /// that belong to keys and are in no cache of keys and values. Other steps read keys and values where they
-  /// lie.
+  /// Whether a run is a step of the strategy's decoder, from what that keeps: a state, or something beside
+  /// the cache of keys and values. Other steps read keys and values where they lie.
   let isStep: Bool
   /// The counted work, or why the strategy cannot serve the problem.
   public let work: Result<WorkEstimate, AttentionError>
@@ -45,7 +44,7 @@ public struct SweepCell: Sendable, Identifiable {
     runner = CellRunner(strategy, problem)
     spec = strategy.spec(for: problem)
     id = "\(Self.slug(spec))-n\(n)-t\(placement.threads)"
-    let isStep = pass == .decode && (strategy.keepsState || !strategy.operandsOfKeys.isEmpty)
+    let isStep = pass == .decode && (strategy.keepsState || strategy.keepsBesideCache)
     self.isStep = isStep
     work = Result { () throws(AttentionError) in
       var work = try strategy.countedWork(for: problem, threads: placement.threads, pass: pass)

@@ -34,8 +34,8 @@ struct DecodeRun {
     )
   }
 
-  /// One step: the next `counts[entry]` tokens of each entry.
-  func step(_ decoder: any AttentionDecoder, _ counts: [Int]) throws {
+  /// One step: the next `counts[entry]` tokens of each entry, taken in only where it does not attend.
+  func step(_ decoder: any AttentionDecoder, _ counts: [Int], attends: Bool = true) throws {
     let rows = max(counts.max() ?? 1, 1)
     let first = decoder.tokens
     let isEven = counts.allSatisfy { $0 == rows }
@@ -46,11 +46,18 @@ struct DecodeRun {
     let output = try TestTensor(
       TensorShape(shape.batch, shape.heads, rows, shape.valueDim), layout: .paddedInterleaved)
     let lse = try TestTensor(TensorShape(shape.batch, shape.heads, rows, 1))
-    try decoder.step(
+    let operands = AttentionOperands(
       query: query.view, key: key.view, value: value.view, output: output.mutableView,
-      logSumExp: lse.mutableView, newTokens: isEven ? nil : counts)
+      logSumExp: lse.mutableView)
+    let newTokens = isEven ? nil : counts
+    if attends {
+      try decoder.step(operands, newTokens: newTokens)
+    } else {
+      try decoder.takeIn(operands, newTokens: newTokens)
+    }
     let expected = zip(first, counts).map { $0 + $1 }
     #expect(decoder.tokens == expected)
+    if !attends { return }
     #expect(output.hasIntactPadding)
     output.forEachRow { entry, head, row in
       if row >= counts[entry] {

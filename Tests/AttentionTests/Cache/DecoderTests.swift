@@ -40,6 +40,34 @@ import Testing
     #expect(error <= DecoderTests.tolerance * run.size(specimen))
   }
 
+  /// Tokens that are taken in without outputs are part of the past like others, to the same bits.
+  @Test(arguments: Specimen.all, CacheKind.keepingEverything)
+  func tokensTakenInArePartOfThePast(_ specimen: Specimen, _ kind: CacheKind) throws {
+    let whole = try DecoderTests.whole()
+    let problem = try DecodeRun.problem(of: whole)
+    var outputs: [TestTensor] = []
+    for attends in [true, false] {
+      let run = DecodeRun(whole, seed: 9)
+      let cache = try kind.make(CacheShape(problem.shape), capacity: 61, .float32)
+      try (cache as? ContiguousCache)?.reserve(61)
+      let decoder = try specimen.strategy.decoder(
+        for: problem, cache: .existing(cache), on: Teams.of(2))
+      for (index, counts) in DecoderTests.schedule.enumerated() {
+        // Every third one attends in both.
+        try run.step(decoder, counts, attends: attends || index.isMultiple(of: 3))
+      }
+      outputs.append(run.outputs.output)
+    }
+    var count = 0
+    outputs[1].forEachRow { entry, head, row in
+      let own = outputs[1][entry, head, row].map(\.bitPattern)
+      if outputs[1][entry, head, row].contains(where: \.isNaN) { return }
+      count += 1
+      #expect(own == outputs[0][entry, head, row].map(\.bitPattern))
+    }
+    #expect(count > 100)
+  }
+
   /// Attention is over the rows as the cache holds them.
   @Test(arguments: CacheKind.keepingEverything, ElementType.allCases)
   func storedRowsAreWhatIsAttendedTo(_ kind: CacheKind, _ elementType: ElementType) throws {
