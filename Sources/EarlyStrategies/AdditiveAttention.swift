@@ -17,7 +17,7 @@ public struct AdditiveAttention: ProjectedStrategy {
     summary: "scores of a hidden layer, v . tanh(Wq q + Wk k)",
     source: "Bahdanau 2014, arXiv 1409.0473",
     parameters: [StrategyParameter("hidden", "units of the hidden layer (default 128)")],
-    operands: declarations(hidden: defaultHidden)
+    operands: declarations(hidden: defaultHidden), isSweptByDefault: false
   ) { arguments throws(AttentionError) in
     AdditiveAttention(
       hidden: try arguments.integer("hidden", atLeast: 1, atMost: 1 << 16) ?? defaultHidden)

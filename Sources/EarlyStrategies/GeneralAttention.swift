@@ -17,7 +17,7 @@ public struct GeneralAttention: ProjectedStrategy {
   public static let family = StrategyFamily(
     "general", operatorClass: .different,
     summary: "softmax with a weight matrix between query and key, q^T W k",
-    source: "Luong 2015, arXiv 1508.04025", operands: [matrix]
+    source: "Luong 2015, arXiv 1508.04025", operands: [matrix], isSweptByDefault: false
   ) { _ throws(AttentionError) in GeneralAttention() }
 
   public func projection(for problem: AttentionProblem) -> ScoreProjection {

@@ -17,7 +17,7 @@ public struct LocalMonotonic: PatternStrategy {
     source: "Luong 2015, arXiv 1508.04025",
     parameters: [StrategyParameter("w", "keys to each side of the position (default 10)")],
     // Windows of all widths are searched as `window`.
-    candidates: { _, _ in [] }
+    isSweptByDefault: false, candidates: { _, _ in [] }
   ) { arguments throws(AttentionError) in
     LocalMonotonic(width: try arguments.integer("w", atLeast: 1) ?? 10)
   }

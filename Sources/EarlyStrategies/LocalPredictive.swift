@@ -19,7 +19,7 @@ public struct LocalPredictive: FamilyStrategy {
     parameters: [
       StrategyParameter("w", "keys to each side of the predicted position (default 10)"),
       StrategyParameter("hidden", "units of the prediction (default 64)"),
-    ], operands: declarations(hidden: defaultHidden)
+    ], operands: declarations(hidden: defaultHidden), isSweptByDefault: false
   ) { arguments throws(AttentionError) in
     LocalPredictive(
       width: try arguments.integer("w", atLeast: 1) ?? 10,

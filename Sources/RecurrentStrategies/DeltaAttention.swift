@@ -14,7 +14,7 @@ public struct DeltaAttention: RecurrentStrategy {
     "delta", operatorClass: .different,
     summary: "linear attention by the delta rule: a key's old value makes room for the new one",
     source: "Yang 2024, arXiv 2406.06484", parameters: [.normalise],
-    operands: [.beta(hasUnitKeys: false), .state]
+    operands: [.beta(hasUnitKeys: false), .state], isSweptByDefault: false
   ) { arguments throws(AttentionError) in try DeltaAttention(arguments) }
 
   private let normalise: UnitLength

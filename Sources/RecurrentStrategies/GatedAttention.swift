@@ -13,7 +13,7 @@ public struct GatedAttention: RecurrentStrategy {
   public static let family = StrategyFamily(
     "gated", operatorClass: .different, summary: "linear attention whose state decays",
     source: "Yang 2023, arXiv 2312.06635",
-    parameters: [.decay], operands: [.decay(perChannel: false), .state]
+    parameters: [.decay], operands: [.decay(perChannel: false), .state], isSweptByDefault: false
   ) { arguments throws(AttentionError) in try GatedAttention(arguments) }
 
   private let gate: DecayGate

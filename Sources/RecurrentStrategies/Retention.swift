@@ -13,7 +13,7 @@ public struct Retention: RecurrentStrategy {
   public static let family = StrategyFamily(
     "retention", operatorClass: .different,
     summary: "linear attention whose state decays at a rate of the head's own",
-    source: "Sun 2023, arXiv 2307.08621", operands: [.state]
+    source: "Sun 2023, arXiv 2307.08621", operands: [.state], isSweptByDefault: false
   ) { _ throws(AttentionError) in Retention() }
 
   init() {}

@@ -30,7 +30,8 @@ public struct StateSpace: RecurrentStrategy {
 
   public static let family = StrategyFamily(
     "ssd", operatorClass: .different, summary: "the state-space recurrence of Mamba-2",
-    source: "Dao and Gu 2024, arXiv 2405.21060", operands: [dt, a, skip, .state]
+    source: "Dao and Gu 2024, arXiv 2405.21060", operands: [dt, a, skip, .state],
+    isSweptByDefault: false
   ) { _ throws(AttentionError) in StateSpace() }
 
   init() {}

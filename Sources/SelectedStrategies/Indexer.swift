@@ -21,7 +21,7 @@ public struct Indexer: KeySelectingStrategy {
       StrategyParameter("heads", "heads of the index (default 4)"),
       StrategyParameter("dim", "columns of a head of the index (default 32)"),
     ], operands: IndexSelection(top: 2048, heads: 4, columns: 32).operands,
-    candidates: { _, _ in [] }
+    isSweptByDefault: false, candidates: { _, _ in [] }
   ) { arguments throws(AttentionError) in try Indexer(arguments) }
 
   private let top: Int

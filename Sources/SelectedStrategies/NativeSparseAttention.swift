@@ -29,7 +29,7 @@ public struct NativeSparseAttention: NativeSparseStrategy {
       StrategyParameter("first", "leading blocks that are always kept (default 1)"),
       StrategyParameter(
         "local", "the own block and those before it that are always kept (default 2)"),
-    ], operands: [.branchGate]
+    ], operands: [.branchGate], isSweptByDefault: false
   ) { arguments throws(AttentionError) in try NativeSparseAttention(arguments) }
 
   public let sparseShape: NativeSparseShape

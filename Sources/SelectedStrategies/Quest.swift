@@ -21,7 +21,7 @@ public struct Quest: BlockSelectingStrategy {
       StrategyParameter(
         "page", "keys of a page (default: that of a paged cache, otherwise \(defaultPage))"),
       StrategyParameter("top", "pages that are kept, the own one included (default 64)"),
-    ], candidates: candidateSeries
+    ], isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try Quest(arguments) }
 
   private static let defaultPage = 16

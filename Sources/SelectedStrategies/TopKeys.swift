@@ -14,7 +14,8 @@ public struct TopKeys: BlockSelectingStrategy {
     "topk", operatorClass: .restricted,
     summary: "the k keys of every row with the best scores: the ceiling of all selections",
     source: "Gupta 2021, arXiv 2106.06899",
-    parameters: [StrategyParameter("k", "keys that are kept (default 1024)")], isCeiling: true
+    parameters: [StrategyParameter("k", "keys that are kept (default 1024)")],
+    isSweptByDefault: false, isCeiling: true
   ) { arguments throws(AttentionError) in try TopKeys(arguments) }
 
   private let keys: Int

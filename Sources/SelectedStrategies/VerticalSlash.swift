@@ -21,7 +21,7 @@ public struct VerticalSlash: KeySelectingStrategy {
     parameters: [
       StrategyParameter("columns", "keys that are kept (default 1024)"),
       StrategyParameter("diagonals", "distances that are kept, 0 included (default 1024)"),
-    ], laterRowsDecide: true, candidates: candidateSeries
+    ], laterRowsDecide: true, isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try VerticalSlash(arguments) }
 
   /// Queries that decide: the paper's number.

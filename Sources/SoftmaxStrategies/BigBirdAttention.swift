@@ -30,7 +30,7 @@ public struct BigBirdAttention: PatternStrategy {
       StrategyParameter("seed", "what the draw follows from (default 0)"),
       StrategyParameter(
         "blocks", "blocks that random ones are drawn from, not causal (default: all there are)"),
-    ], candidates: candidateSeries
+    ], isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try BigBirdAttention(arguments) }
 
   /// Each random block of a row is a sequence of its own, for which a plan keeps the bounds of all

@@ -15,7 +15,7 @@ public struct ChunkedAttention: PatternStrategy {
     summary: "the keys of the own chunk",
     source: "Llama 4, Meta 2025",
     parameters: [StrategyParameter("size", "positions in a chunk (default 8192)")],
-    candidates: candidateSeries
+    isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try ChunkedAttention(arguments) }
 
   private let size: Int

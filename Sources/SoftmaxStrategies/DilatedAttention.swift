@@ -21,7 +21,7 @@ public struct DilatedAttention: PatternStrategy {
     parameters: [
       StrategyParameter("w", "keys in the window (default 512)"),
       StrategyParameter("gap", "distance from one of them to the next (default 2)"),
-    ], candidates: candidateSeries
+    ], isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try DilatedAttention(arguments) }
 
   private let width: Int

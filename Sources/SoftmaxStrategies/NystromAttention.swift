@@ -26,7 +26,7 @@ public struct NystromAttention: LandmarkStrategy {
     parameters: [
       StrategyParameter("landmarks", "segments of queries and of keys (default 64)"),
       StrategyParameter("iterations", "steps of the pseudo-inverse (default 6)"),
-    ], candidates: candidateSeries
+    ], isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try NystromAttention(arguments) }
 
   public let landmarks: LandmarkShape

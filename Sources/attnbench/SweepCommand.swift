@@ -143,7 +143,7 @@ extension SweepCommand {
     let topology = try MachineTopology.host()
     let sizes = try SizeList(parsing: n).sizes
     let decoding = try decode.map(decodedRows)
-    var strategies = try strategyOptions.strategies(ceilings: false)
+    var strategies = try strategyOptions.strategies(byDefault: \.isSweptByDefault)
     let placements = try threadOptions.counts(on: topology).map { threads in
       try threadOptions.placement(of: threads, on: topology)
     }
@@ -156,7 +156,7 @@ extension SweepCommand {
       return try InputFiles.problem(
         inputs: $0, layout: .bhnd, operands: strategies.flatMap(\.operands))
     }
-    if let given, strategyOptions.list == nil {
+    if let given, !strategyOptions.isNamed {
       let lacking = strategies.filter { !given.has($0.operands) }
       if !lacking.isEmpty {
         Terminal.say(
@@ -213,7 +213,7 @@ extension SweepCommand {
     let settings = stated?.settings
     let strategies =
       strategyOptions.list
-      ?? CommandRegistry.current.families.filter { !$0.isCeiling }.map(\.name)
+      ?? CommandRegistry.current.families.filter(\.isSweptByDefault).map(\.name)
       .joined(separator: ",")
     var options = [
       "--n": plan.sizes.map(String.init).joined(separator: ","), "--strategy": strategies,

@@ -23,7 +23,10 @@ public struct StrategyFamily: Sendable {
   public let operands: [OperandDeclaration]
   /// Whether later rows decide for earlier ones; see ``AttentionStrategy/laterRowsDecide``.
   public let laterRowsDecide: Bool
-  /// Whether it is there to be measured against, being slow by design: sweeps have it when it is named.
+  /// Whether sweeps have it that name no strategies: one of a kind, so that curves can be told apart and all
+  /// sizes be measured within minutes.
+  public let isSweptByDefault: Bool
+  /// Whether it is there to be measured against, being slow by design: searches pass it by.
   public let isCeiling: Bool
   private let makeSeries: CandidateSeries
   private let make: @Sendable (StrategyArguments) throws(AttentionError) -> any AttentionStrategy
@@ -35,6 +38,7 @@ public struct StrategyFamily: Sendable {
   /// Describes a family.
   ///
   /// - Parameters:
+  ///   - isSweptByDefault: whether sweeps have it that name no strategies.
   ///   - isCeiling: whether it bounds what others can do and is not a way to run a model.
   ///   - candidates: see ``candidateSeries(for:density:)``; by default one series of the family's
   ///     defaults alone.
@@ -43,7 +47,8 @@ public struct StrategyFamily: Sendable {
   public init(
     _ name: String, aliases: [String] = [], operatorClass: OperatorClass, summary: String,
     source: String, parameters: [StrategyParameter] = [], operands: [OperandDeclaration] = [],
-    laterRowsDecide: Bool = false, isCeiling: Bool = false, candidates: CandidateSeries? = nil,
+    laterRowsDecide: Bool = false, isSweptByDefault: Bool = true, isCeiling: Bool = false,
+    candidates: CandidateSeries? = nil,
     make: @escaping @Sendable (StrategyArguments) throws(AttentionError) -> any AttentionStrategy
   ) {
     self.name = name
@@ -54,6 +59,7 @@ public struct StrategyFamily: Sendable {
     self.parameters = parameters
     self.operands = operands
     self.laterRowsDecide = laterRowsDecide
+    self.isSweptByDefault = isSweptByDefault
     self.isCeiling = isCeiling
     makeSeries = candidates ?? { _, _ in isCeiling ? [] : [[name]] }
     self.make = make

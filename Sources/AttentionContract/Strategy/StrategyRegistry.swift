@@ -48,13 +48,13 @@ public struct StrategyRegistry: Sendable {
 
   /// Every family with its default parameters.
   ///
-  /// - Parameter ceilings: whether those that are slow by design are among them.
+  /// - Parameter isIncluded: whether a family is among them; all by default.
   /// - Throws: `AttentionError` when a family has a parameter without a default.
   public func defaults(
-    ceilings: Bool = true
+    where isIncluded: (StrategyFamily) -> Bool = { _ in true }
   ) throws(AttentionError) -> [any AttentionStrategy] {
     var strategies: [any AttentionStrategy] = []
-    for family in families where ceilings || !family.isCeiling {
+    for family in families where isIncluded(family) {
       strategies.append(try family.defaults())
     }
     return strategies

@@ -11,19 +11,27 @@ package enum CommandRegistry {
 struct StrategyOptions: ParsableArguments {
   @Option(
     name: .customLong("strategy"),
-    help: "Strategies, as 'full,flash,window(512, sinks: 4)' (default: all; see attnbench list).")
+    help: """
+      Strategies, as 'full,flash,window(512, sinks: 4)', or all (default: all, of a sweep one of each \
+      kind; see attnbench list).
+      """)
   var list: String?
 
-  /// The strategies asked for; all with their default parameters where none was.
+  /// Whether strategies were asked for one by one.
+  var isNamed: Bool { list != nil && list != "all" }
+
+  /// The strategies asked for, with their default parameters where none was.
   ///
-  /// - Parameter ceilings: whether those that are slow by design are among all.
+  /// - Parameter isDefault: whether a family is meant where nothing was asked for.
   /// - Throws: `UsageError` with the nearest name.
   func strategies(
-    of registry: StrategyRegistry = CommandRegistry.current, ceilings: Bool = true
+    of registry: StrategyRegistry = CommandRegistry.current,
+    byDefault isDefault: (StrategyFamily) -> Bool = { _ in true }
   ) throws(UsageError) -> [any AttentionStrategy] {
     do throws(AttentionError) {
+      if list == "all" { return try registry.defaults() }
       if let list { return try registry.strategies(list) }
-      return try registry.defaults(ceilings: ceilings)
+      return try registry.defaults(where: isDefault)
     } catch {
       throw UsageError(strategy: error)
     }
