@@ -148,7 +148,7 @@ class OnnxGroupQueryAttention(Peer):
     @classmethod
     def refusal(cls, case: Case) -> str | None:
         if not case.is_softmax or not (case.causal or case.is_decoding):
-            return "causal softmax attention only"
+            return "causal softmax attention to all keys or a window only"
         if case.is_decoding and (case.n_q > 1 or case.window):
             return "decoding is compared with one query on all keys"
         return None
@@ -198,6 +198,74 @@ class OnnxGroupQueryAttention(Peer):
             },
             case.threads,
             shared,
+        )
+
+    def run(self) -> None:
+        self._model.run()
+
+    def output(self) -> Array:
+        return unpacked(self._model.output("output"), self._heads)
+
+
+class OnnxSparseAttention(Peer):
+    """Inputs [1, n, h * d], blocks by rows (CSR), a cache that key and value are written into.
+
+    The CPU kernel multiplies all queries with all keys, hides what the blocks leave out, and
+    multiplies all weights with all values. Past and present have to be the same memory.
+    """
+
+    @classmethod
+    def refusal(cls, case: Case) -> str | None:
+        if case.selection != "given":
+            return "blocks of keys that are known beforehand only"
+        if not case.causal or case.is_decoding:
+            return "compared for causal prompts"
+        if case.block not in (16, 32, 64, 128):
+            return "blocks of 16, 32, 64 or 128 keys only"
+        if case.head_dim != case.value_dim or case.head_dim % 8 != 0:
+            return "values as wide as keys, a multiple of 8, only"
+        if case.dtype != "fp32":
+            return "compared in fp32"
+        return None
+
+    @classmethod
+    def scratch_bytes(cls, case: Case) -> int:
+        return case.score_bytes
+
+    def __init__(self, case: Case, query: Array, key: Array, value: Array, blocks: Array):
+        self._heads = case.heads
+        # Blocks after the own one are counted as if they lay before it, so that a row which has as
+        # many as there are up to its own would be taken for a full one.
+        layout = np.tril(blocks != 0)
+        # One layout, which all heads have.
+        rows, columns = np.append(0, layout.sum(1).cumsum()), layout.nonzero()[1]
+        cache = np.zeros((1, case.kv_heads, case.n_kv, case.head_dim), np.float32)
+        length = np.array([case.n_kv], np.int32)
+        self._model = BoundModel(
+            "SparseAttention",
+            {
+                "query": packed(query),
+                "key": packed(key),
+                "value": packed(value),
+                "past_key": cache,
+                "past_value": cache.copy(),
+                "block_row_indices": rows[np.newaxis].astype(np.int32),
+                "block_col_indices": columns[np.newaxis].astype(np.int32),
+                "total_sequence_length": length,
+                "key_total_sequence_lengths": length,
+            },
+            {
+                "output": (1, case.n_q, case.heads * case.head_dim),
+                "present_key": cache.shape,
+                "present_value": cache.shape,
+            },
+            {
+                "num_heads": case.heads,
+                "kv_num_heads": case.kv_heads,
+                "sparse_block_size": case.block,
+            },
+            case.threads,
+            {"present_key": "past_key", "present_value": "past_value"},
         )
 
     def run(self) -> None:
@@ -301,6 +369,7 @@ main(
     {
         "mha": OnnxMultiHeadAttention,
         "gqa": OnnxGroupQueryAttention,
+        "sparse": OnnxSparseAttention,
         "linear_attention": OnnxLinearAttention,
         "gated_delta_net": OnnxGatedDeltaNet,
     },

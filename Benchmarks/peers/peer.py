@@ -38,8 +38,20 @@ class Case:
     phi(q)^T S / (phi(q)^T z + 1e-6) with phi = elu + 1 instead of softmax. `rule` names a
     recurrence instead of softmax, which begins with a state [kv_heads, head_dim, value_dim] and
     leaves one: gated, delta or gated_delta as ONNX's LinearAttention has them, or ssd, Mamba-2's
-    with outputs times 1 / sqrt(head_dim). `dtype` is how tensors are stored, in the words of
-    results.csv. `strategy` is what attnbench calls it.
+    with outputs times 1 / sqrt(head_dim). `additive` asks for the scores of a hidden layer,
+    additive_v . tanh(additive_q q + additive_k k), without a scale. `selection` says which of the
+    keys that causality leaves a query attends to:
+
+    - blocks: its own block of `block` keys, and those before it whose mean key has the largest
+      products with the mean of the `rows` consecutive queries that choose together; `top` in all.
+    - given: the blocks of `block` keys that the operand `blocks` has a 1 for, [n_q / block,
+      n_kv / block], a row for each block of queries.
+    - index: the `top` keys s with the largest sum over h of w[h, t] max(0, q[h, t] . k[s]), of the
+      operands index_q [heads of the index, n_q, columns], index_k [1, n_kv, columns] and index_w
+      [heads of the index, n_q].
+
+    `dtype` is how tensors are stored, in the words of results.csv. `strategy` is what attnbench
+    calls it.
     """
 
     strategy: str
@@ -56,6 +68,11 @@ class Case:
     threads: int
     window: int | None = None
     rule: str | None = None
+    additive: bool = False
+    selection: str | None = None
+    block: int | None = None
+    top: int | None = None
+    rows: int | None = None
 
     @property
     def is_decoding(self) -> bool:
@@ -69,8 +86,8 @@ class Case:
 
     @property
     def is_softmax(self) -> bool:
-        """Whether it is softmax attention at all."""
-        return not self.linear and self.rule is None
+        """Whether it is softmax of products with all keys or those of a window."""
+        return not (self.linear or self.rule or self.additive or self.selection)
 
     @property
     def is_per_channel(self) -> bool:
@@ -116,7 +133,8 @@ class Peer(ABC):
         """Everything that is not timed: model, session, layout, element type, compilation.
 
         Arrays are fp32, of numbers that the case's element type has. What a case takes beyond
-        query, key and value comes by its name: decay, beta, state, dt, a.
+        query, key and value comes by its name: decay, beta, state, dt, a; additive_q, additive_k,
+        additive_v; blocks; index_q, index_k, index_w.
         """
 
     @abstractmethod

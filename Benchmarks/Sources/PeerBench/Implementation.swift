@@ -37,9 +37,15 @@ public struct Implementation: Hashable, Sendable {
   /// The peers there are: a file a library in `folder`, which serves the named function.
   public static func peers(python: String, folder: String) -> [Implementation] {
     let functions = [
-      ("onnxruntime", ["mha", "gqa", "linear_attention", "gated_delta_net"]),
+      ("onnxruntime", ["mha", "gqa", "sparse", "linear_attention", "gated_delta_net"]),
       ("openvino", ["sdpa"]),
-      ("torch", ["sdpa.flash", "sdpa.math", "flex", "linear"]),
+      (
+        "torch",
+        [
+          "sdpa.flash", "sdpa.math", "flex", "flex.preselected", "moba", "indexed",
+          "indexed.masked", "additive", "additive.compiled", "linear",
+        ]
+      ),
       (
         "transformers",
         [

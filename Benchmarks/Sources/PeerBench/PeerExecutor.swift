@@ -117,14 +117,26 @@ public final class PeerExecutor: CellExecutor {
     }
   }
 
+  /// Writes which blocks of keys the blocks of queries attend to, by the pattern of a cell's definition.
+  private func handBlocks(_ block: Int, of cell: SweepCell) throws {
+    let name = "blocks"
+    guard operands[name] == nil else { return }
+    let pattern = cell.strategy.pattern(for: cell.problem.geometry(batch: 0))
+    try hand(BlockLayout(pattern, block: block).tensor(), as: name)
+  }
+
   private func hand(_ tensor: Tensor, as name: String, axes: Int) throws {
     let shape = tensor.shape
     let sizes = [shape.batch, shape.heads, shape.rows, shape.columns]
     let copy = try HostTensor(shape: Array(sizes.prefix(axes))) {
       _ = $0.update(from: tensor.elements)
     }
+    try hand(copy, as: name)
+  }
+
+  private func hand(_ tensor: HostTensor, as name: String) throws {
     operands[name] = "\(folder)/\(name).npy"
-    try NpyFile.write(copy, to: "\(folder)/\(name).npy")
+    try NpyFile.write(tensor, to: "\(folder)/\(name).npy")
   }
 
   public func unload() {
@@ -146,9 +158,13 @@ public final class PeerExecutor: CellExecutor {
     let process = process(
       entry.implementation, strategy: entry.work.strategy, on: cell.placement)
     try handNamedOperands(of: cell)
+    if entry.work.selection == .given, let block = entry.work.block {
+      try handBlocks(block, of: cell)
+    }
     let prepared = try PreparedPeer(
       process, entry.work, operands: operands, checker: host.checker(for: cell),
-      shape: cell.problem.shape.output, bounds: OutputBounds(cell.problem.storage),
+      shape: cell.problem.shape.output,
+      bounds: OutputBounds(cell.problem.storage, selectsKeys: cell.strategy.selectsKeys),
       outputPath: "\(folder)/output.npy")
     let output = try prepared.checkedOutput(like: firstOutput)
     let key = "\(entry.work.strategy) \(entry.work.threads)"

@@ -92,7 +92,7 @@ final class PreparedPeer: PreparedCell {
     let output = try fetched()
     if let fault = try fault(of: output) { throw PeerError.wrong(fault) }
     guard let other else { return output }
-    let difference = OutputDifference(output, other)
+    let difference = OutputDifference(output, other, within: bounds)
     guard bounds.allow(difference) else {
       throw PeerError.wrong("differs from attnbench: \(difference), \(bounds)")
     }

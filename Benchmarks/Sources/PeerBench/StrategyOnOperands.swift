@@ -31,6 +31,10 @@ struct StrategyOnOperands: AttentionStrategy {
   var keyValueStorage: ElementType? { base.keyValueStorage }
   var usesBLAS: Bool { base.usesBLAS }
   var dependsOnHeadNumbers: Bool { base.dependsOnHeadNumbers }
+  var selectsKeys: Bool { base.selectsKeys }
+  var servesCausalMasks: Bool { base.servesCausalMasks }
+  var queryReach: QueryReach { base.queryReach }
+  var keepsState: Bool { base.keepsState }
 
   func resolvedParameters(for problem: AttentionProblem) -> String {
     base.resolvedParameters(for: problem)
@@ -41,6 +45,10 @@ struct StrategyOnOperands: AttentionStrategy {
   func work(
     for problem: AttentionProblem, threads: Int
   ) throws(AttentionError) -> WorkEstimate { try base.work(for: problem, threads: threads) }
+
+  func stepWork(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate { try base.stepWork(for: problem, threads: threads) }
 
   func plan(
     for problem: AttentionProblem, on team: WorkerTeam

@@ -6,8 +6,19 @@ import PeerProtocol
 /// Batch 1, 8 heads unless it says otherwise, operands independent unit normals, in fp32 unless the
 /// name says bf16. `decode` is a step of decoding: one query reads n keys. `recurrent` keeps a state
 /// instead of keys: it begins with one, and the state after the last token is part of the work; a
-/// `step` of it takes in one token.
+/// `step` of it takes in one token. `selected` and `index` choose keys from the data, which is part of
+/// the work; `sparse` has blocks of keys that are known beforehand.
 public struct Workload: Sendable {
+  /// Which of the keys that causality leaves a query attends to, as `PeerCase.Selection` has it.
+  public enum Kept: Hashable, Sendable {
+    /// Blocks of so many keys, chosen for so many consecutive queries.
+    case blocks(of: Int, top: Int, rows: Int)
+    /// What the strategy's pattern says, which is whole blocks of so many keys under causality.
+    case given(blocksOf: Int)
+    /// The best keys of an index.
+    case index(top: Int)
+  }
+
   /// What it is called: `full-n4096-d64`.
   public let name: String
   /// What it shares with the same work at other sizes: `full-d64`.
@@ -25,6 +36,10 @@ public struct Workload: Sendable {
   public let isLinear: Bool
   /// The recurrence that is computed instead of softmax, as `PeerCase.rule`; nil for none.
   public let rule: String?
+  /// Scores of a hidden layer instead of products.
+  public let isAdditive: Bool
+  /// The keys that a query attends to; nil for all, or those of `window`.
+  public let kept: Kept?
 
   /// Bytes of operands and output in fp32, as files hold them.
   ///
@@ -41,10 +56,16 @@ public struct Workload: Sendable {
 
   /// A strategy with the operands of this work. A recurrence begins with a state, and forgets by and by:
   /// the chunk forms of some libraries are not exact where it forgets at once, and would have no time.
+  /// The scores of an index are seldom 0 in all of its heads, since libraries take any of equal ones.
   public func definition(_ strategy: any AttentionStrategy) -> any AttentionStrategy {
-    guard rule != nil else { return strategy }
+    if rule != nil {
+      return StrategyOnOperands(
+        strategy, given: ["state"], drawn: ["decay": { Float(-0.2 * $0) }])
+    }
+    guard case .index = kept else { return strategy }
     return StrategyOnOperands(
-      strategy, given: ["state"], drawn: ["decay": { Float(-0.2 * $0) }])
+      strategy, given: [],
+      drawn: ["index_q": { Float(1.75 * $0 - 0.75) }, "index_k": { Float($0) }])
   }
 
   /// Whether reading keys and values is what takes the time.
@@ -66,6 +87,8 @@ public struct Workload: Sendable {
     self.window = window
     isLinear = linear
     rule = nil
+    isAdditive = false
+    kept = nil
     problem = try AttentionProblem(
       AttentionShape(
         heads: heads, kvHeads: kvHeads, queryLength: queries ?? n, keyLength: n, headDim: d),
@@ -74,6 +97,32 @@ public struct Workload: Sendable {
       if linear { ["linear"] } else if let window { ["window(\(window))"] } else {
         bf16 && queries == nil ? ["flash", "flash(arithmetic: bf16)"] : ["flash"]
       }
+  }
+
+  /// The work of one strategy in fp32, with as many queries as keys.
+  ///
+  /// - Parameters:
+  ///   - strategy: attnbench's, as it is written.
+  ///   - rule: the recurrence that it is.
+  ///   - additive: whether scores are those of a hidden layer.
+  ///   - kept: the keys that a query attends to; nil for all.
+  /// - Throws: `AttentionError` when the sizes are no problem.
+  public init(
+    _ prefix: String, strategy: String, n: Int, d: Int, heads: Int = 8, causal: Bool = true,
+    rule: String? = nil, additive: Bool = false, keeping kept: Kept? = nil
+  ) throws(AttentionError) {
+    name = "\(prefix)-n\(n)-d\(d)"
+    kind = "\(prefix)-d\(d)"
+    self.n = n
+    window = nil
+    isLinear = false
+    self.rule = rule
+    isAdditive = additive
+    self.kept = kept
+    problem = try AttentionProblem(
+      AttentionShape(heads: heads, queryLength: n, keyLength: n, headDim: d),
+      visibility: Visibility(causal: causal), storage: Storage())
+    strategies = [strategy]
   }
 
   /// A recurrence over n tokens, and the state it leaves; a step where n is 1.
@@ -85,17 +134,8 @@ public struct Workload: Sendable {
   public init(
     recurrent prefix: String, rule: String, strategy: String, n: Int, d: Int
   ) throws(AttentionError) {
-    let kind = "recurrent-\(prefix)\(n == 1 ? "-step" : "")"
-    name = "\(kind)-n\(n)-d\(d)"
-    self.kind = "\(kind)-d\(d)"
-    self.n = n
-    self.rule = rule
-    window = nil
-    isLinear = false
-    problem = try AttentionProblem(
-      AttentionShape(heads: 8, queryLength: n, keyLength: n, headDim: d),
-      visibility: Visibility(causal: true), storage: Storage())
-    strategies = [strategy]
+    try self.init(
+      "recurrent-\(prefix)\(n == 1 ? "-step" : "")", strategy: strategy, n: n, d: d, rule: rule)
   }
 
   /// The work as a peer is told of it.
@@ -108,79 +148,13 @@ public struct Workload: Sendable {
     work.window = window
     work.linear = isLinear
     work.rule = rule
-    return work
-  }
-}
-
-extension Workload {
-  /// All work that is compared.
-  ///
-  /// - Parameter quick: the same kinds at sizes that take a minute together.
-  public static func all(quick: Bool) throws(AttentionError) -> [Workload] {
-    quick ? try small() : try large()
-  }
-
-  private static func large() throws(AttentionError) -> [Workload] {
-    var work = [try Workload("short", n: 128, d: 64)]
-    for d in [64, 128] {
-      for n in [1024, 4096, 16384] { work.append(try Workload("full", n: n, d: d)) }
-    }
-    for (d, sizes) in [(64, [1024, 4096, 16384]), (128, [1024, 4096])] {
-      for n in sizes { work.append(try Workload("causal", n: n, d: d, causal: true)) }
-    }
-    for d in [64, 128] {
-      work.append(try Workload("gqa-causal", n: 4096, d: d, kvHeads: 2, causal: true))
-    }
-    work.append(try Workload("window512", n: 16384, d: 64, causal: true, window: 512))
-    for n in [8192, 32768] {
-      work.append(try Workload("decode", n: n, d: 128, heads: 32, queries: 1))
-    }
-    work.append(try Workload("decode-gqa", n: 8192, d: 128, heads: 32, kvHeads: 8, queries: 1))
-    for d in [64, 128] { work.append(try Workload("full-bf16", n: 4096, d: d, bf16: true)) }
-    for (prefix, kvHeads) in [("decode-bf16", 32), ("decode-gqa-bf16", 8)] {
-      for n in [8192, 32768] {
-        work.append(
-          try Workload(prefix, n: n, d: 128, heads: 32, kvHeads: kvHeads, queries: 1, bf16: true))
-      }
-    }
-    work.append(try Workload("linear", n: 16384, d: 64, linear: true))
-    work.append(try Workload("linear-causal", n: 16384, d: 64, causal: true, linear: true))
-    return work + (try recurrent(n: 16384, dims: [64, 128]))
-  }
-
-  private static func small() throws(AttentionError) -> [Workload] {
-    [
-      try Workload("short", n: 128, d: 64),
-      try Workload("full", n: 1000, d: 64),
-      try Workload("full", n: 2000, d: 64),
-      try Workload("causal", n: 1000, d: 64, causal: true),
-      try Workload("gqa-causal", n: 1000, d: 64, kvHeads: 2, causal: true),
-      try Workload("window512", n: 2000, d: 64, causal: true, window: 512),
-      try Workload("decode", n: 2000, d: 64, queries: 1),
-      try Workload("decode-gqa", n: 2000, d: 64, kvHeads: 2, queries: 1),
-      try Workload("full-bf16", n: 2000, d: 64, bf16: true),
-      try Workload("decode-bf16", n: 2000, d: 64, queries: 1, bf16: true),
-      try Workload("decode-gqa-bf16", n: 2000, d: 64, kvHeads: 2, queries: 1, bf16: true),
-      try Workload("linear", n: 2000, d: 64, linear: true),
-      try Workload("linear-causal", n: 2000, d: 64, causal: true, linear: true),
-    ] + (try recurrent(n: 1000, dims: [64]))
-  }
-
-  /// Every rule over a prompt and in a step.
-  private static func recurrent(n: Int, dims: [Int]) throws(AttentionError) -> [Workload] {
-    let rules = [
-      ("gated", "gated", "gated(head)"), ("gla", "gated", "gated(channel)"),
-      ("delta", "delta", "delta"), ("gated-delta", "gated_delta", "gated_delta(head)"),
-      ("kda", "gated_delta", "gated_delta(channel)"), ("ssd", "ssd", "ssd"),
-    ]
-    var work: [Workload] = []
-    for length in [n, 1] {
-      for (prefix, rule, strategy) in rules {
-        for d in dims {
-          work.append(
-            try Workload(recurrent: prefix, rule: rule, strategy: strategy, n: length, d: d))
-        }
-      }
+    work.additive = isAdditive
+    switch kept {
+    case .blocks(let block, let top, let rows):
+      (work.selection, work.block, work.top, work.rows) = (.blocks, block, top, rows)
+    case .given(let block): (work.selection, work.block) = (.given, block)
+    case .index(let top): (work.selection, work.top) = (.index, top)
+    case nil: break
     }
     return work
   }

@@ -10,8 +10,8 @@ public struct PeerRequest: Codable, Equatable, Sendable {
     /// Whether there is a function for a case. Answered by `PeerOffer`.
     case serves
     /// Makes everything that is not timed, on operands in `.npy` files of fp32: query, key and value,
-    /// `[b, h, n, d]`, and those that the strategy declares beyond them, of the declared shapes.
-    /// Answered by `PeerPrepared`.
+    /// `[b, h, n, d]`, those that the strategy declares beyond them, of the declared shapes, and what
+    /// `PeerCase.selection` speaks of. Answered by `PeerPrepared`.
     case prepare
     /// Calls the function `warm` times without timing it, then `repeats` times. Answered by
     /// `PeerTimes`.
@@ -101,6 +101,20 @@ public struct PeerRequest: Codable, Equatable, Sendable {
 
 /// The work that every implementation is given.
 public struct PeerCase: Codable, Hashable, Sendable {
+  /// What the keys that a query attends to follow from.
+  public enum Selection: String, Codable, Sendable {
+    /// The own block of `block` keys, and of those before it the ones whose mean key has the largest
+    /// products with the mean of the `rows` consecutive queries that choose together: `top` blocks in
+    /// all.
+    case blocks
+    /// An operand `blocks`, `[1, nQ / block, nKV / block]`, rounded up, with a 1 for each block of keys
+    /// that a block of queries attends to.
+    case given
+    /// The scores of an index, `index_q`, `index_k` and `index_w`: the `top` best keys of each query,
+    /// for all heads.
+    case index
+  }
+
   /// What attnbench calls it: `window(512)`.
   public var strategy: String
   /// The number of keys that a causal query sees, its own included; nil for all.
@@ -112,6 +126,17 @@ public struct PeerCase: Codable, Hashable, Sendable {
   /// outputs times 1/sqrt(d); nil for none. It takes operands by name (`decay` of a rank that says for
   /// what it counts, `beta`, `state`, `dt`, `a`), and the state after the last token is part of the work.
   public var rule: String?
+  /// Softmax of scores `additive_v . tanh(additive_q q + additive_k k)`, without a scale, instead of
+  /// products.
+  public var additive = false
+  /// Which of the keys that causality leaves a query attends to; nil for all, or those of a window.
+  public var selection: Selection?
+  /// Keys of a block, where blocks are selected.
+  public var block: Int?
+  /// How many blocks or keys are kept.
+  public var top: Int?
+  /// Consecutive queries that choose together.
+  public var rows: Int?
   /// Batch entries.
   public var batch = 1
   /// Query heads.

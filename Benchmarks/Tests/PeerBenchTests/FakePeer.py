@@ -26,24 +26,78 @@ def write(path, shape, values):
         file.write(struct.pack(f"<{len(values)}f", *values))
 
 
-def attend(operands):
-    (_, heads, rows, d), q = read(operands["query"])
-    (_, _, keys, _), k = read(operands["key"])
-    _, v = read(operands["value"])
+class Rows:
+    """An operand whose rows are asked for by head and number."""
+
+    def __init__(self, path):
+        shape, self.values = read(path)
+        self.count, self.width = (shape + (1,))[2:4]
+
+    def __call__(self, head, row):
+        first = (head * self.count + row) * self.width
+        return self.values[first : first + self.width]
+
+    def mean(self, head, rows):
+        return [sum(column) / len(rows) for column in zip(*(self(head, i) for i in rows))]
+
+
+def dot(a, b):
+    return sum(x * y for x, y in zip(a, b))
+
+
+def kept(case, operands, h, i, seen):
+    """Of the keys that a query sees those that it attends to."""
+    kind, block = case.get("selection"), case.get("block")
+    q, k = operands["query"], operands["key"]
+    if kind == "given":
+        layout = read(case["files"]["blocks"])
+        return [j for j in seen if layout[1][i // block * layout[0][2] + j // block]]
+    if kind == "blocks":
+        first, own = i // case["rows"] * case["rows"], i // block
+        group = q.mean(h, range(first, min(first + case["rows"], q.count)))
+        means = {b: k.mean(h, range(b * block, (b + 1) * block)) for b in range(own)}
+        best = sorted(means, key=lambda b: -dot(group, means[b]))[: case["top"] - 1] + [own]
+        return [j for j in seen if j // block in best]
+    if kind == "index":
+        q, k, w = operands["index_q"], operands["index_k"], operands["index_w"]
+
+        def score(j):
+            heads = range(len(w.values) // w.count)
+            return sum(w(g, i)[0] * max(0, dot(q(g, i), k(0, j))) for g in heads)
+
+        return sorted(seen, key=score, reverse=True)[: case["top"]]
+    return seen
+
+
+def scores(case, operands, h, i, keys):
+    q, k = operands["query"](h, i), operands["key"]
+    if not case["additive"]:
+        return [dot(q, k(h, j)) / math.sqrt(len(q)) for j in keys]
+    ours, theirs, v = (operands[f"additive_{name}"] for name in "qkv")
+    units = range(ours.count)
+    a = [dot(ours(h, u), q) for u in units]
+    return [
+        sum(v(h, u)[0] * math.tanh(a[u] + dot(theirs(h, u), k(h, j))) for u in units) for j in keys
+    ]
+
+
+def attend(case, files):
+    operands = {name: Rows(path) for name, path in files.items() if name != "blocks"}
+    v = operands["value"]
+    case = dict(case, files=files)
+    if FAULT == "blind":
+        case = dict(case, selection=None, additive=False)
     out = []
-    for h in range(heads):
-        for i in range(rows):
-            row = q[(h * rows + i) * d : (h * rows + i + 1) * d]
-            scores = [
-                sum(a * b for a, b in zip(row, k[(h * keys + j) * d :])) / math.sqrt(d)
-                for j in range(keys)
-            ]
-            top = max(scores)
-            weights = [math.exp(s - top) for s in scores]
-            for c in range(d):
-                total = sum(w * v[(h * keys + j) * d + c] for j, w in enumerate(weights))
+    for h in range(case["heads"]):
+        for i in range(case["n_q"]):
+            last = i + case["n_kv"] - case["n_q"] if case["causal"] else case["n_kv"] - 1
+            seen = kept(case, operands, h, i, range(last + 1))
+            row = scores(case, operands, h, i, seen)
+            weights = [math.exp(s - max(row)) for s in row]
+            for c in range(v.width):
+                total = sum(w * v(h, j)[c] for j, w in zip(seen, weights))
                 out.append(total / sum(weights))
-    return (1, heads, rows, d), out
+    return (1, case["heads"], case["n_q"], v.width), out
 
 
 def recur(operands):
@@ -102,8 +156,8 @@ for line in sys.stdin:
             while True:
                 print("x" * 65536, end="", flush=True)
         if not answer:
-            compute = recur if request["case"].get("rule") == "gated" else attend
-            shape, values = compute(request["operands"])
+            case, files = request["case"], request["operands"]
+            shape, values = recur(files) if case.get("rule") == "gated" else attend(case, files)
         if FAULT == "wrong":
             values[0] += 1e-3
         if FAULT == "nan":

@@ -72,6 +72,41 @@ struct PeerComparisonTests {
     #expect(!left.contains { $0.hasSuffix(".npy") })
   }
 
+  @Test(arguments: ["additive", "topblocks", "bigbird", "indexer"])
+  func whatIsAttendedToAndByWhichScoresReachesEverybody(strategy: String) throws {
+    let work =
+      switch strategy {
+      case "additive":
+        try Workload(
+          strategy, strategy: "additive(3)", n: 5, d: 4, heads: 2, causal: false, additive: true)
+      case "topblocks":
+        try Workload(
+          strategy, strategy: "topblocks(2, 2, rows: 2)", n: 7, d: 4, heads: 2,
+          keeping: .blocks(of: 2, top: 2, rows: 2))
+      case "bigbird":
+        try Workload(
+          strategy, strategy: "bigbird(2, 1, 1, 1)", n: 9, d: 4, heads: 2,
+          keeping: .given(blocksOf: 2))
+      default:
+        try Workload(
+          strategy, strategy: "indexer(2, heads: 2, dim: 3)", n: 6, d: 4, heads: 2,
+          keeping: .index(top: 2))
+      }
+    let run = try FakeComparison(
+      [.fake("none", side: .own), .fake("none"), .fake("blind")], work: work)
+    for name in [strategy, "fake.none"] {
+      let row = try #require(run.row(name))
+      #expect(row.status.isMeasured, "\(row.reason)")
+      #expect((row.accuracy.oracleRelativeL2 ?? 1) < 1e-6)
+    }
+    // Who takes products with all keys computes something else.
+    let row = try #require(run.row("fake.blind"))
+    #expect(row.status == .error)
+    #expect(row.reason.hasPrefix("differs from the fp64 definition"), "\(row.reason)")
+    let left = try FileManager.default.contentsOfDirectory(atPath: run.folder.path)
+    #expect(!left.contains { $0.hasSuffix(".npy") })
+  }
+
   @Test func workThatIsNotServedIsLeftOutWithItsReason() throws {
     let run = try FakeComparison([.fake("none", side: .own), .fake("choosy")])
     #expect(run.row("fake.choosy") == nil)
@@ -128,9 +163,23 @@ struct PeerPartTests {
       }
       let strategy = try StrategyRegistry.standard.strategy(work.strategies[0])
       let operands = work.definition(strategy).operands
-      // A recurrence begins with a state; nothing else takes operands.
-      #expect(work.rule == nil ? operands.isEmpty || work.isLinear : operands.last?.name == "state")
+      // A recurrence begins with a state.
+      #expect(work.rule == nil || operands.last?.name == "state")
       #expect(work.rule == nil || operands.last?.isOptional == false)
+      for operand in operands {
+        #expect(work.takesOperands, "\(work.name): \(operand.name)")
+        for uniform in [0, 0.5, 0.999] {
+          let value = operand.value(of: uniform, for: work.problem.shape)
+          #expect(operand.domain.contains(value), "\(work.name): \(operand.name) \(value)")
+        }
+      }
+      // What is told of a selection is what the strategy is written with.
+      let told = work.peerCase(strategy: work.strategies[0], threads: 1)
+      #expect((told.selection == nil) == (work.kept == nil))
+      if told.selection == .given { continue }
+      for size in [told.block, told.top] {
+        #expect(size.map { work.strategies[0].contains("\($0)") } ?? true, "\(work.name)")
+      }
     }
     #expect(all.map(\.name).contains(quick ? "full-n2000-d64" : "gqa-causal-n4096-d128"))
   }
@@ -147,5 +196,57 @@ struct PeerPartTests {
     #expect(!bounds.allow(OutputDifference(a, b)))
     a.elements[0] = 0
     #expect(OutputDifference(a, b).maximum == 0)
+  }
+
+  @Test func whereKeysAreSelectedOneRowInAHundredMayDiffer() throws {
+    let shape = try TensorShape(1, 2, 100, 3)
+    let (a, b) = (try Tensor(shape), try Tensor(shape))
+    for index in a.elements.indices {
+      a.elements[index] = Float(index % 7)
+      b.elements[index] = Float(index % 7)
+    }
+    let strict = OutputBounds(Storage())
+    let bounds = OutputBounds(Storage(), selectsKeys: true)
+    func difference() -> OutputDifference { OutputDifference(a, b, within: bounds) }
+    a.elements[0] += 1
+    a.elements[599] += 1
+    #expect(difference().maximum == 0 && difference().excused == 2)
+    #expect(bounds.allow(difference()))
+    #expect(!strict.allow(OutputDifference(a, b, within: strict)))
+    // A third is too many, and then none is left out.
+    a.elements[300] += 2
+    #expect(difference().maximum == 2 && difference().excused == 0)
+    #expect(!bounds.allow(difference()))
+    a.elements[300] = .nan
+    #expect(!bounds.allow(difference()))
+  }
+
+  @Test func aLayoutOfBlocksIsThePattern() throws {
+    let given = try Workload.all(quick: true).filter { $0.kept == .given(blocksOf: 64) }
+    #expect(!given.isEmpty)
+    for strategy in Set(given.flatMap(\.strategies)) {
+      let geometry = MaskGeometry(queryLength: 700, keyLength: 700, offset: 0, causal: true)
+      let pattern = try StrategyRegistry.standard.strategy(strategy).pattern(for: geometry)
+      let layout = BlockLayout(pattern, block: 64)
+      #expect(layout.rows.map(\.count) == Array(repeating: 11, count: 11))
+      #expect(layout.rows.joined().contains(false))
+      for query in 0..<700 {
+        let seen = (0..<700).filter { pattern.includes(position: query, key: $0) }
+        #expect(seen == (0...query).filter { layout.rows[query / 64][$0 / 64] })
+      }
+      let tensor = try layout.tensor()
+      #expect(tensor.shape == [1, 11, 11])
+      tensor.withUnsafeElements { elements in
+        #expect(elements.map { $0 == 1 } == Array(layout.rows.joined()))
+      }
+    }
+  }
+}
+
+extension Workload {
+  /// Whether strategies for it take operands beyond query, key and value.
+  fileprivate var takesOperands: Bool {
+    if case .index = kept { return true }
+    return rule != nil || isLinear || isAdditive
   }
 }

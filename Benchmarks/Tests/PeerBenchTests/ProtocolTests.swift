@@ -28,8 +28,8 @@ struct ProtocolTests {
     windowed.window = 512
     #expect(
       try text(PeerRequest.serves(windowed))
-        == #"{"case":{"batch":1,"causal":true,"dtype":"bf16","head_dim":64,"heads":8,"kv_heads":2,"#
-        + #""linear":false,"n_kv":4096,"n_q":1,"strategy":"window(512)","threads":2,"value_dim":64,"#
+        == #"{"case":{"additive":false,"batch":1,"causal":true,"dtype":"bf16","head_dim":64,"#
+        + #""heads":8,"kv_heads":2,"linear":false,"n_kv":4096,"n_q":1,"strategy":"window(512)","threads":2,"value_dim":64,"#
         + #""window":512},"command":"serves"}"# + "\n")
   }
 
@@ -40,6 +40,17 @@ struct ProtocolTests {
     #expect(String(decoding: line, as: UTF8.self).contains(#""rule":"gated_delta""#))
     #expect(try PeerLine.decoded(line, as: PeerRequest.self).case?.rule == "gated_delta")
     #expect(try !text(PeerRequest.serves(work)).contains("rule"))
+  }
+
+  @Test func aSelectionIsToldWithItsSizes() throws {
+    var selected = work
+    (selected.selection, selected.block, selected.top, selected.rows) = (.blocks, 64, 16, 1)
+    let line = try text(PeerRequest.serves(selected))
+    for part in [#""selection":"blocks""#, #""block":64"#, #""top":16"#, #""rows":1"#] {
+      #expect(line.contains(part), "\(line)")
+    }
+    #expect(try PeerLine.decoded(Data(line.utf8), as: PeerRequest.self).case == selected)
+    #expect(try !text(PeerRequest.serves(work)).contains("selection"))
   }
 
   @Test(arguments: PeerRequest.Command.allCases)

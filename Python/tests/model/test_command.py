@@ -151,7 +151,8 @@ def test_choose_goes_the_whole_way(folders, text, tmp_path, attnbench, capsys):
     command = attnbench()
     assert choose(folders, text, tmp_path, "--max-loss-increase", "0.01", "--attnbench", command) == 0
     shown = capsys.readouterr()
-    assert sorted(os.listdir(tmp_path / "kept")) == ["plan.json", "qkv.safetensors", "sensitivity.json"]
+    assert sorted(os.listdir(tmp_path / "kept")) == [
+        "choice.json", "plan.json", "qkv.safetensors", "sensitivity.json"]
     assert json.loads((tmp_path / "plan.json").read_text())["format"] == "attnbench-model-plan"
     assert (tmp_path / "limits").read_text() == "0.01\n"
     # Windows by default, of widths that fit the text.
