@@ -251,7 +251,8 @@ struct ModelReport {
       lines.append("next: attnbench-model evaluate MODEL --plan \(save) --text OTHER")
       lines.append(
         "      attnbench report \(record ?? save) draws it"
-          + (record == nil ? "; --record keeps the whole trade-off for attnbench plan" : ""))
+          + (record == nil && budget != nil
+            ? "; --record keeps the whole trade-off for attnbench plan" : ""))
     } else {
       lines.append("next: the same with --save plan.json keeps the plan")
     }
