@@ -1,6 +1,5 @@
 import ArgumentParser
 import AttentionBench
-import Foundation
 import TensorFiles
 
 /// `attnbench plan`: another choice for a model from what `recommend` measured.

@@ -122,7 +122,7 @@ package struct RecommendCommand: BLASCommand {
     }
     let size = try size(of: given)
     let shape = try given.map { try $0.shape(n: size) } ?? shapeOptions.shape(queryLength: size)
-    let stated = try stated(inputs, on: shape)
+    let stated = try StatedAttention(maskOptions, inputs: inputs, on: shape)
     let problem = try stated.problem(on: shape, elements: storageOptions.elements)
     let placement = try threadOptions.placement(
       of: try threadOptions.count(on: topology), on: topology)
@@ -198,15 +198,6 @@ package struct RecommendCommand: BLASCommand {
       ).write(to: save)
     }
     try report.show(try addQuality(to: result, in: setting))
-  }
-
-  /// Scale and mask, as the options and the metadata of `--inputs` state them.
-  private func stated(_ inputs: String?, on shape: AttentionShape) throws -> StatedAttention {
-    let reference = try inputs.map { try TensorReference($0) }
-    let metadata = try reference.map { try InputMetadata(path: $0.path) }
-    return try StatedAttention(
-      maskOptions, metadata?.attention(of: reference?.selector) ?? InputMetadata.Attention(),
-      on: shape, file: reference?.path ?? "")
   }
 
   func rowsForErrors() throws -> ErrorRows {

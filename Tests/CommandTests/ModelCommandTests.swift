@@ -51,6 +51,15 @@ struct ModelCommandTests {
       in: directory.root)
   }
 
+  /// `s.json`: layer 0 costs nothing.
+  private static func writeSensitivities(to directory: TemporaryDirectory) throws {
+    let layers = [0, 1, 5].map { #"{"layer": \#($0), "sensitivity": 0.\#($0)}"# }
+    try Data(
+      #"{"format": "attnbench-sensitivity", "version": 1, "layers": [\#(layers.joined(separator: ","))]}"#
+        .utf8
+    ).write(to: URL(fileURLWithPath: directory.path("s.json")))
+  }
+
   private func object(_ text: String) throws -> [String: Any] {
     try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
   }
@@ -99,11 +108,7 @@ struct ModelCommandTests {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
     try Self.write(to: directory, metadata: Self.metadata)
-    let layers = [0, 1, 5].map { #"{"layer": \#($0), "sensitivity": 0.\#($0)}"# }
-    try Data(
-      #"{"format": "attnbench-sensitivity", "version": 1, "layers": [\#(layers.joined(separator: ","))]}"#
-        .utf8
-    ).write(to: URL(fileURLWithPath: directory.path("s.json")))
+    try Self.writeSensitivities(to: directory)
     let result = try recommend(
       [
         "--max-loss-increase", "0.04", "--sensitivity", "s.json", "--strategy", "window(16)",
@@ -126,11 +131,7 @@ struct ModelCommandTests {
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
     try Self.write(to: directory, metadata: Self.metadata)
-    let layers = [0, 1, 5].map { #"{"layer": \#($0), "sensitivity": 0.\#($0)}"# }
-    try Data(
-      #"{"format": "attnbench-sensitivity", "version": 1, "layers": [\#(layers.joined(separator: ","))]}"#
-        .utf8
-    ).write(to: URL(fileURLWithPath: directory.path("s.json")))
+    try Self.writeSensitivities(to: directory)
     let measured = try recommend(
       [
         "--strategy", "window(16),window(64)", "--max-total-error", "0.5", "--save", "plan.json",
@@ -190,35 +191,28 @@ struct ModelCommandTests {
         .write(to: URL(fileURLWithPath: directory.path("bad.json")))
       return ["bad.json", "--max-total-error", "0.5"]
     }
+    func measuredLayers(_ change: (inout [[String: Any]]) -> Void) throws -> [String] {
+      try choice { document in
+        var measurement = document["measurement"] as? [String: Any] ?? [:]
+        var layers = measurement["layers"] as? [[String: Any]] ?? []
+        change(&layers)
+        measurement["layers"] = layers
+        document["measurement"] = measurement
+      }
+    }
     try expect(["none.json"], says: "none.json")
     try expect(["plan.json"], says: "is a plan, one point of the trade-off")
     try expect(["choice.json", "--save", "p.json"], says: "say which with --max-total-error")
     try expect(["choice.json", "--max-loss-increase", "0.1"], says: "--sensitivity FILE")
     try expect(try choice { $0["measurement"] = nil }, says: "as older versions wrote it")
     try expect(
-      try choice { document in
-        var measurement = document["measurement"] as? [String: Any] ?? [:]
-        var layers = measurement["layers"] as? [[String: Any]] ?? []
-        layers[0]["squared_error_shares"] = ["window(16)": [0.1]]
-        measurement["layers"] = layers
-        document["measurement"] = measurement
-      }, says: "must be 2 numbers, 0 or more, one for each head")
+      try measuredLayers { $0[0]["squared_error_shares"] = ["window(16)": [0.1]] },
+      says: "must be 2 numbers, 0 or more, one for each head")
     try expect(
-      try choice { document in
-        var measurement = document["measurement"] as? [String: Any] ?? [:]
-        var layers = measurement["layers"] as? [[String: Any]] ?? []
-        layers[1]["squared_error_shares"] = [String: Any]()
-        measurement["layers"] = layers
-        document["measurement"] = measurement
-      }, says: "must be there, and among the candidates")
+      try measuredLayers { $0[1]["squared_error_shares"] = [String: Any]() },
+      says: "must be there, and among the candidates")
     try expect(
-      try choice { document in
-        var measurement = document["measurement"] as? [String: Any] ?? [:]
-        var layers = measurement["layers"] as? [[String: Any]] ?? []
-        layers.removeLast()
-        measurement["layers"] = layers
-        document["measurement"] = measurement
-      }, says: "has other layers in measurement")
+      try measuredLayers { $0.removeLast() }, says: "has other layers in measurement")
   }
 
   @Test("report makes a page of what --json prints, of a plan, and of an evaluation beside them")
