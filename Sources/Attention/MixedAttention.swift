@@ -53,7 +53,7 @@ public struct MixedAttention: AttentionStrategy {
 
   /// The coarsest of the parts'.
   public var arithmetic: Arithmetic {
-    strategies.contains { $0.arithmetic == .bfloat16 } ? .bfloat16 : .float32
+    strategies.map { $0.arithmetic }.max { $0.unitRoundoff < $1.unitRoundoff } ?? .float32
   }
 
   /// What any of the parts takes, once.
@@ -116,6 +116,16 @@ public struct MixedAttention: AttentionStrategy {
   /// Each head's own definition.
   public func oracle(for problem: AttentionProblem) -> any AttentionOracle {
     MixedOracle(strategies.map { $0.oracle(for: problem) })
+  }
+
+  public func roundingOracle(
+    for problem: AttentionProblem, draw: UInt64
+  ) -> (any AttentionOracle)? {
+    guard strategies.contains(where: { $0.arithmetic.hasRowScales }) else { return nil }
+    return MixedOracle(
+      strategies.map {
+        $0.roundingOracle(for: problem, draw: draw) ?? $0.arithmeticOracle(for: problem)
+      })
   }
 
   /// Each head's own definition on operands as its arithmetic rounds them.

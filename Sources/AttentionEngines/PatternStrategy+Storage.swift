@@ -18,18 +18,29 @@ extension PatternStrategy {
     oracle(for: problem, operands: arithmetic) { pattern(for: $0) }
   }
 
+  public func roundingOracle(
+    for problem: AttentionProblem, draw: UInt64
+  ) -> (any AttentionOracle)? {
+    guard arithmetic.hasRowScales else { return nil }
+    return oracle(for: problem, operands: arithmetic, draw: draw) { pattern(for: $0) }
+  }
+
   public func fullOracle(for problem: AttentionProblem) -> any AttentionOracle {
     oracle(for: problem, operands: arithmetic) { DensePattern($0) }
   }
 
   private func oracle(
-    for problem: AttentionProblem, operands: Arithmetic,
+    for problem: AttentionProblem, operands: Arithmetic, draw: UInt64? = nil,
     pattern: (MaskGeometry) -> any KeyPattern
   ) -> any AttentionOracle {
-    guard let storage = newStorage(for: problem) else {
-      return SoftmaxOracle(problem, operands: operands, pattern: pattern)
+    if let storage = newStorage(for: problem) {
+      return QuantisedOracle(
+        problem, storedAs: storage, operands: operands, draw: draw, pattern: pattern)
     }
-    return QuantisedOracle(problem, storedAs: storage, operands: operands, pattern: pattern)
+    if operands.hasRowScales {
+      return ScaledOracle(problem, operands: operands, draw: draw, pattern: pattern)
+    }
+    return SoftmaxOracle(problem, operands: operands, pattern: pattern)
   }
 
   /// A decoder's cache stores rows so as they arrive: nothing is converted twice.

@@ -92,7 +92,10 @@ public struct SoftmaxEngine: Sendable {
     let shape = problem.shape
     return BlockSizes.fitting(
       .host, shape: shape, kernels: .active, rows: shape.queryLength * shape.groupSize,
-      queryRows: queryRows, keyRows: keyRows)
+      queryRows: queryRows, keyRows: keyRows,
+      tile: OperandFormat(arithmetic, in: .active).tileKeys(.active),
+      // Rows with scales are made for a task each time, and its products take less time.
+      mostPanels: arithmetic.hasRowScales ? 32 : 16)
   }
 
   /// The costs of the tasks of a run in the order in which they are dealt, for each of the stages
@@ -126,7 +129,7 @@ public protocol PatternStrategy: FamilyStrategy {
 }
 
 extension PatternStrategy {
-  public var engine: SoftmaxEngine { SoftmaxEngine() }
+  public var engine: SoftmaxEngine { SoftmaxEngine(arithmetic: arithmetic) }
 
   public func work(
     for problem: AttentionProblem, threads: Int

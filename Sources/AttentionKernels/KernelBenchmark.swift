@@ -205,14 +205,14 @@ private final class PanelOperands {
     var panel = attn_panel(
       queries: queries.base, weights: weights.base, output: output.base, maxima: maxima.base,
       sums: sums.base, head_words: Int32(headDim), value_dim: Int32(headDim),
-      vectors: Int32(vectors), factor: 1, softcap: 0)
+      vectors: Int32(vectors), factor: 1, softcap: 0, query_scales: nil)
     let operands = UnsafeRawPointer(rows).assumingMemoryBound(to: UnsafeRawPointer.self)
     pieces.withUnsafeBufferPointer { pieces in
       guard let first = pieces.baseAddress else { return }
       var block = attn_block(
         keys: operands, values: operands, pieces: first, piece_count: Int32(pieces.count),
         first_key: 0,
-        lower: lower, upper: upper, prefetch: nil, bias: nil, key_bias: nil)
+        lower: lower, upper: upper, prefetch: nil, bias: nil, key_bias: nil, scales: nil)
       attn_attend(functions, ATTN_FP32, &panel, &block)
     }
   }

@@ -12,8 +12,7 @@ public final class FMARate: TeamJob, @unchecked Sendable {
   private var rounds: Int64 = 1 << 14
   private var isCalibrated = false
 
-  /// Bursts with the given micro-kernels, by default those in force, of fused multiply-adds of fp32
-  /// or of dot products of pairs of bf16.
+  /// Bursts with the given micro-kernels, by default those in force, of the products of an arithmetic.
   ///
   /// - Throws: `AttentionError` when the processor cannot multiply so.
   public init(
@@ -52,15 +51,17 @@ public final class FMARate: TeamJob, @unchecked Sendable {
 
   private func reading(on team: WorkerTeam) -> (rate: Double, elapsed: Duration) {
     let elapsed = ContinuousClock().measure { team.run(self) }
-    // A multiply-add for each element of a word.
+    let format = OperandFormat(arithmetic, in: kernels).code
+    let products = attn_format_table(kernels.functions, format)?.pointee.round_products ?? 0
+    // A multiply-add for each product.
     let perRound =
-      2 * kernels.vectorLanes * Int(kernels.functions.pointee.chains) * arithmetic.grain
+      2 * kernels.vectorLanes * Int(kernels.functions.pointee.chains) * Int(products)
     let operations = Double(rounds * Int64(perRound))
     return (operations * Double(team.threadCount) / (elapsed / .seconds(1)), elapsed)
   }
 
   public func work(worker: Int) {
-    _ = attn_product_rounds(kernels.functions, arithmetic.format, rounds)
+    _ = attn_product_rounds(kernels.functions, OperandFormat(arithmetic, in: kernels).code, rounds)
   }
 }
 

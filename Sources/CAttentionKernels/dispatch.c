@@ -20,6 +20,16 @@ const attn_kernels *const *attn_kernels_compiled(int32_t *count) {
   return tables;
 }
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/// vpdpbusd on 256-bit vectors without AVX-512: bit 4 of EAX of leaf 7, subleaf 1.
+static int has_avx_vnni(void) {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
+
 int attn_kernels_supported(const attn_kernels *kernels) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -37,10 +47,19 @@ int attn_kernels_supported(const attn_kernels *kernels) {
 }
 
 int attn_format_supported(const attn_kernels *kernels, attn_format format) {
-  if (!kernels->attend[format] || !attn_kernels_supported(kernels)) return 0;
+  if (!kernels->formats[format] || !attn_kernels_supported(kernels)) return 0;
 #if defined(__x86_64__)
-  if (kernels == &attn_kernels_avx512 && format == ATTN_BF16_PAIRS)
-    return __builtin_cpu_supports("avx512bf16") != 0;
+  const int wide = kernels == &attn_kernels_avx512;
+  switch (format) {
+    case ATTN_FP32: return 1;
+    case ATTN_BF16_PAIRS: return __builtin_cpu_supports("avx512bf16") != 0;
+    case ATTN_FP16_PAIRS: return __builtin_cpu_supports("avx512fp16") != 0;
+    case ATTN_INT8_SCORES_FP16:
+      return __builtin_cpu_supports("avx512fp16") && __builtin_cpu_supports("avx512vnni");
+    case ATTN_INT8_QUADS:
+    case ATTN_INT8_SCORES_FP32:
+      return wide ? __builtin_cpu_supports("avx512vnni") != 0 : has_avx_vnni();
+  }
 #endif
   return 1;
 }

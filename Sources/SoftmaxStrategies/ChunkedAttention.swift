@@ -14,17 +14,24 @@ public struct ChunkedAttention: PatternStrategy {
     "chunked", operatorClass: .restricted,
     summary: "the keys of the own chunk",
     source: "Llama 4, Meta 2025",
-    parameters: [StrategyParameter("size", "positions in a chunk (default 8192)")],
+    parameters: [
+      StrategyParameter("size", "positions in a chunk (default 8192)"),
+      ArithmeticParameter.declaration,
+    ],
     isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try ChunkedAttention(arguments) }
 
   private let size: Int
+  public let arithmetic: Arithmetic
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     size = try arguments.integer("size", atLeast: 1) ?? 8192
+    arithmetic = try ArithmeticParameter.read(arguments)
   }
 
-  public func resolvedParameters(for problem: AttentionProblem) -> String { "\(size)" }
+  public func resolvedParameters(for problem: AttentionProblem) -> String {
+    (["\(size)"] + ArithmeticParameter.resolved(arithmetic)).joined(separator: ", ")
+  }
 
   /// From 16 keys to all. A search has none of them: to a model that was trained without chunks a window of
   /// as many keys is nearer, and its time is for that.

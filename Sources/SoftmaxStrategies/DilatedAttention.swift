@@ -21,15 +21,18 @@ public struct DilatedAttention: PatternStrategy {
     parameters: [
       StrategyParameter("w", "keys in the window (default 512)"),
       StrategyParameter("gap", "distance from one of them to the next (default 2)"),
+      ArithmeticParameter.declaration,
     ], isSweptByDefault: false, candidates: candidateSeries
   ) { arguments throws(AttentionError) in try DilatedAttention(arguments) }
 
   private let width: Int
   private let gap: Int
+  public let arithmetic: Arithmetic
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     width = try arguments.integer("w", atLeast: 1) ?? 512
     gap = try arguments.integer("gap", atLeast: 1) ?? 2
+    arithmetic = try ArithmeticParameter.read(arguments)
   }
 
   /// Keys seen to each side of the own.
@@ -37,7 +40,9 @@ public struct DilatedAttention: PatternStrategy {
     causal ? (width - 1, 0) : (width / 2, width / 2)
   }
 
-  public func resolvedParameters(for problem: AttentionProblem) -> String { "\(width), \(gap)" }
+  public func resolvedParameters(for problem: AttentionProblem) -> String {
+    (["\(width)", "\(gap)"] + ArithmeticParameter.resolved(arithmetic)).joined(separator: ", ")
+  }
 
   public func explanation(for problem: AttentionProblem) -> String {
     let reach = reach(causal: problem.visibility.causal)

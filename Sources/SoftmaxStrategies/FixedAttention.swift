@@ -19,15 +19,18 @@ public struct FixedAttention: PatternStrategy {
     parameters: [
       StrategyParameter("l", "keys in a block (default: the power of two nearest to sqrt(nKV))"),
       StrategyParameter("c", "keys of every block that all later queries see (default l / 8)"),
+      ArithmeticParameter.declaration,
     ], candidates: candidateSeries
   ) { arguments throws(AttentionError) in try FixedAttention(arguments) }
 
   private let block: Int?
   private let columns: Int?
+  public let arithmetic: Arithmetic
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     block = try arguments.integer("l", atLeast: 1)
     columns = try arguments.integer("c", atLeast: 1)
+    arithmetic = try ArithmeticParameter.read(arguments)
     if let block, let columns, columns > block {
       throw AttentionError(
         .invalidArgument, argument: "fixed c", value: columns,
@@ -42,7 +45,8 @@ public struct FixedAttention: PatternStrategy {
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     let resolved = resolved(problem.shape.keyLength)
-    return "\(resolved.block), \(resolved.columns)"
+    return (["\(resolved.block)", "\(resolved.columns)"] + ArithmeticParameter.resolved(arithmetic))
+      .joined(separator: ", ")
   }
 
   /// For blocks around and above the default, each a series: from one summary key a block to half

@@ -20,11 +20,10 @@ public struct FlashAttention: PatternStrategy {
       StrategyParameter(
         "blockQ", "query rows that share a block of keys (default: from the caches)"),
       StrategyParameter("blockK", "keys in a block (default: from the caches)"),
-      StrategyParameter(
-        "arithmetic", "f32, or bf16: products rounded to 8 bits, where the processor has them"),
+      ArithmeticParameter.declaration,
       StrategyParameter(
         "kv", "f16, bf16, int8-token or int8-channel: how keys and values are stored first"),
-    ]
+    ], candidates: candidateSeries
   ) { arguments throws(AttentionError) in try FlashAttention(arguments) }
 
   private let queryRows: Int?
@@ -37,10 +36,19 @@ public struct FlashAttention: PatternStrategy {
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     queryRows = try arguments.integer("blockQ", atLeast: 1)
     keyRows = try arguments.integer("blockK", atLeast: 1)
-    arithmetic = try arguments.choice("arithmetic") ?? .float32
-    try arithmetic.refuseWhereMissing(in: .active)
+    arithmetic = try ArithmeticParameter.read(arguments)
     let storage: ElementType? = try arguments.choice("kv")
     keyValueStorage = storage == .float32 ? nil : storage
+  }
+
+  /// In ever more precise arithmetic, those that are faster here than fp32, down to it.
+  private static func candidateSeries(
+    _ problem: AttentionProblem, _ density: SearchDensity
+  ) -> [[String]] {
+    [
+      ProductRates.active.faster.map { "\(family.name)(arithmetic: \($0.rawValue))" }
+        + [family.name]
+    ]
   }
 
   public var engine: SoftmaxEngine {
@@ -58,7 +66,7 @@ public struct FlashAttention: PatternStrategy {
     let sizes =
       queryRows == nil && keyRows == nil
       ? [] : ["\(blocks.panels * KernelTable.active.panelLanes)", "\(blocks.keys)"]
-    let products = arithmetic == .float32 ? [] : ["arithmetic: \(arithmetic.rawValue)"]
+    let products = ArithmeticParameter.resolved(arithmetic)
     let storage = keyValueStorage.map { ["kv: \($0.rawValue)"] } ?? []
     return (sizes + products + storage).joined(separator: ", ")
   }

@@ -20,18 +20,22 @@ public struct StridedAttention: PatternStrategy {
     summary: "the last l keys and every l-th key",
     source: "Child 2019, arXiv 1904.10509",
     parameters: [
-      StrategyParameter("l", "the stride (default: the power of two nearest to sqrt(nKV))")
+      StrategyParameter("l", "the stride (default: the power of two nearest to sqrt(nKV))"),
+      ArithmeticParameter.declaration,
     ], candidates: candidateSeries
   ) { arguments throws(AttentionError) in try StridedAttention(arguments) }
 
   private let stride: Int?
+  public let arithmetic: Arithmetic
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     stride = try arguments.integer("l", atLeast: 1)
+    arithmetic = try ArithmeticParameter.read(arguments)
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
-    "\(stride ?? StridedAttention.defaultStride(problem.shape.keyLength))"
+    let stride = stride ?? StridedAttention.defaultStride(problem.shape.keyLength)
+    return (["\(stride)"] + ArithmeticParameter.resolved(arithmetic)).joined(separator: ", ")
   }
 
   /// The default, near which the cost is least, and from there longer strides, which see more

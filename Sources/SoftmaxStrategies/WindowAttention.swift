@@ -25,6 +25,7 @@ public struct WindowAttention: PatternStrategy {
       StrategyParameter("sinks", "leading keys that all queries see (default 0)"),
       StrategyParameter("left", "keys before the query, instead of w; -1 for all (default 0)"),
       StrategyParameter("right", "keys after the query, likewise; a causal mask makes it 0"),
+      ArithmeticParameter.declaration,
     ], candidates: candidateSeries
   ) { arguments throws(AttentionError) in try WindowAttention(arguments) }
 
@@ -33,6 +34,7 @@ public struct WindowAttention: PatternStrategy {
   private let sinks: Int
   private let left: Int?
   private let right: Int?
+  public let arithmetic: Arithmetic
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     width = try arguments.integer("w", atLeast: 1) ?? 512
@@ -40,6 +42,7 @@ public struct WindowAttention: PatternStrategy {
     sinks = try arguments.integer("sinks", atLeast: 0) ?? 0
     left = try arguments.integer("left", atLeast: -1)
     right = try arguments.integer("right", atLeast: -1)
+    arithmetic = try ArithmeticParameter.read(arguments)
     if let w = arguments.text("w"), left != nil || right != nil {
       throw AttentionError(
         .invalidArgument, argument: "window w", value: w,
@@ -51,6 +54,7 @@ public struct WindowAttention: PatternStrategy {
   package init(left: Int, right: Int) {
     (width, global, sinks) = (left + right + 1, 0, 0)
     (self.left, self.right) = (left, right)
+    arithmetic = .float32
   }
 
   /// A distance beyond every key.
@@ -82,7 +86,7 @@ public struct WindowAttention: PatternStrategy {
     }
     if global > 0 { parts.append("global: \(global)") }
     if sinks > 0 { parts.append("sinks: \(sinks)") }
-    return parts.joined(separator: ", ")
+    return (parts + ArithmeticParameter.resolved(arithmetic)).joined(separator: ", ")
   }
 
   /// Windows from 16 keys to nearly all pairs, alone and with sink tokens: a series for each number

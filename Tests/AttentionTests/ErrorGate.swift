@@ -31,6 +31,10 @@ enum ErrorGate {
     _ outputs: TestOutputs, _ comment: String, roundedTo type: ElementType = .float32,
     sourceLocation: SourceLocation = #_sourceLocation
   ) {
+    if specimen.strategy.arithmetic.hasRowScales {
+      return checkScaled(
+        specimen.strategy, problem, inputs, outputs, comment, sourceLocation: sourceLocation)
+    }
     if specimen.strategy.arithmetic == .bfloat16 {
       return checkBFloat16(
         specimen.strategy, problem, inputs, outputs, comment, sourceLocation: sourceLocation)
@@ -130,6 +134,37 @@ enum ErrorGate {
       sourceLocation: sourceLocation)
     #expect(
       error.logSumExp <= unit + allowance, "\(comment): \(error)", sourceLocation: sourceLocation)
+    #expect(
+      outputs.hasIntactPadding, "\(comment): wrote outside its rows",
+      sourceLocation: sourceLocation)
+  }
+
+  /// The gate of products whose rows have scales, against fp64 on operands that are rounded alike: four times
+  /// what roundings of sums and weights, drawn at random four times, do to the rows of the problem, and the
+  /// floor of fp32.
+  static func checkScaled(
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ inputs: TestInputs,
+    _ outputs: TestOutputs, _ comment: String, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    let truth = oracleRows(strategy.arithmeticOracle(for: problem), inputs)
+    var drawn = Deviation()
+    for draw in 0..<4 {
+      guard let oracle = strategy.roundingOracle(for: problem, draw: UInt64(draw)) else { break }
+      for (row, exact) in zip(oracleRows(oracle, inputs), truth) {
+        drawn.add(row.output.map { Float($0) }, logSumExp: Float(row.logSumExp), truth: exact)
+      }
+    }
+    let logit = truth.lazy.map { abs($0.logSumExp) }.filter(\.isFinite).max() ?? 0
+    let largest = truth.lazy.flatMap(\.output).filter(\.isFinite).map(abs).max() ?? 0
+    let relative = floor + 0x1p-23 * logit * (2 + Double(problem.shape.headDim).squareRoot())
+    let error = outputs.deviation(from: truth)
+    // The weights' own polynomial is off by 7.5e-5.
+    #expect(
+      error.maximum <= 4 * drawn.maximum + (relative + 1.5e-4) * max(1, largest),
+      "\(comment): \(error); drawn \(drawn)", sourceLocation: sourceLocation)
+    #expect(
+      error.logSumExp <= 4 * drawn.logSumExp + relative + 1.5e-4,
+      "\(comment): \(error); drawn \(drawn)", sourceLocation: sourceLocation)
     #expect(
       outputs.hasIntactPadding, "\(comment): wrote outside its rows",
       sourceLocation: sourceLocation)

@@ -55,11 +55,11 @@ static void check_attend(const attn_kernels *k, int live, int d, int e, int coun
   k->pack(rows, live, d, 1.5f / 4, packed);
   memset(output, 0, sizeof output);
   const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
-  const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors, 1, 0};
+  const attn_panel panel = {packed, weights, output, maxima, sums, d, e, vectors, 1, 0, NULL};
   const attn_piece pieces[2] = {{0, count / 2, 0, vectors, masked},
                                 {count / 2, count - count / 2, 0, vectors, masked}};
   const attn_block block = {(const void *const *)key_rows, (const void *const *)value_rows,
-                            pieces, 2, 0, lower, upper, NULL, bias, key_bias};
+                            pieces, 2, 0, lower, upper, NULL, bias, key_bias, NULL};
   attn_attend(k, ATTN_FP32, &panel, &block);
   for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
   k->unpack(output, factors, NULL, live, e, out_rows);
@@ -291,10 +291,10 @@ static void check_additive(const attn_kernels *k, int hidden, int live, int coun
   k->additive_keys(rows, count, hidden, units, made);
   memset(output, 0, sizeof output);
   const int vectors = (live + k->vector_lanes - 1) / k->vector_lanes;
-  const attn_panel state = {panel, weights, output, maxima, sums, units, e, vectors, 1, 0};
+  const attn_panel state = {panel, weights, output, maxima, sums, units, e, vectors, 1, 0, NULL};
   const attn_piece piece = {0, count, 0, vectors, ATTN_BY_BOUNDS};
   const attn_block block = {(const void *const *)key_rows, (const void *const *)value_rows,
-                            &piece, 1, 0, lower, upper, NULL, NULL, NULL};
+                            &piece, 1, 0, lower, upper, NULL, NULL, NULL, NULL};
   k->attend_additive(&state, &block);
   for (int i = 0; i < lanes; i++) factors[i] = sums[i] == 0 ? 0 : 1 / sums[i];
   k->unpack(output, factors, NULL, live, e, out_rows);

@@ -10,17 +10,22 @@ import Tensors
 public struct QuantisedOracle: AttentionOracle {
   private let problem: AttentionProblem
   private let storage: ElementType
-  private let softmax: SoftmaxOracle
+  private let softmax: any AttentionOracle
 
   /// An oracle for softmax under a pattern, over keys and values stored as `storage`, and then
   /// rounded to the operands of an arithmetic.
+  ///
+  /// - Parameter draw: as of `ScaledOracle`.
   public init(
     _ problem: AttentionProblem, storedAs storage: ElementType, operands: Arithmetic = .float32,
-    pattern: (MaskGeometry) -> any KeyPattern
+    draw: UInt64? = nil, pattern: (MaskGeometry) -> any KeyPattern
   ) {
     self.problem = problem
     self.storage = storage
-    softmax = SoftmaxOracle(problem, operands: operands, pattern: pattern)
+    softmax =
+      operands.hasRowScales
+      ? ScaledOracle(problem, operands: operands, draw: draw, pattern: pattern)
+      : SoftmaxOracle(problem, operands: operands, pattern: pattern)
   }
 
   /// - Complexity: O(nKV (d + dV)) a row, all keys of the head being stored for it.
@@ -33,8 +38,8 @@ public struct QuantisedOracle: AttentionOracle {
       values.withUnsafeBufferPointer { values in
         softmax.row(
           InputViews(
-            query: inputs.query, key: everyHead(keys, inputs.key.shape),
-            value: everyHead(values, inputs.value.shape)),
+            query: inputs.query, key: TensorView(everyHead: keys, shape: inputs.key.shape),
+            value: TensorView(everyHead: values, shape: inputs.value.shape)),
           batch: batch, head: head, row: row)
       }
     }
@@ -43,15 +48,6 @@ public struct QuantisedOracle: AttentionOracle {
   /// Storing keys differently hides none of them.
   public func keptKeys(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Int]? {
     softmax.keptKeys(inputs, batch: batch, head: head, row: row)
-  }
-
-  /// A view in which each head of each batch entry is the one that was stored.
-  private func everyHead(
-    _ elements: UnsafeBufferPointer<Float>, _ shape: TensorShape
-  ) -> TensorView {
-    guard let base = elements.baseAddress else { preconditionFailure("a tensor has elements") }
-    return TensorView(
-      unchecked: base, .float32, shape: shape, strides: (0, 0, shape.columns))
   }
 
   /// One head as its stored form stands for it.
@@ -111,5 +107,13 @@ public struct QuantisedOracle: AttentionOracle {
 
   private static func integer(_ x: Float, _ scale: Float) -> Float {
     scale == 0 ? 0 : (x / scale).rounded(.toNearestOrEven)
+  }
+}
+
+extension TensorView {
+  /// A view in which each head of each batch entry is the same `[rows, columns]` elements.
+  init(everyHead elements: UnsafeBufferPointer<Float>, shape: TensorShape) {
+    guard let base = elements.baseAddress else { preconditionFailure("a tensor has elements") }
+    self.init(unchecked: base, .float32, shape: shape, strides: (0, 0, shape.columns))
   }
 }

@@ -158,6 +158,11 @@ public protocol AttentionStrategy: Sendable {
   /// right for fp32.
   func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle
 
+  /// `arithmeticOracle` with intermediate results off by roundings that are drawn at random, where the arithmetic
+  /// rounds sums and weights to so few bits that they decide how near a run comes to it; nil, the default,
+  /// where the rounding of weights is all.
+  func roundingOracle(for problem: AttentionProblem, draw: UInt64) -> (any AttentionOracle)?
+
   /// Full softmax attention on operands as the strategy's arithmetic rounds them: what its distance
   /// from full attention is measured against.
   func fullOracle(for problem: AttentionProblem) -> any AttentionOracle
@@ -231,6 +236,10 @@ extension AttentionStrategy {
   public func arithmeticOracle(for problem: AttentionProblem) -> any AttentionOracle {
     oracle(for: problem)
   }
+
+  public func roundingOracle(
+    for problem: AttentionProblem, draw: UInt64
+  ) -> (any AttentionOracle)? { nil }
 
   public var usesBLAS: Bool { false }
 

@@ -36,12 +36,14 @@ public struct BlockSizes: Sendable, Hashable {
   ///   - queryRows: rows a task should take, or nil for what fits.
   ///   - keyRows: keys of a block, or nil for what fits.
   ///   - rows: query rows there are for one key/value head.
+  ///   - tile: what keys of a block are a multiple of; the kernels' tile unless operands want more.
+  ///   - mostPanels: panels of a task at most.
   static func fitting(
     _ caches: Caches, shape: AttentionShape, kernels: KernelTable, rows: Int,
-    queryRows: Int? = nil, keyRows: Int? = nil
+    queryRows: Int? = nil, keyRows: Int? = nil, tile: Int? = nil, mostPanels: Int = 16
   ) -> BlockSizes {
     let lanes = kernels.panelLanes
-    let tile = kernels.tileKeys
+    let tile = tile ?? kernels.tileKeys
     let limit = Int(ATTN_BLOCK_KEYS) / tile * tile
     let fitting = caches.level1 / 2 / (4 * lanes) / tile * tile
     let keys = min(max(keyRows.map { ($0 + tile - 1) / tile * tile } ?? fitting, tile), limit)
@@ -49,7 +51,7 @@ public struct BlockSizes: Sendable, Hashable {
     let panelBytes = 4 * lanes * width
     let blockBytes = 4 * keys * width
     let available = max(caches.level2 / 2 - blockBytes, 0)
-    let fit = queryRows.map { ($0 + lanes - 1) / lanes } ?? min(available / panelBytes, 16)
+    let fit = queryRows.map { ($0 + lanes - 1) / lanes } ?? min(available / panelBytes, mostPanels)
     return BlockSizes(panels: min(max(fit, 1), (rows + lanes - 1) / lanes), keys: keys)
   }
 }

@@ -5,11 +5,11 @@ import Tensors
 
 /// What makes scores of products: queries are packed times one factor, products multiplied by another.
 ///
-/// fp32 queries take all of it. bf16 ones take a power of two, which changes no bit of them, and the
+/// fp32 queries, and rows with scales of their own, take all of it. bf16 ones take a power of two, which changes no bit of them, and the
 /// rest follows in fp32; it is above 0, so that a hidden key's score stays -inf.
 extension ScoreScale {
   init(_ scale: Float, for arithmetic: Arithmetic) {
-    if arithmetic == .float32 {
+    if arithmetic != .bfloat16 {
       self.init(ofQueries: scale * .log16e, ofProducts: 1)
     } else {
       self.init(scale)

@@ -12,6 +12,7 @@ final class PanelScratch {
     fileprivate let problem: AttentionProblem
     fileprivate let kernels: KernelTable
     fileprivate let arithmetic: Arithmetic
+    fileprivate let format: OperandFormat
     fileprivate let sequences: Int
     fileprivate let boundsSize: Int
     fileprivate let headWords: Int
@@ -30,7 +31,8 @@ final class PanelScratch {
     fileprivate let keyWords: ArenaPart<UInt32>
     fileprivate let valueWords: ArenaPart<UInt32>
     fileprivate let queryWords: ArenaPart<UInt32>
-    fileprivate let pairedValues: ArenaPart<UInt32>
+    fileprivate let groupedValues: ArenaPart<UInt32>
+    fileprivate let scales: ArenaPart<attn_key_scales>
     fileprivate let rowCopies: ArenaPart<Float>
     fileprivate let bounds: ArenaPart<Int32>
     fileprivate let inputRows: ArenaPart<UnsafeRawPointer>
@@ -40,7 +42,7 @@ final class PanelScratch {
     fileprivate let valueRows: ArenaPart<UnsafeRawPointer>
     fileprivate let nextKeyRows: ArenaPart<UnsafeRawPointer>
     fileprivate let nextValueRows: ArenaPart<UnsafeRawPointer>
-    fileprivate let pairRows: ArenaPart<UnsafeRawPointer>
+    fileprivate let groupRows: ArenaPart<UnsafeRawPointer>
     fileprivate let pieces: ArenaPart<attn_piece>
 
     /// - Parameters:
@@ -55,13 +57,15 @@ final class PanelScratch {
       self.problem = problem
       self.kernels = kernels
       self.arithmetic = arithmetic
+      format = OperandFormat(arithmetic, in: kernels)
       self.sequences = sequences
       boundsSize = PanelBounds.size(lanes: lanes, vectorLanes: kernels.vectorLanes)
-      headWords = additive?.whole ?? arithmetic.words(shape.headDim)
+      headWords = additive?.whole ?? format.words(shape.headDim)
       queryRowCount = additive?.queryRows ?? headWords
-      outputRowCount = arithmetic.wholeColumns(shape.valueDim)
-      // Queries, output, maxima, sums.
-      panelFloats = lanes * (queryRowCount + outputRowCount + 2)
+      outputRowCount = format.wholeColumns(shape.valueDim)
+      // Queries, output, maxima, sums; scales and shifts of queries where rows have scales.
+      panelFloats =
+        lanes * (queryRowCount + outputRowCount + (arithmetic.hasRowScales ? 4 : 2))
       weights = arena.add(keys * lanes)
       factors = arena.add(lanes)
       kept = arena.add(lanes)
@@ -69,12 +73,13 @@ final class PanelScratch {
       keyCopies = arena.add(keys * (additive?.keyColumns ?? shape.headDim))
       valueCopies = arena.add(keys * shape.valueDim)
       // Rows of words, where a word is not one number.
-      let hasPairs = arithmetic.grain > 1
-      let pairs = hasPairs ? keys / arithmetic.grain : 0
-      keyWords = arena.add(hasPairs ? keys * headWords : 0)
-      valueWords = arena.add(hasPairs ? keys * arithmetic.words(shape.valueDim) : 0)
-      queryWords = arena.add(hasPairs ? lanes * headWords : 0)
-      pairedValues = arena.add(pairs * outputRowCount)
+      let hasWords = !format.isFloat32
+      let groups = hasWords ? keys / format.wordKeys : 0
+      keyWords = arena.add(hasWords ? keys * headWords : 0)
+      valueWords = arena.add(format.pairs == nil ? 0 : keys * format.words(shape.valueDim))
+      queryWords = arena.add(hasWords ? lanes * headWords : 0)
+      groupedValues = arena.add(groups * outputRowCount)
+      scales = arena.add(arithmetic.hasRowScales ? 1 : 0)
       rowCopies = arena.add(
         problem.storage.rowsAreFloat32 ? 0 : lanes * max(shape.headDim, shape.valueDim))
       bounds = arena.add(panels * sequences * boundsSize)
@@ -85,17 +90,15 @@ final class PanelScratch {
       valueRows = arena.add(keys)
       nextKeyRows = arena.add(keys)
       nextValueRows = arena.add(keys)
-      pairRows = arena.add(pairs)
+      groupRows = arena.add(groups)
       pieces = arena.add(Int(ATTN_BLOCK_PIECES))
       prefetches = PrefetchList.Layout(capacity: 2 * keys + panels * lanes, in: &arena)
       mask = PanelMask.Layout(visibility, shape, kernels: kernels, panels: panels, in: &arena)
     }
   }
 
-  /// In what products are taken.
-  let arithmetic: Arithmetic
-  /// What makes pairs of rows; nil where a word is one number.
-  let pairs: UnsafePointer<attn_pair_rows>?
+  /// How operands are multiplied.
+  let format: OperandFormat
   let scale: ScoreScale
   private let layout: Layout
   private let arena: Arena
@@ -114,8 +117,10 @@ final class PanelScratch {
   /// The same of the block after it.
   private(set) var nextKeyRows: RowPointers
   private(set) var nextValueRows: RowPointers
-  /// `[ATTN_BLOCK_KEYS / 2]` rows of paired values.
-  let pairRows: RowPointers
+  /// `[ATTN_BLOCK_KEYS / keys of a word]` rows of values, where a word holds those of several keys.
+  let groupRows: RowPointers
+  /// What goes with the block's keys where rows have scales.
+  let scales: UnsafeMutablePointer<attn_key_scales>
   /// `[ATTN_BLOCK_PIECES]` pieces of the block in work.
   let pieces: UnsafeMutablePointer<attn_piece>
   /// `[ATTN_BLOCK_KEYS][L]`, shared by all panels.
@@ -147,9 +152,8 @@ final class PanelScratch {
   init(_ layout: Layout, _ visibility: LoweredVisibility) throws(AttentionError) {
     let problem = layout.problem
     self.layout = layout
-    arithmetic = layout.arithmetic
-    pairs = arithmetic.grain == 1 ? nil : layout.kernels.functions.pointee.pairs
-    scale = ScoreScale(problem.scale, for: arithmetic)
+    format = layout.format
+    scale = ScoreScale(problem.scale, for: layout.arithmetic)
     softcap = problem.log16Softcap
     lanes = layout.kernels.panelLanes
     arena = try Arena(layout.arena)
@@ -160,7 +164,8 @@ final class PanelScratch {
     valueRows = arena[layout.valueRows]
     nextKeyRows = arena[layout.nextKeyRows]
     nextValueRows = arena[layout.nextValueRows]
-    pairRows = arena[layout.pairRows]
+    groupRows = arena[layout.groupRows]
+    scales = arena[layout.scales]
     pieces = arena[layout.pieces]
     weights = arena[layout.weights]
     factors = arena[layout.factors]
@@ -175,10 +180,10 @@ final class PanelScratch {
     integers = arena[layout.bounds]
     mask = if let mask = layout.mask { PanelMask(visibility, mask, arena) } else { nil }
     prefetches = PrefetchList(layout.prefetches, arena)
-    // `[ATTN_BLOCK_KEYS / 2][outputRowCount]` words of two keys each.
-    let pairedValues = arena[layout.pairedValues]
-    for row in 0..<layout.pairRows.count {
-      pairRows[row] = UnsafeRawPointer(pairedValues + row * outputRowCount)
+    // `[ATTN_BLOCK_KEYS / keys of a word][outputRowCount]`.
+    let groupedValues = arena[layout.groupedValues]
+    for row in 0..<layout.groupRows.count {
+      groupRows[row] = UnsafeRawPointer(groupedValues + row * outputRowCount)
     }
   }
 
@@ -206,13 +211,19 @@ final class PanelScratch {
   /// `[L]` sums of weights.
   func sums(_ panel: Int) -> UnsafeMutablePointer<Float> { maxima(panel) + lanes }
 
+  /// `[L]` scales of a panel's queries, where rows have scales.
+  func queryScales(_ panel: Int) -> UnsafeMutablePointer<Float> { sums(panel) + lanes }
+  /// `[L]` what the scores of a row lack of their products with the mean key.
+  func queryShifts(_ panel: Int) -> UnsafeMutablePointer<Float> { queryScales(panel) + lanes }
+
   /// The kernels' view of a panel with that many vectors of lanes in use.
   func kernelPanel(_ panel: Int, vectors: Int) -> attn_panel {
     attn_panel(
       queries: queries(panel), weights: weights, output: output(panel), maxima: maxima(panel),
       sums: sums(panel), head_words: Int32(layout.headWords),
       value_dim: Int32(layout.problem.shape.valueDim), vectors: Int32(vectors),
-      factor: scale.ofProducts, softcap: softcap)
+      factor: scale.ofProducts, softcap: softcap,
+      query_scales: format.scaled == nil ? nil : queryScales(panel))
   }
 
   /// What the panel's rows see of a sequence.

@@ -177,7 +177,7 @@ struct PanelTaskRun {
 
   /// The places of a block that are visited: those that are seen, rounded to whole grains.
   private func places(of block: Int, seen: Range<Int>) -> Range<Int> {
-    let grain = scratch.arithmetic.grain
+    let grain = scratch.format.wordKeys
     return max(
       block, seen.lowerBound / grain * grain)..<min(
         block + plan.blocks.keys, (seen.upperBound + grain - 1) / grain * grain)
@@ -234,26 +234,27 @@ struct PanelTaskRun {
     _ slot: Int, vectors: Int, bounds: PanelBounds, keys sequence: KeySequence, block: Int,
     places: Range<Int>
   ) {
-    let tile = plan.kernels.tileKeys
+    let tile = scratch.format.tileKeys(plan.kernels)
     let count =
       scratch.mask?.cut(
         slot, places, of: sequence, bounds: bounds, vectors: vectors, tile: tile,
-        grain: scratch.arithmetic.grain, block: block, into: scratch.pieces)
+        grain: scratch.format.wordKeys, block: block, into: scratch.pieces)
       ?? bounds.cut(
-        places, vectors: vectors, tile: tile, grain: scratch.arithmetic.grain, block: block,
+        places, vectors: vectors, tile: tile, grain: scratch.format.wordKeys, block: block,
         into: scratch.pieces)
     if count == 0 { return }
     var panel = scratch.kernelPanel(slot, vectors: vectors)
     var keys = attn_block(
       keys: scratch.keyRows,
-      values: UnsafePointer(scratch.pairs == nil ? scratch.valueRows : scratch.pairRows),
+      values: UnsafePointer(scratch.format.isFloat32 ? scratch.valueRows : scratch.groupRows),
       pieces: scratch.pieces,
       piece_count: Int32(count), first_key: Int32(block), lower: bounds.lower,
       upper: bounds.upper, prefetch: scratch.prefetches.pending,
       bias: scratch.mask.map { UnsafePointer($0.bias) },
-      key_bias: scratch.mask.map { UnsafePointer($0.keyBias) })
+      key_bias: scratch.mask.map { UnsafePointer($0.keyBias) },
+      scales: scratch.format.scaled == nil ? nil : UnsafePointer(scratch.scales))
     if plan.additive == nil {
-      attn_attend(functions, scratch.arithmetic.format, &panel, &keys)
+      attn_attend(functions, scratch.format.code, &panel, &keys)
     } else {
       functions.pointee.attend_additive(&panel, &keys)
     }
@@ -263,6 +264,7 @@ struct PanelTaskRun {
   private func finish(_ slot: Int, at panel: Int) {
     let maxima = scratch.maxima(slot)
     let sums = scratch.sums(slot)
+    let shifts = scratch.format.scaled == nil ? nil : scratch.queryShifts(slot)
     let (factors, kept) = (scratch.factors, scratch.kept)
     let rows = rows(at: panel)
     let live = rows.live
@@ -270,7 +272,8 @@ struct PanelTaskRun {
     let keepsLSE = !last || operands.logSumExp != nil
     pointAtOutput(rows)
     rows.forEach { lane, head, row in
-      var state = SoftmaxState(maximum: maxima[lane], sum: sums[lane])
+      let shift = maxima[lane] > -.infinity ? shifts?[lane] ?? 0 : 0
+      var state = SoftmaxState(maximum: maxima[lane] + shift, sum: sums[lane])
       if pass > 0 {
         let earlier = plan.partialState(task.batch, head, row)
         kept[lane] = state.merge(SoftmaxState(maximum: earlier[0], sum: earlier[1]))

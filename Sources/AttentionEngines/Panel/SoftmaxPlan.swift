@@ -31,6 +31,8 @@ final class SoftmaxPlan: StagedPlan {
   private let queue = TaskQueue()
   /// Where scores are additive; nil where they are products.
   let additive: AdditiveWeights?
+  /// What rows with scales are taken less.
+  let means: OperandMeans
 
   /// Sizes and patterns of a plan, worked out without allocating it.
   struct Layout {
@@ -40,6 +42,7 @@ final class SoftmaxPlan: StagedPlan {
     let visibility: LoweredVisibility
     fileprivate let scratch: PanelScratch.Layout
     fileprivate let partials: Partials
+    fileprivate let means: OperandMeans.Layout
     let workspaceBytes: Int
 
     init(
@@ -63,8 +66,9 @@ final class SoftmaxPlan: StagedPlan {
           pattern.rowStrides.indices.map { pattern.sequences(pass: $0, residue: 0).count }
         }.max() ?? 1)
       partials = Partials(problem, passes: passes)
+      means = OperandMeans.Layout(problem, arithmetic: arithmetic, threads: threads)
       workspaceBytes =
-        threads * scratch.arena.bytes + visibility.tileBytes + partials.arena.bytes
+        threads * scratch.arena.bytes + means.arena.bytes + visibility.tileBytes + partials.arena.bytes
         + Dictionary(patterns.map { ($0.geometry, $0) }) { first, _ in first }.values
         .reduce(0) { $0 + PatternTable.bytes($1) }
     }
@@ -118,18 +122,28 @@ final class SoftmaxPlan: StagedPlan {
     }
     partials = layout.partials
     arena = try Arena(partials.arena)
+    means = try OperandMeans(
+      layout.means, scale: ScoreScale(problem.scale, for: layout.arithmetic))
   }
 
   var takesPagedRows: Bool { true }
 
-  var stageCount: Int { tasks.stages.count }
+  /// Stages before those of the tasks: the means of rows, where they have any.
+  private var leadingStages: Int { means.heads > 0 ? 1 : 0 }
+
+  var stageCount: Int { leadingStages + tasks.stages.count }
 
   func begin(_ context: StageContext) {
-    queue.reset(count: tasks.stages[context.stage].tasks.count)
+    let stage = context.stage - leadingStages
+    queue.reset(count: stage < 0 ? means.heads : tasks.stages[stage].tasks.count)
   }
 
   func work(_ context: StageContext, worker: Int) {
-    let stage = tasks.stages[context.stage]
+    if context.stage < leadingStages {
+      while let head = queue.next() { means.measure(head, of: context.operands, worker: worker) }
+      return
+    }
+    let stage = tasks.stages[context.stage - leadingStages]
     let scratch = scratch[worker]
     stage.tasks.withUnsafeBufferPointer { tasks in
       while let index = queue.next() {

@@ -17,9 +17,9 @@ struct SelectedPanel {
     layout.kernels.panelLanes * (layout.problem.shape.headDim + outputRows(layout) + 2)
   }
 
-  /// Rows of the output, which kernels write in whole steps.
+  /// Rows of the output.
   private static func outputRows(_ layout: SelectionLayout) -> Int {
-    Arithmetic.float32.wholeColumns(layout.problem.shape.valueDim)
+    layout.problem.shape.valueDim
   }
 
   /// - Parameter weights: `[ATTN_BLOCK_KEYS][L]`, shared by panels.
@@ -72,12 +72,12 @@ struct SelectedPanel {
       queries: queries, weights: weights, output: output, maxima: maxima, sums: sums,
       head_words: Int32(shape.headDim), value_dim: Int32(shape.valueDim), vectors: vectors,
       factor: ScoreScale(layout.problem.scale, for: .float32).ofProducts,
-      softcap: layout.problem.log16Softcap)
+      softcap: layout.problem.log16Softcap, query_scales: nil)
     withUnsafePointer(to: &piece) { piece in
       var block = attn_block(
         keys: tables.keys, values: tables.values, pieces: piece, piece_count: 1,
         first_key: Int32(first ?? 0), lower: lower, upper: upper, prefetch: prefetch, bias: nil,
-        key_bias: nil)
+        key_bias: nil, scales: nil)
       attn_attend(kernels.functions, ATTN_FP32, &panel, &block)
     }
   }

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define ATTN_NAME avx2
+#define ATTN_INT8_NAME avx2
 #define ATTN_W 8
 #define ATTN_VECTORS 2
 #define ATTN_TILE 6

@@ -43,8 +43,18 @@ typedef enum attn_format {
   /// Two bf16 numbers a word, the one of the lower index in its lower half: neighbouring columns of
   /// queries and keys, neighbouring keys of weights and values. Denormal numbers count as zeros.
   ATTN_BF16_PAIRS,
+  /// Two fp16 numbers a word, likewise. Rows have scales: see attn_key_scales. Sums are fp16 over at most 32
+  /// columns or a block of keys, fp32 beyond.
+  ATTN_FP16_PAIRS,
+  /// Four 8-bit integers a word, likewise; those of queries and weights are unsigned. Rows have scales. Sums
+  /// are 32-bit integers over a row or a block of keys, fp32 beyond.
+  ATTN_INT8_QUADS,
+  /// Scores as with ATTN_INT8_QUADS, weights and values as with ATTN_FP16_PAIRS.
+  ATTN_INT8_SCORES_FP16,
+  /// Scores as with ATTN_INT8_QUADS, weights and values as with ATTN_FP32.
+  ATTN_INT8_SCORES_FP32,
 } attn_format;
-#define ATTN_FORMATS 2
+#define ATTN_FORMATS 6
 
 /// Consecutive cache lines.
 typedef struct attn_lines {
@@ -62,6 +72,25 @@ typedef struct attn_prefetch_list {
   /// Lines of the first entry that have been prefetched.
   int32_t done;
 } attn_prefetch_list;
+
+/// What goes with the keys of a block where rows have scales. A score is the sum of products times the key's
+/// scale and the query's, plus the key's shift.
+typedef struct attn_key_scales {
+  float scales[ATTN_BLOCK_KEYS];
+  /// In log16 units.
+  float shifts[ATTN_BLOCK_KEYS];
+  /// Log16 of the scales of values, and what weights that have these in them are multiplied by to lose them.
+  float value_shifts[ATTN_BLOCK_KEYS];
+  float value_weights[ATTN_BLOCK_KEYS];
+  /// Of the block's values that are finite and not all zeros.
+  float largest_value_shift;
+  /// Whether the block's values have so different scales that their keys' weights would vanish beside each other.
+  int32_t values_differ;
+  /// Whether a key's value is all zeros.
+  uint8_t is_zero[ATTN_BLOCK_KEYS];
+  /// What sums of 8-bit products begin at: -128 times the sum of the key, since 128 is added to queries.
+  int32_t offsets[ATTN_BLOCK_KEYS];
+} attn_key_scales;
 
 /// The state of one panel in the online softmax (Milakov & Gimelshein 2018; Dao 2022).
 typedef struct attn_panel {
@@ -89,6 +118,8 @@ typedef struct attn_panel {
   float factor;
   /// c: scores x become c tanh(x / c), in log16 units like them; 0 leaves them as they are.
   float softcap;
+  /// [L] scales of the queries, where rows have scales.
+  const float *_Nullable query_scales;
 } attn_panel;
 
 /// Consecutive keys of a block and the neighbouring vectors of rows that see any of them. The
@@ -136,6 +167,8 @@ typedef struct attn_block {
   const float *_Nullable bias;
   /// [ATTN_BLOCK_KEYS] the same for pieces masked by key bias.
   const float *_Nullable key_bias;
+  /// Those of the block's keys, where rows have scales.
+  const attn_key_scales *_Nullable scales;
 } attn_block;
 
 /// Keys of a chunk of attn_decode at most.
@@ -228,6 +261,30 @@ typedef struct attn_pair_rows {
                                int32_t columns, void *_Nonnull out);
 } attn_pair_rows;
 
+/// How rows of fp32 numbers become operands of a format whose rows have scales. A row that is not finite
+/// becomes zeros and makes NaN of what sees it.
+typedef struct attn_scaled_rows {
+  /// Packs `count` <= L rows, less `mean`: out [words of a row][L], and [L] scales times `scale`, 0 from lane
+  /// `count` on. [L] shifts are the rows' products with `key_mean`, times `scale`: what the scores of keys less
+  /// that mean lack. `scratch` has room for [L][words of a row] words. NULL is a mean of 0.
+  void (*_Nonnull pack_queries)(const float *_Nonnull const *_Nonnull rows, int32_t count,
+                                int32_t columns, const float *_Nullable mean,
+                                const float *_Nullable key_mean, float scale, void *_Nonnull scratch,
+                                void *_Nonnull out, float *_Nonnull scales, float *_Nonnull shifts);
+
+  /// Makes `count` rows of words of the keys at places from `first` on, less `mean`, and fills in their
+  /// scales. A key's shift is its product with `query_mean`, which has the scale of the scores in it.
+  void (*_Nonnull make_keys)(const float *_Nonnull const *_Nonnull rows, int32_t first, int32_t count,
+                             int32_t columns, const float *_Nullable mean,
+                             const float *_Nullable query_mean, void *_Nonnull out,
+                             attn_key_scales *_Nonnull scales);
+
+  /// Makes words of the values at places from `first`, a multiple of a word's keys, on: [count / keys of a
+  /// word rounded up][columns rounded up to ATTN_PAIR_COLUMNS], zeros where there is nothing.
+  void (*_Nonnull make_values)(const float *_Nonnull const *_Nonnull rows, int32_t first, int32_t count,
+                               int32_t columns, void *_Nonnull out, attn_key_scales *_Nonnull scales);
+} attn_scaled_rows;
+
 /// Consecutive places of a panel's rows, as `fill_bias` meets them.
 typedef struct attn_bias_block {
   /// [L]; the rows have masks all or none, and so with biases.
@@ -287,6 +344,25 @@ typedef struct attn_index {
   int32_t rows;
 } attn_index;
 
+/// Functions of one format of products.
+typedef struct attn_format_kernels {
+  /// Online softmax over one block.
+  void (*_Nonnull attend)(const attn_panel *_Nonnull panel, const attn_block *_Nonnull block);
+
+  /// Runs `rounds` rounds of independent products on registers and returns a value that depends on all of
+  /// them.
+  float (*_Nonnull product_rounds)(int64_t rounds);
+
+  /// Products for each lane and chain in a round. Where scores and values differ in format, as many of either.
+  int32_t round_products;
+
+  /// Where operands are bf16 pairs.
+  const attn_pair_rows *_Nullable pairs;
+
+  /// Where rows have scales.
+  const attn_scaled_rows *_Nullable scaled;
+} attn_format_kernels;
+
 /// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
@@ -324,12 +400,7 @@ typedef struct attn_kernels {
                           int32_t columns, attn_storage storage,
                           void *_Nonnull const *_Nonnull out);
 
-  /// Online softmax over one block, of each attn_format; NULL where the instruction set has no such
-  /// products. Swift reads it with attn_attend.
-  void (*_Nullable attend[ATTN_FORMATS])(const attn_panel *_Nonnull panel,
-                                         const attn_block *_Nonnull block);
-
-  /// The same with additive scores, sum over hidden units of weight tanh(a + b): with u units, `head_words`
+  /// Online softmax over one block with additive scores, sum over hidden units of weight tanh(a + b): with u units, `head_words`
   /// of the panel, its queries are as `additive_queries` leaves them and the block's keys rows of
   /// `additive_keys`.
   void (*_Nonnull attend_additive)(const attn_panel *_Nonnull panel,
@@ -464,14 +535,11 @@ typedef struct attn_kernels {
   /// Reads `count` floats once and returns a value that depends on all of them.
   float (*_Nonnull read_floats)(const float *_Nonnull x, int64_t count);
 
-  /// Runs `rounds` rounds of independent products of each attn_format on registers, `chains` times
-  /// W multiply-adds a round, twice as many of pairs, and returns a value that depends on all of
-  /// them; NULL as `attend`.
-  float (*_Nullable product_rounds[ATTN_FORMATS])(int64_t rounds);
+  /// Independent products in a round of `product_rounds`, each of W words.
   int32_t chains;
 
-  /// NULL where the instruction set has no ATTN_BF16_PAIRS.
-  const attn_pair_rows *_Nullable pairs;
+  /// What there is of each attn_format; NULL where the instruction set has no such products.
+  const attn_format_kernels *_Nullable formats[ATTN_FORMATS];
 } attn_kernels;
 
 /// The tables compiled into this build, best first, and how many there are.
@@ -483,15 +551,21 @@ int attn_kernels_supported(const attn_kernels *_Nonnull kernels);
 /// Whether this processor can run a table's products of a format.
 int attn_format_supported(const attn_kernels *_Nonnull kernels, attn_format format);
 
+/// The functions of a format; NULL where there are none.
+static inline const attn_format_kernels *_Nullable attn_format_table(
+    const attn_kernels *_Nonnull kernels, attn_format format) {
+  return kernels->formats[format];
+}
+
 /// Lets a panel meet a block.
 static inline void attn_attend(const attn_kernels *_Nonnull kernels, attn_format format,
                                const attn_panel *_Nonnull panel,
                                const attn_block *_Nonnull block) {
-  kernels->attend[format](panel, block);
+  kernels->formats[format]->attend(panel, block);
 }
 
 /// Runs rounds of products of a format.
 static inline float attn_product_rounds(const attn_kernels *_Nonnull kernels, attn_format format,
                                         int64_t rounds) {
-  return kernels->product_rounds[format](rounds);
+  return kernels->formats[format]->product_rounds(rounds);
 }

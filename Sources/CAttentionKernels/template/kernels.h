@@ -13,6 +13,8 @@
 //   ATTN_PAIR           products of bf16 pairs: see formats.h
 //   ATTN_LANE_BITS      one bit for each lane of a comparison that holds, and
 //   ATTN_COMPRESS       (bits, x): the lanes whose bits are set, one behind the other
+//   ATTN_INT8_NAME,     names of tables that scaled_kernels.h makes with more instructions than these, of
+//   ATTN_FP16_NAME      vectors and panels of the same size
 //   ATTN_FROM_HALF(x)   W fp16 patterns to fp32, and
 //   ATTN_TO_HALF(x)     back, to nearest even
 // Multiplications followed by additions are contracted to fused multiply-adds where the
@@ -26,6 +28,7 @@
 #include "formats.h"
 #include "tiles.h"
 #include "values.h"
+#include "scores.h"
 #include "additive.h"
 #include "online_softmax.h"
 #include "products.h"
@@ -40,8 +43,31 @@
 #include "decode.h"
 #include "limits.h"
 
+static float fma_rounds(int64_t rounds) {
+  return product_rounds(rounds, splat(0.999999f), splat(1e-6f), ATTN_FP32);
+}
+
+static const attn_format_kernels ATTN_PASTE(attn_fp32_, ATTN_NAME) = {attend_fp32, fma_rounds, 1, NULL, NULL};
+
 #if ATTN_HAS_PAIRS
+/// Two products of opposite sign: the sums stay where they are.
+static float pair_rounds(int64_t rounds) {
+  return product_rounds(rounds, (vf)splat_int(0x3f803f80), (vf)splat_int((int32_t)0x3f80bf80),
+                        ATTN_BF16_PAIRS);
+}
+
 static const attn_pair_rows ATTN_PASTE(attn_pairs_, ATTN_NAME) = {round_rows, pack_pairs, pair_values};
+static const attn_format_kernels ATTN_PASTE(attn_bf16_, ATTN_NAME) = {
+    attend_pairs, pair_rounds, 2, &ATTN_PASTE(attn_pairs_, ATTN_NAME), NULL};
+#endif
+
+#ifdef ATTN_INT8_NAME
+extern const attn_format_kernels ATTN_PASTE(attn_int8_, ATTN_INT8_NAME),
+    ATTN_PASTE(attn_int8_fp32_, ATTN_INT8_NAME);
+#endif
+#ifdef ATTN_FP16_NAME
+extern const attn_format_kernels ATTN_PASTE(attn_fp16_, ATTN_FP16_NAME),
+    ATTN_PASTE(attn_int8_fp16_, ATTN_FP16_NAME);
 #endif
 
 const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
@@ -79,23 +105,22 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .count_from = count_from,
     .keep_from = keep_from,
     .read_floats = read_floats,
-    .attend = {
-        [ATTN_FP32] = attend_fp32,
-#if ATTN_HAS_PAIRS
-        [ATTN_BF16_PAIRS] = attend_pairs,
-#endif
-    },
     .attend_additive = attend_additive,
     .additive_queries = additive_queries,
     .additive_keys = additive_keys,
-    .product_rounds = {
-        [ATTN_FP32] = fma_rounds,
+    .chains = ATTN_FMA_CHAINS,
+    .formats = {
+        [ATTN_FP32] = &ATTN_PASTE(attn_fp32_, ATTN_NAME),
 #if ATTN_HAS_PAIRS
-        [ATTN_BF16_PAIRS] = pair_rounds,
+        [ATTN_BF16_PAIRS] = &ATTN_PASTE(attn_bf16_, ATTN_NAME),
+#endif
+#ifdef ATTN_INT8_NAME
+        [ATTN_INT8_QUADS] = &ATTN_PASTE(attn_int8_, ATTN_INT8_NAME),
+        [ATTN_INT8_SCORES_FP32] = &ATTN_PASTE(attn_int8_fp32_, ATTN_INT8_NAME),
+#endif
+#ifdef ATTN_FP16_NAME
+        [ATTN_FP16_PAIRS] = &ATTN_PASTE(attn_fp16_, ATTN_FP16_NAME),
+        [ATTN_INT8_SCORES_FP16] = &ATTN_PASTE(attn_int8_fp16_, ATTN_FP16_NAME),
 #endif
     },
-    .chains = ATTN_FMA_CHAINS,
-#if ATTN_HAS_PAIRS
-    .pairs = &ATTN_PASTE(attn_pairs_, ATTN_NAME),
-#endif
 };

@@ -2,38 +2,20 @@
 
 #define ATTN_FMA_CHAINS (ATTN_VECTORS * ATTN_TILE)
 
-static float fma_rounds(int64_t rounds) {
+/// Rounds of independent products on registers.
+ATTN_INLINE float product_rounds(int64_t rounds, vf a, vf b, const attn_format format) {
   vf acc[ATTN_FMA_CHAINS];
   for (int i = 0; i < ATTN_FMA_CHAINS; i++) acc[i] = splat((float)i);
-  vf a = splat(0.999999f), b = splat(1e-6f);
   for (int64_t n = 0; n < rounds; n++)
 #pragma clang loop unroll(full)
     for (int i = 0; i < ATTN_FMA_CHAINS; i++) {
-      acc[i] = acc[i] * a + b;
+      acc[i] = format == ATTN_FP32 ? acc[i] * a + b : add_words(a, b, acc[i], format);
       ATTN_KEEP(acc[i]);
     }
   vf total = splat(0);
   for (int i = 0; i < ATTN_FMA_CHAINS; i++) total += acc[i];
   return sum_lanes(total);
 }
-
-#if ATTN_HAS_PAIRS
-static float pair_rounds(int64_t rounds) {
-  vf acc[ATTN_FMA_CHAINS];
-  for (int i = 0; i < ATTN_FMA_CHAINS; i++) acc[i] = splat((float)i);
-  // Two products of opposite sign: the sums stay where they are.
-  vi a = splat_int(0x3f803f80), b = splat_int((int32_t)0x3f80bf80);
-  for (int64_t n = 0; n < rounds; n++)
-#pragma clang loop unroll(full)
-    for (int i = 0; i < ATTN_FMA_CHAINS; i++) {
-      acc[i] = ATTN_PAIR_DOT(acc[i], a, b);
-      ATTN_KEEP(acc[i]);
-    }
-  vf total = splat(0);
-  for (int i = 0; i < ATTN_FMA_CHAINS; i++) total += acc[i];
-  return sum_lanes(total);
-}
-#endif
 
 static float read_floats(const float *x, int64_t count) {
   // Integer adds: memory-bound without the latency of a floating-point chain.

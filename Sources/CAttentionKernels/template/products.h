@@ -30,6 +30,6 @@ static void accumulate(const float *const *values, const float *weights, int64_t
                        int32_t count, int32_t columns, int32_t vectors, float *output,
                        attn_prefetch_list *prefetch) {
   const attn_piece piece = {0, count, 0, vectors, 0};
-  const weighted_values all = {values, weights, weight_stride, &piece, 1, prefetch, NULL};
+  const weighted_values all = {values, weights, weight_stride, &piece, 1, prefetch, NULL, NULL};
   ATTN_FOR_VECTORS(vectors, value_columns, &all, columns, output, NULL, ATTN_FP32, 0)
 }

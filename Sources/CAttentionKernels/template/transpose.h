@@ -49,9 +49,10 @@ ATTN_INLINE void prefetch_lanes(const float *const *rows, int32_t lane, int32_t 
   if (left > 0) prefetch(next, left < ATTN_W ? left : ATTN_W, columns * (int32_t)sizeof(float));
 }
 
-static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,
-                 float *out) {
-  const vf factor = splat(scale);
+/// Rows to lanes last, times a scale; NULL leaves bits as they are.
+ATTN_INLINE void pack_rows(const float *const *rows, int32_t count, int32_t columns,
+                           const float *scale, float *out) {
+  const vf factor = splat(scale ? *scale : 1);
   prefetch_lanes(rows, 0, count, columns);
   for (int32_t lane = 0; lane < ATTN_L; lane += ATTN_W) {
     const int32_t live = count - lane < ATTN_W ? count - lane : ATTN_W;
@@ -61,12 +62,20 @@ static void pack(const float *const *rows, int32_t count, int32_t columns, float
       vf r[ATTN_W];
       for (int i = 0; i < ATTN_W; i++) r[i] = i < live ? load(rows[lane + i] + t) : splat(0);
       transpose(r);
-      for (int i = 0; i < ATTN_W; i++) store(out + (ptrdiff_t)(t + i) * ATTN_L + lane, r[i] * factor);
-    }
-    for (; t < columns; t++)
       for (int i = 0; i < ATTN_W; i++)
-        out[(ptrdiff_t)t * ATTN_L + lane + i] = i < live ? rows[lane + i][t] * scale : 0;
+        store(out + (ptrdiff_t)(t + i) * ATTN_L + lane, scale ? r[i] * factor : r[i]);
+    }
+    for (; t < columns; t++) {
+      vf r = splat(0);
+      for (int i = 0; i < live; i++) r[i] = rows[lane + i][t];
+      store(out + (ptrdiff_t)t * ATTN_L + lane, scale ? r * factor : r);
+    }
   }
+}
+
+static void pack(const float *const *rows, int32_t count, int32_t columns, float scale,
+                 float *out) {
+  pack_rows(rows, count, columns, &scale, out);
 }
 
 ATTN_INLINE void unpack_lanes(const float *in, const float *factors, const float *kept,

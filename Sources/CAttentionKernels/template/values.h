@@ -30,7 +30,16 @@ typedef struct weighted_values {
   /// The block, for the bounds and biases of masked pieces, where the products must heed them, else
   /// NULL.
   const attn_block *bounds;
+  /// [L] what sums are multiplied by before they are added to the output; NULL for 1.
+  const float *factors;
 } weighted_values;
+
+/// output + sum, of whatever format the sum is, times the lane's factor if there is one.
+ATTN_INLINE vf add_value_sum(vf output, vf sum, const float *factors, int vector,
+                             const attn_format format) {
+  if (!factors) return output + sum;
+  return fp32_sum(sum, format) * load(factors + vector * ATTN_W) + output;
+}
 
 /// Which lanes of a vector see the key at a place of a masked piece.
 ATTN_INLINE vi sees_place(const attn_block *block, const attn_piece *piece, int vector,
@@ -108,6 +117,8 @@ ATTN_INLINE void value_keys(const weighted_values *all, const attn_piece *piece,
 /// output[r][v] += sum over t of values[t][r] * weights[t][v]: the tile of O^T, `rows` value
 /// columns by `vectors` vectors. Each call sums from zero and adds its sum to the output: over a
 /// long sequence rounding errors then grow with the number of blocks, not of keys.
+///
+/// Of formats whose rows have scales the sum is multiplied by `factors`, a lane's each.
 ATTN_INLINE void value_tile(const weighted_values *all, ptrdiff_t column, float *output,
                             float *sums, const attn_format format, const int rows,
                             const int bounded, const int vectors) {
@@ -130,7 +141,7 @@ ATTN_INLINE void value_tile(const weighted_values *all, ptrdiff_t column, float 
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
       float *out = output + r * ATTN_L + v * ATTN_W;
-      store(out, load(out) + acc[r][v]);
+      store(out, add_value_sum(load(out), acc[r][v], all->factors, v, format));
     }
   }
 }
@@ -179,7 +190,8 @@ ATTN_INLINE void value_column(const weighted_values *all, ptrdiff_t column, floa
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
     float *out = output + v * ATTN_W;
-    store(out, load(out) + ((acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v])));
+    const vf total = (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]);
+    store(out, add_value_sum(load(out), total, all->factors, v, ATTN_FP32));
     if (sums) store(sums + v * ATTN_W, load(sums + v * ATTN_W) + sum[v]);
   }
 }
@@ -230,7 +242,7 @@ ATTN_INLINE void add_values(const attn_panel *panel, const attn_block *block,
   const int32_t columns = whole_columns(panel->value_dim, format), keys = word_keys(format);
   const weighted_values all = {values,        panel->weights,     ATTN_L,
                                block->pieces, block->piece_count, block->prefetch,
-                               block};
+                               block,         NULL};
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
     if (piece->masked &&

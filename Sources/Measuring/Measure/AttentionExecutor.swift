@@ -218,7 +218,7 @@ public final class AttentionExecutor: CellExecutor {
     return loaded
   }
 
-  /// About 20 ms of fused multiply-adds, or of dot products of bf16.
+  /// About 20 ms of the products of an arithmetic.
   public func flopRate(on placement: SweepPlacement, in arithmetic: Arithmetic) throws -> Double {
     let rate = try rates[arithmetic] ?? FMARate(arithmetic: arithmetic)
     rates[arithmetic] = rate

@@ -13,8 +13,8 @@ struct CeilingSeries {
   static let notableDrift = 0.1
 
   private var flopRates: [Double] = []
-  /// Bursts of bf16 products: as many, or none where no cell takes them.
-  private var bf16Rates: [Double] = []
+  /// Bursts of other products: as many, or none where no cell takes them.
+  private var productRates: [Arithmetic: [Double]] = [:]
   /// Bursts of the matrix library's products: as many, or none where no cell takes them.
   private var blasRates: [Double] = []
   private var shares: [Double] = []
@@ -28,7 +28,8 @@ struct CeilingSeries {
 
   /// The median so far of the products of an arithmetic, in flop/s.
   func flopRate(_ arithmetic: Arithmetic) -> Double? {
-    SampleSummary(arithmetic == .bfloat16 ? bf16Rates : flopRates)?.median
+    let rates = arithmetic == .float32 ? flopRates : productRates[arithmetic] ?? []
+    return SampleSummary(rates)?.median
   }
 
   /// The median so far of the rates at which memory was read, in bytes/s; nil without any.
@@ -55,8 +56,10 @@ struct CeilingSeries {
     workingSets[bytes, default: []].append(readRate)
   }
 
-  /// Enters a burst of bf16 products.
-  mutating func add(bf16Rate: Double) { bf16Rates.append(bf16Rate) }
+  /// Enters a burst of the products of an arithmetic other than fp32.
+  mutating func add(flopRate: Double, of arithmetic: Arithmetic) {
+    productRates[arithmetic, default: []].append(flopRate)
+  }
 
   /// Enters a burst.
   ///
@@ -114,7 +117,10 @@ struct CeilingSeries {
       n: n, threads: placement.threads, bind: "\(placement.binding)",
       fmaGflopPerSecond: summary.median / 1e9,
       fmaGflopRange: [summary.minimum / 1e9, summary.maximum / 1e9],
-      bf16GflopPerSecond: flopRate(.bfloat16).map { $0 / 1e9 },
+      products: Dictionary(
+        uniqueKeysWithValues: productRates.keys.compactMap { arithmetic in
+          flopRate(arithmetic).map { (arithmetic, $0 / 1e9) }
+        }),
       blasGflopPerSecond: SampleSummary(blasRates).map { $0.median / 1e9 },
       readGBPerSecond: readRate.map { $0 / 1e9 },
       workingSets: workingSets(of: placement, in: caches))

@@ -1,3 +1,4 @@
+import Attention
 import Records
 import Statistics
 import Units
@@ -5,7 +6,7 @@ import Units
 /// Which of the machine's ceilings bounds a cell, and how close it comes to it.
 ///
 /// A run takes at least its operations over the peak of its arithmetic, fused multiply-adds of fp32
-/// or dot products of bf16, and at least its bytes over the rate at which they can be read; the longer
+/// or other products, and at least its bytes over the rate at which they can be read; the longer
 /// of the two times is the bound, and its share of the measured time says how close the run is.
 /// Operations and bytes are those of the definition: waste does not count, so that work done twice
 /// shows as distance from the ceiling.
@@ -18,18 +19,15 @@ import Units
 public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
   /// A limit of the machine.
   public enum Ceiling: Hashable, Sendable {
-    /// Fused multiply-adds of fp32.
-    case arithmetic
-    /// Dot products of bf16.
-    case bfloat16
+    /// The products of an arithmetic.
+    case products(Arithmetic)
     /// Reading from `mem`, or from `L3`, `L2`, ...
     case reading(level: String)
 
-    /// `fma`, `bf16`, `mem`, `L3`.
+    /// `fma`, `bf16`, `int8`, `mem`, `L3`.
     public var name: String {
       switch self {
-      case .arithmetic: "fma"
-      case .bfloat16: "bf16"
+      case .products(let arithmetic): arithmetic == .float32 ? "fma" : arithmetic.rawValue
       case .reading(let level): level
       }
     }
@@ -46,7 +44,7 @@ public struct RooflineBound: Equatable, Sendable, CustomStringConvertible {
   /// - Returns: nil for rows without a time, or without ceilings.
   public init?(_ row: ResultRow, ceilings: [MachineCeiling]) {
     guard row.status.isMeasured, (row.time.median ?? 0) > 0 else { return nil }
-    let peak = row.arithmetic == .bfloat16 ? Ceiling.bfloat16 : .arithmetic
+    let peak = Ceiling.products(row.arithmetic)
     let arithmetic = row.work.percentOfPeak.map { (ceiling: peak, share: $0 / 100) }
     let reading = row.reading(ceilings: ceilings).map {
       (ceiling: Ceiling.reading(level: $0.level), share: $0.share)

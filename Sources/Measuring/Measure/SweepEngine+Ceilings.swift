@@ -69,8 +69,9 @@ extension SweepEngine {
     series.add(
       flopRate: rate, share: hasOwnCPUs && offered > 0 ? min(1, used / offered) : nil,
       clocks: probe.clockFrequencies())
-    if plan.arithmetics.contains(.bfloat16) {
-      series.add(bf16Rate: try instruments.executor.flopRate(on: placement, in: .bfloat16))
+    for arithmetic in plan.arithmetics where arithmetic != .float32 {
+      series.add(
+        flopRate: try instruments.executor.flopRate(on: placement, in: arithmetic), of: arithmetic)
     }
     if plan.usesBLAS { series.add(blasRate: try instruments.executor.blasRate(on: placement)) }
   }

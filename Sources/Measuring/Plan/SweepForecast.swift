@@ -28,7 +28,7 @@ public struct TimePrediction: Equatable, Sendable {
         return "from \(TimeSpan.rounded(seconds: seconds)) at \(n), by the ratio of flops"
       case .peak(let share, let rate, let arithmetic):
         let peak =
-          "\(arithmetic == .float32 ? "FMA" : "bf16") peak of \(SignificantDigits.three(rate / 1e9)) GFLOP/s"
+          "\(arithmetic == .float32 ? "FMA" : arithmetic.rawValue) peak of \(SignificantDigits.three(rate / 1e9)) GFLOP/s"
         return share == 1
           ? "at least, by the \(peak)"
           : "assuming \(Int((share * 100).rounded()))% of the \(peak)"

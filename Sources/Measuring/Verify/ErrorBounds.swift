@@ -30,6 +30,10 @@ import Units
 /// is added to each of the bounds; even two keys whose weights are off by u' in opposite directions
 /// are within that.
 ///
+/// Where rows of operands have scales (fp16 and 8-bit products), sums in fp16 and weights out of 255 are
+/// rounded as well; an oracle in which these roundings are drawn at random says how far that takes a row, and
+/// three times it comes on top likewise.
+///
 /// An output that is not stored as fp32 is rounded once more: half a unit in the last place of its
 /// type, or half the distance of its subnormal numbers, comes on top. The oracle is evaluated on the
 /// inputs as they are stored, so that storing them is no error.
@@ -43,8 +47,8 @@ public struct ErrorBounds: Sendable, Hashable {
 
   /// Bounds from what moving the inputs by a rounding did to the reference.
   ///
-  /// - Parameter weights: what moving the weights by half a rounding did, where they are rounded.
-  init(_ problem: AttentionProblem, sensitivity: RowErrors, weights: RowErrors? = nil) {
+  /// - Parameter narrow: what rounding weights, and sums, to fewer bits than fp32 has did at random.
+  init(_ problem: AttentionProblem, sensitivity: RowErrors, narrow: [RowErrors] = []) {
     let shape = problem.shape
     let roundings =
       Double(shape.headDim).squareRoot() + Double(shape.keyLength).squareRoot() + 2
@@ -53,9 +57,9 @@ public struct ErrorBounds: Sendable, Hashable {
       relativeL2: roundings * (sensitivity.relativeL2 + unit),
       maximum: 2 * roundings * (sensitivity.maximum + unit * sensitivity.largestValue)
     )
-    if let weights {
-      own.relativeL2 += 3 * weights.relativeL2
-      own.maximum += 3 * weights.maximum
+    for rounding in narrow {
+      own.relativeL2 += 3 * rounding.relativeL2
+      own.maximum += 3 * rounding.maximum
     }
     let type = problem.storage.output
     if type == .float32 {
@@ -72,7 +76,7 @@ public struct ErrorBounds: Sendable, Hashable {
     // The logarithm of a sum near 1 is near 0, while its error is that of the sum.
     logSumExp =
       2 * roundings * (sensitivity.logSumExp + unit * max(sensitivity.largestLogarithm, 1))
-      + 3 * (weights?.logSumExp ?? 0)
+      + 3 * narrow.map(\.logSumExp).reduce(0, +)
   }
 
   /// Whether errors are within the bounds. An error that is no number is not.

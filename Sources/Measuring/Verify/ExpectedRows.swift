@@ -40,17 +40,30 @@ struct ExpectedRows: Sendable {
     let sensitivity = RowErrors(of: moved, against: Self.nearest(right, to: moved))
     // Rounded operands would hide so small a change of the inputs, or exaggerate it.
     var weights: RowErrors?
+    var sums: RowErrors?
     if strategy.arithmetic != .float32 {
       definition = check.admissible(
         strategy.arithmeticOracle(for: problem), tensors.views, on: team)
       weights = try moving.roundingWeights(own, by: strategy.arithmetic.unitRoundoff / 2, of: plain)
+      let rounded = (0..<8).compactMap {
+        strategy.roundingOracle(for: problem, draw: seed &+ $0)
+      }
+      if !rounded.isEmpty {
+        let exact = definition.compactMap(\.first)
+        sums = rounded.reduce(into: RowErrors()) { errors, oracle in
+          for (row, reference) in zip(references(oracle), exact) {
+            errors.add(row, reference: reference)
+          }
+        }
+      }
     } else {
       definition = right
     }
     full =
       isFull ?? (strategy.operatorClass == .exact)
       ? references(strategy.fullOracle(for: problem)) : nil
-    bounds = ErrorBounds(problem, sensitivity: sensitivity, weights: weights)
+    bounds = ErrorBounds(
+      problem, sensitivity: sensitivity, narrow: [weights, sums].compactMap { $0 })
   }
 
   /// Holds rows to the definition and, where the output has to be full attention, to that as well.

@@ -61,12 +61,15 @@ extension Figure {
     let arithmetics = Set(rows.series.flatMap(\.measured).map(\.arithmetic))
     let peak: String
     var notes = ["useful work only: masked-out pairs do not count"]
-    switch (arithmetics.contains(.float32), arithmetics.contains(.bfloat16)) {
-    case (_, false): peak = "the FMA peak"
-    case (false, true): peak = "the peak of bf16 products"
-    case (true, true):
+    let others = arithmetics.filter { $0 != .float32 }.map(\.rawValue).sorted()
+    let names = others.joined(separator: ", ")
+    if others.isEmpty {
+      peak = "the FMA peak"
+    } else if arithmetics.count == 1 {
+      peak = "the peak of \(names) products"
+    } else {
       peak = "the peak"
-      notes.append("the peak: that of bf16 products for arithmetic: bf16, else the FMA peak")
+      notes.append("the peak: that of a strategy's arithmetic (\(names)), else the FMA peak")
     }
     return Figure(
       name: "efficiency", title: "Share of the machine's peak",

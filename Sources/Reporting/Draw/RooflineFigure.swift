@@ -60,7 +60,7 @@ extension Figure {
       Guide(
         power: 0, factor: peak,
         label: "\(SignificantDigits.three(peak)) GFLOP/s"
-          + (arithmetic == .bfloat16 ? " in bf16" : ""),
+          + (arithmetic == .float32 ? "" : " in \(arithmetic.rawValue)"),
         extent: bandwidth.map { peak / $0...Double.infinity })
     }
     let rising = rates.map { name, rate in

@@ -28,8 +28,8 @@ extension ReportPage {
       paragraph(
         "error: relative L2 distance from full softmax attention in fp64, on sampled rows, at the "
           + "size that was timed. % of peak: useful pairs only, of the FMA peak of the same run"
-          + (folder.rows.contains { $0.arithmetic == .bfloat16 }
-            ? "; where it says bf16, of the peak of bf16 products." : "."),
+          + (folder.rows.contains { $0.arithmetic != .float32 }
+            ? "; where it names an arithmetic, of the peak of its products." : "."),
         "small"),
     ] + (hasRecall ? [paragraph(Self.recallLegend, "small")] : [])
   }
@@ -73,7 +73,8 @@ extension ReportPage {
 
   private static func percentOfPeak(_ row: ResultRow) -> String {
     let text = CellText.decimal(row.work.percentOfPeak)
-    return text.isEmpty || row.arithmetic == .float32 ? text : "bf16 \(text)"
+    return text.isEmpty || row.arithmetic == .float32
+      ? text : "\(row.arithmetic.rawValue) \(text)"
   }
 
   private static func setting(_ row: ResultRow) -> String {

@@ -1,3 +1,4 @@
+import Attention
 import Choosing
 import Foundation
 import Measuring
@@ -55,7 +56,9 @@ extension ReportPage {
 
   private func ceilings(_ ceilings: [MachineCeiling]) -> [Markup] {
     guard !ceilings.isEmpty else { return [] }
-    let hasBF16 = ceilings.contains { $0.bf16GflopPerSecond != nil }
+    let products = Arithmetic.allCases.filter { arithmetic in
+      ceilings.contains { $0.products[arithmetic] != nil }
+    }
     let body = ceilings.map { ceiling -> Markup in
       func number(_ value: Double?) -> Markup {
         .element("td", ["class": "num"], value.map(SignificantDigits.three) ?? "")
@@ -66,7 +69,7 @@ extension ReportPage {
           .element("th", ["scope": "row", "class": "num"], SizeText.short(max(1, ceiling.n))),
           .element("td", ["class": "num"], "\(ceiling.threads)"), .element("td", ceiling.bind),
           number(ceiling.fmaGflopPerSecond),
-        ] + (hasBF16 ? [number(ceiling.bf16GflopPerSecond)] : [])
+        ] + products.map { number(ceiling.products[$0]) }
           + [number(ceiling.readGBPerSecond)])
     }
     return [
@@ -75,7 +78,8 @@ extension ReportPage {
         [
           (title: "n", isNumber: true), ("threads", true), ("bound to", false),
           ("FMA peak, GFLOP/s", true),
-        ] + (hasBF16 ? [("bf16 peak, GFLOP/s", true)] : []) + [("reading, GB/s", true)], body),
+        ] + products.map { ("\($0.rawValue) peak, GFLOP/s", true) } + [("reading, GB/s", true)],
+        body),
     ]
   }
 

@@ -352,7 +352,7 @@ struct FigureTests {
     ] {
       let figure = try PlotKind.efficiency.figure(rows: rows)
       #expect(figure.yLabel == label)
-      let isExplained = figure.notes.contains { $0.hasPrefix("the peak: that of bf16 products") }
+      let isExplained = figure.notes.contains { $0 == "the peak: that of a strategy's arithmetic (bf16), else the FMA peak" }
       #expect(isExplained == (rows.count == 2))
     }
   }

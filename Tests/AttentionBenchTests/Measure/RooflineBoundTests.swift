@@ -15,7 +15,7 @@ import Testing
 
   @Test func theLongerTimeBounds() {
     let arithmetic = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 40)])
-    #expect(arithmetic?.ceiling == .arithmetic)
+    #expect(arithmetic?.ceiling == .products(.float32))
     #expect(arithmetic?.description == "fma 72%")
     let memory = RooflineBound(Self.row, ceilings: [Self.ceiling(read: 0.02)])
     #expect(memory?.ceiling == .reading(level: "mem"))

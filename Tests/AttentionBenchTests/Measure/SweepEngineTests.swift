@@ -108,7 +108,7 @@ import Testing
     sweep.strategies = "flash,flash(arithmetic: bf16)"
     let outcome = try sweep.run()
     #expect(outcome.ceilings.map(\.fmaGflopPerSecond) == [200])
-    #expect(outcome.ceilings.map(\.bf16GflopPerSecond) == [400])
+    #expect(outcome.ceilings.map { $0.products[.bfloat16] } == [400])
     for row in outcome.rows {
       #expect(row.arithmetic == (row.strategy.parameters.isEmpty ? .float32 : .bfloat16))
       let percent = try #require(row.work.percentOfPeak)

@@ -124,7 +124,7 @@ struct ReportPageTests {
       metadata.ceilings = [
         MachineCeiling(
           n: 1000, threads: 2, bind: "core:0-1", fmaGflopPerSecond: 500, fmaGflopRange: [490, 510],
-          bf16GflopPerSecond: bf16, readGBPerSecond: 0.032768)
+          products: bf16.map { [.bfloat16: $0] } ?? [:], readGBPerSecond: 0.032768)
       ]
       return try self.page(rows, metadata: metadata)
     }
@@ -134,7 +134,7 @@ struct ReportPageTests {
       line.all("td").map(\.text).first { $0 == "71.5" || $0 == "bf16 35.8" }
     }
     #expect(shares.sorted() == ["71.5", "bf16 35.8"])
-    #expect(cells.text.contains("where it says bf16, of the peak of bf16 products"))
+    #expect(cells.text.contains("where it names an arithmetic, of the peak of its products"))
     let machine = try both.section("machine")
     #expect(machine.all("th").contains { $0.text == "bf16 peak, GFLOP/s" })
     #expect(machine.all("td").contains { $0.text == "987" })

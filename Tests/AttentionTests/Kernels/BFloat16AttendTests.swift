@@ -132,7 +132,7 @@ import Testing
   /// Rows are rounded to nearest, ties to even, and end at a whole word.
   @Test(arguments: fixtures)
   func roundsRows(_ kernel: KernelFixture) throws {
-    let functions = try #require(kernel.functions.pairs).pointee
+    let functions = try #require(OperandFormat(.bfloat16, in: kernel.table).pairs).pointee
     var generator = TestGenerator(seed: 8)
     for columns in [1, 2, 15, 16, 17, 33] {
       let rows = RowTable(count: 3, columns: columns) { row, column in
@@ -157,7 +157,7 @@ extension KernelPanel {
     _ kernel: KernelFixture, _ keys: RowTable, _ values: RowTable, pieces: [attn_piece],
     vectors: Int, key: Int32 = 0, bounds: [Range<Int32>]
   ) throws {
-    let functions = try #require(kernel.functions.pairs).pointee
+    let functions = try #require(OperandFormat(.bfloat16, in: kernel.table).pairs).pointee
     let (words, count) = ((headDim + 1) / 2, keys.pointers.count)
     let width = (valueDim + 3) / 4 * 4
     let queryRows = RowTable(count: lanes, columns: headDim) { queries[$1 * lanes + $0] }
@@ -191,12 +191,12 @@ extension KernelPanel {
                         queries: packed.base, weights: scratch.base, output: wide,
                         maxima: maxima, sums: sums, head_words: Int32(words),
                         value_dim: Int32(valueDim), vectors: Int32(vectors), factor: 1,
-                        softcap: 0)
+                        softcap: 0, query_scales: nil)
                       var block = attn_block(
                         keys: keyRows, values: valueRows, pieces: piece,
                         piece_count: Int32(pieces.count), first_key: key, lower: lower,
                         upper: upper, prefetch: nil, bias: bias.baseAddress,
-                        key_bias: nil)
+                        key_bias: nil, scales: nil)
                       attn_attend(kernel.table.functions, ATTN_BF16_PAIRS, &panel, &block)
                     }
                   }

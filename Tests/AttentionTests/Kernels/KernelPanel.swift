@@ -57,7 +57,7 @@ struct KernelPanel {
                       keys: keys, values: values, pieces: first, piece_count: Int32(pieces.count),
                       first_key: key, lower: lower, upper: upper, prefetch: nil,
                       bias: bias.baseAddress,
-                      key_bias: keyBias.baseAddress)
+                      key_bias: keyBias.baseAddress, scales: nil)
                     function(&panel, &block)
                   }
                 }
@@ -81,7 +81,7 @@ struct KernelPanel {
               var panel = attn_panel(
                 queries: q, weights: w, output: o, maxima: m, sums: s,
                 head_words: Int32(headDim), value_dim: Int32(valueDim),
-                vectors: Int32(vectors), factor: 1, softcap: softcap)
+                vectors: Int32(vectors), factor: 1, softcap: softcap, query_scales: nil)
               body(&panel)
             }
           }
