@@ -38,6 +38,7 @@
 #include "masks.h"
 #include "decode_tiles.h"
 #include "decode.h"
+#include "kept.h"
 #include "limits.h"
 
 #if ATTN_HAS_PAIRS
@@ -78,6 +79,8 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .index_scores = index_scores,
     .count_from = count_from,
     .keep_from = keep_from,
+    .find_visits = find_visits,
+    .attend_kept = attend_kept,
     .read_floats = read_floats,
     .attend = {
         [ATTN_FP32] = attend_fp32,
