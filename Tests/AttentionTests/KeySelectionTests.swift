@@ -162,6 +162,33 @@ import Testing
     }
   }
 
+  /// More rows than are selected for at a time, more keys than a stretch has, a sequence of few rows beside
+  /// one of many, and heads that meet keys by twos and one that is left over.
+  @Test func rowsMeetWhatTheyKeepStretchByStretch() throws {
+    let shape = try AttentionShape(
+      batch: 2, heads: 3, kvHeads: 1, queryLength: 1100, keyLength: 1130, headDim: 9, valueDim: 21)
+    let problem = try AttentionProblem(
+      shape,
+      visibility: Visibility(causal: true, queryLengths: [1100, 50], keyLengths: [1130, 70]))
+    let inputs = TestInputs(problem, seed: 83)
+    let index = try Index(shape, heads: 4, columns: 32, seed: 84)
+    let outputs = try Self.run("indexer(40)", problem, inputs, index)
+    for (batch, rows) in [(0, [0, 1, 127, 500, 1023, 1024, 1099]), (1, [0, 30, 49])] {
+      for row in rows {
+        let kept = index.kept(problem, batch, row, top: 40)
+        for head in 0..<3 {
+          Self.expectRow(
+            outputs, batch, head, row,
+            Self.softmax(problem, inputs, batch, head, row, keeping: kept), "stretches")
+        }
+      }
+    }
+    for threads in [1, 3] {
+      #expect(
+        try Self.run("indexer(40)", problem, inputs, index, threads: threads).bits == outputs.bits)
+    }
+  }
+
   @Test func theFutureOfAnIndexDoesNotLeak() throws {
     let shape = try AttentionShape(heads: 2, queryLength: 96, headDim: 8)
     let problem = try AttentionProblem(shape, visibility: Visibility(causal: true))

@@ -46,7 +46,12 @@ public struct IndexSelection: Sendable {
 }
 
 extension IndexSelection: KeySelectionMethod {
-  var isSharedByHeads: Bool { true }
+  func sharedLists(_ problem: AttentionProblem) -> SharedLists? { lists(problem.shape) }
+
+  func lists(_ shape: AttentionShape) -> SharedLists {
+    SharedLists(
+      rows: min(IndexSelector.turnRows, shape.queryLength), most: min(top, shape.keyLength))
+  }
 
   func mostWritten(_ problem: AttentionProblem) -> Int { 0 }
 

@@ -13,7 +13,7 @@ import Tensors
 /// Unchecked: every task has its own rows.
 final class IndexSelector: KeySelector, @unchecked Sendable {
   /// Rows of a sequence that are selected for at a time, and rows of a task.
-  private static let turnRows = 1024
+  static let turnRows = 1024
   private static let taskRows = 32
   /// Panels of keys that a task's rows meet before what they scored is looked through.
   private static let tilePanels = 8
@@ -25,9 +25,9 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
     let rows: Int
 
     init(_ selection: IndexSelection, _ shape: AttentionShape) {
-      rows = min(IndexSelector.turnRows, shape.queryLength)
-      kept = KeptLists.Layout(
-        shape.batch * rows, most: min(selection.top, shape.keyLength), in: &arena)
+      let lists = selection.lists(shape)
+      rows = lists.rows
+      kept = KeptLists.Layout(shape.batch * rows, most: lists.most, in: &arena)
     }
   }
 
@@ -322,6 +322,8 @@ final class IndexSelector: KeySelector, @unchecked Sendable {
   }
 
   // MARK: Attending
+
+  var lists: KeptLists? { kept }
 
   func keys(
     of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int,

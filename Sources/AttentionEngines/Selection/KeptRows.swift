@@ -3,7 +3,7 @@ import AttentionKernels
 import CAttentionKernels
 import Tensors
 
-/// One worker's softmax of rows over keys that each row keeps for itself.
+/// One worker's softmax of a few rows, or of rows of one head, over keys that each row keeps for itself.
 ///
 /// Rows of a task meet the keys part by part of the sequence: what is kept of a part is read from memory once
 /// for all of them and lies in the second-level cache for the others. Query heads that keep the same keys of
@@ -31,7 +31,7 @@ final class KeptRows {
 
     init(_ layout: KeptKeysLayout, _ method: any KeySelectionMethod) {
       let (problem, shape) = (layout.problem, layout.problem.shape)
-      heads = method.isSharedByHeads ? min(shape.groupSize, KeptRows.mostHeads) : 1
+      heads = method.sharedLists(problem) != nil ? min(shape.groupSize, KeptRows.mostHeads) : 1
       rows = min(max(KeptRows.mostRows / heads, 1), shape.queryLength)
       mostWritten = method.mostWritten(problem)
       decoded = DecodedRows.Layout(
@@ -78,6 +78,17 @@ final class KeptRows {
     let group = problem.shape.groupSize
     let first = kvHead * group + part * parts.heads
     let heads = first..<min(first + parts.heads, (kvHead + 1) * group)
+    attend(batch, heads, chunk, all, operands, selector)
+  }
+
+  /// Lets as many rows as it has room for attend, those of a chunk of all.
+  ///
+  /// - Parameter heads: of one group.
+  func attend(
+    _ batch: Int, _ heads: Range<Int>, _ chunk: Int, _ all: Range<Int>,
+    _ operands: AttentionOperands, _ selector: any KeySelector
+  ) {
+    let kvHead = heads.lowerBound / problem.shape.groupSize
     let geometry = problem.geometry(batch: batch, in: operands)
     let start = all.lowerBound + chunk * parts.rows
     let end = min(start + parts.rows, all.upperBound, geometry.queryLength)

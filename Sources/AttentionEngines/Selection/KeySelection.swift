@@ -22,8 +22,8 @@ public enum KeySelection: Sendable {
 protocol KeySelectionMethod: Sendable {
   /// What a run takes beyond query, key and value.
   var operands: [OperandDeclaration] { get }
-  /// Whether the heads of a sequence keep the same keys.
-  var isSharedByHeads: Bool { get }
+  /// The lists that the heads of a sequence have in common; nil where each head keeps keys of its own.
+  func sharedLists(_ problem: AttentionProblem) -> SharedLists?
   /// Keys that a row can keep, where they have to be written down for a row that attends; 0 where they are
   /// there already.
   func mostWritten(_ problem: AttentionProblem) -> Int
@@ -54,6 +54,8 @@ protocol KeySelector: AnyObject, Sendable {
   /// How many tasks it is to select for some rows.
   func tasks(selecting rows: Range<Int>) -> Int
   func select(rows: Range<Int>, task: Int, _ operands: AttentionOperands, worker: Int)
+  /// `[b][rowsAtATime]` lists, where the method has shared ones.
+  var lists: KeptLists? { get }
   /// The keys that one of the rows keeps, rising; nil where a NaN decides.
   ///
   /// - Parameter memory: `[mostWritten]`.
@@ -93,8 +95,18 @@ struct KeptKeysLayout: Sendable {
       workspaceBytes: workspaceBytes(method))
   }
 
+  /// How rows are regrouped, where they keep what other heads keep and are many.
+  func stretches(_ method: any KeySelectionMethod) -> StretchLayout? {
+    guard problem.shape.queryLength >= StretchLayout.leastRows else { return nil }
+    return method.sharedLists(problem).map { StretchLayout(self, $0) }
+  }
+
   func workspaceBytes(_ method: any KeySelectionMethod) -> Int {
-    method.bytes(self) + threads * KeptRows.Layout(self, method).arena.bytes
+    let stretches = stretches(method).map {
+      KeptStretches.bytes($0, threads: threads) + threads * StretchRows.Layout($0).arena.bytes
+    }
+    return method.bytes(self) + threads * KeptRows.Layout(self, method).arena.bytes
+      + (stretches ?? 0)
   }
 }
 

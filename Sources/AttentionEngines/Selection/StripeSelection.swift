@@ -30,7 +30,7 @@ public struct StripeSelection: Sendable {
 
 extension StripeSelection: KeySelectionMethod {
   var operands: [OperandDeclaration] { [] }
-  var isSharedByHeads: Bool { false }
+  func sharedLists(_ problem: AttentionProblem) -> SharedLists? { nil }
 
   func mostWritten(_ problem: AttentionProblem) -> Int {
     min(columns + diagonals, problem.shape.keyLength)

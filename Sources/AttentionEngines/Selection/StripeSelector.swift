@@ -234,6 +234,8 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
 
   // MARK: Attending
 
+  var lists: KeptLists? { nil }
+
   func tasks(selecting rows: Range<Int>) -> Int { 0 }
   func select(rows: Range<Int>, task: Int, _ operands: AttentionOperands, worker: Int) {}
 

@@ -363,6 +363,63 @@ typedef struct attn_format_kernels {
   const attn_scaled_rows *_Nullable scaled;
 } attn_format_kernels;
 
+/// Keys of a stretch at most.
+#define ATTN_STRETCH_KEYS 128
+/// Heads that keep the same keys and meet them together at most.
+#define ATTN_KEPT_HEADS 2
+
+/// What a row keeps of a stretch: so many keys, at least one.
+typedef struct attn_visit {
+  uint16_t row;
+  uint16_t count;
+} attn_visit;
+
+/// Keys that rows keep, and how far they have been met.
+typedef struct attn_kept_lists {
+  /// [count] lists of rising keys, `stride` apart, each followed by W numbers larger than any key.
+  const int32_t *_Nonnull keys;
+  int64_t stride;
+  int32_t count;
+  /// [count] each: how many have been met, and scratch.
+  int32_t *_Nonnull cursors;
+  int32_t *_Nonnull found;
+} attn_kept_lists;
+
+/// Query rows that keep keys of their own, by their numbers, of one head or of two that keep the same.
+/// Columns are padded with zeros to a multiple of W.
+typedef struct attn_kept_rows {
+  int32_t heads;
+  /// [heads][head_rows][key_columns], in log16 units, and [heads][head_rows][value_columns], relative to
+  /// `maxima`.
+  const float *_Nonnull queries;
+  float *_Nonnull output;
+  int64_t head_rows;
+  /// [heads][head_rows] each; the maximum of scores so far, or a little less.
+  float *_Nonnull maxima;
+  float *_Nonnull sums;
+  int32_t key_columns;
+  int32_t value_columns;
+  /// As of a panel.
+  float softcap;
+  /// Scratch: [heads][head_pairs] each, pairs of a stretch and at least W more, and [heads][head_rows].
+  int64_t head_pairs;
+  float *_Nonnull scores;
+  float *_Nonnull weights;
+  float *_Nonnull factors;
+} attn_kept_rows;
+
+/// A stretch of keys, and what rows keep of it.
+typedef struct attn_stretch {
+  /// [keys][key_columns] and [keys][value_columns].
+  const float *_Nonnull keys;
+  const float *_Nonnull values;
+  const attn_visit *_Nonnull visits;
+  int32_t visit_count;
+  /// The places in the stretch of what the first visit keeps, then of the second, ...
+  const uint8_t *_Nonnull places;
+  attn_prefetch_list *_Nullable prefetch;
+} attn_stretch;
+
 /// Functions of one instruction set. All pointers to elements may be unaligned.
 typedef struct attn_kernels {
   const char *_Nonnull name;
@@ -531,6 +588,17 @@ typedef struct attn_kernels {
   int64_t (*_Nonnull keep_from)(const float *_Nonnull x, const int32_t *_Nullable from, int32_t first,
                                 int64_t count, float least, float *_Nonnull scores,
                                 int32_t *_Nonnull keys);
+
+  /// Who keeps which keys of a stretch [first, end) that follows on what rows have met: the visits, those of
+  /// rows that keep fewer first, then by row, and the places of their keys, W more of which may be written.
+  /// Returns how many visits there are, and stores how many pairs.
+  int32_t (*_Nonnull find_visits)(const attn_kept_lists *_Nonnull lists, int32_t first, int32_t end,
+                                  attn_visit *_Nonnull visits, uint8_t *_Nonnull places,
+                                  int64_t *_Nonnull pairs);
+
+  /// Online softmax of rows over what they keep of a stretch.
+  void (*_Nonnull attend_kept)(const attn_kept_rows *_Nonnull rows,
+                               const attn_stretch *_Nonnull stretch);
 
   /// Reads `count` floats once and returns a value that depends on all of them.
   float (*_Nonnull read_floats)(const float *_Nonnull x, int64_t count);

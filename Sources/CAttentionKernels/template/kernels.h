@@ -41,6 +41,7 @@
 #include "masks.h"
 #include "decode_tiles.h"
 #include "decode.h"
+#include "kept.h"
 #include "limits.h"
 
 static float fma_rounds(int64_t rounds) {
@@ -104,6 +105,8 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .index_scores = index_scores,
     .count_from = count_from,
     .keep_from = keep_from,
+    .find_visits = find_visits,
+    .attend_kept = attend_kept,
     .read_floats = read_floats,
     .attend_additive = attend_additive,
     .additive_queries = additive_queries,
