@@ -6,15 +6,6 @@ import Tensors
 
 /// What queries read.
 extension RecurrentScratch {
-  /// Reads the query rows of a head and takes their features.
-  func load(
-    queries range: Range<Int>, of query: TensorView, _ batch: Int, _ head: Int
-  ) {
-    widen(query, batch, head, range, into: queries, stride: layout.rowStride)
-    prefetch(query, batch, head, after: range, limit: query.shape.rows)
-    mapFeatures(queries, range.count)
-  }
-
   /// The factor of outputs that are not divided.
   var factor: Float { recurrence.normalises ? 1 : layout.problem.scale }
 
@@ -25,9 +16,10 @@ extension RecurrentScratch {
   ) {
     let group = shape.groupSize
     let count = range.count
-    let (stride, square) = (layout.rowStride, layout.squareStride)
+    let stride = layout.rowStride
     for queryHead in head.kvHead * group..<(head.kvHead + 1) * group {
-      load(queries: range, of: operands.query, head.batch, queryHead)
+      widen(operands.query, head.batch, queryHead, range, into: queries, stride: stride)
+      mapFeatures(queries, count)
       if recurrence.normalises {
         functions.pointee.dot_rows(
           queries, Int64(stride), Int32(count), Int32(stride), state + layout.keySum(head.piece),
@@ -35,26 +27,19 @@ extension RecurrentScratch {
       }
       if isInChunk {
         products(queries, count: count, factor: factor, into: scores)
-        scale(queries, by: kept, factor, count: count)
         if recurrence.normalises {
-          functions.pointee.add_lower_sums(scores, Int64(square), Int32(count), denominators)
+          functions.pointee.add_lower_sums(
+            scores, Int64(layout.squareStride), Int32(count), denominators)
         }
       } else if factor != 1 {
         functions.pointee.scale_row(queries, Int64(count * stride), factor)
       }
-      let valueStride = Int64(layout.valueStride)
+      var rows = chunkRows(
+        queries, count: count, scores, isInChunk ? ATTN_LOWER : ATTN_RECTANGLE)
       for panel in head.panels {
-        let out = output + panel * layout.width
-        functions.pointee.product(
-          queries, Int64(stride), Int32(count), Int32(layout.stateRows),
-          statePanel(panel), Int64(layout.width),
-          Int32(layout.panelVectors), ATTN_RECTANGLE, 0, out, valueStride)
-        if isInChunk {
-          functions.pointee.product(
-            scores, Int64(square), Int32(count), 0,
-            written + panel * layout.width, valueStride,
-            Int32(layout.panelVectors), ATTN_LOWER, 1, out, valueStride)
-        }
+        functions.pointee.chunk_rows(
+          &rows, statePanel(panel), written + panel * layout.width, Int32(layout.panelVectors),
+          ahead, output + panel * layout.width)
       }
       if isInChunk { add(additions, count, head, to: output) }
       store(range, operands, head, queryHead: queryHead, output, denominators)
