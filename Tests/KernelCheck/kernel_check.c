@@ -234,7 +234,8 @@ static void check_recurrence(const attn_kernels *k, int count, int d, int vector
         solved[r][lane] += left[r * most_rows + c] * (double)state[c * width + lane];
       for (int c = 0; c < r; c++) solved[r][lane] += left[r * most_rows + c] * solved[c][lane];
     }
-  const attn_chunk_rows rows = {left, most_rows, count, d, left, most_rows, ATTN_SOLVE, most_width};
+  const attn_chunk_rows rows = {left, most_rows, count, d, left, most_rows, ATTN_SOLVE, most_width,
+                               most_width};
   k->chunk_rows(&rows, state, result, vectors, NULL, result);
   for (int r = 0; r < count; r++)
     for (int lane = 0; lane < width; lane++)

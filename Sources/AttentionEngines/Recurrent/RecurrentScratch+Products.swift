@@ -112,7 +112,8 @@ extension RecurrentScratch {
   func erase(_ count: Int, _ head: Head) {
     if !recurrence.erases { return }
     products(erases, count: count, factor: -1, into: erasing)
-    var rows = chunkRows(erases, count: count, erasing, ATTN_SOLVE)
+    var rows = chunkRows(
+      erases, count: count, erasing, ATTN_SOLVE, outputStride: layout.valueStride)
     for panel in head.panels {
       let out = written + panel * layout.width
       functions.pointee.chunk_rows(
@@ -123,12 +124,13 @@ extension RecurrentScratch {
   /// Rows of a chunk as the kernels want them.
   func chunkRows(
     _ rows: UnsafePointer<Float>, count: Int, _ square: UnsafePointer<Float>,
-    _ triangle: attn_triangle
+    _ triangle: attn_triangle, outputStride: Int
   ) -> attn_chunk_rows {
     attn_chunk_rows(
       rows: rows, row_stride: Int64(layout.rowStride), count: Int32(count),
       columns: Int32(layout.stateRows), square: square, square_stride: Int64(layout.squareStride),
-      triangle: triangle, value_stride: Int64(layout.valueStride))
+      triangle: triangle, written_stride: Int64(layout.valueStride),
+      out_stride: Int64(outputStride))
   }
 
   /// Takes the tokens of a chunk into the state; the keys are used up.

@@ -34,15 +34,21 @@ extension RecurrentScratch {
       } else if factor != 1 {
         functions.pointee.scale_row(queries, Int64(count * stride), factor)
       }
+      let target = finalRows(range, operands, head, queryHead: queryHead)
+      let out = target?.rows ?? output
       var rows = chunkRows(
-        queries, count: count, scores, isInChunk ? ATTN_LOWER : ATTN_RECTANGLE)
+        queries, count: count, scores, isInChunk ? ATTN_LOWER : ATTN_RECTANGLE,
+        outputStride: target?.stride ?? layout.valueStride)
       for panel in head.panels {
         functions.pointee.chunk_rows(
           &rows, statePanel(panel), written + panel * layout.width, Int32(layout.panelVectors),
-          ahead, output + panel * layout.width)
+          ahead, out + panel * layout.width)
       }
-      if isInChunk { add(additions, count, head, to: output) }
-      store(range, operands, head, queryHead: queryHead, output, denominators)
+      if target == nil {
+        if isInChunk { add(additions, count, head, to: output) }
+        store(range, operands, head, queryHead: queryHead, output, denominators)
+      }
+      storeSums(range, operands, head, queryHead: queryHead, denominators)
     }
   }
 
@@ -59,8 +65,22 @@ extension RecurrentScratch {
     }
   }
 
-  /// Divides where there are denominators, and stores the columns in work of a query head's rows, and
-  /// their LSE.
+  /// The rows of the output themselves, where what the products give is what belongs there: panels are whole,
+  /// and nothing is added or divided.
+  private func finalRows(
+    _ range: Range<Int>, _ operands: AttentionOperands, _ head: Head, queryHead: Int
+  ) -> (rows: UnsafeMutablePointer<Float>, stride: Int)? {
+    let reading = operands.output.reading
+    if recurrence.normalises || recurrence.adds || reading.elementType != .float32
+      || layout.valueStride != shape.valueDim
+      || reading.regularRows(from: range.lowerBound, limit: range.count) < range.count
+    {
+      return nil
+    }
+    return (operands.output.row(head.batch, queryHead, range.lowerBound), reading.rowStride)
+  }
+
+  /// Divides where there are denominators, and stores the columns in work of a query head's rows.
   ///
   /// - Parameters:
   ///   - source: `[range][valueStride]`.
@@ -85,7 +105,13 @@ extension RecurrentScratch {
     }
     functions.pointee.narrow(
       rows.floats, Int32(range.count), Int32(columns.count), type.storage, outputRows)
-    // One piece of a head is enough to say it.
+  }
+
+  /// The LSE of a query head's rows; one piece of a head is enough to say it.
+  func storeSums(
+    _ range: Range<Int>, _ operands: AttentionOperands, _ head: Head, queryHead: Int,
+    _ denominators: UnsafePointer<Float>
+  ) {
     guard head.panels.lowerBound == 0, let lse = operands.logSumExp else { return }
     for (index, row) in range.enumerated() {
       lse.row(head.batch, queryHead, row)[0] =

@@ -131,9 +131,9 @@ extension RecurrentScratch {
     for member in 0..<group {
       let row = output + member * layout.valueStride
       add(additions, 1, head, to: row)
-      store(
-        0..<1, operands, head, queryHead: head.kvHead * group + member, row,
-        denominators + member)
+      let queryHead = head.kvHead * group + member
+      store(0..<1, operands, head, queryHead: queryHead, row, denominators + member)
+      storeSums(0..<1, operands, head, queryHead: queryHead, denominators + member)
     }
   }
 }

@@ -62,6 +62,12 @@ extension RecurrentScratch {
     into out: UnsafeMutablePointer<Float>, stride: Int
   ) {
     let columns = tensor.shape.columns
+    if tensor.elementType == .float32, columns == stride, tensor.rowStride == stride,
+      tensor.regularRows(from: range.lowerBound, limit: range.count) == range.count
+    {
+      return out.update(
+        from: tensor.row(batch, head, range.lowerBound), count: range.count * stride)
+    }
     locate(tensor, batch, head, range)
     let storage = tensor.elementType.storage
     let scales = tensor.channelScales(batch, head)

@@ -304,8 +304,9 @@ typedef struct attn_chunk_rows {
   const float *_Nonnull square;
   int64_t square_stride;
   attn_triangle triangle;
-  /// From one row of what is written and of the results to the next.
-  int64_t value_stride;
+  /// From one row of what is written to the next, and of the results.
+  int64_t written_stride;
+  int64_t out_stride;
 } attn_chunk_rows;
 
 /// Tokens that `decayed_dots` takes at most, and how many vectors it needs for them.

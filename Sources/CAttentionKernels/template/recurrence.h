@@ -125,21 +125,21 @@ static void product(const float *left, int64_t left_stride, int32_t count, int32
 ATTN_INLINE void chunk_vectors(const attn_chunk_rows *p, const float *state, const float *written,
                                float *out, attn_ahead *ahead, const int vectors) {
   const product_rows before = {p->rows, p->row_stride, state, vectors * ATTN_W};
-  const product_rows within = {p->square, p->square_stride, written, p->value_stride};
+  const product_rows within = {p->square, p->square_stride, written, p->written_stride};
   ptrdiff_t first = 0;
   const int sizes[3] = {ATTN_TILE, ATTN_TILE / 2, 1};
 #pragma clang loop unroll(full)
   for (int i = 0; i < 3; i++)
     for (const int rows = sizes[i]; first + rows <= p->count; first += rows) {
-      float *place = out + first * p->value_stride;
+      float *place = out + first * p->out_stride;
       vf acc[ATTN_TILE][ATTN_VECTORS];
-      tile_begin(place, p->value_stride, p->triangle == ATTN_SOLVE, rows, vectors, acc);
+      tile_begin(place, p->out_stride, p->triangle == ATTN_SOLVE, rows, vectors, acc);
       tile_columns(&before, first, p->columns, ahead, rows, vectors, acc);
       if (p->triangle != ATTN_RECTANGLE) {
         tile_columns(&within, first, first, ahead, rows, vectors, acc);
         tile_triangle(&within, first, p->triangle, rows, vectors, acc);
       }
-      tile_end(place, p->value_stride, rows, vectors, acc);
+      tile_end(place, p->out_stride, rows, vectors, acc);
     }
 }
 

@@ -191,7 +191,7 @@ import Testing
                       rows: left, row_stride: Int64(rowStride), count: Int32(count),
                       columns: Int32(columns), square: square,
                       square_stride: Int64(squareStride), triangle: triangle,
-                      value_stride: Int64(valueStride))
+                      written_stride: Int64(valueStride), out_stride: Int64(valueStride))
                     var stretch = attn_stretch(start: start, stride: 200, bytes: 100, rows: 20)
                     withUnsafePointer(to: &stretch) {
                       var ahead = attn_ahead(
