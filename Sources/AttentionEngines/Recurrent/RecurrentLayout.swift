@@ -221,6 +221,7 @@ extension RecurrentLayout {
     }
     let stateBytes = 4 * headCount * stateRows * problem.shape.valueDim
     work.minimumBytes += 2 * stateBytes
+    work.stateBytes = stateBytes
     work.workspaceBytes += 4 * headCount * stateCount
     return work
   }
