@@ -11,10 +11,20 @@ enum DecayGate: String, CaseIterable {
   var decay: RecurrenceShape.Decay { self == .head ? .perHead : .perChannel }
   var operand: OperandDeclaration { .decay(perChannel: self == .channel) }
 
-  /// Copies the decay of a token.
-  func take(_ token: RecurrentToken, gate: Int) {
-    guard let decay = token.gate(gate) else { return }
-    token.decay.update(from: decay, count: self == .head ? 1 : token.headDim)
+  /// Copies the decays of tokens.
+  func take(_ tokens: RecurrentTokens, gate: Int) {
+    guard let (decays, stride) = tokens.gate(gate) else { return }
+    switch self {
+    case .head:
+      for t in 0..<tokens.count { tokens.decays[t * tokens.decayStride] = decays[t * stride] }
+    case .channel where stride == tokens.headDim && stride == tokens.decayStride:
+      tokens.decays.update(from: decays, count: tokens.count * stride)
+    case .channel:
+      for t in 0..<tokens.count {
+        (tokens.decays + t * tokens.decayStride).update(
+          from: decays + t * stride, count: tokens.headDim)
+      }
+    }
   }
 
   func define(_ token: inout RecurrentDefinition, gate: Int) {

@@ -32,10 +32,11 @@ public struct DeltaAttention: RecurrentStrategy {
   }
 
   public func mapFeatures(
-    _ row: UnsafeMutablePointer<Float>, headDim: Int, kernels: KernelTable
-  ) { normalise.map(row, headDim, kernels) }
+    _ rows: UnsafeMutablePointer<Float>, count: Int, stride: Int, headDim: Int,
+    kernels: KernelTable
+  ) { normalise.map(rows, count: count, stride: stride, kernels) }
 
-  public func take(_ token: RecurrentToken) { DeltaRule.take(token, beta: 0) }
+  public func take(_ tokens: RecurrentTokens) { DeltaRule.take(tokens, beta: 0) }
 
   public func defineFeatures(_ row: inout [Double]) { normalise.define(&row) }
 

@@ -6,10 +6,16 @@ import Tensors
 
 /// What the delta rules have in common: erase = beta k, and beta v is written.
 enum DeltaRule {
-  static func take(_ token: RecurrentToken, beta gate: Int) {
-    guard let beta = token.gate(gate)?.pointee else { return }
-    for column in 0..<token.headDim { token.erase[column] = beta * token.key[column] }
-    for column in 0..<token.valueDim { token.value[column] *= beta }
+  static func take(_ tokens: RecurrentTokens, beta gate: Int) {
+    guard let (betas, stride) = tokens.gate(gate) else { return }
+    let scale = tokens.kernels.functions.pointee.scale_rows
+    let (keys, values) = (tokens.keyStride, tokens.valueStride)
+    scale(
+      tokens.keys, Int64(keys), Int32(tokens.count), Int32(keys), betas, Int64(stride), 1,
+      tokens.erases)
+    scale(
+      tokens.values, Int64(values), Int32(tokens.count), Int32(values), betas, Int64(stride), 1,
+      tokens.values)
   }
 
   static func define(_ token: inout RecurrentDefinition, beta gate: Int) {
@@ -26,13 +32,11 @@ enum UnitLength: String, CaseIterable {
 
   var text: String { self == .none ? "" : "normalise: \(rawValue)" }
 
-  func map(_ row: UnsafeMutablePointer<Float>, _ headDim: Int, _ kernels: KernelTable) {
+  func map(
+    _ rows: UnsafeMutablePointer<Float>, count: Int, stride: Int, _ kernels: KernelTable
+  ) {
     if self == .none { return }
-    let lanes = kernels.vectorLanes
-    let columns = (headDim + lanes - 1) / lanes * lanes
-    var sum: Float = 0
-    kernels.functions.pointee.dot_rows(row, 0, 1, Int32(columns), row, &sum)
-    kernels.functions.pointee.scale_row(row, Int64(headDim), 1 / (sum + 1e-6).squareRoot())
+    kernels.functions.pointee.unit_rows(rows, Int64(stride), Int32(count), Int32(stride), 1e-6)
   }
 
   func define(_ row: inout [Double]) {

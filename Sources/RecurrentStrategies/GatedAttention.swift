@@ -30,7 +30,7 @@ public struct GatedAttention: RecurrentStrategy {
     RecurrenceShape(decay: gate.decay)
   }
 
-  public func take(_ token: RecurrentToken) { gate.take(token, gate: 0) }
+  public func take(_ tokens: RecurrentTokens) { gate.take(tokens, gate: 0) }
 
   public func define(_ token: inout RecurrentDefinition) { gate.define(&token, gate: 0) }
 }

@@ -39,12 +39,13 @@ public struct GatedDeltaAttention: RecurrentStrategy {
   }
 
   public func mapFeatures(
-    _ row: UnsafeMutablePointer<Float>, headDim: Int, kernels: KernelTable
-  ) { normalise.map(row, headDim, kernels) }
+    _ rows: UnsafeMutablePointer<Float>, count: Int, stride: Int, headDim: Int,
+    kernels: KernelTable
+  ) { normalise.map(rows, count: count, stride: stride, kernels) }
 
-  public func take(_ token: RecurrentToken) {
-    gate.take(token, gate: 0)
-    DeltaRule.take(token, beta: 1)
+  public func take(_ tokens: RecurrentTokens) {
+    gate.take(tokens, gate: 0)
+    DeltaRule.take(tokens, beta: 1)
   }
 
   public func defineFeatures(_ row: inout [Double]) { normalise.define(&row) }

@@ -217,6 +217,21 @@ import Testing
   }
 
   /// What is not there to go on from is refused, and so is a state of another shape.
+  /// What a plan holds beyond its operands is a worker's chunk and state, whatever the length.
+  @Test(arguments: rules + ["ssd", "linear(elu)"])
+  func memoryDoesNotGrow(_ text: String) throws {
+    let strategy = try StrategyRegistry.standard.strategy(text)
+    for (headDim, threads) in [(64, 1), (128, 2), (256, 3)] {
+      let bytes = try [1_000, 16_000, 100_000].map { length in
+        let problem = try AttentionProblem(
+          AttentionShape(heads: 8, queryLength: length, headDim: headDim),
+          visibility: Visibility(causal: true))
+        return try strategy.work(for: problem, threads: threads).workspaceBytes
+      }
+      #expect(bytes.allSatisfy { $0 == bytes[0] && $0 < threads * 4 << 20 }, "\(bytes)")
+    }
+  }
+
   @Test func statesThatDoNotFitAreRefused() throws {
     let problem = try AttentionProblem(
       AttentionShape(heads: 2, queryLength: 9, headDim: 5, valueDim: 4))

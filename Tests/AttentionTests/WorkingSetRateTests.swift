@@ -13,6 +13,10 @@ import Testing
     }
     #expect(WorkingSetRate(tensors, byteCount: 3).rate(on: team) == nil)
     #expect(WorkingSetRate([], byteCount: 100).rate(on: team) == nil)
+    for bytes in [4, 4096] {
+      #expect(try #require(WorkingSetRate(stateBytes: bytes).rate(on: team)) > 0)
+    }
+    #expect(try WorkingSetRate(stateBytes: 0).rate(on: team) == nil)
   }
 }
 
@@ -46,5 +50,14 @@ import Testing
       visibility: Visibility(causal: true))
     let work = try Specimen.registry.strategy("window(100)").work(for: problem, threads: 1)
     #expect(work.minimumBytes == 4 * 16 * (2 * 8 + 2 * 2 * 100))
+  }
+
+  @Test func aStepMovesItsStateTwice() throws {
+    let problem = try AttentionProblem(
+      AttentionShape(heads: 8, kvHeads: 2, queryLength: 1, keyLength: 5000, headDim: 16),
+      visibility: Visibility(causal: true))
+    let work = try Specimen.registry.strategy("gated").stepWork(for: problem, threads: 1)
+    #expect(work.stateBytes == 4 * 2 * 16 * 16)
+    #expect(work.minimumBytes == 2 * work.stateBytes + 4 * 16 * (2 * 8 + 2 * 2))
   }
 }

@@ -224,6 +224,24 @@ static void check_recurrence(const attn_kernels *k, int count, int d, int vector
                    2e-5 * (1 + fabs(truth[r][lane])),
                k->name, "product", count, d);
   }
+  // Of the state and of each other.
+  for (int i = 0; i < chunk * most_width; i++) result[i] = noise();
+  double solved[chunk][most_width];
+  for (int r = 0; r < count; r++)
+    for (int lane = 0; lane < width; lane++) {
+      solved[r][lane] = result[r * most_width + lane];
+      for (int c = 0; c < d; c++)
+        solved[r][lane] += left[r * most_rows + c] * (double)state[c * width + lane];
+      for (int c = 0; c < r; c++) solved[r][lane] += left[r * most_rows + c] * solved[c][lane];
+    }
+  const attn_chunk_rows rows = {left, most_rows, count, d, left, most_rows, ATTN_SOLVE, most_width,
+                               most_width};
+  k->chunk_rows(&rows, state, result, vectors, NULL, result);
+  for (int r = 0; r < count; r++)
+    for (int lane = 0; lane < width; lane++)
+      expect(fabs(result[r * most_width + lane] - solved[r][lane]) <
+                 2e-5 * (1 + fabs(solved[r][lane])),
+             k->name, "chunk_rows", count, d);
   double taken[most_rows][most_width];
   for (int c = 0; c < d; c++)
     for (int lane = 0; lane < width; lane++) {
@@ -231,7 +249,7 @@ static void check_recurrence(const attn_kernels *k, int count, int d, int vector
       for (int t = 0; t < count; t++)
         taken[c][lane] += (double)left[t * most_rows + c] * right[t * most_width + lane];
     }
-  k->take_in(left, most_rows, right, most_width, count, d, vectors, keep, state);
+  k->take_in(left, most_rows, right, most_width, count, d, vectors, keep, NULL, state);
   for (int c = 0; c < d; c++)
     for (int lane = 0; lane < width; lane++)
       expect(fabs(state[c * width + lane] - taken[c][lane]) < 2e-5, k->name, "take_in", count, d);

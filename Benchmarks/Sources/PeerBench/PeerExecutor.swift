@@ -193,7 +193,7 @@ public final class PeerExecutor: CellExecutor {
     try host.readRate(on: placement)
   }
 
-  public func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
-    try host.readRate(on: placement, ofBytes: bytes)
+  public func readRate(on placement: SweepPlacement, of set: WorkingSet) throws -> Double? {
+    try host.readRate(on: placement, of: set)
   }
 }

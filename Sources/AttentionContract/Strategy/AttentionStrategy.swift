@@ -26,8 +26,10 @@ public struct WorkEstimate: Sendable, Hashable {
   public var minimumBytes: Int
   /// Bytes a plan allocates beyond inputs and output.
   public var workspaceBytes: Int
+  /// Bytes of a state that a step reads and writes in place: twice among `minimumBytes`.
+  public var stateBytes = 0
 
-  /// Creates an estimate.
+  /// Creates an estimate of what has no state.
   public init(pairs: Int, flops: Int, minimumBytes: Int, workspaceBytes: Int) {
     self.pairs = pairs
     self.flops = flops

@@ -120,7 +120,8 @@ final class ProjectionScratch {
     if projected.projection.isTransposed {
       products.update(repeating: 0, count: Int(result) * lanes)
       functions.pointee.take_in(
-        matrix, stride, packed, Int64(lanes), Int32(columns), result, vectors, nil, products)
+        matrix, stride, packed, Int64(lanes), Int32(columns), result, vectors, nil, nil,
+        products)
     } else {
       functions.pointee.product(
         matrix, stride, result, Int32(columns), packed, Int64(lanes), vectors, ATTN_RECTANGLE, 0,

@@ -16,10 +16,11 @@ package struct RecurrentLayout: Sendable {
   let chunk: Int
   /// Tokens of a block of a chunk, where a decay is a channel's: between tokens of different blocks, what is
   /// kept is a product of what both sides keep up to the border of the later one's block.
-  static let blockTokens = 16
+  static let blockTokens = Int(ATTN_DECAYED_TOKENS)
   /// From one row of a chunk's square matrices to the next.
   let squareStride: Int
-  /// Value columns are cut into panels of as many vectors each, so that the kernels' tiles are full.
+  /// Value columns are cut into panels of as many vectors each, so that the kernels' tiles are full: as few
+  /// as leave the fewest vectors empty.
   let panels: Int
   let panelVectors: Int
   /// Lanes of a panel.
@@ -49,9 +50,10 @@ package struct RecurrentLayout: Sendable {
     let panelLanes = kernels.panelLanes
     squareStride = (chunk + panelLanes - 1) / panelLanes * panelLanes
     let vectors = (shape.valueDim + lanes - 1) / lanes
-    let most = panelLanes / lanes
-    let least = (vectors + most - 1) / most
-    panelVectors = (vectors + least - 1) / least
+    let most = min(vectors, panelLanes / lanes)
+    // One vector a panel would leave multiply-adds waiting for each other.
+    let sizes = (min(2, most)...most).reversed()
+    panelVectors = sizes.min { (vectors + $0 - 1) / $0 * $0 < (vectors + $1 - 1) / $1 * $1 } ?? most
     panels = (vectors + panelVectors - 1) / panelVectors
     width = panelVectors * lanes
     pieces = RecurrentLayout.pieces(
@@ -67,6 +69,13 @@ package struct RecurrentLayout: Sendable {
     if heads >= 4 * threads { return 1 }
     return (1...panels).first { heads * $0 % threads == 0 } ?? panels
   }
+
+  /// Blocks of a chunk.
+  var blocks: Int { (chunk + RecurrentLayout.blockTokens - 1) / RecurrentLayout.blockTokens }
+
+  /// Stretches of rows that are looked ahead to: keys, values, gates, queries and outputs of a group, with
+  /// room for some of a paged tensor.
+  var stretchesAhead: Int { 16 + operands.count + 2 * problem.shape.groupSize }
 
   /// The panels of a piece.
   func panels(of piece: Int) -> Range<Int> {
@@ -212,6 +221,7 @@ extension RecurrentLayout {
     }
     let stateBytes = 4 * headCount * stateRows * problem.shape.valueDim
     work.minimumBytes += 2 * stateBytes
+    work.stateBytes = stateBytes
     work.workspaceBytes += 4 * headCount * stateCount
     return work
   }

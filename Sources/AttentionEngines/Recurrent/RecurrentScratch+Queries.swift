@@ -6,15 +6,6 @@ import Tensors
 
 /// What queries read.
 extension RecurrentScratch {
-  /// Reads the query rows of a head and takes their features.
-  func load(
-    queries range: Range<Int>, of query: TensorView, _ batch: Int, _ head: Int
-  ) {
-    widen(query, batch, head, range, into: queries, stride: layout.rowStride)
-    prefetch(query, batch, head, after: range, limit: query.shape.rows)
-    mapFeatures(queries, range.count)
-  }
-
   /// The factor of outputs that are not divided.
   var factor: Float { recurrence.normalises ? 1 : layout.problem.scale }
 
@@ -25,9 +16,10 @@ extension RecurrentScratch {
   ) {
     let group = shape.groupSize
     let count = range.count
-    let (stride, square) = (layout.rowStride, layout.squareStride)
+    let stride = layout.rowStride
     for queryHead in head.kvHead * group..<(head.kvHead + 1) * group {
-      load(queries: range, of: operands.query, head.batch, queryHead)
+      widen(operands.query, head.batch, queryHead, range, into: queries, stride: stride)
+      mapFeatures(queries, count)
       if recurrence.normalises {
         functions.pointee.dot_rows(
           queries, Int64(stride), Int32(count), Int32(stride), state + layout.keySum(head.piece),
@@ -35,29 +27,28 @@ extension RecurrentScratch {
       }
       if isInChunk {
         products(queries, count: count, factor: factor, into: scores)
-        scale(queries, by: kept, factor, count: count)
         if recurrence.normalises {
-          functions.pointee.add_lower_sums(scores, Int64(square), Int32(count), denominators)
+          functions.pointee.add_lower_sums(
+            scores, Int64(layout.squareStride), Int32(count), denominators)
         }
       } else if factor != 1 {
         functions.pointee.scale_row(queries, Int64(count * stride), factor)
       }
-      let valueStride = Int64(layout.valueStride)
+      let target = finalRows(range, operands, head, queryHead: queryHead)
+      let out = target?.rows ?? output
+      var rows = chunkRows(
+        queries, count: count, scores, isInChunk ? ATTN_LOWER : ATTN_RECTANGLE,
+        outputStride: target?.stride ?? layout.valueStride)
       for panel in head.panels {
-        let out = output + panel * layout.width
-        functions.pointee.product(
-          queries, Int64(stride), Int32(count), Int32(layout.stateRows),
-          statePanel(panel), Int64(layout.width),
-          Int32(layout.panelVectors), ATTN_RECTANGLE, 0, out, valueStride)
-        if isInChunk {
-          functions.pointee.product(
-            scores, Int64(square), Int32(count), 0,
-            written + panel * layout.width, valueStride,
-            Int32(layout.panelVectors), ATTN_LOWER, 1, out, valueStride)
-        }
+        functions.pointee.chunk_rows(
+          &rows, statePanel(panel), written + panel * layout.width, Int32(layout.panelVectors),
+          ahead, out + panel * layout.width)
       }
-      if isInChunk { add(additions, count, head, to: output) }
-      store(range, operands, head, queryHead: queryHead, output, denominators)
+      if target == nil {
+        if isInChunk { add(additions, count, head, to: output) }
+        store(range, operands, head, queryHead: queryHead, output, denominators)
+      }
+      storeSums(range, operands, head, queryHead: queryHead, denominators)
     }
   }
 
@@ -74,8 +65,22 @@ extension RecurrentScratch {
     }
   }
 
-  /// Divides where there are denominators, and stores the columns in work of a query head's rows, and
-  /// their LSE.
+  /// The rows of the output themselves, where what the products give is what belongs there: panels are whole,
+  /// and nothing is added or divided.
+  private func finalRows(
+    _ range: Range<Int>, _ operands: AttentionOperands, _ head: Head, queryHead: Int
+  ) -> (rows: UnsafeMutablePointer<Float>, stride: Int)? {
+    let reading = operands.output.reading
+    if recurrence.normalises || recurrence.adds || reading.elementType != .float32
+      || layout.valueStride != shape.valueDim
+      || reading.regularRows(from: range.lowerBound, limit: range.count) < range.count
+    {
+      return nil
+    }
+    return (operands.output.row(head.batch, queryHead, range.lowerBound), reading.rowStride)
+  }
+
+  /// Divides where there are denominators, and stores the columns in work of a query head's rows.
   ///
   /// - Parameters:
   ///   - source: `[range][valueStride]`.
@@ -100,7 +105,13 @@ extension RecurrentScratch {
     }
     functions.pointee.narrow(
       rows.floats, Int32(range.count), Int32(columns.count), type.storage, outputRows)
-    // One piece of a head is enough to say it.
+  }
+
+  /// The LSE of a query head's rows; one piece of a head is enough to say it.
+  func storeSums(
+    _ range: Range<Int>, _ operands: AttentionOperands, _ head: Head, queryHead: Int,
+    _ denominators: UnsafePointer<Float>
+  ) {
     guard head.panels.lowerBound == 0, let lse = operands.logSumExp else { return }
     for (index, row) in range.enumerated() {
       lse.row(head.batch, queryHead, row)[0] =

@@ -66,7 +66,8 @@ extension RecurrentScratch {
     while first < walk.tokens.upperBound {
       let chunk = walk.chunk(from: first)
       let count = chunk.tokens.count
-      load(chunk.tokens, operands, head, limit: walk.tokens.upperBound)
+      load(chunk.tokens, operands, head)
+      lookAhead(after: chunk, walk, operands, head)
       decay(count)
       transpose(count)
       erase(count, head)
@@ -77,8 +78,9 @@ extension RecurrentScratch {
     for first in Swift.stride(
       from: walk.after.lowerBound, to: walk.after.upperBound, by: layout.chunk)
     {
-      attend(
-        first..<min(first + layout.chunk, walk.after.upperBound), isInChunk: false, operands, head)
+      let range = first..<min(first + layout.chunk, walk.after.upperBound)
+      lookAhead(after: range, limit: walk.after.upperBound, operands, head)
+      attend(range, isInChunk: false, operands, head)
     }
   }
 
@@ -95,7 +97,7 @@ extension RecurrentScratch {
     let stride = layout.rowStride
     let group = shape.groupSize
     locateGates(operands, head)
-    load(0..<1, operands, head, limit: 1)
+    load(0..<1, operands, head)
     switch recurrence.decay {
     case .none: break
     case .perHead:
@@ -129,9 +131,9 @@ extension RecurrentScratch {
     for member in 0..<group {
       let row = output + member * layout.valueStride
       add(additions, 1, head, to: row)
-      store(
-        0..<1, operands, head, queryHead: head.kvHead * group + member, row,
-        denominators + member)
+      let queryHead = head.kvHead * group + member
+      store(0..<1, operands, head, queryHead: queryHead, row, denominators + member)
+      storeSums(0..<1, operands, head, queryHead: queryHead, denominators + member)
     }
   }
 }

@@ -12,21 +12,16 @@ extension RecurrentScratch {
       let view = operands.inputs.named[declaration.name]
       gateBases[index] = view?.gate(head.batch, head.kvHead, 0)
       gateStrides[index] = view.map { $0.shape.rows == 1 ? 0 : $0.rowStride } ?? 0
+      gateColumns[index] = view?.shape.columns ?? 0
     }
   }
 
   /// Reads tokens and has the strategy make of them what is written, erased and kept.
-  ///
-  /// - Parameter limit: tokens there are; those after them may not even have an address.
-  func load(
-    _ tokens: Range<Int>, _ operands: AttentionOperands, _ head: Head, limit: Int
-  ) {
+  func load(_ tokens: Range<Int>, _ operands: AttentionOperands, _ head: Head) {
     let stride = layout.rowStride
     widen(operands.key, head.batch, head.kvHead, tokens, into: keys, stride: stride)
-    prefetch(operands.key, head.batch, head.kvHead, after: tokens, limit: limit)
     widen(
       operands.value, head.batch, head.kvHead, tokens, into: written, stride: layout.valueStride)
-    prefetch(operands.value, head.batch, head.kvHead, after: tokens, limit: limit)
     for index in 0..<layout.operands.count {
       gates[index] = gateBases[index].map { $0 + tokens.lowerBound * gateStrides[index] }
     }
@@ -67,7 +62,13 @@ extension RecurrentScratch {
     into out: UnsafeMutablePointer<Float>, stride: Int
   ) {
     let columns = tensor.shape.columns
-    for (index, row) in range.enumerated() { rows[index] = tensor.rowAddress(batch, head, row) }
+    if tensor.elementType == .float32, columns == stride, tensor.rowStride == stride,
+      tensor.regularRows(from: range.lowerBound, limit: range.count) == range.count
+    {
+      return out.update(
+        from: tensor.row(batch, head, range.lowerBound), count: range.count * stride)
+    }
+    locate(tensor, batch, head, range)
     let storage = tensor.elementType.storage
     let scales = tensor.channelScales(batch, head)
     if columns == stride {
@@ -80,13 +81,17 @@ extension RecurrentScratch {
     }
   }
 
-  /// Prefetches as many rows as a range has, those after it, which are usually next.
-  func prefetch(
-    _ tensor: TensorView, _ batch: Int, _ head: Int, after range: Range<Int>, limit: Int
-  ) {
-    let next = range.upperBound..<max(min(range.upperBound + range.count, limit), range.upperBound)
-    for (index, row) in next.enumerated() { rows[index] = tensor.rowAddress(batch, head, row) }
-    functions.pointee.prefetch(rows, Int32(next.count), tensor.rowBytes)
+  /// Puts down where rows begin.
+  func locate(_ tensor: TensorView, _ batch: Int, _ head: Int, _ range: Range<Int>) {
+    let stride = tensor.rowStride * tensor.elementType.byteCount
+    var row = range.lowerBound
+    while row < range.upperBound {
+      let first = tensor.rowAddress(batch, head, row)
+      let count = tensor.regularRows(from: row, limit: range.upperBound - row)
+      let place = rows + (row - range.lowerBound)
+      for index in 0..<count { place[index] = first + index * stride }
+      row += count
+    }
   }
 
   /// What is kept, of `count` tokens.
@@ -99,57 +104,25 @@ extension RecurrentScratch {
         // Exact to the last bit: products of thousands of them matter.
         let factor = Float.exp(decays[t * stride])
         decays[t * stride] = factor
-        kept[t * stride] = t == 0 ? factor : kept[(t - 1) * stride] * factor
+        kept[t] = t == 0 ? factor : kept[t - 1] * factor
       }
       functions.pointee.kept_between(
         decays, Int64(stride), Int32(count), Int64(layout.squareStride), between)
-      let last = between + (count - 1) * layout.squareStride
-      for t in 0..<count { keptToEnd[t * stride] = last[t] }
-      keptOver.update(repeating: kept[(count - 1) * stride], count: layout.stateRows)
+      keptOver.update(repeating: kept[count - 1], count: layout.stateRows)
     case .perChannel:
-      functions.pointee.exp_row(decays, Int64(count * stride), decays)
-      let multiply = functions.pointee.multiply
-      for t in 0..<count {
-        let row = t * stride
-        if t % RecurrentLayout.blockTokens == 0 {
-          (keptInBlock + row).update(from: decays + row, count: stride)
-        } else {
-          multiply(keptInBlock + row - stride, decays + row, 1, Int64(stride), keptInBlock + row)
-        }
-        let first = t / RecurrentLayout.blockTokens * RecurrentLayout.blockTokens
-        if first == 0 {
-          (kept + row).update(from: keptInBlock + row, count: stride)
-        } else {
-          multiply(
-            keptInBlock + row, kept + (first - 1) * stride, 1, Int64(stride), kept + row)
-        }
+      let size = RecurrentLayout.blockTokens
+      functions.pointee.channel_decays(
+        decays, Int64(stride), Int32(count), Int32(stride), Int32(size), kept)
+      keptBefore.update(repeating: 1, count: stride)
+      var first = 0
+      while first < count {
+        let next = min(first + size, count)
+        let before = keptBefore + first / size * stride
+        functions.pointee.multiply_rows(
+          before, 0, 1, Int32(stride), kept + (next - 1) * stride, 0, 1,
+          next == count ? keptOver : before + stride)
+        first = next
       }
-      (keptToEnd + (count - 1) * stride).update(repeating: 1, count: stride)
-      for t in Swift.stride(from: count - 2, through: 0, by: -1) {
-        let next = (t + 1) * stride
-        functions.pointee.multiply(
-          keptToEnd + next, decays + next, 1, Int64(stride), keptToEnd + next - stride)
-      }
-      keptOver.update(from: kept + (count - 1) * stride, count: stride)
-    }
-  }
-
-  /// rows = rows * factors * `factor`, token by token.
-  func scale(
-    _ rows: UnsafeMutablePointer<Float>, by factors: UnsafePointer<Float>, _ factor: Float,
-    count: Int
-  ) {
-    let stride = layout.rowStride
-    switch recurrence.decay {
-    case .none:
-      if factor != 1 { functions.pointee.scale_row(rows, Int64(count * stride), factor) }
-    case .perHead:
-      for t in 0..<count {
-        functions.pointee.scale_row(
-          rows + t * stride, Int64(layout.stateRows), factors[t * stride] * factor)
-      }
-    case .perChannel:
-      functions.pointee.multiply(rows, factors, factor, Int64(count * stride), rows)
     }
   }
 }

@@ -25,10 +25,13 @@ package final class RecurrentScratch {
     fileprivate let erases: ArenaPart<Float>
     fileprivate let queries: ArenaPart<Float>
     /// `[chunk][rowStride]`, of which the first column counts where a factor is for all rows: the decay
-    /// of each token, and what is kept from the chunk's begin to it and from it to the chunk's end.
+    /// of each token.
     fileprivate let decays: ArenaPart<Float>
+    /// Where a factor is for all rows, `[chunk]`: what is kept from the chunk's begin to a token; where it is
+    /// a channel's, `[chunk][rowStride]`: from its block's begin.
     fileprivate let kept: ArenaPart<Float>
-    fileprivate let keptToEnd: ArenaPart<Float>
+    /// Where a decay is a channel's, `[blocks][rowStride]`: what is kept from the chunk's begin to a block's.
+    fileprivate let keptBefore: ArenaPart<Float>
     /// `[rowStride]` what is kept over the whole chunk.
     fileprivate let keptOver: ArenaPart<Float>
     /// `[chunk][squareStride]` each: what is kept from one token to another where a factor is for all
@@ -36,15 +39,13 @@ package final class RecurrentScratch {
     fileprivate let between: ArenaPart<Float>
     fileprivate let erasing: ArenaPart<Float>
     fileprivate let scores: ArenaPart<Float>
-    /// `[panels of keys][m][panelLanes]`; where a decay is a channel's, for each block of a chunk but the
-    /// first the keys before it, as far as they are kept up to it.
+    /// `[panels of keys][rowStride][panelLanes]`; where a decay is a channel's, for each block of a chunk but
+    /// the first the keys before it, as far as they are kept up to it.
     fileprivate let transposed: ArenaPart<Float>
-    /// Where a decay is a channel's: `[chunk][rowStride]` what is kept from a block's begin to a token,
-    /// and keys as far as they are kept up to the block in work; `[block][rowStride]` rows of a block.
-    fileprivate let keptInBlock: ArenaPart<Float>
+    /// Where a decay is a channel's: `[chunk][rowStride]` keys as far as they are kept up to the block in
+    /// work, and in the end to the chunk's.
     fileprivate let keptKeys: ArenaPart<Float>
-    fileprivate let blockRows: ArenaPart<Float>
-    /// `[chunk]` vectors.
+    /// Where a decay is a channel's, vectors of sums of a block's pairs.
     fileprivate let partial: ArenaPart<Float>
     /// `[chunk][valueStride]` each: values, of which U is made; O; and what tokens' own outputs have
     /// besides.
@@ -55,11 +56,15 @@ package final class RecurrentScratch {
     fileprivate let denominators: ArenaPart<Float>
     fileprivate let rows: ArenaPart<UnsafeRawPointer>
     fileprivate let outputRows: ArenaPart<UnsafeMutableRawPointer>
-    /// Rows of the operands of a head's first token and of the first in work, and floats from one
-    /// token's to the next's.
+    /// Rows of the operands of a head's first token and of the first in work, floats from one token's to the
+    /// next's, and of one.
     fileprivate let gateBases: ArenaPart<UnsafePointer<Float>?>
     fileprivate let gates: ArenaPart<UnsafePointer<Float>?>
     fileprivate let gateStrides: ArenaPart<Int>
+    fileprivate let gateColumns: ArenaPart<Int>
+    /// What the next chunk reads and stores.
+    fileprivate let ahead: ArenaPart<attn_ahead>
+    fileprivate let stretches: ArenaPart<attn_stretch>
 
     init(_ layout: RecurrentLayout) {
       let chunk = layout.chunk
@@ -70,23 +75,18 @@ package final class RecurrentScratch {
       keys = arena.add(rows)
       erases = arena.add(recurrence.erases ? rows : layout.rowStride)
       queries = arena.add(max(rows, layout.problem.shape.groupSize * layout.rowStride))
-      let decays = recurrence.decay == .none ? layout.rowStride : rows
-      self.decays = arena.add(decays)
-      kept = arena.add(decays)
-      keptToEnd = arena.add(decays)
+      let isPerChannel = recurrence.decay == .perChannel
+      decays = arena.add(recurrence.decay == .none ? layout.rowStride : rows)
+      kept = arena.add(isPerChannel ? rows : chunk)
+      keptBefore = arena.add(isPerChannel ? layout.blocks * layout.rowStride : 0)
       keptOver = arena.add(layout.rowStride)
       between = arena.add(recurrence.decay == .perHead ? square : 0)
       erasing = arena.add(recurrence.erases ? square : 0)
       scores = arena.add(square)
-      let isPerChannel = recurrence.decay == .perChannel
       transposed = arena.add(
-        layout.squareStride * layout.stateRows
-          * (isPerChannel ? chunk / RecurrentLayout.blockTokens - 1 : 1))
-      keptInBlock = arena.add(isPerChannel ? rows : 0)
+        layout.squareStride * layout.rowStride * (isPerChannel ? layout.blocks - 1 : 1))
       keptKeys = arena.add(isPerChannel ? rows : 0)
-      blockRows = arena.add(
-        isPerChannel ? RecurrentLayout.blockTokens * layout.rowStride : 0)
-      partial = arena.add(chunk * layout.vectorLanes)
+      partial = arena.add(isPerChannel ? Int(ATTN_DECAYED_VECTORS) * layout.vectorLanes : 0)
       written = arena.add(chunk * layout.valueStride)
       output = arena.add(max(chunk, layout.problem.shape.groupSize) * layout.valueStride)
       additions = arena.add((recurrence.adds ? chunk : 1) * layout.valueStride)
@@ -96,6 +96,9 @@ package final class RecurrentScratch {
       gateBases = arena.add(layout.operands.count)
       gates = arena.add(layout.operands.count)
       gateStrides = arena.add(layout.operands.count)
+      gateColumns = arena.add(layout.operands.count)
+      ahead = arena.add(1)
+      stretches = arena.add(layout.stretchesAhead)
     }
   }
 
@@ -113,15 +116,13 @@ package final class RecurrentScratch {
   let queries: UnsafeMutablePointer<Float>
   let decays: UnsafeMutablePointer<Float>
   let kept: UnsafeMutablePointer<Float>
-  let keptToEnd: UnsafeMutablePointer<Float>
+  let keptBefore: UnsafeMutablePointer<Float>
   let keptOver: UnsafeMutablePointer<Float>
   let between: UnsafeMutablePointer<Float>
   let erasing: UnsafeMutablePointer<Float>
   let scores: UnsafeMutablePointer<Float>
   let transposed: UnsafeMutablePointer<Float>
-  let keptInBlock: UnsafeMutablePointer<Float>
   let keptKeys: UnsafeMutablePointer<Float>
-  let blockRows: UnsafeMutablePointer<Float>
   let partial: UnsafeMutablePointer<Float>
   let written: UnsafeMutablePointer<Float>
   let output: UnsafeMutablePointer<Float>
@@ -132,6 +133,9 @@ package final class RecurrentScratch {
   let gateBases: UnsafeMutablePointer<UnsafePointer<Float>?>
   let gates: UnsafeMutablePointer<UnsafePointer<Float>?>
   let gateStrides: UnsafeMutablePointer<Int>
+  let gateColumns: UnsafeMutablePointer<Int>
+  let ahead: UnsafeMutablePointer<attn_ahead>
+  let stretches: UnsafeMutablePointer<attn_stretch>
 
   /// - Parameter strategy: prepared for the layout's problem.
   init(
@@ -151,15 +155,13 @@ package final class RecurrentScratch {
     queries = arena[parts.queries]
     decays = arena[parts.decays]
     kept = arena[parts.kept]
-    keptToEnd = arena[parts.keptToEnd]
+    keptBefore = arena[parts.keptBefore]
     keptOver = arena[parts.keptOver]
     between = arena[parts.between]
     erasing = arena[parts.erasing]
     scores = arena[parts.scores]
     transposed = arena[parts.transposed]
-    keptInBlock = arena[parts.keptInBlock]
     keptKeys = arena[parts.keptKeys]
-    blockRows = arena[parts.blockRows]
     partial = arena[parts.partial]
     written = arena[parts.written]
     output = arena[parts.output]
@@ -170,6 +172,10 @@ package final class RecurrentScratch {
     gateBases = arena[parts.gateBases]
     gates = arena[parts.gates]
     gateStrides = arena[parts.gateStrides]
+    gateColumns = arena[parts.gateColumns]
+    ahead = arena[parts.ahead]
+    stretches = arena[parts.stretches]
+    ahead.pointee.stretches = UnsafePointer(stretches)
     for column in 0..<layout.rowStride { keptOver[column] = 1 }
   }
 

@@ -150,6 +150,12 @@ public struct RecurrentTokens {
 
   /// A token.
   @inlinable public subscript(_ place: Int) -> RecurrentToken { RecurrentToken(self, place) }
+
+  /// The first token's row of a declared operand, as `RecurrentToken.gate`, and the floats from one token's
+  /// row to the next's.
+  @inlinable public func gate(_ index: Int) -> (rows: UnsafePointer<Float>, stride: Int)? {
+    gates[index].map { ($0, gateStrides[index]) }
+  }
 }
 
 /// A token of a key/value head, in fp64: what the definition makes of it.
@@ -195,7 +201,7 @@ public protocol RecurrentStrategy: FamilyStrategy {
   /// worker; must not allocate.
   func take(_ token: RecurrentToken)
 
-  /// The same for tokens that follow each other. By default one by one.
+  /// The same for tokens that follow each other, of which the engine asks. By default one by one.
   func take(_ tokens: RecurrentTokens)
 
   /// `mapFeatures`, by the definition: `[d]` to `[m]`.
@@ -219,6 +225,8 @@ extension RecurrentStrategy {
   ) {
     for row in 0..<count { mapFeatures(rows + row * stride, headDim: headDim, kernels: kernels) }
   }
+
+  public func take(_ token: RecurrentToken) {}
 
   @inlinable
   public func take(_ tokens: RecurrentTokens) {

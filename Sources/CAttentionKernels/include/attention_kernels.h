@@ -328,6 +328,47 @@ typedef struct attn_step {
   int32_t columns;
 } attn_step;
 
+/// Rows that follow each other at a stride of bytes.
+typedef struct attn_stretch {
+  const void *_Nonnull start;
+  int64_t stride;
+  /// Bytes of a row.
+  int64_t bytes;
+  int64_t rows;
+} attn_stretch;
+
+/// What is read next, prefetched line by line by whoever is handed it: `lines` at a time, from `offset` of
+/// `row` of the stretch at `place` on.
+typedef struct attn_ahead {
+  const attn_stretch *_Nonnull stretches;
+  int32_t count;
+  int32_t lines;
+  int32_t place;
+  int64_t row;
+  int64_t offset;
+} attn_ahead;
+
+/// Rows of a chunk of a recurrence, for what they get of the state before it and of what its tokens write.
+/// Strides are in floats.
+typedef struct attn_chunk_rows {
+  /// [count][columns].
+  const float *_Nonnull rows;
+  int64_t row_stride;
+  int32_t count;
+  /// Rows of the state.
+  int32_t columns;
+  /// [count][count], of which `triangle` says what takes part; ATTN_RECTANGLE is nothing here.
+  const float *_Nonnull square;
+  int64_t square_stride;
+  attn_triangle triangle;
+  /// From one row of what is written to the next, and of the results.
+  int64_t written_stride;
+  int64_t out_stride;
+} attn_chunk_rows;
+
+/// Tokens that `decayed_dots` takes at most, and how many vectors it needs for them.
+enum { ATTN_DECAYED_TOKENS = 16, ATTN_DECAYED_VECTORS = 144 };
+
 /// Query rows that keys are scored for by an index: sums over heads of a weight times what is positive of
 /// a product. Strides are in floats.
 typedef struct attn_index {
@@ -530,19 +571,44 @@ typedef struct attn_kernels {
                            int32_t vectors, attn_triangle triangle, int32_t add,
                            float *_Nonnull out, int64_t out_stride);
 
+  /// out[r][lane] = rows[r] state + square[r] written. With ATTN_SOLVE `written` is `out`, and that is added
+  /// to what it holds. Rows of `state` are as wide as `vectors` vectors. Prefetches `ahead` on the way.
+  void (*_Nonnull chunk_rows)(const attn_chunk_rows *_Nonnull rows, const float *_Nonnull state,
+                              const float *_Nonnull written, int32_t vectors,
+                              attn_ahead *_Nullable ahead, float *_Nonnull out);
+
   /// Takes `count` tokens into a state: state[c][lane] = keep[c] state[c][lane] + sum over t of
   /// left[t][c] right[t][lane]; rows of `state` are as wide as `vectors` vectors. `keep` NULL keeps
-  /// all.
+  /// all. Prefetches `ahead` on the way.
   void (*_Nonnull take_in)(const float *_Nonnull left, int64_t left_stride,
                            const float *_Nonnull right, int64_t right_stride, int32_t count,
-                           int32_t columns, int32_t vectors, const float *_Nullable keep, float *_Nonnull state);
+                           int32_t columns, int32_t vectors, const float *_Nullable keep,
+                           attn_ahead *_Nullable ahead, float *_Nonnull state);
 
-  /// out[s] = (row * decays[s + 1] * ... * decays[place]) . keys[s] for s from 0 to `place`, factors
-  /// element by element. Rows are `stride` floats apart and `columns`, a multiple of W. `scratch`
-  /// has room for place + 1 vectors.
-  void (*_Nonnull decayed_dots)(const float *_Nonnull row, const float *_Nonnull keys,
+  /// out[c][r] = rows[r][c], zeros after the last row up to a whole vector; rows of `out` are L wide.
+  /// `columns` is a multiple of W.
+  void (*_Nonnull transpose_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
+                                  int32_t columns, float *_Nonnull out);
+
+  /// out[t][s] = factor (rows[t] * decays[s + 1] * ... * decays[t]) . keys[s] for s <= t, factors element by
+  /// element, of at most ATTN_DECAYED_TOKENS tokens; what is to the right of them is overwritten, up to
+  /// a whole vector. Rows are `stride` floats apart and `columns`, a multiple of W. `scratch` has room for
+  /// ATTN_DECAYED_VECTORS vectors.
+  void (*_Nonnull decayed_dots)(const float *_Nonnull rows, const float *_Nonnull keys,
                                 const float *_Nonnull decays, int64_t stride, int32_t columns,
-                                int32_t place, float *_Nonnull scratch, float *_Nonnull out);
+                                int32_t count, float factor, float *_Nonnull scratch,
+                                float *_Nonnull out, int64_t out_stride);
+
+  /// decays = exp(decays), as `exp_row` takes it, and kept[t] = the product of those from the begin of
+  /// t's block of `block` rows to t. `columns` is a multiple of W.
+  void (*_Nonnull channel_decays)(float *_Nonnull decays, int64_t stride, int32_t count,
+                                  int32_t columns, int32_t block, float *_Nonnull kept);
+
+  /// What is kept of keys at the end of `count` tokens from `first` on: kept[s] *= over for those before
+  /// them, which is what these keep of it; kept[s] = keys[s] * decays[s + 1] * ... for themselves.
+  void (*_Nonnull keep_keys)(const float *_Nonnull keys, const float *_Nonnull decays,
+                             const float *_Nonnull over, int64_t stride, int32_t columns,
+                             int32_t first, int32_t count, float *_Nonnull kept);
 
   /// out[t][s] = factors[s + 1] * ... * factors[t] for s <= t; what is to the right of them is
   /// overwritten, up to `stride`, a multiple of W.
@@ -561,9 +627,20 @@ typedef struct attn_kernels {
   void (*_Nonnull dot_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
                             int32_t columns, const float *_Nonnull x, float *_Nonnull out);
 
-  /// out = a * b * factor; `count` is a multiple of W.
-  void (*_Nonnull multiply)(const float *_Nonnull a, const float *_Nonnull b, float factor,
-                            int64_t count, float *_Nonnull out);
+  /// out[r][c] = rows[r][c] * factors[r][c] * factor; `columns` is a multiple of W, and 0 a stride that
+  /// factors may have.
+  void (*_Nonnull multiply_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
+                                 int32_t columns, const float *_Nonnull factors,
+                                 int64_t factor_stride, float factor, float *_Nonnull out);
+
+  /// out[r][c] = rows[r][c] * (factors[r * factor_stride] * factor); `columns` is a multiple of W.
+  void (*_Nonnull scale_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
+                              int32_t columns, const float *_Nonnull factors,
+                              int64_t factor_stride, float factor, float *_Nonnull out);
+
+  /// rows[r] /= sqrt(|rows[r]|^2 + epsilon); `columns` is a multiple of W.
+  void (*_Nonnull unit_rows)(float *_Nonnull rows, int64_t stride, int32_t count, int32_t columns,
+                             float epsilon);
 
   /// out = exp(x) to one unit in the last place for x <= 0, and 0 where it would be denormal;
   /// `count` is a multiple of W.

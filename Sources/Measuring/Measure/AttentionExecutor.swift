@@ -244,12 +244,16 @@ public final class AttentionExecutor: CellExecutor {
     return try bandwidth?.rate(on: team(of: placement))
   }
 
-  /// The median of three readings of keys, values, queries and output, as far as the bytes go.
-  public func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
+  /// The median of three readings of keys, values, queries and output, as far as the bytes go; or of a state
+  /// that is read and written.
+  public func readRate(on placement: SweepPlacement, of set: WorkingSet) throws -> Double? {
     guard let loaded else { return nil }
     let (stored, output) = (loaded.stored, loaded.output)
-    return WorkingSetRate([stored.key, stored.value, stored.query, output], byteCount: bytes)
-      .rate(on: try team(of: placement))
+    let rate =
+      set.stateBytes > 0
+      ? try WorkingSetRate(stateBytes: set.stateBytes)
+      : WorkingSetRate([stored.key, stored.value, stored.query, output], byteCount: set.bytes)
+    return rate.rate(on: try team(of: placement))
   }
 
   package func loadedTensors() throws(ExecutorError) -> Loaded {

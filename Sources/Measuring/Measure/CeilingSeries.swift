@@ -22,7 +22,7 @@ struct CeilingSeries {
   /// Bytes a second of each reading of memory.
   private var readRates: [Double] = []
   /// The same of each reading of the cells' own data, by how many bytes they are.
-  private var workingSets: [Int: [Double]] = [:]
+  private var workingSets: [WorkingSet: [Double]] = [:]
 
   var count: Int { flopRates.count }
 
@@ -51,9 +51,9 @@ struct CeilingSeries {
   /// Enters a burst of the matrix library's products.
   mutating func add(blasRate: Double) { blasRates.append(blasRate) }
 
-  /// Enters a reading of so many bytes of the cells' own data.
-  mutating func add(readRate: Double, ofBytes bytes: Int) {
-    workingSets[bytes, default: []].append(readRate)
+  /// Enters a reading of the cells' own data.
+  mutating func add(readRate: Double, of set: WorkingSet) {
+    workingSets[set, default: []].append(readRate)
   }
 
   /// Enters a burst of the products of an arithmetic other than fp32.
@@ -96,12 +96,13 @@ struct CeilingSeries {
   private func workingSets(
     of placement: SweepPlacement, in caches: CacheCapacities
   ) -> [WorkingSetCeiling]? {
-    let ceilings = workingSets.sorted { $0.key < $1.key }.compactMap { bytes, rates in
+    let ceilings = workingSets.sorted { $0.key.bytes < $1.key.bytes }.compactMap { set, rates in
       SampleSummary(rates).map { summary in
         WorkingSetCeiling(
-          bytes: bytes,
+          bytes: set.bytes,
           level: caches.name(
-            of: bytes, workers: placement.threads, rate: summary.median, memoryRate: readRate),
+            of: set.residentBytes, workers: placement.threads, rate: summary.median,
+            memoryRate: readRate),
           gbPerSecond: summary.median / 1e9,
           gbRange: [summary.minimum / 1e9, summary.maximum / 1e9])
       }

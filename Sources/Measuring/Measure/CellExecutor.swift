@@ -28,9 +28,9 @@ public protocol CellExecutor: AnyObject {
   /// The rate at which a placement's workers read memory, in bytes/s; nil when there was none to
   /// read.
   func readRate(on placement: SweepPlacement) throws -> Double?
-  /// The rate at which they read the first bytes of the loaded problem's tensors again and again, in
-  /// bytes/s; nil when nothing is loaded.
-  func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double?
+  /// The rate at which they read the first bytes of the loaded problem's tensors again and again, or read and
+  /// write a state, in bytes/s; nil when nothing is loaded.
+  func readRate(on placement: SweepPlacement, of set: WorkingSet) throws -> Double?
 }
 
 /// A cell that is planned and can be run.

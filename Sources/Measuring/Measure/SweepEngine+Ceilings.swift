@@ -47,10 +47,10 @@ extension SweepEngine {
     for placement in Set(cells.map(\.placement)) {
       let sizes = Set(
         cells.filter { $0.placement == placement && forecast.isBoundByMemory($0) }
-          .compactMap { try? $0.work.get().minimumBytes })
-      for bytes in sizes.sorted() {
-        if let rate = try? instruments.executor.readRate(on: placement, ofBytes: bytes) {
-          ceilings[placement]?.add(readRate: rate, ofBytes: bytes)
+          .compactMap { (try? $0.work.get()).map { WorkingSet($0) } })
+      for set in sizes.sorted(by: { ($0.bytes, $0.stateBytes) < ($1.bytes, $1.stateBytes) }) {
+        if let rate = try? instruments.executor.readRate(on: placement, of: set) {
+          ceilings[placement]?.add(readRate: rate, of: set)
         }
       }
     }

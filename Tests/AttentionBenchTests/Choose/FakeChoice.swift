@@ -35,8 +35,8 @@ final class FakeChoiceExecutor: ChoiceExecutor {
     try inner.readRate(on: placement)
   }
 
-  func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
-    try inner.readRate(on: placement, ofBytes: bytes)
+  func readRate(on placement: SweepPlacement, of set: WorkingSet) throws -> Double? {
+    try inner.readRate(on: placement, of: set)
   }
 
   func blasRate(on placement: SweepPlacement) throws -> Double {

@@ -121,9 +121,9 @@ final class FakeExecutor: CellExecutor {
     return readRate
   }
 
-  func readRate(on placement: SweepPlacement, ofBytes bytes: Int) throws -> Double? {
-    workingSets.append(bytes)
-    return workingSetRate(bytes)
+  func readRate(on placement: SweepPlacement, of set: WorkingSet) throws -> Double? {
+    workingSets.append(set.bytes)
+    return workingSetRate(set.bytes)
   }
 
   func blasRate(on placement: SweepPlacement) throws -> Double {

@@ -87,7 +87,7 @@ import Testing
               kernel.functions.take_in(
                 left, Int64(columns + 2), right, Int64(stride), Int32(count), Int32(columns),
                 Int32(vectors),
-                keeps ? $0.baseAddress : nil, &state)
+                keeps ? $0.baseAddress : nil, nil, &state)
             }
             let matches = state.indices.allSatisfy { place in
               let (c, lane) = (place / width, place % width)
@@ -141,32 +141,197 @@ import Testing
     }
   }
 
+  /// What a chunk reads of the state and of its own tokens is the sum of two products, whatever is prefetched
+  /// on the way.
+  @Test(arguments: KernelFixture.all)
+  func rowsOfAChunkReadStateAndTokens(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 36)
+    let elsewhere = [Float](repeating: 1, count: 1000)
+    for triangle in [ATTN_RECTANGLE, ATTN_LOWER, ATTN_SOLVE] {
+      for count in [1, 7, 16, 48] {
+        for columns in [1, 33, 70] {
+          for vectors in kernel.vectorCounts {
+            let width = vectors * kernel.vectorLanes
+            let (rowStride, squareStride, valueStride) = (columns + 3, count + 2, width + 5)
+            let left = (0..<count * rowStride).map { _ in 0.3 * generator.normal() }
+            let state = (0..<columns * width).map { _ in generator.normal() }
+            var square = [Float](repeating: Self.nan, count: count * squareStride)
+            for t in 0..<count where triangle != ATTN_RECTANGLE {
+              for s in 0..<(triangle == ATTN_LOWER ? t + 1 : t) {
+                square[t * squareStride + s] = 0.3 * generator.normal()
+              }
+            }
+            let written = (0..<count * valueStride).map { _ in generator.normal() }
+            var out = triangle == ATTN_SOLVE ? written : written.map { _ in Self.nan }
+            var truth = written.map { triangle == ATTN_SOLVE ? Double($0) : 0 }
+            for t in 0..<count {
+              for lane in 0..<width {
+                var sum = truth[t * valueStride + lane]
+                for c in 0..<columns {
+                  sum += Double(left[t * rowStride + c]) * Double(state[c * width + lane])
+                }
+                let end = triangle == ATTN_RECTANGLE ? 0 : triangle == ATTN_LOWER ? t + 1 : t
+                for s in 0..<end {
+                  let other = s * valueStride + lane
+                  sum +=
+                    Double(square[t * squareStride + s])
+                    * (triangle == ATTN_SOLVE ? truth[other] : Double(written[other]))
+                }
+                truth[t * valueStride + lane] = sum
+              }
+            }
+            elsewhere.withUnsafeBytes { bytes in
+              left.withUnsafeBufferPointer { left in
+                square.withUnsafeBufferPointer { square in
+                  out.withUnsafeMutableBufferPointer { out in
+                    guard let start = bytes.baseAddress, let left = left.baseAddress,
+                      let square = square.baseAddress, let base = out.baseAddress
+                    else { return }
+                    var rows = attn_chunk_rows(
+                      rows: left, row_stride: Int64(rowStride), count: Int32(count),
+                      columns: Int32(columns), square: square,
+                      square_stride: Int64(squareStride), triangle: triangle,
+                      written_stride: Int64(valueStride), out_stride: Int64(valueStride))
+                    var stretch = attn_stretch(start: start, stride: 200, bytes: 100, rows: 20)
+                    withUnsafePointer(to: &stretch) {
+                      var ahead = attn_ahead(
+                        stretches: $0, count: 1, lines: 3, place: 0, row: 0, offset: 0)
+                      written.withUnsafeBufferPointer { written in
+                        guard let other = written.baseAddress else { return }
+                        kernel.functions.chunk_rows(
+                          &rows, state, triangle == ATTN_SOLVE ? UnsafePointer(base) : other,
+                          Int32(vectors), &ahead, base)
+                      }
+                      #expect(ahead.place == 0 ? ahead.row < 20 : ahead.place == 1)
+                    }
+                  }
+                }
+              }
+            }
+            let matches = (0..<count).allSatisfy { t in
+              (0..<width).allSatisfy { lane in
+                let place = t * valueStride + lane
+                return isClose(out[place], truth[place], within: 2e-5 * max(1, abs(truth[place])))
+              }
+            }
+            #expect(matches, "\(triangle), \(count) rows, \(columns) columns, \(vectors) vectors")
+          }
+        }
+      }
+    }
+  }
+
   @Test(arguments: KernelFixture.all)
   func dotsDecayOnTheWay(_ kernel: KernelFixture) {
     var generator = TestGenerator(seed: 33)
     for vectors in [1, 3, 4, 5, 9] {
       let columns = vectors * kernel.vectorLanes
-      for place in [0, 1, 2, 23] {
-        let rows = (place + 2) * columns
-        let row = (0..<columns).map { _ in generator.normal() }
-        var keys = (0..<rows).map { _ in generator.normal() }
-        var decays = (0..<rows).map { _ in generator.uniform() }
-        // The row behind is not read, nor is the first decay needed.
-        for c in 0..<columns { keys[(place + 1) * columns + c] = .nan }
-        for c in 0..<columns { decays[(place + 1) * columns + c] = .nan }
-        var scratch = [Float](repeating: .nan, count: (place + 1) * kernel.vectorLanes)
-        var out = [Float](repeating: .nan, count: place + 1)
+      for count in [1, 2, 3, 15, 16] {
+        let size = count * columns
+        let rows = (0..<size).map { _ in generator.normal() }
+        let keys = (0..<size).map { _ in generator.normal() }
+        // The first decay is not needed.
+        let decays = (0..<size).map { $0 < columns ? Self.nan : generator.uniform() }
+        var scratch = [Float](
+          repeating: .nan, count: Int(ATTN_DECAYED_VECTORS) * kernel.vectorLanes)
+        let stride = 16 + kernel.vectorLanes
+        var out = [Float](repeating: .nan, count: count * stride)
         kernel.functions.decayed_dots(
-          row, keys, decays, Int64(columns), Int32(columns), Int32(place), &scratch, &out)
-        for s in 0...place {
-          var sum = 0.0
-          for c in 0..<columns {
-            var product = Double(row[c]) * Double(keys[s * columns + c])
-            for t in s..<place { product *= Double(decays[(t + 1) * columns + c]) }
-            sum += product
+          rows, keys, decays, Int64(columns), Int32(columns), Int32(count), -0.5, &scratch, &out,
+          Int64(stride))
+        for t in 0..<count {
+          for s in 0...t {
+            var sum = 0.0
+            for c in 0..<columns {
+              var product = -0.5 * Double(rows[t * columns + c]) * Double(keys[s * columns + c])
+              for u in s..<t { product *= Double(decays[(u + 1) * columns + c]) }
+              sum += product
+            }
+            #expect(
+              isClose(out[t * stride + s], sum, within: 2e-5), "\(s) of \(t), \(columns) columns")
           }
-          #expect(isClose(out[s], sum, within: 2e-5), "\(s) of \(place), \(columns) columns")
         }
+      }
+    }
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func whatIsKeptOfKeys(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 37)
+    for vectors in [1, 3] {
+      let stride = vectors * kernel.vectorLanes
+      for (first, count, block) in [(0, 1, 16), (0, 5, 2), (16, 16, 16), (32, 3, 16)] {
+        let tokens = first + count
+        let logs = (0..<tokens * stride).map { _ in -generator.uniform() }
+        var (decays, kept) = (logs, logs.map { _ in Self.nan })
+        kernel.functions.channel_decays(
+          &decays, Int64(stride), Int32(tokens), Int32(stride), Int32(block), &kept)
+        for t in 0..<tokens {
+          for c in 0..<stride {
+            let place = t * stride + c
+            let sum = (t / block * block...t).reduce(0.0) { $0 + Double(logs[$1 * stride + c]) }
+            #expect(isClose(decays[place], Double.exp(Double(logs[place])), within: 2e-7))
+            #expect(isClose(kept[place], Double.exp(sum), within: 2e-6))
+          }
+        }
+        let keys = (0..<tokens * stride).map { _ in generator.normal() }
+        let over = (0..<stride).map { _ in generator.uniform() }
+        // Of keys before, what was kept; of those to come, nothing yet.
+        let before = keys.enumerated().map { $0.offset < first * stride ? $0.element : Self.nan }
+        var result = before
+        kernel.functions.keep_keys(
+          keys, decays, over, Int64(stride), Int32(stride), Int32(first), Int32(count), &result)
+        for c in 0..<stride {
+          var after = 1.0
+          for s in (0..<tokens).reversed() {
+            let place = s * stride + c
+            let factor = s < first ? Double(over[c]) : after
+            #expect(isClose(result[place], Double(keys[place]) * factor, within: 1e-5))
+            after *= Double(decays[place])
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: KernelFixture.all)
+  func rowsAreTransposedAndScaled(_ kernel: KernelFixture) {
+    var generator = TestGenerator(seed: 38)
+    let (lanes, wide) = (kernel.vectorLanes, Int(kernel.functions.panel_lanes))
+    for (count, vectors) in [(1, 1), (lanes, 2), (wide - 1, 1), (wide, 3)] where count > 0 {
+      let columns = vectors * lanes
+      let stride = columns + 3
+      let rows = (0..<count * stride).map { _ in generator.normal() }
+      var out = [Float](repeating: Self.nan, count: columns * wide)
+      kernel.functions.transpose_rows(rows, Int64(stride), Int32(count), Int32(columns), &out)
+      let factors = (0..<count * stride).map { _ in generator.normal() }
+      var (multiplied, repeated, scaled, unit) = (rows, rows, rows, rows)
+      kernel.functions.multiply_rows(
+        rows, Int64(stride), Int32(count), Int32(columns), factors, Int64(stride), 0.5,
+        &multiplied)
+      kernel.functions.multiply_rows(
+        rows, Int64(stride), Int32(count), Int32(columns), factors, 0, 0.5, &repeated)
+      kernel.functions.scale_rows(
+        rows, Int64(stride), Int32(count), Int32(columns), factors, 2, 0.5, &scaled)
+      kernel.functions.unit_rows(&unit, Int64(stride), Int32(count), Int32(columns), 1e-6)
+      for r in 0..<count {
+        let squares = (0..<columns).reduce(1e-6) {
+          $0 + Double(rows[r * stride + $1]) * Double(rows[r * stride + $1])
+        }
+        for c in 0..<columns {
+          let place = r * stride + c
+          let x = Double(rows[place])
+          #expect(out[c * wide + r] == rows[place])
+          #expect(isClose(multiplied[place], 0.5 * x * Double(factors[place]), within: 1e-6))
+          #expect(isClose(repeated[place], 0.5 * x * Double(factors[c]), within: 1e-6))
+          #expect(isClose(scaled[place], 0.5 * x * Double(factors[2 * r]), within: 1e-6))
+          #expect(isClose(unit[place], x / squares.squareRoot(), within: 1e-6))
+        }
+        // What is between rows stays.
+        for c in columns..<stride { #expect(unit[r * stride + c] == rows[r * stride + c]) }
+      }
+      for c in 0..<columns {
+        for r in count..<(count + lanes - 1) / lanes * lanes { #expect(out[c * wide + r] == 0) }
       }
     }
   }
