@@ -70,7 +70,7 @@ extension RecurrentScratch {
     if count == layout.stretchesAhead { return }
     // Rows without gaps are one.
     let isWhole = stride == bytes
-    stretches[count] = attn_stretch(
+    stretches[count] = attn_row_stretch(
       start: start, stride: Int64(stride), bytes: Int64(isWhole ? rows * bytes : bytes),
       rows: isWhole ? 1 : Int64(rows))
     ahead.pointee.count += 1

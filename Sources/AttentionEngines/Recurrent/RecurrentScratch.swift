@@ -64,7 +64,7 @@ package final class RecurrentScratch {
     fileprivate let gateColumns: ArenaPart<Int>
     /// What the next chunk reads and stores.
     fileprivate let ahead: ArenaPart<attn_ahead>
-    fileprivate let stretches: ArenaPart<attn_stretch>
+    fileprivate let stretches: ArenaPart<attn_row_stretch>
 
     init(_ layout: RecurrentLayout) {
       let chunk = layout.chunk
@@ -135,7 +135,7 @@ package final class RecurrentScratch {
   let gateStrides: UnsafeMutablePointer<Int>
   let gateColumns: UnsafeMutablePointer<Int>
   let ahead: UnsafeMutablePointer<attn_ahead>
-  let stretches: UnsafeMutablePointer<attn_stretch>
+  let stretches: UnsafeMutablePointer<attn_row_stretch>
 
   /// - Parameter strategy: prepared for the layout's problem.
   init(

@@ -329,18 +329,18 @@ typedef struct attn_step {
 } attn_step;
 
 /// Rows that follow each other at a stride of bytes.
-typedef struct attn_stretch {
+typedef struct attn_row_stretch {
   const void *_Nonnull start;
   int64_t stride;
   /// Bytes of a row.
   int64_t bytes;
   int64_t rows;
-} attn_stretch;
+} attn_row_stretch;
 
 /// What is read next, prefetched line by line by whoever is handed it: `lines` at a time, from `offset` of
 /// `row` of the stretch at `place` on.
 typedef struct attn_ahead {
-  const attn_stretch *_Nonnull stretches;
+  const attn_row_stretch *_Nonnull stretches;
   int32_t count;
   int32_t lines;
   int32_t place;

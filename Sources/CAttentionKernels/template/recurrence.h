@@ -5,7 +5,7 @@
 ATTN_INLINE void prefetch_ahead(attn_ahead *ahead) {
   if (!ahead) return;
   for (int32_t i = 0; i < ahead->lines && ahead->place < ahead->count; i++) {
-    const attn_stretch *stretch = ahead->stretches + ahead->place;
+    const attn_row_stretch *stretch = ahead->stretches + ahead->place;
     __builtin_prefetch((const char *)stretch->start + ahead->row * stretch->stride + ahead->offset, 0, 2);
     ahead->offset += ATTN_LINE_BYTES;
     if (ahead->offset < stretch->bytes) continue;

@@ -192,7 +192,7 @@ import Testing
                       columns: Int32(columns), square: square,
                       square_stride: Int64(squareStride), triangle: triangle,
                       written_stride: Int64(valueStride), out_stride: Int64(valueStride))
-                    var stretch = attn_stretch(start: start, stride: 200, bytes: 100, rows: 20)
+                    var stretch = attn_row_stretch(start: start, stride: 200, bytes: 100, rows: 20)
                     withUnsafePointer(to: &stretch) {
                       var ahead = attn_ahead(
                         stretches: $0, count: 1, lines: 3, place: 0, row: 0, offset: 0)
