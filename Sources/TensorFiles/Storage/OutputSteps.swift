@@ -60,8 +60,9 @@ struct OutputSteps {
   mutating func prepare(
     _ file: OutputFile, beside target: FilePath, replacing old: Stat?
   ) throws(OutputError) {
-    let temporary = HiddenFile.name(beside: target, "partial")
-    let status = try OutputError.naming(file.path) { () throws(Errno) in
+    let temporary = HiddenFile.name(beside: target, .partial)
+    let descriptor: FileDescriptor
+    do throws(Errno) {
       // Nobody else may read what replaces a file that nobody else could read.
       let descriptor = try system.open(
         temporary, [.create, .exclusiveCreate, .closeOnExec],
@@ -78,7 +79,7 @@ struct OutputSteps {
     outputs.append(
       Output(
         path: file.path, target: target, temporary: temporary,
-        old: HiddenFile.name(beside: target, "old"), identity: .node(status.deviceID, status.inode))
+        old: HiddenFile.name(beside: target, .old), identity: .node(status.deviceID, status.inode))
     )
   }
 
