@@ -56,6 +56,8 @@ struct UsageTests {
     Case(
       "verify", "--n", "8", "--query-offset", "-9223372036854775808",
       message: "--query-offset -9223372036854775808: must be within"),
+    Case(
+      "verify", "--n", "8", "--scale", "1e39", message: "'1e39' is invalid for '--scale <scale>'"),
     Case("verify", "--n", "8", "--threads", "0", message: "--threads 0: at least 1 worker"),
     Case("sweep", "--n", "8", "--budget", "-1s", message: "--budget -1s:"),
     Case("sweep", "--n", "8", "--max-memory", "-1GiB", message: "--max-memory -1GiB:"),

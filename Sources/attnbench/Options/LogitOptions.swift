@@ -4,7 +4,9 @@ import AttentionBench
 
 /// What becomes of the scores beyond their scale, in this order: softcap, then what is added.
 struct LogitOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Bound the scores: C tanh(score / C).")
+  @Option(
+    parsing: .unconditional, help: "Bound the scores: C tanh(score / C).",
+    transform: FloatOption.parse)
   var softcap: Float?
 
   @Option(
@@ -37,11 +39,12 @@ struct LogitOptions: ParsableArguments {
       """)
   var sinkLogits: String?
 
-  /// The numbers of `--sink-logits`.
+  /// The numbers of `--sink-logits`. They stand among the scores, where an infinity is no number: finite
+  /// ones stay finite.
   ///
   /// - Throws: `UsageError` naming what is no number, `TensorFileError`.
   func sinks() throws -> [Float]? {
-    try sinkLogits.map { try NumberList.floats($0, option: "--sink-logits") }
+    try sinkLogits.map { try NumberList.floats($0, option: "--sink-logits", .saturated) }
   }
 
   /// Writes what is added to the scores into the settings; a bias that is there already is added to.

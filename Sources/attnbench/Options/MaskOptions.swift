@@ -52,7 +52,9 @@ struct PositionOptions: ParsableArguments {
 struct MaskOptions: ParsableArguments {
   @OptionGroup var positions: PositionOptions
 
-  @Option(parsing: .unconditional, help: "Factor on the scores (default: 1/sqrt(head dim)).")
+  @Option(
+    parsing: .unconditional, help: "Factor on the scores (default: 1/sqrt(head dim)).",
+    transform: FloatOption.parse)
   var scale: Float?
 
   /// Whether the mask is causal.
