@@ -152,8 +152,11 @@ package struct RunCommand: BLASCommand {
       return (result, problem)
     }
     var stored = file.storedElements
-    // An output of more precision than the queries is not to be rounded on the way.
-    if outputs.elementType(queries: file.queryType) != file.queryType { stored.query = .float32 }
+    // An output of another type than the queries is made of the fp32 sums: it is not to be rounded to
+    // their type on the way.
+    if outputs.elementType(queries: file.queryType) != file.queryType {
+      stored = Storage(.float32, keyValue: stored.keyValue, output: .float32)
+    }
     do {
       return try run(as: stored)
     } catch let error as AttentionError where error.argument == "elements" {
