@@ -161,6 +161,7 @@ package struct RecommendCommand: BLASCommand {
       if case .firstTable(let result) = event { report.showFirst(result) }
     }
     defer { printer.finish() }
+    defer { if let account = engine.budgetAccount { Terminal.say("note: \(account)") } }
     if perHead {
       try choosePerHead(engine, report, setting)
     } else {
