@@ -20,7 +20,8 @@ struct MaskCommand: ParsableCommand {
   @Option(help: "The strategy, as 'window(8)'; with --inputs a list. See attnbench list.")
   var strategy: String?
 
-  @Option(help: "A strategy for each head, as recommend --save writes it: all heads, small.")
+  @Option(
+    help: "A strategy for each head, as recommend --save writes it: all heads, small.")
   var plan: String?
 
   @Option(
@@ -38,7 +39,8 @@ struct MaskCommand: ParsableCommand {
     help: "Keys (default: as many as queries).")
   var keyLength: String?
 
-  @Option(help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.")
+  @Option(
+    help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.")
   var inputs: [String] = []
 
   @Option(
@@ -74,7 +76,11 @@ struct MaskCommand: ParsableCommand {
     if strategy == nil, plan == nil {
       throw UsageError("give --strategy, as 'window(8)', or --plan FILE (attnbench list)")
     }
-    if let inputs = try InputFiles.only(inputs) {
+    let inputs = try InputFiles.only(inputs)
+    try OutputTransaction.check(
+      [output].compactMap { $0 },
+      reading: [plan, InputPaths.tensor(inputs)].compactMap { $0 } + mask.positions.inputPaths)
+    if let inputs {
       try AttentionMapDrawing(self, inputs: inputs).run()
     } else if let plan {
       try drawPlan(MaskPlan(path: plan, layer: layer, inputs: nil))
@@ -106,7 +112,6 @@ struct MaskCommand: ParsableCommand {
       return try draw(
         plan.strategies[head], on: problem, source: "\(plan.name), head \(head): ")
     }
-    try OutputTransaction.check(output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: output)
     func masks(rows: Int, columns: Int) -> HeadMasks {
       HeadMasks(plan.strategies, on: problem, maximumRows: rows, maximumColumns: columns)
@@ -140,7 +145,6 @@ struct MaskCommand: ParsableCommand {
     if problem.visibility.causal, !strategy.servesCausalMasks {
       _ = try strategy.work(for: problem, threads: 1)
     }
-    try OutputTransaction.check(output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: output)
     let pattern = strategy.pattern(for: problem.geometry(batch: 0))
     let columns = Terminal.columns
@@ -169,7 +173,7 @@ struct MaskCommand: ParsableCommand {
   }
 
   /// What speaks of tensors means nothing for a pattern.
-  private func refuseTensorOptions(allowsHead: Bool = false) throws(UsageError) {
+  private func refuseTensorOptions(allowsHead: Bool = false) throws {
     let given = [
       allowsHead ? nil : head.map { "--head \($0)" }, batch.map { "--batch \($0)" },
       layout.map { "--layout \($0.rawValue)" }, mask.scale.map { "--scale \($0)" },

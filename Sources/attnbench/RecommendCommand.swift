@@ -56,13 +56,16 @@ package struct RecommendCommand: BLASCommand {
   @Flag(help: "Choose for each query head; each keeps to --max-error.")
   var perHead = false
 
-  @Option(help: "Write the choice of --per-head, or for a model, for attnbench run --plan.")
+  @Option(
+    help: "Write the choice of --per-head, or for a model, for attnbench run --plan.")
   var save: String?
 
-  @Option(help: "For a model: write everything measured, for attnbench plan and attnbench report.")
+  @Option(
+    help: "For a model: write everything measured, for attnbench plan and attnbench report.")
   var record: String?
 
-  @Option(help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.")
+  @Option(
+    help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.")
   var plot: String?
 
   @Option(
@@ -103,7 +106,12 @@ package struct RecommendCommand: BLASCommand {
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
     let inputs = try InputFiles.only(inputs)
-    try OutputTransaction.check([save, record, plot].compactMap { $0 })
+    try Terminal.reserve(
+      for: [("--save", save), ("--record", record), ("--plot", plot)], isJSON: json)
+    try OutputTransaction.check(
+      [save, record, plot].compactMap { $0 },
+      reading: [InputPaths.tensor(inputs), modelLimit.sensitivity].compactMap { $0 }
+        + maskOptions.positions.inputPaths)
     if let inputs {
       try shapeOptions.refuse(beside: inputs)
       if let model = try ModelInputs.find(inputs) { return try choose(for: model, stop: stop) }

@@ -26,7 +26,8 @@ package struct RunCommand: BLASCommand {
   @Option(help: "The strategy, as flash or 'window(512, sinks: 4)'; see attnbench list.")
   var strategy: String?
 
-  @Option(help: "A strategy for each head instead: PLAN.json of recommend --save.")
+  @Option(
+    help: "A strategy for each head instead: PLAN.json of recommend --save.")
   var plan: String?
 
   @OptionGroup var window: WindowOptions
@@ -40,8 +41,8 @@ package struct RunCommand: BLASCommand {
   package init() {}
 
   package mutating func run() throws {
+    try outputs.check(reading: [plan].compactMap { $0 })
     let choice = try choice()
-    try outputs.check()
     let file = try inputs.read(operands: choice.operands)
     try outputs.check(file)
     let stated = try stated(on: file.shape)

@@ -3,6 +3,7 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
+import TensorFiles
 
 /// `attnbench sweep`: times strategies over a range of sizes.
 package struct SweepCommand: BLASCommand {
@@ -51,7 +52,8 @@ package struct SweepCommand: BLASCommand {
   @Option(help: "Order of the cells in a round: random or serial.")
   var order = SweepLimits.Order.random
 
-  @Option(name: [.customShort("o"), .long], help: "Directory for the results.")
+  @Option(
+    name: [.customShort("o"), .long], help: "Directory for the results.")
   var output: String?
 
   @Flag(help: "Go on with the results in the directory: finished cells are not run again.")
@@ -72,6 +74,17 @@ package struct SweepCommand: BLASCommand {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
+    if let output {
+      let derived =
+        ScalingAnalysis.fileNames
+        + PlotKind.allCases.flatMap { kind in
+          ["gp", "svg", "png"].map { "\(kind.rawValue).\($0)" }
+        }
+      try OutputTransaction.refuse(
+        RunDirectory.Layout(output).records + derived.map { "\(output)/\($0)" },
+        reading: [InputPaths.tensor(inputs.first)].compactMap { $0 }
+          + maskOptions.positions.inputPaths)
+    }
     let setup = try setup()
     let blasSpeed = try measureBLAS()
     let executor = try AttentionExecutor(

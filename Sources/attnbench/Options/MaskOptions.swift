@@ -29,6 +29,9 @@ struct PositionOptions: ParsableArguments {
       """)
   var queryOffset: String?
 
+  /// The files named.
+  var inputPaths: [String] { [InputPaths.tensor(queryOffset)].compactMap { $0 } }
+
   /// Whether one of the two ways to align was used.
   var isAligned: Bool { align != nil || queryOffset != nil }
 

@@ -5,10 +5,12 @@ import TensorFiles
 
 /// What to write, where, and as what.
 struct OutputOptions: ParsableArguments {
-  @Option(name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.")
+  @Option(
+    name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.")
   var output: String
 
-  @Option(help: "Write the natural logarithm of each row's denominator too.")
+  @Option(
+    help: "Write the natural logarithm of each row's denominator too.")
   var lse: String?
 
   @Option(
@@ -16,12 +18,13 @@ struct OutputOptions: ParsableArguments {
     help: "Write what the keys have become: those of --past-k followed by those of --k.")
   var presentKey: String?
 
-  @Option(name: .customLong("present-v"), help: "Write the values, likewise.")
+  @Option(
+    name: .customLong("present-v"), help: "Write the values, likewise.")
   var presentValue: String?
 
   @Option(
-    help: "Write the state after all tokens, [b, hKV, d, dV] in f32, of a recurrence such as gated."
-  )
+    help:
+      "Write the state after all tokens, [b, hKV, d, dV] in f32, of a recurrence such as gated.")
   var presentState: String?
 
   @Option(
@@ -72,8 +75,9 @@ struct OutputOptions: ParsableArguments {
 
   /// What cannot be written should show before minutes are spent.
   ///
+  /// - Parameter inputs: files that are no tensors: those may be replaced by tensors, these may not.
   /// - Throws: `UsageError`, `TensorFileError`.
-  func check() throws {
+  func check(reading inputs: [String]) throws {
     if let scoresMode {
       guard scores != nil else {
         throw UsageError("--scores-mode \(scoresMode): name the file with --scores")
@@ -102,7 +106,7 @@ struct OutputOptions: ParsableArguments {
       throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
     do {
-      try OutputTransaction.check(paths)
+      try OutputTransaction.check(paths, reading: inputs)
     } catch {
       guard case .sameFile(let other) = error.reason else { throw error }
       func named(_ path: String) -> String {
