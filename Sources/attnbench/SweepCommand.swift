@@ -20,9 +20,11 @@ package struct SweepCommand: BLASCommand {
 
   @Option(
     parsing: .unconditional,
-    help: "Sizes: 1k..100k doubles, :linear=10 and :per-octave=2 change that; or 1k,5000."
-  )
-  var n = "1k..100k"
+    help: """
+      Sizes: 1k..100k doubles, :linear=10 and :per-octave=2 change that; or 1k,5000 (default: 1k..100k, of \
+      --inputs up to all its rows).
+      """)
+  var n: String?
 
   @Option(
     defaultAsFlag: "1",
@@ -154,7 +156,7 @@ extension SweepCommand {
 
   private func setup() throws -> Setup {
     let topology = try MachineTopology.host()
-    let sizes = try SizeList(parsing: n).sizes
+    let asked = try n.map { try SizeList(parsing: $0).sizes }
     let decoding = try decode.map(decodedRows)
     var strategies = try strategyOptions.strategies(byDefault: \.isSweptByDefault)
     let placements = try threadOptions.counts(on: topology).map { threads in
@@ -189,6 +191,9 @@ extension SweepCommand {
       strategies = strategies.filter(\.servesCausalMasks)
     }
     stated?.announce(inputs)
+    let sizes =
+      try asked ?? given.map { try $0.usualSizes(isDecoding: decoding != nil) }
+      ?? SizeList.usual.sizes
     let elements = storageOptions.elements
     let plan = try SweepPlan(
       sizes: sizes, strategies: strategies, placements: placements, seed: seed
