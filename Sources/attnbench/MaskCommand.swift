@@ -21,7 +21,8 @@ struct MaskCommand: ParsableCommand {
   var strategy: String?
 
   @Option(
-    help: "A strategy for each head, as recommend --save writes it: all heads, small.")
+    help: "A strategy for each head, as recommend --save writes it: all heads, small.",
+    transform: PathOption.parse)
   var plan: String?
 
   @Option(
@@ -40,7 +41,8 @@ struct MaskCommand: ParsableCommand {
   var keyLength: String?
 
   @Option(
-    help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.")
+    help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.",
+    transform: PathOption.parse)
   var inputs: [String] = []
 
   @Option(
@@ -58,7 +60,8 @@ struct MaskCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "Write a picture: .svg, with --inputs also .png.")
+    help: "Write a picture: .svg, with --inputs also .png.",
+    transform: PathOption.parse)
   var output: String?
 
   /// Cells of a picture's longer side: more than a screen resolves would only make it large.
@@ -181,9 +184,13 @@ struct MaskCommand: ParsableCommand {
     if let first = given.first {
       throw UsageError("\(first): is about tensors; give them with --inputs FILE.safetensors")
     }
-    if let output, output.hasSuffix(".png") {
-      throw UsageError("--output \(output): a mask is written as .svg; .png needs --inputs")
-    }
+    guard let output, !output.hasSuffix(".svg") else { return }
+    // A pipe or a device has the name that it has.
+    guard try OutputDestination(output).isFile else { return }
+    throw UsageError(
+      output.hasSuffix(".png")
+        ? "--output \(output): a mask is written as .svg; .png needs --inputs"
+        : "--output \(output): the name must end in .svg, which is what a mask is written as")
   }
 
   private func problem() throws -> AttentionProblem {

@@ -21,11 +21,13 @@ struct PlanCommand: ParsableCommand {
   @OptionGroup(title: "Model") var modelLimit: ModelLimitOptions
 
   @Option(
-    help: "Write the plan, for attnbench run --plan.")
+    help: "Write the plan, for attnbench run --plan.",
+    transform: PathOption.parse)
   var save: String?
 
   @Option(
-    help: "Draw the trade-off and a map of layers and heads: FILE.svg.")
+    help: "Draw the trade-off and a map of layers and heads: FILE.svg.",
+    transform: PathOption.parse)
   var plot: String?
 
   @Flag(help: "Print JSON, the measurements with it.")

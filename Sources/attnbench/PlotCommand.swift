@@ -28,7 +28,8 @@ struct PlotCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "Where the pictures go (default: beside the results).")
+    help: "Where the pictures go (default: beside the results).",
+    transform: PathOption.parse)
   var output: String?
 
   /// Lines of a drawing in characters: a line of the legend a curve, and room for the curves.

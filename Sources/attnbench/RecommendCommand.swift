@@ -32,7 +32,8 @@ package struct RecommendCommand: BLASCommand {
     help: """
       Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX]; all layers of a file of \
       several without a prefix.
-      """)
+      """,
+    transform: PathOption.parse)
   var inputs: [String] = []
 
   @Option(
@@ -57,15 +58,18 @@ package struct RecommendCommand: BLASCommand {
   var perHead = false
 
   @Option(
-    help: "Write the choice of --per-head, or for a model, for attnbench run --plan.")
+    help: "Write the choice of --per-head, or for a model, for attnbench run --plan.",
+    transform: PathOption.parse)
   var save: String?
 
   @Option(
-    help: "For a model: write everything measured, for attnbench plan and attnbench report.")
+    help: "For a model: write everything measured, for attnbench plan and attnbench report.",
+    transform: PathOption.parse)
   var record: String?
 
   @Option(
-    help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.")
+    help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.",
+    transform: PathOption.parse)
   var plot: String?
 
   @Option(

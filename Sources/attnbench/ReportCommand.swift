@@ -26,7 +26,8 @@ struct ReportCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "The page (default: report.html beside the results, or FILE.html).")
+    help: "The page (default: report.html beside the results, or FILE.html).",
+    transform: PathOption.parse)
   var output: String?
 
   @Option(
@@ -38,7 +39,8 @@ struct ReportCommand: ParsableCommand {
     help: """
       For a model: the plan's loss on a text, as attnbench-model evaluate --json prints it; may be \
       given again.
-      """)
+      """,
+    transform: PathOption.parse)
   var evaluation: [String] = []
 
   mutating func run() throws {

@@ -40,7 +40,8 @@ struct RetrieveCommand: BLASCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "Write retrieval.csv and a picture of it into this directory.")
+    help: "Write retrieval.csv and a picture of it into this directory.",
+    transform: PathOption.parse)
   var output: String?
 
   @OptionGroup(title: "Threads") var threads: ThreadOptions

@@ -27,7 +27,8 @@ package struct RunCommand: BLASCommand {
   var strategy: String?
 
   @Option(
-    help: "A strategy for each head instead: PLAN.json of recommend --save.")
+    help: "A strategy for each head instead: PLAN.json of recommend --save.",
+    transform: PathOption.parse)
   var plan: String?
 
   @OptionGroup var window: WindowOptions

@@ -42,7 +42,8 @@ package struct SweepCommand: BLASCommand {
     help: """
       Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX], with the mask and the \
       scores that their metadata state unless options say otherwise.
-      """)
+      """,
+    transform: PathOption.parse)
   var inputs: [String] = []
 
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
@@ -55,7 +56,8 @@ package struct SweepCommand: BLASCommand {
   var order = SweepLimits.Order.random
 
   @Option(
-    name: [.customShort("o"), .long], help: "Directory for the results.")
+    name: [.customShort("o"), .long], help: "Directory for the results.",
+    transform: PathOption.parse)
   var output: String?
 
   @Flag(help: "Go on with the results in the directory: finished cells are not run again.")

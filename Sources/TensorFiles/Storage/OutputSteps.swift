@@ -64,10 +64,19 @@ struct OutputSteps {
     let descriptor: FileDescriptor
     do throws(Errno) {
       // Nobody else may read what replaces a file that nobody else could read.
-      let descriptor = try system.open(
+      descriptor = try system.open(
         temporary, [.create, .exclusiveCreate, .closeOnExec],
         old == nil ? Self.usualPermissions : .ownerReadWrite)
-      unfinished.append(temporary)
+    } catch {
+      switch error {
+      case .permissionDenied, .notPermitted, .readOnlyFileSystem:
+        let directory = target.removingLastComponent()
+        throw OutputError(file.path, .closedDirectory(directory.string, error))
+      default: throw OutputError(file.path, .system(error))
+      }
+    }
+    unfinished.append(temporary)
+    let status = try OutputError.naming(file.path) { () throws(Errno) in
       return try closing(descriptor) { () throws(Errno) in
         if let old { try system.copyAttributes(of: old, to: descriptor) }
         try file.content(OutputSink(descriptor, on: system))

@@ -13,14 +13,16 @@ struct LogitOptions: ParsableArguments {
     help: """
       Add numbers to the scores, FILE.npy or FILE.safetensors:KEY of a shape that broadcasts to \
       [b, h, nQ, nKV]; -inf hides a key.
-      """)
+      """,
+    transform: PathOption.parse)
   var bias: String?
 
   @Option(
     help: """
       Add a number to all scores of a key, FILE.npy or FILE.safetensors:KEY of shape [b, hKV or h, nKV] or \
       [hKV or h, nKV]: forgetting attention has minus the running sum of its log forget gates here.
-      """)
+      """,
+    transform: PathOption.parse)
   var keyBias: String?
 
   @Option(

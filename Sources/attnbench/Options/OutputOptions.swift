@@ -6,32 +6,38 @@ import TensorFiles
 /// What to write, where, and as what.
 struct OutputOptions: ParsableArguments {
   @Option(
-    name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.")
+    name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.",
+    transform: PathOption.parse)
   var output: String
 
   @Option(
-    help: "Write the natural logarithm of each row's denominator too.")
+    help: "Write the natural logarithm of each row's denominator too.",
+    transform: PathOption.parse)
   var lse: String?
 
   @Option(
     name: .customLong("present-k"),
-    help: "Write what the keys have become: those of --past-k followed by those of --k.")
+    help: "Write what the keys have become: those of --past-k followed by those of --k.",
+    transform: PathOption.parse)
   var presentKey: String?
 
   @Option(
-    name: .customLong("present-v"), help: "Write the values, likewise.")
+    name: .customLong("present-v"), help: "Write the values, likewise.",
+    transform: PathOption.parse)
   var presentValue: String?
 
   @Option(
     help:
-      "Write the state after all tokens, [b, hKV, d, dV] in f32, of a recurrence such as gated.")
+      "Write the state after all tokens, [b, hKV, d, dV] in f32, of a recurrence such as gated.",
+    transform: PathOption.parse)
   var presentState: String?
 
   @Option(
     help: """
       Write the score matrix too: [b, h, nQ, nKV], so for few rows. It is computed for this \
       alone; what hides pairs is the strategy's pattern.
-      """)
+      """,
+    transform: PathOption.parse)
   var scores: String?
 
   @Option(
