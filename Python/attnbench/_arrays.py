@@ -74,7 +74,9 @@ class NumpyArrays:
         return np.empty(shape, np.float32 if type == F32 else np.float16 if type == F16 else like.dtype)
 
     def to_float32(self, array: np.ndarray) -> np.ndarray:
-        return array.astype(np.float32)
+        # A finite number stays finite: an infinite one would hide a key.
+        limit = np.finfo(np.float32).max.astype(array.dtype)
+        return np.where(np.isfinite(array), np.clip(array, -limit, limit), array).astype(np.float32)
 
     def is_writable(self, array: np.ndarray) -> bool:
         return array.flags.writeable
@@ -112,7 +114,8 @@ class TorchArrays:
         return self.torch.empty(shape, dtype=self.dtypes[type])
 
     def to_float32(self, array: Any) -> Any:
-        return array.float()
+        limit = self.torch.finfo(self.torch.float32).max
+        return self.torch.where(array.isfinite(), array.clamp(-limit, limit), array).float()
 
     def is_writable(self, array: Any) -> bool:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,22 +15,35 @@ from ._teams import whole
 ALIGNMENTS = {"bottom-right": 0, "top-left": 1}
 
 
-def number(value: Any, name: str) -> float:
-    """A real number."""
+# The largest number of float32, and the least that rounds to its infinity.
+FLOAT32_MAX = 2.0**128 - 2.0**104
+FLOAT32_END = 2.0**128 - 2.0**103
+
+
+def number(value: Any, name: str, *, saturating: bool = False) -> float:
+    """A real number that float32 has room for: a finite one must not turn into an infinity. `saturating`
+    takes the largest one instead, for what stands among scores, where an infinity is no number."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
         raise AttentionError(f"{name} = {value!r}: must be a number") from None
+    if math.isfinite(found) and abs(found) >= FLOAT32_END:
+        if saturating:
+            return math.copysign(FLOAT32_MAX, found)
+        raise AttentionError(
+            f"{name} = {value!r}: must be a number of float32, in which it is computed, and those end at "
+            f"{FLOAT32_MAX:.8g}")
+    return found
 
 
-def floats(values: Any, name: str) -> tuple[float, ...] | None:
-    """A list of numbers, from any array or sequence."""
+def floats(values: Any, name: str, *, saturating: bool = False) -> tuple[float, ...] | None:
+    """A list of numbers, from any array or sequence; `saturating` as of `number`."""
     if values is None:
         return None
     values = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(values, (list, tuple)):
         raise AttentionError(f"{name} = {values!r}: must be a list of numbers, one a query head")
-    return tuple(number(value, name) for value in values)
+    return tuple(number(value, name, saturating=saturating) for value in values)
 
 
 def integers(values: Any, name: str) -> tuple[int, ...] | None:
@@ -85,7 +99,7 @@ class Options:
         return Options(
             strategy, bool(causal), None if scale is None else number(scale, "scale"),
             None if softcap is None else number(softcap, "softcap"), floats(alibi, "alibi"),
-            floats(sinks, "sinks"), integers(query_lengths, "query_lengths"),
+            floats(sinks, "sinks", saturating=True), integers(query_lengths, "query_lengths"),
             integers(key_lengths, "key_lengths"), integers(prefix_lengths, "prefix_lengths"), offset, window_of(window))
 
 

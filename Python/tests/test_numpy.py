@@ -36,6 +36,22 @@ def test_is_the_definition(n_q, n_kv, dtype):
         np.testing.assert_allclose(found, lse, rtol=1e-5, atol=1e-5)
 
 
+def test_finite_numbers_beyond_float32_stay_finite():
+    q, k, v = draw(2)
+    limit = float(np.finfo(np.float32).max)
+    bias = np.random.default_rng(4).standard_normal((9, 13))
+    bias[:, 3], bias[2] = -1e300, -1.797e308
+    bias[4, 5] = -np.inf
+    near = np.maximum(bias, np.where(np.isfinite(bias), -limit, -np.inf)).astype(np.float32)
+    far = attnbench.attention(q, k, v, mask=bias)
+    np.testing.assert_array_equal(far, attnbench.attention(q, k, v, mask=near))
+    # A row that was hidden as a whole would be 0.
+    assert far[:, :, 2].any()
+    np.testing.assert_array_equal(
+        attnbench.attention(q, k, v, sinks=[-1e300, 1e39] + 4 * [0.5]),
+        attnbench.attention(q, k, v, sinks=[-limit, limit] + 4 * [0.5]))
+
+
 def test_options_are_the_definition():
     q, k, v = draw(2)
     random = np.random.default_rng(3)

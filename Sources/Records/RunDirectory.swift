@@ -27,6 +27,9 @@ public final class RunDirectory {
     /// Times predicted, and checked where they were measured.
     public var predictions: String { directory + "/predictions.csv" }
 
+    /// What was measured: everything else is derived from these.
+    public var records: [String] { [results, samples, metadata] }
+
     /// The layout under `directory`.
     public init(_ directory: String) { self.directory = directory }
   }

@@ -7,7 +7,8 @@
 ///
 /// They work on bit patterns and have no data-dependent branch, so that loops over them vectorise
 /// on a baseline CPU, which has no half-precision instruction. All roundings are to nearest, ties
-/// to even; a NaN stays a NaN, and what overflows becomes an infinity of the same sign.
+/// to even; a NaN stays a NaN, and what overflows becomes an infinity of the same sign. Who reads
+/// fp64 says what becomes of the numbers that fp32 has no room for; see `LargeNumbers`.
 enum ElementConversion {
   /// fp16 to fp32, exact for every input.
   ///
@@ -57,10 +58,31 @@ enum ElementConversion {
     return UInt16(truncatingIfNeeded: isNaN ? quiet : rounded)
   }
 
+  /// fp64 to fp32; a finite number beyond the largest of fp32 becomes that, not an infinity, which
+  /// would hide a key.
+  @inline(__always)
+  static func saturatedFloat32(fromDouble value: Double) -> Float {
+    let largest = Double(Float.greatestFiniteMagnitude)
+    let limited = max(-largest, min(largest, value))
+    return Float(value.isFinite ? limited : value)
+  }
+
+  /// The first finite number of fp64 elements that rounds to an infinity in fp32; nil for none.
+  static func firstBeyondFloat32(_ source: UnsafeRawBufferPointer) -> (index: Int, value: Double)? {
+    for (index, value) in source.bindMemory(to: Double.self).enumerated()
+    where value.isFinite && Float(value).isInfinite {
+      return (index, value)
+    }
+    return nil
+  }
+
   /// Decodes as many elements as `destination` holds from `source`, which holds their bytes.
+  ///
+  /// - Parameter saturating: whether fp64 numbers beyond those of fp32 become the largest of fp32; the
+  ///   caller has refused them where not.
   static func decode(
     _ source: UnsafeRawBufferPointer, as type: FileElementType,
-    into destination: UnsafeMutableBufferPointer<Float>
+    into destination: UnsafeMutableBufferPointer<Float>, saturating: Bool = false
   ) {
     precondition(source.count == destination.count * type.byteWidth)
     switch type {
@@ -71,7 +93,12 @@ enum ElementConversion {
     case .float32:
       map(source.bindMemory(to: Float.self), into: destination) { $0 }
     case .float64:
-      map(source.bindMemory(to: Double.self), into: destination) { Float($0) }
+      let doubles = source.bindMemory(to: Double.self)
+      if saturating {
+        map(doubles, into: destination) { saturatedFloat32(fromDouble: $0) }
+      } else {
+        map(doubles, into: destination) { Float($0) }
+      }
     case .bool, .integer: preconditionFailure("callers decode floating-point numbers only")
     }
   }

@@ -61,16 +61,17 @@ public final class FileTensor: @unchecked Sendable {
   /// The elements in fp32: those that are share the memory, the others are converted, which only
   /// fp64 loses anything by. Nil where they are no floating-point numbers.
   ///
-  /// - Throws: `TensorAllocationError`.
-  public func floats() throws(TensorAllocationError) -> HostTensor? {
+  /// - Throws: `TensorAllocationError`; `Float32RangeError` for the first number that is too large.
+  public func floats(_ large: LargeNumbers = .refused) throws -> HostTensor? {
     guard elementType.kind == .floating else { return nil }
+    if large == .refused { try checkFloat32Range() }
     if elementType == .float32 {
       return HostTensor(shape: checkedShape, sourceType: elementType, memory: memory)
     }
     let wide = try Self.allocate(checkedShape, .float32)
     ElementConversion.decode(
       UnsafeRawBufferPointer(memory.bytes), as: elementType,
-      into: wide.bytes.bindMemory(to: Float.self))
+      into: wide.bytes.bindMemory(to: Float.self), saturating: large == .saturated)
     return HostTensor(shape: checkedShape, sourceType: elementType, memory: wide)
   }
 

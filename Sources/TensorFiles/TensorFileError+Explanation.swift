@@ -34,6 +34,8 @@ extension TensorFileError.Reason {
     case .unwritableElementType(let type):
       "cannot be written as \(type); .npy stores float32, float64 and float16, and "
         + ".safetensors bfloat16 as well"
+    case .beyondFloat32(let tensor, let error):
+      "\(subject(tensor))\(error)"
     case .wrongByteCount(let tensor, let shape, let type, let expected, let found):
       "\(subject(tensor))\(expected > found ? "is truncated" : "has bytes left over"): shape "
         + "\(FileShape.describe(shape)) of \(type) takes \(expected) bytes, and there are "

@@ -42,6 +42,8 @@ public struct TensorFileError: Error, Hashable, Sendable, CustomStringConvertibl
       tensor: String?, found: String, accepted: [FileElementType.Kind])
     /// An element type that the format cannot store.
     case unwritableElementType(FileElementType)
+    /// A finite fp64 number that fp32 has no room for.
+    case beyondFloat32(tensor: String?, Float32RangeError)
     /// The bytes present are not those the shape and the type call for.
     case wrongByteCount(tensor: String?, shape: [Int], type: String, expected: Int, found: Int)
 

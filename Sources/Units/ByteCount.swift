@@ -31,7 +31,9 @@ public struct ByteCount: Equatable, Comparable, Hashable, Sendable, CustomString
     }
     let (digits, unitName) = DecimalText.split(Substring(text))
     guard DecimalText.isNumber(digits) else {
-      throw failure("this is no amount of memory", "write for example 4GiB, 500MB or 1.5GiB")
+      let meant = DecimalText.completing(digits).map { "write \($0)\(unitName)" }
+      throw failure(
+        "this is no amount of memory", meant ?? "write for example 4GiB, 500MB or 1.5GiB")
     }
     let spelled = unitName == "KB" ? "kB" : String(unitName)
     guard let unit = Self.units.first(where: { $0.name == spelled }) else {

@@ -19,7 +19,8 @@ public struct Percent: Equatable, Comparable, Sendable, CustomStringConvertible 
     else {
       throw PlanError(
         argument: argument, value: text, rule: "this is no percentage",
-        fix: "write a number and a percent sign, such as 2%")
+        fix: DecimalText.completing(digits).map { "write \($0)%" }
+          ?? "write a number and a percent sign, such as 2%")
     }
     guard number > 0, number <= 100 else {
       throw PlanError(

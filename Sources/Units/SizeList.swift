@@ -21,6 +21,12 @@ public struct SizeList: Equatable, Sendable, CustomStringConvertible {
   /// The most sizes a doubling may hold.
   public static let maximumPerOctave = 100
 
+  /// `1k..100k`.
+  public static let usual = SizeList(
+    sizes: geometric(from: 1000, through: 100_000, perOctave: 1))
+
+  private init(sizes: [Int]) { self.sizes = sizes }
+
   /// Reads a list of sizes and ranges.
   ///
   /// - Throws: `PlanError` that names `argument` and the item it could not use.

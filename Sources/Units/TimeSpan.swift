@@ -26,7 +26,9 @@ public struct TimeSpan: Equatable, Comparable, Hashable, Sendable, CustomStringC
     }
     let (digits, unitName) = DecimalText.split(Substring(text))
     guard DecimalText.isNumber(digits) else {
-      throw failure("this is no length of time", "write for example 250ms, 60s, 10m or 1h")
+      let meant = DecimalText.completing(digits).map { "write \($0)\(unitName)" }
+      throw failure(
+        "this is no length of time", meant ?? "write for example 250ms, 60s, 10m or 1h")
     }
     guard let unit = Self.units.first(where: { $0.name == unitName }) else {
       let rule = unitName.isEmpty ? "the unit is missing" : "unknown unit '\(unitName)'"

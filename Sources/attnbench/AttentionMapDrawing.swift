@@ -29,7 +29,6 @@ struct AttentionMapDrawing {
       try MaskPlan(path: $0, layer: command.layer, inputs: inputs)
     }
     let strategies = try strategies()
-    try OutputTransaction.check(command.output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: command.output)
     let declared = (strategies + (plan?.strategies ?? [])).flatMap(\.operands)
     let file = try InputFiles.problem(

@@ -86,7 +86,10 @@ extension TopologyError {
 extension OutputError {
   /// Whether the names are at fault, not the disk.
   fileprivate var isUsage: Bool {
-    if case .sameFile = reason { true } else { false }
+    switch reason {
+    case .sameFile, .input: true
+    case .system, .directory, .closedDirectory: false
+    }
   }
 }
 

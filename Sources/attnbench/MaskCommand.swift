@@ -20,7 +20,9 @@ struct MaskCommand: ParsableCommand {
   @Option(help: "The strategy, as 'window(8)'; with --inputs a list. See attnbench list.")
   var strategy: String?
 
-  @Option(help: "A strategy for each head, as recommend --save writes it: all heads, small.")
+  @Option(
+    help: "A strategy for each head, as recommend --save writes it: all heads, small.",
+    transform: PathOption.parse)
   var plan: String?
 
   @Option(
@@ -38,7 +40,9 @@ struct MaskCommand: ParsableCommand {
     help: "Keys (default: as many as queries).")
   var keyLength: String?
 
-  @Option(help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.")
+  @Option(
+    help: "Draw the attention of these tensors: FILE.safetensors or FILE.safetensors:PREFIX.",
+    transform: PathOption.parse)
   var inputs: [String] = []
 
   @Option(
@@ -56,7 +60,8 @@ struct MaskCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "Write a picture: .svg, with --inputs also .png.")
+    help: "Write a picture: .svg, with --inputs also .png.",
+    transform: PathOption.parse)
   var output: String?
 
   /// Cells of a picture's longer side: more than a screen resolves would only make it large.
@@ -74,7 +79,11 @@ struct MaskCommand: ParsableCommand {
     if strategy == nil, plan == nil {
       throw UsageError("give --strategy, as 'window(8)', or --plan FILE (attnbench list)")
     }
-    if let inputs = try InputFiles.only(inputs) {
+    let inputs = try InputFiles.only(inputs)
+    try OutputTransaction.check(
+      [output].compactMap { $0 },
+      reading: [plan, InputPaths.tensor(inputs)].compactMap { $0 } + mask.positions.inputPaths)
+    if let inputs {
       try AttentionMapDrawing(self, inputs: inputs).run()
     } else if let plan {
       try drawPlan(MaskPlan(path: plan, layer: layer, inputs: nil))
@@ -106,7 +115,6 @@ struct MaskCommand: ParsableCommand {
       return try draw(
         plan.strategies[head], on: problem, source: "\(plan.name), head \(head): ")
     }
-    try OutputTransaction.check(output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: output)
     func masks(rows: Int, columns: Int) -> HeadMasks {
       HeadMasks(plan.strategies, on: problem, maximumRows: rows, maximumColumns: columns)
@@ -140,7 +148,6 @@ struct MaskCommand: ParsableCommand {
     if problem.visibility.causal, !strategy.servesCausalMasks {
       _ = try strategy.work(for: problem, threads: 1)
     }
-    try OutputTransaction.check(output.map { [$0] } ?? [])
     let print = try Terminal.printer(beside: output)
     let pattern = strategy.pattern(for: problem.geometry(batch: 0))
     let columns = Terminal.columns
@@ -169,7 +176,7 @@ struct MaskCommand: ParsableCommand {
   }
 
   /// What speaks of tensors means nothing for a pattern.
-  private func refuseTensorOptions(allowsHead: Bool = false) throws(UsageError) {
+  private func refuseTensorOptions(allowsHead: Bool = false) throws {
     let given = [
       allowsHead ? nil : head.map { "--head \($0)" }, batch.map { "--batch \($0)" },
       layout.map { "--layout \($0.rawValue)" }, mask.scale.map { "--scale \($0)" },
@@ -177,9 +184,13 @@ struct MaskCommand: ParsableCommand {
     if let first = given.first {
       throw UsageError("\(first): is about tensors; give them with --inputs FILE.safetensors")
     }
-    if let output, output.hasSuffix(".png") {
-      throw UsageError("--output \(output): a mask is written as .svg; .png needs --inputs")
-    }
+    guard let output, !output.hasSuffix(".svg") else { return }
+    // A pipe or a device has the name that it has.
+    guard try OutputDestination(output).isFile else { return }
+    throw UsageError(
+      output.hasSuffix(".png")
+        ? "--output \(output): a mask is written as .svg; .png needs --inputs"
+        : "--output \(output): the name must end in .svg, which is what a mask is written as")
   }
 
   private func problem() throws -> AttentionProblem {

@@ -222,6 +222,7 @@ struct ModelReport {
   }
 
   private func next(_ choice: ModelChoice) -> [String] {
+    let record = record.flatMap { Terminal.isFile($0) ? $0 : nil }
     guard let chosen = choice.chosen else {
       guard let example = choice.curve.dropFirst(choice.curve.count / 2).first else { return [] }
       return [
@@ -246,7 +247,9 @@ struct ModelReport {
           + String(format: "%.2f", timed.baselineSeconds / max(timed.seconds, 1e-12))
           + " times as fast (predicted \(String(format: "%.2f", chosen.speedup)))")
     }
-    if let save {
+    if let save, !Terminal.isFile(save) {
+      lines.append("wrote the plan to \(save); in a file it is one for attnbench run --plan")
+    } else if let save {
       lines.append("wrote \(save)")
       lines.append("next: attnbench-model evaluate MODEL --plan \(save) --text OTHER")
       lines.append(

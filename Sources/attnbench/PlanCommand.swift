@@ -20,17 +20,24 @@ struct PlanCommand: ParsableCommand {
 
   @OptionGroup(title: "Model") var modelLimit: ModelLimitOptions
 
-  @Option(help: "Write the plan, for attnbench run --plan.")
+  @Option(
+    help: "Write the plan, for attnbench run --plan.",
+    transform: PathOption.parse)
   var save: String?
 
-  @Option(help: "Draw the trade-off and a map of layers and heads: FILE.svg.")
+  @Option(
+    help: "Draw the trade-off and a map of layers and heads: FILE.svg.",
+    transform: PathOption.parse)
   var plot: String?
 
   @Flag(help: "Print JSON, the measurements with it.")
   var json = false
 
   mutating func run() throws {
-    try OutputTransaction.check([save, plot].compactMap { $0 })
+    try Terminal.reserve(for: [("--save", save), ("--plot", plot)], isJSON: json)
+    try OutputTransaction.check(
+      [save, plot].compactMap { $0 },
+      reading: [choice, modelLimit.sensitivity].compactMap { $0 })
     do {
       let old = try ModelChoiceRecord(path: choice)
       let limit = try modelLimit.limit(

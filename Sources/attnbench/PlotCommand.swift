@@ -28,7 +28,8 @@ struct PlotCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "Where the pictures go (default: beside the results).")
+    help: "Where the pictures go (default: beside the results).",
+    transform: PathOption.parse)
   var output: String?
 
   /// Lines of a drawing in characters: a line of the legend a curve, and room for the curves.
@@ -44,7 +45,14 @@ struct PlotCommand: ParsableCommand {
     let results = try RunDirectory.readResults(in: directory)
     for note in results.notes { Terminal.say("note: \(note)") }
     let gnuplot = try Gnuplot()
-    if output != nil || !terminal { try OutputTransaction.check(directory: output ?? directory) }
+    if output != nil || !terminal {
+      try OutputTransaction.check(
+        directory: output ?? directory,
+        files: kinds.flatMap { kind in
+          (["gp"] + formats.map(\.rawValue)).map { "\(kind.rawValue).\($0)" }
+        } + (kinds.contains(.scaling) ? ScalingAnalysis.fileNames : []),
+        reading: RunDirectory.Layout(directory).records)
+    }
     let figures = try figures(kinds, results.rows)
 
     if terminal {

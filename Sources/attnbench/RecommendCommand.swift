@@ -32,7 +32,8 @@ package struct RecommendCommand: BLASCommand {
     help: """
       Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX]; all layers of a file of \
       several without a prefix.
-      """)
+      """,
+    transform: PathOption.parse)
   var inputs: [String] = []
 
   @Option(
@@ -56,13 +57,19 @@ package struct RecommendCommand: BLASCommand {
   @Flag(help: "Choose for each query head; each keeps to --max-error.")
   var perHead = false
 
-  @Option(help: "Write the choice of --per-head, or for a model, for attnbench run --plan.")
+  @Option(
+    help: "Write the choice of --per-head, or for a model, for attnbench run --plan.",
+    transform: PathOption.parse)
   var save: String?
 
-  @Option(help: "For a model: write everything measured, for attnbench plan and attnbench report.")
+  @Option(
+    help: "For a model: write everything measured, for attnbench plan and attnbench report.",
+    transform: PathOption.parse)
   var record: String?
 
-  @Option(help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.")
+  @Option(
+    help: "For a model: draw the trade-off and a map of layers and heads: FILE.svg.",
+    transform: PathOption.parse)
   var plot: String?
 
   @Option(
@@ -103,7 +110,12 @@ package struct RecommendCommand: BLASCommand {
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
     let inputs = try InputFiles.only(inputs)
-    try OutputTransaction.check([save, record, plot].compactMap { $0 })
+    try Terminal.reserve(
+      for: [("--save", save), ("--record", record), ("--plot", plot)], isJSON: json)
+    try OutputTransaction.check(
+      [save, record, plot].compactMap { $0 },
+      reading: [InputPaths.tensor(inputs), modelLimit.sensitivity].compactMap { $0 }
+        + maskOptions.positions.inputPaths)
     if let inputs {
       try shapeOptions.refuse(beside: inputs)
       if let model = try ModelInputs.find(inputs) { return try choose(for: model, stop: stop) }
@@ -161,6 +173,7 @@ package struct RecommendCommand: BLASCommand {
       if case .firstTable(let result) = event { report.showFirst(result) }
     }
     defer { printer.finish() }
+    defer { if let account = engine.budgetAccount { Terminal.say("note: \(account)") } }
     if perHead {
       try choosePerHead(engine, report, setting)
     } else {

@@ -23,7 +23,10 @@ struct RecommendReport {
         Column(title: "error", value: CellText.error($0.relativeError), align: .right),
       ]
     }
-    Terminal.say("so far (~: predicted from the time at a smaller size, by the ratio of flops):")
+    Terminal.say(
+      "so far (~: predicted from the time at a smaller size, by the ratio of flops"
+        + (shown.contains { $0.reason == Candidate.unchecked }
+          ? "; without an error: \(Candidate.unchecked)" : "") + "):")
     Terminal.say((table.string(for: shown) ?? "").trimmingCharacters(in: .newlines))
     if isRandom { Terminal.say(Self.randomErrors) }
     Terminal.say("measuring on, until --budget at the latest")

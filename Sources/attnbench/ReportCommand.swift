@@ -26,7 +26,8 @@ struct ReportCommand: ParsableCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "The page (default: report.html beside the results, or FILE.html).")
+    help: "The page (default: report.html beside the results, or FILE.html).",
+    transform: PathOption.parse)
   var output: String?
 
   @Option(
@@ -38,7 +39,8 @@ struct ReportCommand: ParsableCommand {
     help: """
       For a model: the plan's loss on a text, as attnbench-model evaluate --json prints it; may be \
       given again.
-      """)
+      """,
+    transform: PathOption.parse)
   var evaluation: [String] = []
 
   mutating func run() throws {
@@ -50,7 +52,10 @@ struct ReportCommand: ParsableCommand {
       throw UsageError(
         "--evaluation \(first): is about a model's plan; \(source) is a sweep, which has no loss")
     }
-    let path = output ?? RunDirectory.Layout(source).directory + "/report.html"
+    let layout = RunDirectory.Layout(source)
+    let path = output ?? layout.directory + "/report.html"
+    // Of a directory that is not there its absence is to be told.
+    if exists || output != nil { try OutputTransaction.check([path], reading: layout.records) }
     let folder = try SweepFolder(reading: source)
     for note in folder.notes { Terminal.say("note: \(note)") }
     try write(ReportPage(folder, limits: limits).html, to: path)
@@ -64,11 +69,13 @@ struct ReportCommand: ParsableCommand {
     }
     let ending = ".json"
     let stem = source.hasSuffix(ending) ? String(source.dropLast(ending.count)) : source
+    let path = output ?? stem + ".html"
+    try OutputTransaction.check([path], reading: [source] + evaluation)
     do {
       let page = try ModelPage(
         ModelFile(path: source), path: source,
         evaluations: evaluation.map { try ModelEvaluation(path: $0) })
-      try write(page.html, to: output ?? stem + ".html")
+      try write(page.html, to: path)
     } catch let error as ModelFileError {
       throw CommandFailure("\(error)")
     }

@@ -40,7 +40,8 @@ struct RetrieveCommand: BLASCommand {
 
   @Option(
     name: [.customShort("o"), .customLong("output")],
-    help: "Write retrieval.csv and a picture of it into this directory.")
+    help: "Write retrieval.csv and a picture of it into this directory.",
+    transform: PathOption.parse)
   var output: String?
 
   @OptionGroup(title: "Threads") var threads: ThreadOptions
@@ -52,7 +53,13 @@ struct RetrieveCommand: BLASCommand {
     }
     let task = try task()
     let strategies = try strategy.strategies()
-    if let output { try OutputTransaction.check(directory: output) }
+    if let output {
+      let pictures = (["gp"] + GnuplotScript.Format.allCases.map(\.rawValue)).map {
+        "retrieval.\($0)"
+      }
+      try OutputTransaction.check(
+        directory: output, files: ["retrieval.csv"] + pictures, reading: positions.inputPaths)
+    }
     let topology = try MachineTopology.host()
     let team = try threads.team(of: threads.count(on: topology), on: topology)
     let stop = StopFlag()

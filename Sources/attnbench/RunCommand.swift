@@ -26,7 +26,9 @@ package struct RunCommand: BLASCommand {
   @Option(help: "The strategy, as flash or 'window(512, sinks: 4)'; see attnbench list.")
   var strategy: String?
 
-  @Option(help: "A strategy for each head instead: PLAN.json of recommend --save.")
+  @Option(
+    help: "A strategy for each head instead: PLAN.json of recommend --save.",
+    transform: PathOption.parse)
   var plan: String?
 
   @OptionGroup var window: WindowOptions
@@ -40,8 +42,8 @@ package struct RunCommand: BLASCommand {
   package init() {}
 
   package mutating func run() throws {
+    try outputs.check(reading: [plan].compactMap { $0 })
     let choice = try choice()
-    try outputs.check()
     let file = try inputs.read(operands: choice.operands)
     try outputs.check(file)
     let stated = try stated(on: file.shape)
@@ -152,8 +154,11 @@ package struct RunCommand: BLASCommand {
       return (result, problem)
     }
     var stored = file.storedElements
-    // An output of more precision than the queries is not to be rounded on the way.
-    if outputs.elementType(queries: file.queryType) != file.queryType { stored.query = .float32 }
+    // An output of another type than the queries is made of the fp32 sums: it is not to be rounded to
+    // their type on the way.
+    if outputs.elementType(queries: file.queryType) != file.queryType {
+      stored = Storage(.float32, keyValue: stored.keyValue, output: .float32)
+    }
     do {
       return try run(as: stored)
     } catch let error as AttentionError where error.argument == "elements" {

@@ -3,6 +3,7 @@ import Attention
 import AttentionBench
 import Foundation
 import MachineTopology
+import TensorFiles
 
 /// `attnbench sweep`: times strategies over a range of sizes.
 package struct SweepCommand: BLASCommand {
@@ -19,9 +20,11 @@ package struct SweepCommand: BLASCommand {
 
   @Option(
     parsing: .unconditional,
-    help: "Sizes: 1k..100k doubles, :linear=10 and :per-octave=2 change that; or 1k,5000."
-  )
-  var n = "1k..100k"
+    help: """
+      Sizes: 1k..100k doubles, :linear=10 and :per-octave=2 change that; or 1k,5000 (default: 1k..100k, of \
+      --inputs up to all its rows).
+      """)
+  var n: String?
 
   @Option(
     defaultAsFlag: "1",
@@ -39,7 +42,8 @@ package struct SweepCommand: BLASCommand {
     help: """
       Tensors q, k and v instead of random ones: FILE.safetensors[:PREFIX], with the mask and the \
       scores that their metadata state unless options say otherwise.
-      """)
+      """,
+    transform: PathOption.parse)
   var inputs: [String] = []
 
   @OptionGroup(title: "Threads") var threadOptions: ThreadOptions
@@ -51,7 +55,9 @@ package struct SweepCommand: BLASCommand {
   @Option(help: "Order of the cells in a round: random or serial.")
   var order = SweepLimits.Order.random
 
-  @Option(name: [.customShort("o"), .long], help: "Directory for the results.")
+  @Option(
+    name: [.customShort("o"), .long], help: "Directory for the results.",
+    transform: PathOption.parse)
   var output: String?
 
   @Flag(help: "Go on with the results in the directory: finished cells are not run again.")
@@ -72,6 +78,17 @@ package struct SweepCommand: BLASCommand {
     let stop = StopFlag()
     let signals = InterruptSignals(stop)
     defer { signals.restore() }
+    if let output {
+      let derived =
+        ScalingAnalysis.fileNames
+        + PlotKind.allCases.flatMap { kind in
+          ["gp", "svg", "png"].map { "\(kind.rawValue).\($0)" }
+        }
+      try OutputTransaction.refuse(
+        RunDirectory.Layout(output).records + derived.map { "\(output)/\($0)" },
+        reading: [InputPaths.tensor(inputs.first)].compactMap { $0 }
+          + maskOptions.positions.inputPaths)
+    }
     let setup = try setup()
     let blasSpeed = try measureBLAS()
     let executor = try AttentionExecutor(
@@ -141,7 +158,7 @@ extension SweepCommand {
 
   private func setup() throws -> Setup {
     let topology = try MachineTopology.host()
-    let sizes = try SizeList(parsing: n).sizes
+    let asked = try n.map { try SizeList(parsing: $0).sizes }
     let decoding = try decode.map(decodedRows)
     var strategies = try strategyOptions.strategies(byDefault: \.isSweptByDefault)
     let placements = try threadOptions.counts(on: topology).map { threads in
@@ -176,6 +193,9 @@ extension SweepCommand {
       strategies = strategies.filter(\.servesCausalMasks)
     }
     stated?.announce(inputs)
+    let sizes =
+      try asked ?? given.map { try $0.usualSizes(isDecoding: decoding != nil) }
+      ?? SizeList.usual.sizes
     let elements = storageOptions.elements
     let plan = try SweepPlan(
       sizes: sizes, strategies: strategies, placements: placements, seed: seed

@@ -1,10 +1,34 @@
 import AttentionBench
 import Foundation
+import Synchronization
 import TensorFiles
 
 /// The two output streams: data goes to standard output, everything said about it to standard
 /// error.
 enum Terminal {
+  private static let isReserved = Mutex(false)
+
+  /// Leaves standard output to what a command writes there as a file, `--save /dev/stdout`; what it would
+  /// print goes to standard error from now on.
+  ///
+  /// - Parameters:
+  ///   - outputs: each with its option.
+  ///   - isJSON: whether it would print JSON, which is as much of a file.
+  /// - Throws: `UsageError` for two files in one stream.
+  static func reserve(for outputs: [(option: String, path: String?)], isJSON: Bool) throws {
+    let own = try outputs.compactMap { option, path in
+      try path.flatMap { try OutputDestination($0).isStandardOutput ? "\(option) \($0)" : nil }
+    }
+    guard let first = own.first else { return }
+    if isJSON {
+      throw UsageError("\(first): --json prints there, too; leave one of them out")
+    }
+    isReserved.withLock { $0 = true }
+  }
+
+  /// Whether what is written to a path can be read there again: no pipe, no device.
+  static func isFile(_ path: String) -> Bool { (try? OutputDestination(path))?.isFile ?? false }
+
   /// Writes one line to standard error.
   static func say(_ line: String) { show(line + "\n") }
 
@@ -14,11 +38,12 @@ enum Terminal {
     try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
   }
 
-  /// Writes one line of data to standard output.
+  /// Writes one line of data to standard output, or to standard error where that is reserved.
   ///
   /// - Throws: `CommandFailure`: data that did not arrive, on a full disk for one, must not look
   ///   like success.
   static func print(_ line: String) throws(CommandFailure) {
+    if isReserved.withLock({ $0 }) { return say(line) }
     do {
       try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
     } catch {

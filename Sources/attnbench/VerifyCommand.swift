@@ -33,7 +33,8 @@ package struct VerifyCommand: BLASCommand {
     help: """
       Tensors of your own, as FILE.safetensors or FILE.safetensors:PREFIX, with the mask and the \
       scores that their metadata state unless options say otherwise.
-      """)
+      """,
+    transform: PathOption.parse)
   var inputs: [String] = []
 
   @Option(help: "Order of the axes in --inputs: bhnd or bnhd.")

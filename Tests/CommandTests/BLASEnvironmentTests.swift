@@ -41,6 +41,48 @@ struct BLASEnvironmentTests {
     #expect(result.error.hasPrefix("note: OPENBLAS_CORETYPE=\(coreType) not taken"))
   }
 
+  @Test(
+    "a name that the library does not know is not said to force anything",
+    arguments: ["Nonsense", ""])
+  func unknown(coreType: String) throws {
+    let environment = ["OPENBLAS_CORETYPE": coreType]
+    let kept = try AttnbenchProcess.run(["topo", "--keep-blas-env"], environment: environment)
+    #expect(kept.code == 0, "\(kept.error)")
+    #expect(!kept.output.contains("the environment forces OpenBLAS"), "\(kept.output)")
+    #expect(!kept.output.contains("half its speed"), "\(kept.output)")
+    let taken = try AttnbenchProcess.run(["topo"], environment: environment)
+    // Whatever ran before: nothing is put in place of itself.
+    #expect(
+      !taken.output.contains(/([A-Za-z0-9_]+) set by attnbench in place of \1/), "\(taken.output)")
+    for result in [kept, taken] {
+      #expect(!result.error.contains("named ''"), "\(result.error)")
+      let reason = coreType.isEmpty ? "is set and empty" : "it has no kernels named 'Nonsense'"
+      #expect(result.error.contains(reason), "\(result.error)")
+    }
+    // A fix that the flag itself stands in the way of is none.
+    for result in [kept, try AttnbenchProcess.run(["topo", "--keep-blas-env"])] {
+      let slow = result.outputLines.first { $0.contains("OpenBLAS reaches") }
+      if let slow, result.error.contains("without --keep-blas-env") {
+        #expect(slow.contains("Fix: leave out --keep-blas-env"), "\(slow)")
+      }
+    }
+  }
+
+  @Test("the record of a sweep puts no kernels in place of themselves", .enabled(if: hasVectors))
+  func recordedUnknown() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    let result = try AttnbenchProcess.run(
+      ["sweep", "--n", "16", "--strategy", "flash", "--threads", "1", "--rel-ci", "90%"]
+        + ["-o", directory.path("out")],
+      environment: ["OPENBLAS_CORETYPE": "Nonsense", "PATH": "/nowhere"])
+    #expect(result.code == 0, "\(result.error)")
+    let note = try #require(
+      try RunDirectory.readMetadata(in: directory.path("out")).blas.environmentNote)
+    #expect(note.hasPrefix("OPENBLAS_CORETYPE=Nonsense not taken"), "\(note)")
+    #expect(!note.contains(/([A-Za-z0-9_]+) set by attnbench in place of \1/), "\(note)")
+  }
+
   @Test("what costs is said in numbers", .enabled(if: hasVectors))
   func cost() throws {
     let result = try AttnbenchProcess.run(

@@ -78,7 +78,8 @@ struct KilledSweepTests {
       try (data + line.prefix(Int.random(in: 1..<line.count, using: &generator))).write(to: path)
     }
     if FileManager.default.fileExists(atPath: directory.path("out")) {
-      try Data("{".utf8).write(to: URL(fileURLWithPath: directory.path("out/.meta.json.7.partial")))
+      let left = "out/.meta.json.attnbench-0000000000007.partial"
+      try Data("{".utf8).write(to: URL(fileURLWithPath: directory.path(left)))
     }
   }
 

@@ -388,4 +388,34 @@ struct ModelCommandTests {
           && result.error.contains("attnbench-model capture"), "\(result.error)")
     }
   }
+
+  @Test("a plan on standard output is alone there, and is not advised to be read from there")
+  func planOnStandardOutput() throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try Self.write(to: directory, metadata: Self.metadata)
+    let measured = try recommend(
+      [
+        "--max-total-error", "0.5", "--strategy", "window(16),window(64)", "--record",
+        "choice.json",
+        "--save", "/dev/stdout",
+      ], directory)
+    #expect(measured.code == 0, "\(measured.error)")
+    let again = ["plan", "choice.json", "--max-total-error", "0.5", "--save"]
+    let chosen = try AttnbenchProcess.run(again + ["/dev/stdout"], in: directory.root)
+    #expect(chosen.code == 0, "\(chosen.error)")
+    for result in [measured, chosen] {
+      #expect(try object(result.output)["format"] != nil, "\(result.output)")
+      #expect(!result.error.contains("--plan /dev/stdout"), "\(result.error)")
+      // What is said beside it has not been lost.
+      #expect(result.error.contains("strategies and heads"), "\(result.error)")
+    }
+    // Neither are two files in one stream.
+    let both = try AttnbenchProcess.run(
+      again + ["/dev/stdout", "--json"], in: directory.root)
+    #expect(both.code == 64 && both.output.isEmpty)
+    #expect(both.error.contains("--save /dev/stdout: --json prints there, too"), "\(both.error)")
+    let kept = try AttnbenchProcess.run(again + ["plan.json"], in: directory.root)
+    #expect(kept.output.contains("--plan plan.json"), "\(kept.output)")
+  }
 }

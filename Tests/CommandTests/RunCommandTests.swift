@@ -247,4 +247,33 @@ struct RunCommandTests {
     #expect(result.code == 64)
     #expect(result.error.contains(named), "\(result.error)")
   }
+
+  /// Whatever the inputs are stored as: values of f16 and bf16 are values of f32.
+  @Test(
+    "--dtype f32 holds the fp32 sums, unrounded",
+    arguments: [FileElementType.float16, .bfloat16],
+    ["full", "flash", "window(4)", "linear", "topblocks(4, 1)", "retention"])
+  func unrounded(_ type: FileElementType, _ strategy: String) throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    let tensors = try TestTensors(heads: 2, n: 40, dimension: 8)
+    let all = [("q", tensors.query), ("k", tensors.key), ("v", tensors.value)]
+    try SafetensorsFile.write(
+      all.map { NamedTensor($0, $1, as: type) }, to: directory.path("narrow.safetensors"))
+    let narrow = try SafetensorsFile(directory.path("narrow.safetensors"))
+    try SafetensorsFile.write(
+      try ["q", "k", "v"].map { NamedTensor($0, try narrow.read($0)) },
+      to: directory.path("wide.safetensors"))
+    func output(_ inputs: String, _ more: [String]) throws -> [Float] {
+      let result = try AttnbenchProcess.run(
+        ["run", "--inputs", inputs, "--strategy", strategy, "-o", "o.npy"] + more,
+        in: directory.root)
+      #expect(result.code == 0, "\(result.error)")
+      return try NpyFile.read(directory.path("o.npy")).elements
+    }
+    let expected = try output("wide.safetensors", []).map(Double.init)
+    expectClose(try output("narrow.safetensors", ["--dtype", "f32"]), expected)
+    // What .npy has no bf16 for comes out as fp32, of the same sums.
+    if type == .bfloat16 { expectClose(try output("narrow.safetensors", []), expected) }
+  }
 }

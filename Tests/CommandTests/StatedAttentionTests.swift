@@ -193,4 +193,32 @@ struct StatedAttentionTests {
     #expect(result.output.contains("window(4): keeps 100% of the attention"))
     #expect(result.error.contains("own window of 3 keys back (the file's metadata)"))
   }
+
+  @Test(
+    "a sweep of tensors that names no sizes has those that they allow",
+    arguments: [
+      (20, [2, 4, 8, 16, 20]), (512, [64, 128, 256, 512]), (1000, [125, 250, 500, 1000]),
+      (1500, [187, 374, 748, 1496, 1500]), (9000, [1000, 2000, 4000, 8000, 9000]), (1, [1]),
+    ])
+  func sizes(rows: Int, expected: [Int]) throws {
+    let directory = try TemporaryDirectory()
+    defer { directory.remove() }
+    try TestTensors(heads: 1, n: rows, dimension: 2).write(to: directory)
+    for more in [[], ["--decode"]] {
+      let result = try AttnbenchProcess.run(
+        [
+          "sweep", "--inputs", "qkv.safetensors", "--strategy", "flash", "--threads", "1",
+          "--dry-run",
+        ]
+          + more, in: directory.root)
+      #expect(result.code == 0, "\(result.error)")
+      let sizes = result.output.matches(of: /flash[^ ]*-n(\d+)/).compactMap { Int($0.1) }
+      #expect(Set(sizes).sorted() == expected, "\(result.output)")
+    }
+    let typed = try AttnbenchProcess.run(
+      [
+        "sweep", "--inputs", "qkv.safetensors", "--strategy", "flash", "--n", "10k", "--dry-run",
+      ], in: directory.root)
+    #expect(typed.code == 64 && typed.error.contains("--n 10000: "), "\(typed.error)")
+  }
 }

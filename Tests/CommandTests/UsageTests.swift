@@ -30,6 +30,14 @@ struct UsageTests {
     Case("verify", "--n", "0", message: "--n 0: a size is at least 1"),
     Case("verify", "--n", "-7", message: "--n -7: a size is at least 1"),
     Case("verify", "--n", "12kb", message: "unknown suffix 'kb'"),
+    Case("verify", "--n", ".5k", message: "a point has digits on both sides; write 0.5k"),
+    Case("verify", "--n", "-.5k", message: "a point has digits on both sides; write -0.5k"),
+    Case("verify", "--n", "5.k", message: "a point has digits on both sides; write 5k"),
+    Case("verify", "--n", ".k", message: "this is no whole number"),
+    Case("verify", "--n", "8", "--heads", ".5k", message: "write 0.5k"),
+    Case("sweep", "--n", "8", "--budget", ".5s", message: "write 0.5s"),
+    Case("sweep", "--n", "8", "--max-memory", ".5GiB", message: "write 0.5GiB"),
+    Case("compare", "a", "b", "--min-effect", ".5%", message: "write 0.5%"),
     Case("verify", "--n", "99999999999999999999", message: "this is too large"),
     Case("verify", "--n", "9223372036854775807", message: "positions are 32-bit"),
     Case("verify", "--n", "2k..1k", message: "the range runs downwards; write 1k..2k"),
@@ -48,6 +56,8 @@ struct UsageTests {
     Case(
       "verify", "--n", "2000M", "--heads", "2000000000", "--head-dim", "2000000000",
       message: "its bytes overflow the address space"),
+    Case(
+      "verify", "--n", "8", "--scale", "1e39", message: "'1e39' is invalid for '--scale <scale>'"),
     Case("verify", "--n", "8", "--scale", "nan", message: "--scale nan: must be a finite number"),
     Case("verify", "--n", "8", "--scale", "inf", message: "--scale inf: must be a finite number"),
     Case(
@@ -88,6 +98,12 @@ struct UsageTests {
       "run", "--strategy", "flash", "-o", "o.npy", "--inputs", "a.safetensors:",
       message: "a name must follow the colon"),
     Case("mask", "--strategy", "window(8)", "-n", "0", message: "-n 0: a size is at least 1"),
+    Case(
+      "mask", "--strategy", "flash", "-n", "8", "-o", "x.txt",
+      message: "--output x.txt: the name must end in .svg"),
+    Case(
+      "mask", "--strategy", "flash", "-n", "8", "-o", "x.png",
+      message: "--output x.png: a mask is written as .svg"),
     Case("mask", "--strategy", "windw(8)", "-n", "8", message: "did you mean 'window'?"),
     Case("plot", ".", "--kind", "scalng", message: "did you mean 'scaling'?"),
     Case("compare", "a", message: "missing expected argument '<directory-b>'"),
@@ -103,6 +119,35 @@ struct UsageTests {
     Case("sweep", "--n", "64", "--scale", "nan", message: "--scale nan: must be a finite number"),
     Case("sweep", "--n", "64", "--bind", "core:9999", message: "allowed are cores"),
   ]
+
+  /// Every option that names a file, where a variable of a shell was not set.
+  static let paths: [(command: [String], options: [String])] = [
+    (
+      ["run", "--strategy", "flash"],
+      [
+        "-o", "--output", "--lse", "--present-k", "--present-v", "--present-state", "--scores",
+        "--inputs", "--q", "--k", "--v", "--past-k", "--past-v", "--past-state", "--decay",
+        "--mask",
+        "--bias", "--key-bias", "--plan", "--cu-seqlens",
+      ]
+    ),
+    (["mask", "--strategy", "flash", "-n", "8"], ["-o", "--inputs", "--plan"]),
+    (["report", "out"], ["-o", "--evaluation"]), (["plot", "out"], ["-o"]),
+    (["plan", "choice.json"], ["--save", "--plot", "--sensitivity"]),
+    (["recommend", "--n", "8"], ["--save", "--record", "--plot", "--inputs", "--sensitivity"]),
+    (["sweep", "--n", "8"], ["-o", "--inputs"]), (["retrieve", "--n", "8"], ["-o"]),
+    (["verify"], ["--inputs"]),
+  ]
+
+  @Test("an empty path is refused with the option that it is of", arguments: paths)
+  func emptyPath(command: [String], options: [String]) throws {
+    for option in options {
+      let result = try AttnbenchProcess.run(command + [option, ""])
+      #expect(result.code == 64 && result.errorLines.count == 1, "\(result.error)")
+      #expect(result.error.contains("'\(option) <"), "\(result.error)")
+      #expect(result.error.contains("it is empty; name a file"), "\(result.error)")
+    }
+  }
 
   @Test("are refused in one line", arguments: cases)
   func refused(_ bad: Case) throws {

@@ -31,9 +31,56 @@ import Testing
           significand: .random(in: 1..<2, using: &random))
       }
       + [.nan, .infinity, -.infinity, 0, -0.0, 1e300, -1e300, 0x1p-149, 0x1p-150, 0x1.8p-149]
-    let bits = doubles.map(\.bitPattern)
-    let read = try decoded("F64", bits)
-    for (double, value) in zip(doubles, read) { expectSame(value, Float(double), "\(double)") }
+    let file = try file("F64", doubles.map(\.bitPattern))
+    let read = try #require(try file.readStored("x", as: [.floating]).floats(.saturated)).values
+    for (double, value) in zip(doubles, read) {
+      // Where rounding leaves fp32, a finite number stops at its end.
+      let limit = Float.greatestFiniteMagnitude
+      let rounded = Float(double)
+      let expected = double.isFinite ? max(-limit, min(limit, rounded)) : rounded
+      expectSame(value, expected, "\(double)")
+    }
+    let within = doubles.filter { !$0.isFinite || Float($0).isFinite }
+    for (double, value) in zip(within, try decoded("F64", within.map(\.bitPattern))) {
+      expectSame(value, Float(double), "\(double)")
+    }
+  }
+
+  /// The last number that rounds to a finite one and the first that does not, by the rule of fp32: halfway
+  /// to 2^128.
+  @Test(arguments: [1.0, -1.0])
+  func aFiniteFloat64BeyondFloat32IsRefusedWithItsPlace(sign: Double) throws {
+    let end = (0x1p128 - 0x1p103) * sign
+    let last = end.magnitude.nextDown * sign
+    expectSame(
+      try decoded("F64", [last.bitPattern])[0], Float(sign) * .greatestFiniteMagnitude, "\(last)")
+    for value in [end, 1e39 * sign, .greatestFiniteMagnitude * sign] {
+      let bits = [0.0, .infinity, .nan, 1, 2, value].map(\.bitPattern)
+      let data = bits.withUnsafeBytes { Array($0) }
+      let header = "{\(entry("x", [1, 2, 3], 0, data.count, as: "F64"))}"
+      let path = try directory.file("x.safetensors", safetensors(header: header, data: data))
+      let file = try SafetensorsFile(path)
+      let error = try #require(throws: TensorFileError.self) { try file.read("x") }
+      #expect(error.description.contains("tensor 'x' holds \(value) at [0, 1, 2]"), "\(error)")
+      #expect(error.description.contains("3.4028235e+38"), "\(error)")
+      let stored = try file.readStored("x", as: [.floating])
+      let refused = try #require(throws: Float32RangeError.self) { try stored.floats() }
+      #expect(refused.place == [0, 1, 2] && refused.value == value)
+      let saturated = try #require(try stored.floats(.saturated)).values
+      #expect(saturated[5] == Float(sign) * .greatestFiniteMagnitude)
+      #expect(saturated[1] == .infinity && saturated[2].isNaN)
+    }
+  }
+
+  @Test func theFirstNumberTooLargeOfALongTensorIsNamed() throws {
+    let count = 70_000
+    var values = [Double](repeating: 1, count: count)
+    values[69_999] = -1e300
+    let data = values.withUnsafeBytes { Array($0) }
+    let header = "{\(entry("x", [7, 10_000], 0, data.count, as: "F64"))}"
+    let path = try directory.file("x.safetensors", safetensors(header: header, data: data))
+    let error = try #require(throws: TensorFileError.self) { try SafetensorsFile(path).read("x") }
+    #expect(error.description.contains("holds -1e+300 at [6, 9999]"), "\(error)")
   }
 
   @Test func float16WritesToNearestEven() throws {
@@ -95,10 +142,16 @@ import Testing
   private func decoded<Pattern: FixedWidthInteger>(
     _ dtype: String, _ patterns: [Pattern]
   ) throws -> [Float] {
+    try file(dtype, patterns).read("x").values
+  }
+
+  private func file<Pattern: FixedWidthInteger>(
+    _ dtype: String, _ patterns: [Pattern]
+  ) throws -> SafetensorsFile {
     let data = patterns.withUnsafeBytes { Array($0) }
     let header = "{\(entry("x", [patterns.count], 0, data.count, as: dtype))}"
     let path = try directory.file("x.safetensors", safetensors(header: header, data: data))
-    return try SafetensorsFile(path).read("x").values
+    return try SafetensorsFile(path)
   }
 
   private func encoded(_ values: [Float], _ type: FileElementType) throws -> [UInt16] {

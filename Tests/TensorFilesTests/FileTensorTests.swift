@@ -59,7 +59,8 @@ import Testing
     let read = try file.readStored("x", as: [.floating])
     #expect(read.withUnsafeBytes { Array($0) } == bytes)
     #expect(read.elementType == type)
-    // Widened, it is what reading as fp32 gives.
+    // Widened, it is what reading as fp32 gives; of fp64 some of these bits are beyond that.
+    guard type != .float64 else { return }
     #expect(
       try read.floats()?.values.map(\.bitPattern) == file.read("x").values.map(\.bitPattern))
   }

@@ -83,7 +83,10 @@ import Testing
       if let failure {
         failures += 1
         #expect(try scene.directory.tree() == scene.before, "\(system.calls)")
-        #expect(failure.reason == .system(error))
+        switch failure.reason {
+        case .system(let found), .closedDirectory(_, let found): #expect(found == error)
+        default: Issue.record("\(failure)")
+        }
         #expect("\(failure)".hasPrefix(scene.directory.path("")), "\(failure)")
         #expect("\(failure)".hasSuffix("; nothing was changed"), "\(failure)")
       }
@@ -175,5 +178,23 @@ extension TemporaryDirectory {
       uniqueKeysWithValues: names.map { name in
         (name, FileManager.default.contents(atPath: path(name)).map { [UInt8]($0) } ?? [])
       })
+  }
+
+  /// A directory that is closed is not the file's fault, and a name can be too long.
+  @Test func whatStandsInTheWayIsNamed() throws {
+    let directory = try TemporaryDirectory()
+    for error in [Errno.permissionDenied, .readOnlyFileSystem, .notPermitted] {
+      let failure = try #require(throws: OutputError.self) {
+        try OutputTransaction.check(
+          [directory.path("o")], on: FailingFileSystem(with: error) { $0 == 0 })
+      }
+      #expect(failure.description.contains("written into the directory /"), "\(failure)")
+      #expect(failure.description.contains(String(describing: error)), "\(failure)")
+      #expect(failure.description.contains("name a file in another one"), "\(failure)")
+    }
+    let long = try #require(throws: OutputError.self) {
+      try OutputTransaction.check([directory.path(String(repeating: "x", count: 256))])
+    }
+    #expect(long.description.contains("at most 255 bytes"), "\(long)")
   }
 }

@@ -7,6 +7,8 @@ package enum CountText {
   package enum Fault: Error, Equatable {
     /// It does not begin with a number.
     case noNumber
+    /// A point without a digit on one of its sides; the text as it is meant.
+    case barePoint(String)
     /// What follows the number is no suffix.
     case unknownSuffix(String)
     /// With its suffix it still has a fraction.
@@ -18,6 +20,7 @@ package enum CountText {
     package var rule: String {
       switch self {
       case .noNumber: "this is no whole number"
+      case .barePoint: "a point has digits on both sides"
       case .unknownSuffix(let suffix): "unknown suffix '\(suffix)'"
       case .notWhole: "this is not whole"
       case .tooLarge: "this is too large"
@@ -28,6 +31,7 @@ package enum CountText {
     package var fix: String {
       switch self {
       case .noNumber, .notWhole: example
+      case .barePoint(let meant): "write \(meant)"
       case .unknownSuffix: "use k (1000), M (1000000), Ki (1024) or Mi (1048576)"
       case .tooLarge: "the limit is \(Int.max)"
       }
@@ -46,7 +50,12 @@ package enum CountText {
   package static func parse(_ text: some StringProtocol) throws(Fault) -> Int {
     let isNegative = text.first == "-"
     let (digits, suffix) = DecimalText.split(Substring(text).dropFirst(isNegative ? 1 : 0))
-    guard DecimalText.isNumber(digits) else { throw .noNumber }
+    guard DecimalText.isNumber(digits) else {
+      if let meant = DecimalText.completing(digits) {
+        throw .barePoint((isNegative ? "-" : "") + meant + suffix)
+      }
+      throw .noNumber
+    }
     guard let multiplier = multipliers[suffix] else { throw .unknownSuffix(String(suffix)) }
     guard let number = DecimalText(digits), let (whole, fraction) = number.scaled(by: multiplier),
       let count = Int(exactly: isNegative ? -whole : whole)
@@ -107,6 +116,13 @@ package struct DecimalText: Equatable {
       .allSatisfy { !$0.isEmpty && $0.allSatisfy(isDigit) }
     let fraction = parts.dropFirst().first
     return isGrouped && (fraction.map { !$0.isEmpty && $0.allSatisfy(isDigit) } ?? true)
+  }
+
+  /// `0.5` of `.5`, and `5` of `5.`: what is a number but for a digit beside its point; nil for the rest.
+  package static func completing(_ text: Substring) -> String? {
+    let completed = text.hasPrefix(".") ? "0" + text : String(text.dropLast())
+    let isBare = text.count > 1 && (text.hasPrefix(".") || text.hasSuffix("."))
+    return isBare && isNumber(Substring(completed)) ? completed : nil
   }
 
   private static func isDigit(_ character: Character) -> Bool {

@@ -57,6 +57,9 @@ public struct Candidate: Codable, Equatable, Sendable {
   /// The share of needles found over all distances; nil where none were planted.
   public var foundShare: Double?
 
+  /// The reason of one that was timed and whose output nobody has looked at yet.
+  public static let unchecked = "not checked yet"
+
   /// The figures of a row of a sweep.
   ///
   /// - Parameters:

@@ -15,7 +15,11 @@ extension ChoiceEngine {
     let cell = cell(strategy)
     if let known = assessments[cell.spec], known.predictedSeconds == nil { return known }
     emit(.measuring(.cellStarted(cell)))
-    let assessment = try assess(cell, isRefusable: isRefusable)
+    let began = elapsed
+    let assessment = try spending(on: "looks at candidates") {
+      try assess(cell, isRefusable: isRefusable)
+    }
+    longestStep = max(longestStep, elapsed - began)
     keep(assessment)
     emit(.candidateSeen(assessment.candidate))
     return assessment
@@ -33,8 +37,10 @@ extension ChoiceEngine {
   private func assess(_ cell: SweepCell, isRefusable: Bool) throws -> Assessment {
     if case .failure(let error) = cell.work { return ended(cell, .error, "\(error)") }
     if let reason = limits.memoryRefusal(of: cell) { return ended(cell, .skippedMemory, reason) }
+    // Whatever the beginning has taken: the first that can be run within a budget is.
+    let isFirst = assessments.values.allSatisfy { $0.seconds == nil }
     if isRefusable, let least = leastTime(of: cell),
-      let reason = limits.timeRefusal(least, budgetLeft: searchTimeLeft)
+      let reason = limits.timeRefusal(least, budgetLeft: isFirst ? limits.budget : searchTimeLeft)
     {
       return ended(cell, .skippedTime, reason)
     }
@@ -61,6 +67,19 @@ extension ChoiceEngine {
     } catch let error as AttentionError {
       return ended(cell, .error, "\(error)")
     }
+  }
+
+  /// Times a candidate, without looking at what it computes: its error is not known then.
+  func glance(at cell: SweepCell) throws -> Candidate? {
+    guard case .success = cell.work, let prepared = try? instruments.executor.prepare(cell) else {
+      return nil
+    }
+    let measurement = try run(prepared, threads: cell.placement.threads)
+    var row = labels.row(for: cell, status: .lowSamples, reason: Candidate.unchecked)
+    row.fill(
+      measurement, flopRate: flopRates[cell.strategy.arithmetic],
+      workspaceBytes: prepared.workspaceBytes)
+    return Candidate(row)
   }
 
   /// Runs those once more that would be left out for their time: what disturbed a whole look is over by
@@ -135,8 +154,16 @@ extension ChoiceEngine {
     let executor = instruments.executor
     try executor.load(pilot)
     defer { executor.unload() }
-    for (series, strategies) in question.series.enumerated() {
+    // The exact ones first: they stand in the first table, however early that is told.
+    let exactFirst = question.series.enumerated().sorted { left, right in
+      (left.element.contains(where: \.isExactInFloat32) ? 0 : 1, left.offset)
+        < (right.element.contains(where: \.isExactInFloat32) ? 0 : 1, right.offset)
+    }
+    for (series, strategies) in exactFirst {
       if stop.isRaised { return }
+      tellFirstTable(before: 0)
+      let began = elapsed
+      defer { longestStep = max(longestStep, elapsed - began) }
       for strategy in strategies.reversed() {
         let cell = SweepCell(
           problem: pilot, n: pilot.shape.queryLength, strategy: strategy,

@@ -10,16 +10,19 @@ extension ChoiceEngine {
   /// - Parameter goals: where the error has to be small enough; without any, nothing is passed over.
   func search(for goals: [ChoiceGoal]) throws {
     let executor = instruments.executor
-    try measurePeaks()
-    try timePilots()
-    try executor.load(question.problem)
+    try spending(on: "the machine's peak") { try measurePeaks() }
+    try spending(on: "every series at a small size") { try timePilots() }
+    try spending(on: "the tensors") { try executor.load(question.problem) }
     defer { executor.unload() }
-    let remark = try executor.prepareReference(
-      rows: question.errorRows, exact: referenceStrategy(), placement: question.placement,
-      seed: question.seed)
+    var search = SeriesSearch(counts: question.series.map(\.count), goals: goals.count)
+    try peek(at: search.first)
+    let remark = try spending(on: "full attention as a reference") {
+      try executor.prepareReference(
+        rows: question.errorRows, exact: referenceStrategy(), placement: question.placement,
+        seed: question.seed)
+    }
     if let remark { emit(.measuring(.warning(remark))) }
     var hasLooked = false
-    var search = SeriesSearch(counts: question.series.map(\.count), goals: goals.count)
     var places = search.first
     // The dearest of a series has to be looked at some time: without it nothing says where to halve.
     var waiting: [SeriesSearch.Place] = []
@@ -40,6 +43,7 @@ extension ChoiceEngine {
           }
           continue
         }
+        tellFirstTable(before: 0)
         let assessment = try look(at: strategy)
         search.note(
           SeriesSearch.Look(
@@ -160,10 +164,44 @@ extension ChoiceEngine {
 
   /// Seconds after which a choice has something to show at the latest.
   private static let firstTableTime = 8.0
+  /// Seconds after which the reference, which takes some as well, would come too late for that.
+  private static let peekTime = 4.0
+  /// How many candidates are peeked at, and what a run of one may take in seconds.
+  private static let peeks = (count: 3, seconds: 0.5)
+
+  /// Where the beginning has taken long, as on a busy machine, times the candidates that are predicted to
+  /// be the fastest, without their errors, and tells the first table: with rows that were measured.
+  private func peek(at places: [SeriesSearch.Place]) throws {
+    guard !hasToldFirstTable, elapsed > Self.peekTime else { return }
+    let known = places.compactMap { place -> (cell: SweepCell, seconds: Double)? in
+      let cell = cell(question.series[place.series][place.index])
+      guard let seconds = forecast.estimate(of: cell)?.seconds, seconds <= Self.peeks.seconds,
+        limits.memoryRefusal(of: cell) == nil
+      else { return nil }
+      return (cell, seconds)
+    }.sorted { ($0.seconds, $0.cell.spec) < ($1.seconds, $1.cell.spec) }
+    var seen: [Candidate] = []
+    for (cell, _) in known.prefix(Self.peeks.count)
+    where !stop.isRaised && elapsed + longestStep < Self.firstTableTime {
+      if let candidate = try spending(on: "a first few candidates", { try glance(at: cell) }) {
+        seen.append(candidate)
+      }
+    }
+    tellFirstTable(with: seen)
+  }
 
   /// Tells once of what is known so far, before something that takes longer than people wait.
   func tellFirstTable(before seconds: Double) {
-    guard !hasToldFirstTable, elapsed + seconds > Self.firstTableTime else { return }
+    guard !hasToldFirstTable, elapsed + max(seconds, longestStep) > Self.firstTableTime else {
+      return
+    }
+    tellFirstTable(with: [])
+  }
+
+  /// Tells of it now.
+  ///
+  /// - Parameter seen: candidates beside those that were looked at.
+  private func tellFirstTable(with seen: [Candidate]) {
     hasToldFirstTable = true
     // The exact ones are what everything is held against: predicted where they have not run.
     let exact = question.series.joined().filter { $0.isExactInFloat32 }.map(cell)
@@ -178,7 +216,8 @@ extension ChoiceEngine {
     emit(
       .firstTable(
         Recommendation(
-          candidates: order.compactMap { assessments[$0]?.candidate } + predicted.map(\.candidate),
+          candidates: order.compactMap { assessments[$0]?.candidate } + seen
+            + predicted.map(\.candidate),
           requirements: question.requirements)))
   }
 

@@ -90,6 +90,11 @@ public final class ChoiceEngine {
   var flopRates: [Arithmetic: Double] = [:]
   /// Whether the table has been told of that comes before everything is measured.
   var hasToldFirstTable = false
+  /// The longest that a pilot or a look has taken, in seconds: the next may take as long, whatever is
+  /// predicted, where something else runs on the machine.
+  var longestStep = 0.0
+  /// What has taken time, in the order in which it began, in seconds.
+  private var spent: [(what: String, seconds: Double)] = []
   /// By the strategy with its parameters resolved.
   private(set) var assessments: [String: Assessment] = [:]
   /// In the order of the looks.
@@ -129,7 +134,8 @@ public final class ChoiceEngine {
     let goal: ChoiceGoal = question.requirements.holdsForEachHead ? .everyHead : .whole
     try search(for: [goal])
     let cells = contenders(for: [goal])
-    tellFirstTable(before: cells.reduce(0) { $0 + seconds(of: $1) } * Double(limits.minimumSamples))
+    tellFirstTable(
+      before: cells.reduce(0) { $0 + seconds(of: $1) } * Double(limits.minimumSamples))
     // Among one there is nothing to tell apart, and a run that takes long is known well enough.
     if cells.count > 1 || cells.contains(where: { seconds(of: $0) < Self.longRun }) {
       try time(cells)
@@ -187,7 +193,7 @@ public final class ChoiceEngine {
   /// Times cells of one problem side by side; what was measured of them before is replaced, also
   /// where an output turned out to be wrong.
   func time(_ cells: [SweepCell], isFinal: Bool = false) throws {
-    for row in try rows(of: cells, isFinal: isFinal)
+    for row in try spending(on: "timing side by side", { try rows(of: cells, isFinal: isFinal) })
     where row.status.isMeasured || row.status == .wrong {
       assessments[Candidate(row).strategy]?.row = row
     }
@@ -250,6 +256,42 @@ public final class ChoiceEngine {
       placement: question.placement, curve: places[spec] ?? -1)
     cells[spec] = cell
     return cell
+  }
+
+  /// Enters what `body` takes into the account of time.
+  func spending<Result>(on what: String, _ body: () throws -> Result) rethrows -> Result {
+    let began = elapsed
+    defer {
+      let seconds = elapsed - began
+      if let index = spent.firstIndex(where: { $0.what == what }) {
+        spent[index].seconds += seconds
+      } else {
+        spent.append((what, seconds))
+      }
+    }
+    return try body()
+  }
+
+  /// A budget that is exceeded by less than this share of it has been kept to.
+  private static let overrun = 0.2
+
+  /// Where the time of a budget went that was too short for some candidate, or was not kept to; nil where it
+  /// was enough.
+  public var budgetAccount: String? {
+    guard let budget = limits.budget else { return nil }
+    let isTooShort = assessments.values.contains {
+      $0.row.status == .skippedTime && $0.predictedSeconds == nil
+    }
+    let all = spent.reduce(0) { $0 + $1.seconds }
+    guard isTooShort || all > (1 + Self.overrun) * budget else { return nil }
+    let parts = spent.filter { $0.seconds >= 0.005 * budget }
+      .map { "\(TimeSpan.rounded(seconds: $0.seconds)) on \($0.what)" }
+    return "--budget \(limits.wording.budget) was too short"
+      + (isTooShort
+        ? " to look at everything; the search may take \(Int(100 * Self.searchShare))% of it" : "")
+      + ", and the time went: "
+      + (parts.isEmpty ? "nowhere, it is that short" : parts.joined(separator: ", "))
+      + "; a longer --budget looks at more"
   }
 
   var elapsed: Double { Double(instruments.clock.now() - start) / 1e9 }

@@ -10,6 +10,10 @@ extension BLASEnvironment {
     if reasons.isEmpty { return nil }
     let why = reasons.joined(separator: "; ")
     if isKept {
+      guard keepsLesser else {
+        return "note: \(inForce.joined(separator: ", ")) kept: \(why); \(library) runs its \(core) "
+          + "kernels, which are as wide as the processor allows"
+      }
       let what = inForce.isEmpty ? "" : "\(inForce.joined(separator: ", ")) in force, "
       return "warning: \(what)\(library) runs its \(core) kernels: \(why); without "
         + "\(Self.keepFlag) attnbench puts that right"
@@ -32,7 +36,9 @@ extension BLASEnvironment {
     let kept = inForce.filter(found.contains)
     if !kept.isEmpty { parts.append("\(kept.joined(separator: ", ")) in force") }
     if !added.isEmpty {
-      parts.append("\(added.joined(separator: ", ")) set by attnbench in place of \(coreBefore)")
+      // Kernels that ran before are put in place of no others.
+      let other = core == coreBefore ? "" : " in place of \(coreBefore)"
+      parts.append("\(added.joined(separator: ", ")) set by attnbench\(other)")
     }
     return parts.isEmpty ? nil : parts.joined(separator: "; ")
   }
@@ -42,7 +48,9 @@ extension BLASEnvironment {
   private func reason(_ objection: BLASChoice.Objection) -> String {
     switch objection {
     case .unknownKernels(let name):
-      "it has no kernels named '\(name)'"
+      name.isEmpty
+        ? "\(BLASSettings.coreType) is set and empty, which names no kernels"
+        : "it has no kernels named '\(name)'"
     case .missingInstructions(let features):
       "\(coreBefore) needs \(features.joined(separator: ", ")), which this processor lacks"
     case .narrow:

@@ -29,6 +29,29 @@ public struct BLASEnvironment: Hashable, Sendable {
   /// The library, such as `OpenBLAS 0.3.21`.
   var library = BLASLibrary.nameAndVersion
 
+  /// Objections to what costs speed. A name that the library does not know costs nothing where it runs the
+  /// best kernels all the same.
+  private var costs: [BLASChoice.Objection] {
+    objections.filter { if case .unknownKernels = $0 { false } else { true } }
+  }
+
+  /// Whether the user keeps what makes the library slower than it has to be.
+  public var keepsLesser: Bool { isKept && !costs.isEmpty }
+
+  /// What is set, in force and to blame for that: a name that the library does not know forces nothing.
+  var forced: [String] {
+    guard keepsLesser else { return [] }
+    return inForce.filter { setting in
+      !objections.contains {
+        if case .unknownKernels(let name) = $0 {
+          setting == "\(BLASSettings.coreType)=\(name)"
+        } else {
+          false
+        }
+      }
+    }
+  }
+
   /// The option that keeps the environment as it is.
   public static let keepFlag = "--keep-blas-env"
 

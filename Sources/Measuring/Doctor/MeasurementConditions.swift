@@ -13,6 +13,8 @@ public struct MeasurementConditions: Sendable, Hashable {
   public var blasForced: [String] = []
   /// Such settings that were exported and have been taken out of this process.
   public var blasIgnored: [String] = []
+  /// Whether the user keeps OpenBLAS slower than it has to be.
+  public var blasIsKeptSlow = false
   /// What became of OpenBLAS's environment, in a few words; nil when nothing did.
   public var blasSummary: String?
   /// Threads inside one OpenBLAS call, after it was asked for one.
@@ -50,7 +52,8 @@ public struct MeasurementConditions: Sendable, Hashable {
   ) {
     BLASLibrary.useOneThread()
     blasCore = blas.core
-    blasForced = blas.isKept && !blas.objections.isEmpty ? blas.inForce : []
+    blasIsKeptSlow = blas.keepsLesser
+    blasForced = blas.forced
     blasIgnored = blas.removed
     blasSummary = blas.summary
     self.blasSpeed = blasSpeed
@@ -88,8 +91,9 @@ extension MeasurementConditions {
   /// Everything that would spoil a measurement, gravest first.
   public var warnings: [MeasurementWarning] {
     [
-      forcedBLAS, ignoredBLAS, blasSpeed.flatMap(Self.slowBLAS), quota, steal, load, forcedISA,
-      governor, threadsOfBLAS, hardwareThreads,
+      forcedBLAS, ignoredBLAS,
+      blasSpeed.flatMap { Self.slowBLAS($0, isKept: blasIsKeptSlow) }, quota, steal, load,
+      forcedISA, governor, threadsOfBLAS, hardwareThreads,
     ].compactMap { $0 }
   }
 
@@ -112,7 +116,9 @@ extension MeasurementConditions {
   }
 
   /// What a share of the peak says that no library reaches which knows its processor.
-  public static func slowBLAS(_ speed: BLASSpeed) -> MeasurementWarning? {
+  ///
+  /// - Parameter isKept: whether the user keeps what makes it slow.
+  public static func slowBLAS(_ speed: BLASSpeed, isKept: Bool = false) -> MeasurementWarning? {
     guard !speed.isPlausible else { return nil }
     return MeasurementWarning(
       finding: "OpenBLAS reaches \(number(100 * speed.share))% of the FMA peak with its "
@@ -120,7 +126,9 @@ extension MeasurementConditions {
         + "\(SignificantDigits.three(speed.peakGflopPerSecond)) GFLOP/s a thread)",
       effect: "full is slower than it should be, and every speed-up over it looks larger than "
         + "it is",
-      fix: "measure again when the machine is quiet; if it stays so, install a newer OpenBLAS")
+      fix: isKept
+        ? "leave out \(BLASEnvironment.keepFlag)"
+        : "measure again when the machine is quiet; if it stays so, install a newer OpenBLAS")
   }
 
   private var quota: MeasurementWarning? {

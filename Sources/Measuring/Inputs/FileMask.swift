@@ -10,13 +10,13 @@ import Units
 /// 2 is `[nQ, nKV]`, rank 3 `[h, nQ, nKV]`. An axis of size 1 serves all; a last axis that is longer
 /// than 1 and shorter than the keys hides the rest.
 public struct FileMask: Sendable {
-  private let tensor: FileTensor
-  private let name: String
+  private let source: FileProblem.Source
+  private var tensor: FileTensor { source.tensor }
+  private var name: String { source.name }
 
   /// Names a tensor of truth values or floating-point numbers.
   public init(_ tensor: FileTensor, name: String) {
-    self.tensor = tensor
-    self.name = name
+    source = FileProblem.Source(tensor, name: name)
   }
 
   /// Whether it holds truth values.
@@ -34,25 +34,21 @@ public struct FileMask: Sendable {
     }
   }
 
-  /// The bias it is for a problem.
+  /// The bias it is for a problem. A finite number is one, however large: what fp32 has no room for
+  /// becomes its largest number, for an infinite one would hide the key.
   ///
   /// - Throws: `FileProblemError` when it does not stand for that shape, or a failed allocation.
   public func bias(for shape: AttentionShape) throws -> BroadcastTensor<Float> {
-    guard let floats = try tensor.floats() else {
-      throw FileProblemError(source: name, problem: "does not hold floating-point numbers")
-    }
-    return try floats.withUnsafeElements { try broadcast($0, for: shape) }
+    try source.floats(.saturated).withUnsafeElements { try broadcast($0, for: shape) }
   }
 
   /// The bias it is for a problem, one number a key: `[b, h, nKV]`, `[b, hKV, nKV]` or shorter from the
-  /// front, where an axis of size 1 serves all.
+  /// front, where an axis of size 1 serves all. Finite numbers stay finite, as in `bias`.
   ///
   /// - Throws: `FileProblemError` when it does not stand for that shape or holds NaN or +infinity, or a
   ///   failed allocation.
   public func keyBias(for problem: AttentionShape) throws -> BroadcastTensor<Float> {
-    guard let floats = try tensor.floats() else {
-      throw FileProblemError(source: name, problem: "does not hold floating-point numbers")
-    }
+    let floats = try source.floats(.saturated)
     let sizes = [Int](repeating: 1, count: max(0, 3 - tensor.shape.count)) + tensor.shape
     let fits =
       sizes.count == 3 && [1, problem.batch].contains(sizes[0])

@@ -103,9 +103,7 @@ extension FileProblem {
           "has shape \(source.tensor.shape); \(declaration.name) is \(declaration.letters) = "
           + "\(sizes) here")
     }
-    guard let floats = try source.tensor.floats() else {
-      throw FileProblemError(source: source.name, problem: "does not hold floating-point numbers")
-    }
+    let floats = try source.floats()
     let tensor = try Tensor(declaration.shape(in: shape))
     floats.withUnsafeElements { tensor.elements.update(from: $0) }
     return tensor

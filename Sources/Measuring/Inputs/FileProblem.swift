@@ -45,6 +45,28 @@ public struct FileProblem: Sendable {
       self.init(FileTensor(tensor), name: name)
     }
 
+    /// The elements in fp32.
+    ///
+    /// - Throws: `FileProblemError` for what holds no floating-point numbers, or one that fp32 has no
+    ///   room for; or a failed allocation.
+    func floats(_ large: LargeNumbers = .refused) throws -> HostTensor {
+      do {
+        if let floats = try tensor.floats(large) { return floats }
+      } catch let error as Float32RangeError {
+        throw FileProblemError(source: name, problem: "\(error)")
+      }
+      throw FileProblemError(source: name, problem: "does not hold floating-point numbers")
+    }
+
+    /// Refuses numbers that fp32 has no room for, before anything is computed.
+    fileprivate func checkFloat32Range() throws(FileProblemError) {
+      do throws(Float32RangeError) {
+        try tensor.checkFloat32Range()
+      } catch {
+        throw FileProblemError(source: name, problem: "\(error)")
+      }
+    }
+
     /// How its elements can lie in a problem; fp64 does not.
     var elementType: ElementType { tensor.elementType.elementType ?? .float32 }
   }
@@ -81,11 +103,15 @@ public struct FileProblem: Sendable {
   /// Checks that tensors fit together.
   ///
   /// - Parameter past: what the keys and values are appended to.
-  /// - Throws: `FileProblemError` naming the tensor that does not, or a failed allocation.
+  /// - Throws: `FileProblemError` naming the tensor that does not, or that holds a number that fp32 has no
+  ///   room for; or a failed allocation.
   public init(
     query: Source, key newKey: Source, value newValue: Source, arrangement: FileArrangement,
     past: PastCache? = nil
   ) throws {
+    for source in [query, newKey, newValue] + (past.map { [$0.key, $0.value] } ?? []) {
+      try source.checkFloat32Range()
+    }
     let (folded, starts) = (arrangement.foldedHeads, arrangement.sequenceStarts)
     let key = try past?.key.appending(newKey, arrangement, folded: folded?.keyValue) ?? newKey
     let value =
@@ -183,10 +209,7 @@ public struct FileProblem: Sendable {
     if type != .float32, type == source.elementType {
       return try source.tensor.withUnsafeBytes { try body(view($0, type)) }
     }
-    guard let floats = try source.tensor.floats() else {
-      throw FileProblemError(source: source.name, problem: "does not hold floating-point numbers")
-    }
-    return try floats.withUnsafeElements {
+    return try source.floats().withUnsafeElements {
       try body(view(UnsafeRawBufferPointer($0), .float32))
     }
   }

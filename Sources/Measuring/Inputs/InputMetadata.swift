@@ -62,8 +62,13 @@ public struct InputMetadata: Equatable, Sendable {
     }
     func number(_ entry: String, _ rule: String) throws(FileProblemError) -> Float? {
       guard let text = strings[entry], text != "null", text != "None" else { return nil }
-      guard let value = Float(text), value.isFinite else { throw refusal(entry, rule) }
-      return value
+      do throws(FloatText.Fault) {
+        let value = try FloatText.parse(text)
+        if value.isFinite { return value }
+      } catch {
+        if error != .noNumber { throw refusal(entry, error.rule) }
+      }
+      throw refusal(entry, rule)
     }
     switch strings["causal"]?.lowercased() {
     case nil, "null", "none": break

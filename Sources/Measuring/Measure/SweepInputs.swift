@@ -53,6 +53,17 @@ extension FileProblem {
     }
   }
 
+  /// The sizes of a sweep that names none: the usual ones as far as there are rows, all rows, and of few
+  /// rows some that double up to them.
+  ///
+  /// - Parameter isDecoding: whether sizes are numbers of keys.
+  public func usualSizes(isDecoding: Bool = false) throws(PlanError) -> [Int] {
+    let rows = isDecoding ? shape.keyLength : rows
+    let last = min(rows, SizeList.usual.sizes.last ?? rows)
+    let first = min(SizeList.usual.sizes.first ?? 1, max(1, last / 8))
+    return try SizeList(parsing: "\(first)..\(last)").sizes
+  }
+
   /// Copies the first rows of every head into tensors of that many rows.
   package func copy(query: Tensor, key: Tensor, value: Tensor) throws {
     try withViews { queryView, keyView, valueView in

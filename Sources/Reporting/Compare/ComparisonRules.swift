@@ -50,6 +50,9 @@ public struct ComparisonRules: Equatable, Sendable {
   /// Whether B's error against the strategy's own definition says that B is wrong and A was not.
   static func isWorse(_ b: Double?, than a: Double?) -> Bool {
     guard let a, let b, a.isFinite else { return false }
-    return !(b <= max(roundingError, errorFactor * a))
+    return !(b <= limit(over: a))
   }
+
+  /// The largest error that is not wrong beside another that is right.
+  static func limit(over a: Double) -> Double { max(roundingError, errorFactor * a) }
 }

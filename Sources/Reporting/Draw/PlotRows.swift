@@ -39,7 +39,7 @@ struct PlotRows {
   init(_ all: [ResultRow]) {
     // A cell that was run again after an interruption has two rows, and the later one counts.
     var latest: [Identity: ResultRow] = [:]
-    for row in all { latest[Identity(row)] = row }
+    for row in all { latest[Identity(row)] = row.judgedByError }
     let rows = latest.values.sorted { ($0.n, $0.cellID) < ($1.n, $1.cellID) }
     let names = StrategyNames(rows)
     let parts = Self.shapeParts(rows)

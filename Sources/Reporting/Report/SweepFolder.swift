@@ -9,7 +9,7 @@ import Units
 /// Only the results must be there. A sweep that was killed early has no complete description, and
 /// samples may be lost: what is missing is said, not guessed.
 public struct SweepFolder: Sendable {
-  /// One row a cell; of a cell that ran twice the later one.
+  /// One row a cell; of a cell that ran twice the later one. `wrong` also where only its error says so.
   public let rows: [ResultRow]
   /// How the run was made; nil where that cannot be read.
   public let metadata: RunMetadata?
@@ -47,7 +47,7 @@ public struct SweepFolder: Sendable {
   /// One row a cell, smallest n first, in the order of legends.
   private static func latest(_ rows: [ResultRow]) -> [ResultRow] {
     var byCell: [String: ResultRow] = [:]
-    for row in rows { byCell[row.cellID] = row }
+    for row in rows { byCell[row.cellID] = row.judgedByError }
     return byCell.values.sorted { left, right in
       (left.n, ClassHeading(left.strategy.classification).order, left.strategy.name, left.cellID)
         < (

@@ -33,6 +33,14 @@ public struct ScalingAnalysis: Equatable, Sendable {
     predictions = curves.flatMap { SizePrediction.predictions(for: $0.curve) }
   }
 
+  /// The names of its files.
+  public static var fileNames: [String] {
+    let layout = RunDirectory.Layout("")
+    return [layout.fits, layout.slopes, layout.crossovers, layout.predictions].map {
+      String($0.drop { $0 == "/" })
+    }
+  }
+
   /// `fits.csv`, `slopes.csv`, `crossovers.csv` and `predictions.csv` for a directory.
   package func files(in directory: String) -> [OutputFile] {
     let layout = RunDirectory.Layout(directory)

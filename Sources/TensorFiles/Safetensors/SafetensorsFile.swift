@@ -44,11 +44,12 @@ public struct SafetensorsFile: Sendable {
   /// Reads the tensor `name` as fp32.
   ///
   /// - Throws: `TensorFileError` if there is none (the error then has the nearest names), its
-  ///   element type is not read, or it is a single number.
+  ///   element type is not read, it is a single number, or it holds a finite number that fp32 has no
+  ///   room for.
   public func read(_ name: String) throws(TensorFileError) -> HostTensor {
     let (entry, type) = try entry(name, as: [.floating])
     return try file.tensor(
-      at: header.dataOffset + entry.byteRange.lowerBound, shape: shape(of: entry), type: type)
+      name, at: header.dataOffset + entry.byteRange.lowerBound, shape: shape(of: entry), type: type)
   }
 
   /// Reads the tensor `name` as it is stored.

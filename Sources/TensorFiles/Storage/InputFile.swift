@@ -67,8 +67,11 @@ final class InputFile: Sendable {
   ///
   /// What is stored as fp32 goes straight to its place. The rest passes through a chunk that stays
   /// in the second-level cache, so that a file of gigabytes never lies in memory twice.
+  ///
+  /// - Parameter name: of the tensor, where the file can hold several.
+  /// - Throws: also for a finite number that fp32 has no room for.
   func tensor(
-    at offset: Int, shape: FileShape, type: FileElementType
+    _ name: String? = nil, at offset: Int, shape: FileShape, type: FileElementType
   ) throws(TensorFileError) -> HostTensor {
     let memory = try allocate(shape, .float32)
     if type == .float32 {
@@ -79,6 +82,15 @@ final class InputFile: Sendable {
       for elements in chunk.ranges(of: shape.elementCount) {
         let bytes = chunk.bytes(for: elements.count)
         try read(at: offset + elements.lowerBound * type.byteWidth, into: bytes)
+        if type == .float64,
+          let found = ElementConversion.firstBeyondFloat32(UnsafeRawBufferPointer(bytes))
+        {
+          throw failure(
+            .beyondFloat32(
+              tensor: name,
+              Float32RangeError(
+                index: elements.lowerBound + found.index, shape: shape, value: found.value)))
+        }
         ElementConversion.decode(
           UnsafeRawBufferPointer(bytes), as: type,
           into: UnsafeMutableBufferPointer(rebasing: floats[elements]))

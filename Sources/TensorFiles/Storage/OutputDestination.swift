@@ -58,9 +58,29 @@ package struct OutputDestination {
     }
   }
 
+  /// Refuses outputs that would replace what the same command reads, by whatever spelling or link.
+  ///
+  /// Whatever cannot be found out here is for those to say who read or write the file.
+  static func refuse(_ paths: [String], reading inputs: [String]) throws(OutputError) {
+    var read: [Identity: String] = [:]
+    for input in inputs {
+      guard let status = try? Stat(FilePath(input)), status.type == .regular else { continue }
+      read[.node(status.deviceID, status.inode)] = input
+    }
+    for path in paths where !read.isEmpty {
+      guard let destination = try? OutputDestination(path) else { continue }
+      if let input = read[destination.identity] { throw OutputError(path, .input(input)) }
+    }
+  }
+
   /// Whether what is written there is the standard output of this process.
   package var isStandardOutput: Bool {
     if case .descriptor(.standardOutput) = place { true } else { false }
+  }
+
+  /// Whether what is written there can be read again by its path.
+  package var isFile: Bool {
+    if case .file = place { true } else { false }
   }
 
   /// Nil for a directory.

@@ -11,6 +11,10 @@ public struct OutputError: Error, Hashable, Sendable, CustomStringConvertible {
     case directory
     /// Another output is the same file.
     case sameFile(as: String)
+    /// The same command reads the file, as something else than it would write.
+    case input(String)
+    /// Nothing may be written into the directory where the output or its new content is to stand.
+    case closedDirectory(String, Errno)
   }
 
   /// The output, as the caller named it.
@@ -49,6 +53,12 @@ public struct OutputError: Error, Hashable, Sendable, CustomStringConvertible {
       return "cannot write: \(errno); \(Self.fix(for: errno)); \(changed)"
     case .directory:
       return "cannot write: is a directory; name a file; \(changed)"
+    case .input(let input):
+      let name = input == path ? "an input of this command" : "the same file as the input \(input)"
+      return "is \(name), which it would replace; name another file for the output; \(changed)"
+    case .closedDirectory(let directory, let errno):
+      return "cannot write: nothing may be written into the directory \(directory) (\(errno)); "
+        + "name a file in another one, or get the right to write there; \(changed)"
     case .sameFile(let other):
       return "is the same file as \(other); give each output a file of its own; \(changed)"
     }
@@ -63,6 +73,7 @@ public struct OutputError: Error, Hashable, Sendable, CustomStringConvertible {
     case .tooManySymbolicLinkLevels: "the symbolic links lead in a circle"
     case .permissionDenied, .notPermitted, .readOnlyFileSystem:
       "name a place that you may write to"
+    case .fileNameTooLong: "a name has at most 255 bytes, a path 4096: shorten it"
     case .brokenPipe: "nobody reads it any more"
     default: "check the disk, or name another place"
     }

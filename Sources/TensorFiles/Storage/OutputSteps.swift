@@ -60,13 +60,23 @@ struct OutputSteps {
   mutating func prepare(
     _ file: OutputFile, beside target: FilePath, replacing old: Stat?
   ) throws(OutputError) {
-    let temporary = HiddenFile.name(beside: target, "partial")
-    let status = try OutputError.naming(file.path) { () throws(Errno) in
+    let temporary = HiddenFile.name(beside: target, .partial)
+    let descriptor: FileDescriptor
+    do throws(Errno) {
       // Nobody else may read what replaces a file that nobody else could read.
-      let descriptor = try system.open(
+      descriptor = try system.open(
         temporary, [.create, .exclusiveCreate, .closeOnExec],
         old == nil ? Self.usualPermissions : .ownerReadWrite)
-      unfinished.append(temporary)
+    } catch {
+      switch error {
+      case .permissionDenied, .notPermitted, .readOnlyFileSystem:
+        let directory = target.removingLastComponent()
+        throw OutputError(file.path, .closedDirectory(directory.string, error))
+      default: throw OutputError(file.path, .system(error))
+      }
+    }
+    unfinished.append(temporary)
+    let status = try OutputError.naming(file.path) { () throws(Errno) in
       return try closing(descriptor) { () throws(Errno) in
         if let old { try system.copyAttributes(of: old, to: descriptor) }
         try file.content(OutputSink(descriptor, on: system))
@@ -78,7 +88,7 @@ struct OutputSteps {
     outputs.append(
       Output(
         path: file.path, target: target, temporary: temporary,
-        old: HiddenFile.name(beside: target, "old"), identity: .node(status.deviceID, status.inode))
+        old: HiddenFile.name(beside: target, .old), identity: .node(status.deviceID, status.inode))
     )
   }
 

@@ -56,20 +56,36 @@ package struct OutputTransaction {
 
   /// Finds out whether outputs can be written, before minutes are spent on what they will hold.
   ///
-  /// - Throws: also where two of them are one file.
+  /// - Parameter inputs: files that the command reads and that none of its outputs may replace. Left out
+  ///   are those that an output may stand for, such as the past keys that present ones replace.
+  /// - Throws: also where two outputs are one file.
   package static func check(
-    _ paths: [String], on system: any FileSystem = HostFileSystem()
+    _ paths: [String], reading inputs: [String] = [], on system: any FileSystem = HostFileSystem()
   ) throws(OutputError) {
+    try OutputDestination.refuse(paths, reading: inputs)
     for destination in try OutputDestination.distinct(paths) {
       guard case .file(let target, _) = destination.place else { continue }
       try probe(target, for: destination.path, on: system)
     }
   }
 
-  /// Finds out whether files can be written into `directory`, which need not exist yet.
-  package static func check(
-    directory: String, on system: any FileSystem = HostFileSystem()
+  /// Refuses outputs that would replace what the same command reads; looks no further.
+  package static func refuse(
+    _ paths: [String], reading inputs: [String]
   ) throws(OutputError) {
+    try OutputDestination.refuse(paths, reading: inputs)
+  }
+
+  /// Finds out whether files can be written into `directory`, which need not exist yet.
+  ///
+  /// - Parameters:
+  ///   - names: of the files.
+  ///   - inputs: as of `check(_:reading:on:)`.
+  package static func check(
+    directory: String, files names: [String] = [], reading inputs: [String] = [],
+    on system: any FileSystem = HostFileSystem()
+  ) throws(OutputError) {
+    try OutputDestination.refuse(names.map { "\(directory)/\($0)" }, reading: inputs)
     var existing = FilePath(directory)
     do throws(Errno) {
       while !existing.isEmpty, try Stat.ifPresent(existing) == nil {

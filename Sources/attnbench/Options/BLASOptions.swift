@@ -28,7 +28,9 @@ extension BLASCommand {
   func measureBLAS() throws -> BLASSpeed {
     try announceBLAS()
     let speed = try BLASSpeed.measured()
-    if let warning = MeasurementConditions.slowBLAS(speed) { Terminal.say("warning: \(warning)") }
+    if let warning = MeasurementConditions.slowBLAS(speed, isKept: try blas.keepsLesser) {
+      Terminal.say("warning: \(warning)")
+    }
     return speed
   }
 }

@@ -13,16 +13,24 @@ struct InputOptions: ParsableArguments {
     case bnd
   }
 
-  @Option(help: "q, k and v in one file: FILE.safetensors or FILE.safetensors:PREFIX.")
+  @Option(
+    help: "q, k and v in one file: FILE.safetensors or FILE.safetensors:PREFIX.",
+    transform: PathOption.parse)
   var inputs: [String] = []
 
-  @Option(name: .customLong("q"), help: "Queries: FILE.npy or FILE.safetensors:KEY.")
+  @Option(
+    name: .customLong("q"), help: "Queries: FILE.npy or FILE.safetensors:KEY.",
+    transform: PathOption.parse)
   var query: String?
 
-  @Option(name: .customLong("k"), help: "Keys, likewise.")
+  @Option(
+    name: .customLong("k"), help: "Keys, likewise.",
+    transform: PathOption.parse)
   var key: String?
 
-  @Option(name: .customLong("v"), help: "Values, likewise.")
+  @Option(
+    name: .customLong("v"), help: "Values, likewise.",
+    transform: PathOption.parse)
   var value: String?
 
   @Option(
@@ -33,39 +41,60 @@ struct InputOptions: ParsableArguments {
       valueName: "name=file"))
   var operands: [String] = []
 
-  @Option(help: "The operand decay: FILE.npy or FILE.safetensors:KEY.")
+  @Option(
+    help: "The operand decay: FILE.npy or FILE.safetensors:KEY.",
+    transform: PathOption.parse)
   var decay: String?
 
-  @Option(help: "The operand beta, likewise.")
+  @Option(
+    help: "The operand beta, likewise.",
+    transform: PathOption.parse)
   var beta: String?
 
-  @Option(help: "The operand erase, likewise.")
+  @Option(
+    help: "The operand erase, likewise.",
+    transform: PathOption.parse)
   var erase: String?
 
-  @Option(help: "The operand write, likewise.")
+  @Option(
+    help: "The operand write, likewise.",
+    transform: PathOption.parse)
   var write: String?
 
-  @Option(help: "The operand gate, likewise.")
+  @Option(
+    help: "The operand gate, likewise.",
+    transform: PathOption.parse)
   var gate: String?
 
-  @Option(help: "The operand index_q, likewise.")
+  @Option(
+    help: "The operand index_q, likewise.",
+    transform: PathOption.parse)
   var indexQ: String?
 
-  @Option(help: "The operand index_k, likewise.")
+  @Option(
+    help: "The operand index_k, likewise.",
+    transform: PathOption.parse)
   var indexK: String?
 
-  @Option(help: "The operand index_w, likewise.")
+  @Option(
+    help: "The operand index_w, likewise.",
+    transform: PathOption.parse)
   var indexW: String?
 
-  @Option(help: "The operand state, likewise: the state of a recurrence to begin with.")
+  @Option(
+    help: "The operand state, likewise: the state of a recurrence to begin with.",
+    transform: PathOption.parse)
   var pastState: String?
 
   @Option(
     name: .customLong("past-k"),
-    help: "Keys that come before those of --k: queries stand behind them. With --past-v.")
+    help: "Keys that come before those of --k: queries stand behind them. With --past-v.",
+    transform: PathOption.parse)
   var pastKey: String?
 
-  @Option(name: .customLong("past-v"), help: "Values that come before those of --v.")
+  @Option(
+    name: .customLong("past-v"), help: "Values that come before those of --v.",
+    transform: PathOption.parse)
   var pastValue: String?
 
   @Option(
@@ -89,11 +118,13 @@ struct InputOptions: ParsableArguments {
     help: """
       First row of each of several sequences that lie behind each other, and the number of all \
       rows: 0,5,9, or a file of shape [sequences + 1].
-      """)
+      """,
+    transform: PathOption.parse)
   var sequenceStarts: String?
 
   @Option(
-    name: .customLong("cu-seqlens-kv"), help: "The same of keys and values, where it differs.")
+    name: .customLong("cu-seqlens-kv"), help: "The same of keys and values, where it differs.",
+    transform: PathOption.parse)
   var keyStarts: String?
 
   /// Reads the tensors.

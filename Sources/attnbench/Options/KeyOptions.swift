@@ -9,7 +9,8 @@ struct KeyOptions: ParsableArguments {
       FILE.npy or FILE.safetensors:KEY of a shape that broadcasts to [b, h, nQ, nKV]: truth values, \
       true where a query may see a key, or numbers, which are added to the scores. Keys beyond a \
       shorter last axis are hidden.
-      """)
+      """,
+    transform: PathOption.parse)
   var mask: String?
 
   @Option(

@@ -4,21 +4,25 @@ import AttentionBench
 
 /// What becomes of the scores beyond their scale, in this order: softcap, then what is added.
 struct LogitOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Bound the scores: C tanh(score / C).")
+  @Option(
+    parsing: .unconditional, help: "Bound the scores: C tanh(score / C).",
+    transform: FloatOption.parse)
   var softcap: Float?
 
   @Option(
     help: """
       Add numbers to the scores, FILE.npy or FILE.safetensors:KEY of a shape that broadcasts to \
       [b, h, nQ, nKV]; -inf hides a key.
-      """)
+      """,
+    transform: PathOption.parse)
   var bias: String?
 
   @Option(
     help: """
       Add a number to all scores of a key, FILE.npy or FILE.safetensors:KEY of shape [b, hKV or h, nKV] or \
       [hKV or h, nKV]: forgetting attention has minus the running sum of its log forget gates here.
-      """)
+      """,
+    transform: PathOption.parse)
   var keyBias: String?
 
   @Option(
@@ -37,11 +41,12 @@ struct LogitOptions: ParsableArguments {
       """)
   var sinkLogits: String?
 
-  /// The numbers of `--sink-logits`.
+  /// The numbers of `--sink-logits`. They stand among the scores, where an infinity is no number: finite
+  /// ones stay finite.
   ///
   /// - Throws: `UsageError` naming what is no number, `TensorFileError`.
   func sinks() throws -> [Float]? {
-    try sinkLogits.map { try NumberList.floats($0, option: "--sink-logits") }
+    try sinkLogits.map { try NumberList.floats($0, option: "--sink-logits", .saturated) }
   }
 
   /// Writes what is added to the scores into the settings; a bias that is there already is added to.

@@ -29,6 +29,9 @@ struct PositionOptions: ParsableArguments {
       """)
   var queryOffset: String?
 
+  /// The files named.
+  var inputPaths: [String] { [InputPaths.tensor(queryOffset)].compactMap { $0 } }
+
   /// Whether one of the two ways to align was used.
   var isAligned: Bool { align != nil || queryOffset != nil }
 
@@ -52,7 +55,9 @@ struct PositionOptions: ParsableArguments {
 struct MaskOptions: ParsableArguments {
   @OptionGroup var positions: PositionOptions
 
-  @Option(parsing: .unconditional, help: "Factor on the scores (default: 1/sqrt(head dim)).")
+  @Option(
+    parsing: .unconditional, help: "Factor on the scores (default: 1/sqrt(head dim)).",
+    transform: FloatOption.parse)
   var scale: Float?
 
   /// Whether the mask is causal.

@@ -14,7 +14,8 @@ struct ModelLimitOptions: ParsableArguments {
   var maxLossIncrease: String?
 
   @Option(
-    help: "For a model: what an error of each layer costs, as attnbench-model evaluate writes it.")
+    help: "For a model: what an error of each layer costs, as attnbench-model evaluate writes it.",
+    transform: PathOption.parse)
   var sensitivity: String?
 
   /// The options given, as they were written.

@@ -1,4 +1,5 @@
 import Attention
+import AttentionBench
 import TensorFiles
 
 /// Numbers for a batch entry or a head each, written out, `100,87`, or held by a file of rank 1.
@@ -19,12 +20,32 @@ enum NumberList {
 
   /// Numbers with a fraction.
   ///
-  /// - Throws: `UsageError` naming what is none, or `TensorFileError`.
-  static func floats(_ text: String, option: String) throws -> [Float] {
-    guard let tensor = try tensor(text, option, as: .floating)?.floats() else {
-      return try parse(text, option, "number", "-1,0.5") { Float($0) }
+  /// - Parameter large: what becomes of finite numbers that fp32 has no room for.
+  /// - Throws: `UsageError` naming what is none or too large, or `TensorFileError`.
+  static func floats(
+    _ text: String, option: String, _ large: LargeNumbers = .refused
+  ) throws -> [Float] {
+    do {
+      if let floats = try tensor(text, option, as: .floating)?.floats(large) {
+        return floats.withUnsafeElements { Array($0) }
+      }
+    } catch let error as Float32RangeError {
+      throw UsageError("\(option) \(text) \(error)")
     }
-    return tensor.withUnsafeElements { Array($0) }
+    return try parse(text, option, "number", "-1,0.5") { (part) throws(UsageError) in
+      do throws(FloatText.Fault) {
+        return try FloatText.parse(part)
+      } catch {
+        switch (error, large) {
+        case (.noNumber, _): return nil
+        case (.tooSmall, _): return 0
+        case (.tooLarge(let isNegative), .saturated):
+          return isNegative ? -.greatestFiniteMagnitude : .greatestFiniteMagnitude
+        case (.tooLarge, .refused):
+          throw UsageError("\(option) \(text): '\(part)' \(error.rule); \(error.fix)")
+        }
+      }
+    }
   }
 
   private static func tensor(
@@ -42,11 +63,11 @@ enum NumberList {
 
   private static func parse<Number>(
     _ text: String, _ option: String, _ what: String, _ example: String,
-    _ number: (Substring) -> Number?
+    _ number: (Substring) throws(UsageError) -> Number?
   ) throws(UsageError) -> [Number] {
     var numbers: [Number] = []
     for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let number = number(part) else {
+      guard let number = try number(part) else {
         throw UsageError(
           "\(option) \(text): '\(part)' is no \(what); write as \(example), or name a .npy file or "
             + "FILE.safetensors:KEY")

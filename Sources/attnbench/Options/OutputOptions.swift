@@ -5,30 +5,39 @@ import TensorFiles
 
 /// What to write, where, and as what.
 struct OutputOptions: ParsableArguments {
-  @Option(name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.")
+  @Option(
+    name: [.customShort("o"), .customLong("output")], help: "Output: .npy or .safetensors.",
+    transform: PathOption.parse)
   var output: String
 
-  @Option(help: "Write the natural logarithm of each row's denominator too.")
+  @Option(
+    help: "Write the natural logarithm of each row's denominator too.",
+    transform: PathOption.parse)
   var lse: String?
 
   @Option(
     name: .customLong("present-k"),
-    help: "Write what the keys have become: those of --past-k followed by those of --k.")
+    help: "Write what the keys have become: those of --past-k followed by those of --k.",
+    transform: PathOption.parse)
   var presentKey: String?
 
-  @Option(name: .customLong("present-v"), help: "Write the values, likewise.")
+  @Option(
+    name: .customLong("present-v"), help: "Write the values, likewise.",
+    transform: PathOption.parse)
   var presentValue: String?
 
   @Option(
-    help: "Write the state after all tokens, [b, hKV, d, dV] in f32, of a recurrence such as gated."
-  )
+    help:
+      "Write the state after all tokens, [b, hKV, d, dV] in f32, of a recurrence such as gated.",
+    transform: PathOption.parse)
   var presentState: String?
 
   @Option(
     help: """
       Write the score matrix too: [b, h, nQ, nKV], so for few rows. It is computed for this \
       alone; what hides pairs is the strategy's pattern.
-      """)
+      """,
+    transform: PathOption.parse)
   var scores: String?
 
   @Option(
@@ -72,8 +81,9 @@ struct OutputOptions: ParsableArguments {
 
   /// What cannot be written should show before minutes are spent.
   ///
+  /// - Parameter inputs: files that are no tensors: those may be replaced by tensors, these may not.
   /// - Throws: `UsageError`, `TensorFileError`.
-  func check() throws {
+  func check(reading inputs: [String]) throws {
     if let scoresMode {
       guard scores != nil else {
         throw UsageError("--scores-mode \(scoresMode): name the file with --scores")
@@ -102,7 +112,7 @@ struct OutputOptions: ParsableArguments {
       throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
     do {
-      try OutputTransaction.check(paths)
+      try OutputTransaction.check(paths, reading: inputs)
     } catch {
       guard case .sameFile(let other) = error.reason else { throw error }
       func named(_ path: String) -> String {

@@ -210,4 +210,54 @@ import Testing
     let bad = Array(options.dropFirst())
     #expect(HeadAssignment(heads: 3, options: bad, limit: 1e-3).choice == [0, 1, 0])
   }
+
+  /// However little the beginning leaves of a budget, one that a run fits into is spent on one; and where it
+  /// went is said.
+  @Test("A budget that the beginning has eaten up still measures something, and has an account")
+  func shortBudget() throws {
+    var choice = FakeChoice()
+    choice.series = [["flash"], ["window(64)", "window(128)"]]
+    choice.limits.budget = 1
+    choice.limits.wording.budget = "1s"
+    choice.executor.inner.burstSeconds = 0.25
+    choice.executor.referenceSeconds = 0.5
+    choice.executor.inner.seconds = { _, _ in 0.1 }
+    let engine = try choice.engine()
+    let result = try #require(try engine.run())
+    #expect(result.candidates.contains { $0.seconds != nil })
+    #expect(result.candidates.contains { $0.status == .skippedTime })
+    let account = try #require(engine.budgetAccount)
+    for text in [
+      "--budget 1s was too short", "60%", "750 ms on the machine's peak",
+      "500 ms on full attention as a reference", "looks at candidates", "a longer --budget",
+    ] { #expect(account.contains(text), "\(account)") }
+
+    // What was measured all the same and took longer has one, too.
+    var slow = FakeChoice()
+    slow.series = [["flash"]]
+    slow.limits = choice.limits
+    slow.executor.referenceSeconds = 5
+    let late = try slow.engine()
+    #expect(try late.run()?.choice == "flash")
+    #expect(late.budgetAccount?.contains("5.00 s on full attention as a reference") == true)
+
+    var ample = FakeChoice()
+    ample.series = choice.series
+    ample.limits.budget = 100
+    let rich = try ample.engine()
+    _ = try rich.run()
+    #expect(rich.budgetAccount == nil)
+  }
+
+  @Test("A budget that no run fits into measures nothing, and says that it is that short")
+  func noBudget() throws {
+    var choice = FakeChoice()
+    choice.series = [["flash"]]
+    choice.limits.budget = 1e-6
+    choice.limits.wording.budget = "1us"
+    let engine = try choice.engine()
+    let result = try #require(try engine.run())
+    #expect(result.verdict == .none)
+    #expect(engine.budgetAccount?.contains("--budget 1us was too short") == true)
+  }
 }

@@ -42,6 +42,38 @@ import Testing
     return 1e-5 + Double(flops) / (share * 200e9)
   }
 
+  /// The same on a machine that something else keeps busy from the beginning: everything takes longer, and
+  /// bursts, short as they are, have not shown it.
+  @Test(arguments: [1.0, 1.5, 2, 3, 5, 8])
+  func theFirstTableComesInTimeOnABusyMachineToo(slowness: Double) throws {
+    let choice = try Self.choice()
+    let (executor, clock) = (choice.executor, choice.clock)
+    executor.inner.burstSeconds = 0.03 * slowness
+    executor.referenceSeconds = 1.5 * slowness
+    executor.inner.seconds = { cell, _ in slowness * Self.seconds(cell) }
+    executor.inner.check = { cell, _ in
+      clock.advance(slowness * (cell.n > 10_000 ? 0.2 : 0.01))
+      return OutputCheck(accuracy: .init())
+    }
+    let start = clock.now()
+    var tables: [(seconds: Double, table: Recommendation)] = []
+    let engine = try choice.engine { event in
+      guard case .firstTable(let table) = event else { return }
+      tables.append((Double(clock.now() - start) / 1e9, table))
+    }
+    _ = try engine.run()
+    let (seconds, table) = try #require(tables.first)
+    #expect(tables.count == 1)
+    #expect(seconds <= 10, "\(seconds) s")
+    let measured = table.candidates.filter { $0.seconds != nil }
+    #expect(!measured.isEmpty, "\(seconds) s: \(table.candidates.map(\.strategy))")
+    // What nobody has looked at has no error, right or wrong, and is looked at later.
+    for candidate in measured where candidate.reason == Candidate.unchecked {
+      #expect(candidate.relativeError == nil)
+    }
+    #expect(engine.recommendation.candidates.allSatisfy { $0.reason != Candidate.unchecked })
+  }
+
   private static func run(
     _ choice: FakeChoice
   ) throws -> (result: Recommendation, firstTable: Double?, seconds: Double) {

@@ -45,6 +45,15 @@ struct MeasurementConditionsTests {
         + "GFLOP/s a thread)",
       fix: "measure again when the machine is quiet; if it stays so, install a newer OpenBLAS"),
     Case(
+      name: "slow BLAS that is kept",
+      change: {
+        $0.blasSpeed = BLASSpeed(core: "Prescott", gflopPerSecond: 26, peakGflopPerSecond: 175)
+        $0.blasIsKeptSlow = true
+      },
+      finding: "OpenBLAS reaches 14.9% of the FMA peak with its Prescott kernels (26.0 of 175 "
+        + "GFLOP/s a thread)",
+      fix: "leave out --keep-blas-env"),
+    Case(
       name: "quota", change: { $0.cpuQuota = 2.5 },
       finding: "the control group grants 2.5 CPUs and 4 may be used",
       fix: "--threads 2, or lift the quota (docker --cpus, systemd CPUQuota)"),
