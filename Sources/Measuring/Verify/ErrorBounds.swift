@@ -34,6 +34,9 @@ import Units
 /// rounded as well; an oracle in which these roundings are drawn at random says how far that takes a row, and
 /// three times it comes on top likewise.
 ///
+/// Numbers below 2^-126 count as zeros while a strategy computes: as many times that as a sum has roundings
+/// comes on top, which tells only where outputs are hardly larger.
+///
 /// An output that is not stored as fp32 is rounded once more: half a unit in the last place of its
 /// type, or half the distance of its subnormal numbers, comes on top. The oracle is evaluated on the
 /// inputs as they are stored, so that storing them is no error.
@@ -57,6 +60,10 @@ public struct ErrorBounds: Sendable, Hashable {
       relativeL2: roundings * (sensitivity.relativeL2 + unit),
       maximum: 2 * roundings * (sensitivity.maximum + unit * sensitivity.largestValue)
     )
+    // Numbers below the least normal one count as zeros, in sums as well.
+    let flushed = roundings * Double(Float.leastNormalMagnitude)
+    own.maximum += flushed
+    if sensitivity.rootMeanSquare > 0 { own.relativeL2 += flushed / sensitivity.rootMeanSquare }
     for rounding in narrow {
       own.relativeL2 += 3 * rounding.relativeL2
       own.maximum += 3 * rounding.maximum

@@ -94,6 +94,45 @@ struct VerifierTests {
     #expect(comparison.bounds.relativeL2 < 1.5 * 0x1p-8)
   }
 
+  @Test(
+    "products whose rows have scales are within bounds of their own",
+    arguments: Arithmetic.allCases.filter { $0.hasRowScales && KernelTable.active.runs($0) })
+  func scaledProducts(_ arithmetic: Arithmetic) throws {
+    let verifier = Verifier(
+      team: try WorkerTeam(threads: 2), rowLimit: 20, seed: 3, memoryLimit: ByteCount(1 << 40))
+    let option = "arithmetic: \(arithmetic.rawValue)"
+    for problem in try VerificationProblem.randomShapes(count: 8, seed: 9) {
+      let tensors = try problem.tensors()
+      for text in ["flash(\(option))", "flash(\(option), kv: f16)", "window(9, \(option))"] {
+        let strategy = try StrategyRegistry.standard.strategy(text)
+        let result = verifier.verify(strategy, on: problem.problem) { _ in tensors }
+        guard case .pass = result.outcome else {
+          Issue.record("\(text) on \(problem): \(result.outcome)")
+          continue
+        }
+      }
+    }
+  }
+
+  @Test("outputs below the least normal number are right as zeros")
+  func tinyOutputs() throws {
+    let verifier = Verifier(
+      team: try WorkerTeam(threads: 2), rowLimit: 20, seed: 3, memoryLimit: ByteCount(1 << 40))
+    for problem in try VerificationProblem.randomShapes(count: 6, seed: 4) {
+      let tensors = try problem.tensors()
+      let values = tensors.value.elements
+      for index in values.indices { values[index] *= 1e-36 }
+      for text in ["full", "flash", "window(64)"] {
+        let strategy = try StrategyRegistry.standard.strategy(text)
+        let result = verifier.verify(strategy, on: problem.problem) { _ in tensors }
+        guard case .pass = result.outcome else {
+          Issue.record("\(text) on \(problem): \(result.outcome)")
+          continue
+        }
+      }
+    }
+  }
+
   @Test("a wrong log-sum-exp fails although every output is right")
   func logSumExpAlone() throws {
     guard case .fail(let comparison) = try verify(WrongBase.family).outcome else {
