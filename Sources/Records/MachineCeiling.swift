@@ -33,7 +33,8 @@ public struct MachineCeiling: Codable, Equatable, Sendable {
   /// Ceilings as given.
   public init(
     n: Int, threads: Int, bind: String, fmaGflopPerSecond: Double, fmaGflopRange: [Double],
-    products: [Arithmetic: Double] = [:], blasGflopPerSecond: Double? = nil, readGBPerSecond: Double?,
+    products: [Arithmetic: Double] = [:], blasGflopPerSecond: Double? = nil,
+    readGBPerSecond: Double?,
     readGBRange: [Double]? = nil, workingSets: [WorkingSetCeiling]? = nil
   ) {
     self.n = n

@@ -45,7 +45,8 @@ public struct FixedAttention: PatternStrategy {
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     let resolved = resolved(problem.shape.keyLength)
-    return (["\(resolved.block)", "\(resolved.columns)"] + ArithmeticParameter.resolved(arithmetic))
+    return
+      (["\(resolved.block)", "\(resolved.columns)"] + ArithmeticParameter.resolved(arithmetic))
       .joined(separator: ", ")
   }
 

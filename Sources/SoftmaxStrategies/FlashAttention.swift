@@ -41,14 +41,21 @@ public struct FlashAttention: PatternStrategy {
     keyValueStorage = storage == .float32 ? nil : storage
   }
 
+  /// Seconds of one core that full attention may take for a search to look at it in several arithmetics: where
+  /// it takes longer, the time is for strategies that visit fewer pairs.
+  private static let longestForArithmetics = 2.0
+
   /// In ever more precise arithmetic, those that are faster here than fp32, down to it.
   private static func candidateSeries(
     _ problem: AttentionProblem, _ density: SearchDensity
   ) -> [[String]] {
-    [
-      ProductRates.active.faster.map { "\(family.name)(arithmetic: \($0.rawValue))" }
-        + [family.name]
-    ]
+    let (shape, rates) = (problem.shape, ProductRates.active)
+    let pairs =
+      Double(shape.batch * shape.heads) * Double(shape.queryLength) * Double(shape.keyLength)
+      / (problem.visibility.causal ? 2 : 1)
+    let seconds = 2 * pairs * Double(shape.headDim + shape.valueDim) / (rates.rates[.float32] ?? 1)
+    let narrow = seconds <= longestForArithmetics ? rates.faster : []
+    return [narrow.map { "\(family.name)(arithmetic: \($0.rawValue))" } + [family.name]]
   }
 
   public var engine: SoftmaxEngine {

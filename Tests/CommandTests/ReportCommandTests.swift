@@ -26,7 +26,9 @@ struct ReportCommandTests {
     #expect(entries.map(\.name) == families.map(\.name))
     #expect(entries.map(\.class) == families.map(\.operatorClass.rawValue))
     #expect(entries.first?.name == "full" && entries.last?.class == "different")
-    #expect(entries[2].parameters.map(\.label) == ["w", "global", "sinks", "left", "right"])
+    #expect(
+      entries[2].parameters.map(\.label)
+        == ["w", "global", "sinks", "left", "right", "arithmetic"])
     #expect(entries.allSatisfy { !$0.summary.isEmpty && !$0.source.isEmpty })
     #expect(entries.filter(\.later_rows_decide).map(\.name) == ["vertical_slash"])
   }
@@ -36,7 +38,7 @@ struct ReportCommandTests {
     let result = try AttnbenchProcess.run(["list"])
     #expect(result.code == 0)
     #expect(result.error.isEmpty)
-    #expect(result.output.contains("window(w, global, sinks, left, right)"))
+    #expect(result.output.contains("window(w, global, sinks, left, right, arithmetic)"))
     #expect(result.output.contains("arXiv 2006.16236"))
     #expect(
       result.outputLines.count { $0.contains("later rows decide for earlier ones") } == 1)
@@ -48,6 +50,7 @@ struct ReportCommandTests {
     #expect(result.code == 0)
     let labels = [
       "processor", "cores", "allowed", "NUMA", "caches", "limits", "memory", "BLAS", "kernels",
+      "products",
       "blocks", "governor", "load",
     ]
     for label in labels {

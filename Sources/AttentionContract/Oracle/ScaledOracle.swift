@@ -138,7 +138,9 @@ private struct ScaledHead: AttentionOracle {
     for first in stride(from: 0, to: scores.count, by: WeightNoise.blockKeys) {
       let block = scores[first..<min(first + WeightNoise.blockKeys, scores.count)]
       generator.add(
-        block.map { (weight: $0.score + valueScales[$0.key], row: $0.key, scale: valueScales[$0.key]) },
+        block.map {
+          (weight: $0.score + valueScales[$0.key], row: $0.key, scale: valueScales[$0.key])
+        },
         values, columns: shape.valueDim, ofValues, relativeTo: plain.logSumExp, to: &output)
     }
     return OracleRow(output: output, logSumExp: plain.logSumExp)
@@ -154,7 +156,9 @@ extension Arithmetic {
     }
     let factor = limit / largest
     if !factor.isFinite { return (row.map { _ in 0 }, 0) }
-    return (row.map { nearest($0 * factor, isHalf: self == .float16) }, Double(largest) / Double(limit))
+    return (
+      row.map { nearest($0 * factor, isHalf: self == .float16) }, Double(largest) / Double(limit)
+    )
   }
 
   /// A row of values as it counts, and the natural logarithm of what its elements are fractions of.
@@ -168,7 +172,8 @@ extension Arithmetic {
     let limit = isHalf ? 1.0 : 127
     let scale = Double.exp(logarithm) / limit
     return (
-      row.map { Float(Double(nearest(Float(Double($0) / scale), isHalf: isHalf)) * scale) }, logarithm
+      row.map { Float(Double(nearest(Float(Double($0) / scale), isHalf: isHalf)) * scale) },
+      logarithm
     )
   }
 

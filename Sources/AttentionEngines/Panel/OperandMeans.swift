@@ -75,7 +75,9 @@ struct OperandMeans: ~Copyable, @unchecked Sendable {
     let wide = arena[layout.wide] + worker * columns
     var queries = SampledMean(into: base, columns: columns)
     for head in kvHead * shape.groupSize..<(kvHead + 1) * shape.groupSize {
-      add(SampledMean.rows(of: geometry.queryLength), of: operands.query, batch, head, wide, to: &queries)
+      add(
+        SampledMean.rows(of: geometry.queryLength), of: operands.query, batch, head, wide,
+        to: &queries)
     }
     queries.finish()
     for column in 0..<columns { base[columns + column] = base[column] * scale }

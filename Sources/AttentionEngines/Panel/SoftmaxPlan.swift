@@ -68,7 +68,8 @@ final class SoftmaxPlan: StagedPlan {
       partials = Partials(problem, passes: passes)
       means = OperandMeans.Layout(problem, arithmetic: arithmetic, threads: threads)
       workspaceBytes =
-        threads * scratch.arena.bytes + means.arena.bytes + visibility.tileBytes + partials.arena.bytes
+        threads * scratch.arena.bytes + means.arena.bytes + visibility.tileBytes
+        + partials.arena.bytes
         + Dictionary(patterns.map { ($0.geometry, $0) }) { first, _ in first }.values
         .reduce(0) { $0 + PatternTable.bytes($1) }
     }

@@ -352,7 +352,9 @@ struct FigureTests {
     ] {
       let figure = try PlotKind.efficiency.figure(rows: rows)
       #expect(figure.yLabel == label)
-      let isExplained = figure.notes.contains { $0 == "the peak: that of a strategy's arithmetic (bf16), else the FMA peak" }
+      let isExplained = figure.notes.contains {
+        $0 == "the peak: that of a strategy's arithmetic (bf16), else the FMA peak"
+      }
       #expect(isExplained == (rows.count == 2))
     }
   }
