@@ -67,9 +67,9 @@ public struct TestInputs: Sendable {
   }
 
   /// The same elements, each a unit in its last place larger or smaller.
-  public func moved() -> TestInputs {
+  public func moved(seed: UInt64 = 1) -> TestInputs {
     let inputs = copy()
-    var generator = TestGenerator(seed: 1)
+    var generator = TestGenerator(seed: seed)
     for tensor in [inputs.query, inputs.key, inputs.value] {
       tensor.forEachRow { batch, head, row in
         for column in 0..<tensor.shape.columns {

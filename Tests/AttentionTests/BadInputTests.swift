@@ -157,8 +157,8 @@ import Testing
   }
 
   @Test func tooManyParametersAreRefused() {
-    expectError(.unknownStrategy, ["unknown parameter '3'", "fixed takes (l, c)"]) {
-      _ = try StrategyRegistry.standard.strategy("fixed(8, 2, 3)")
+    expectError(.unknownStrategy, ["unknown parameter '3'", "fixed takes (l, c, arithmetic)"]) {
+      _ = try StrategyRegistry.standard.strategy("fixed(8, 2, f32, 3)")
     }
   }
 

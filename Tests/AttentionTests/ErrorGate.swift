@@ -20,8 +20,8 @@ import Testing
 /// Recurrences: twice the error of the recurrence in fp32 as it is written down, plus a few roundings of the
 /// largest output, and so with LSE.
 ///
-/// Softmax of other scores: eight times what the definition changes by when every element of query, key and
-/// value moves by a unit in its last place, and some roundings of sums of values and of weights.
+/// Softmax of other scores: eight times the most that the definition changes by when every element of query, key
+/// and value moves by a unit in its last place, up or down at random four times, and some roundings of sums of values and of weights.
 enum ErrorGate {
   static let floor = 5e-7
   static let linear = 5e-6
@@ -70,10 +70,13 @@ enum ErrorGate {
         sourceLocation: sourceLocation)
     } else if specimen.hasWeights {
       // Scores by weights of its own.
-      let moved = oracleRows(specimen.strategy.oracle(for: problem), inputs.moved())
       var change = Deviation()
-      for (row, truth) in zip(moved, truth) {
-        change.add(row.output.map { Float($0) }, logSumExp: Float(row.logSumExp), truth: truth)
+      for seed in 1...4 {
+        let moved = oracleRows(
+          specimen.strategy.oracle(for: problem), inputs.moved(seed: UInt64(seed)))
+        for (row, truth) in zip(moved, truth) {
+          change.add(row.output.map { Float($0) }, logSumExp: Float(row.logSumExp), truth: truth)
+        }
       }
       let gate = 8 * change.maximum + 4 * floor * max(1, largest) + rounding
       #expect(

@@ -104,7 +104,10 @@ import Testing
       }
       let inputs = TestInputs(plain, seed: number)
       let outputs = try specimen.run(limited, inputs, threads: 2)
-      #expect(isSame(outputs, try specimen.run(plain.with(mask: mask), inputs)))
+      let masked = try specimen.run(plain.with(mask: mask), inputs)
+      // Which keys a tile holds decides which of two roundings of few bits a weight gets.
+      if specimen.strategy.arithmetic == .float32 { #expect(isSame(outputs, masked)) }
+      ErrorGate.check(specimen, limited, inputs, masked, "mask of \(limits[number])")
       ErrorGate.check(specimen, limited, inputs, outputs, "\(limits[number])")
       let pairs = try specimen.strategy.work(for: limited, threads: 1).pairs
       #expect(pairs == (try specimen.strategy.work(for: plain.with(mask: mask), threads: 1).pairs))

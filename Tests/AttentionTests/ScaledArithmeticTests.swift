@@ -17,7 +17,7 @@ let scaledArithmetics = Arithmetic.allCases.filter {
 @Suite(.enabled(if: !scaledArithmetics.isEmpty, "the processor has no such products"))
 struct ScaledArithmeticTests {
   static let arithmetics = scaledArithmetics
-  static let lengths = [1, 2, 47, 48, 49, 97, 129, 200]
+  static let lengths = [1, 2, 48, 49, 130]
   static let dimensions = [1, 7, 32, 33, 64, 80]
   static let elements: [Storage] = [
     Storage(), Storage(.float16), Storage(.bfloat16), Storage(.float32, keyValue: .int8PerToken),
@@ -61,7 +61,7 @@ struct ScaledArithmeticTests {
   }
 
   /// Shapes, offsets, key lengths, layouts and fills in step.
-  @Test(arguments: arithmetics, 0..<20)
+  @Test(arguments: arithmetics, 0..<10)
   func agreesWithFP64(_ arithmetic: Arithmetic, _ number: Int) throws {
     let test = try TestCase(number)
     let specimen = try Self.specimen(arithmetic)
@@ -81,7 +81,7 @@ struct ScaledArithmeticTests {
       for causal in [true, false] {
         let problem = try AttentionProblem(
           AttentionShape(
-            batch: 2, heads: 4, kvHeads: 2, queryLength: 131, headDim: 20, valueDim: 12),
+            heads: 2, kvHeads: 1, queryLength: 131, headDim: 20, valueDim: 12),
           visibility: Visibility(causal: causal))
         try check(specimen, problem, TestInputs(problem, seed: 5), "causal \(causal)")
       }
@@ -117,7 +117,7 @@ struct ScaledArithmeticTests {
   /// Products of stored elements are those of what they stand for.
   @Test(arguments: arithmetics, elements)
   func storageRoundsOnce(_ arithmetic: Arithmetic, _ elements: Storage) throws {
-    for number in stride(from: 0, to: 60, by: 7) {
+    for number in stride(from: 0, to: 60, by: 15) {
       try StorageTests.check(Self.specimen(arithmetic), TestCase(number), elements)
     }
   }
