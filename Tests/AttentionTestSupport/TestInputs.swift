@@ -67,7 +67,7 @@ public struct TestInputs: Sendable {
   }
 
   /// The same elements, each a unit in its last place larger or smaller.
-  public func moved(seed: UInt64 = 1) -> TestInputs {
+  public func moved(seed: Int = 1) -> TestInputs {
     let inputs = copy()
     var generator = TestGenerator(seed: seed)
     for tensor in [inputs.query, inputs.key, inputs.value] {

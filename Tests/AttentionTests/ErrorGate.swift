@@ -73,7 +73,7 @@ enum ErrorGate {
       var change = Deviation()
       for seed in 1...4 {
         let moved = oracleRows(
-          specimen.strategy.oracle(for: problem), inputs.moved(seed: UInt64(seed)))
+          specimen.strategy.oracle(for: problem), inputs.moved(seed: seed))
         for (row, truth) in zip(moved, truth) {
           change.add(row.output.map { Float($0) }, logSumExp: Float(row.logSumExp), truth: truth)
         }
