@@ -8,6 +8,7 @@
 # make model-example   a real model from PyPI, captured, chosen for and evaluated on 4096 tokens; N=1024 takes less
 # make install  PREFIX=/usr/local: puts one attnbench in place, its manual page and shell completions
 # make peers    the same work on other libraries; PEERS=all adds PyTorch, QUICK=1 takes a minute
+# make distributed   attention over several processes: the package in Distributed/, its tests with 2 and 4 ranks
 # make choose-check   the choices of recommend against brute force; QUICK=1 takes a few minutes
 # make microbench   each micro-kernel alone, as a fraction of what the machine can do
 # make format   rewrites the sources in house style; make lint checks it
@@ -16,7 +17,8 @@ PREFIX ?= /usr/local
 N ?= 1k..100k
 SWIFT ?= swift
 PACKAGES := libopenblas-dev libhwloc-dev zlib1g-dev gnuplot-nox pkg-config
-SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Tests
+SOURCES := Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources Benchmarks/Tests \
+	Distributed/Package.swift Distributed/Sources Distributed/Tests
 
 # A folder that does not exist yet: results/<date>-<host>, then -2, -3, ...
 OUT ?= $(shell base=results/$$(date +%F)-$$(hostname -s 2>/dev/null || uname -n); out=$$base; i=1; \
@@ -200,3 +202,17 @@ microbench: setup
 choose-check: setup
 	$(SWIFT) build -c release --package-path Benchmarks --product choose-check
 	Benchmarks/.build/release/choose-check $(if $(QUICK),--quick) $(ARGS)
+
+# Over several processes, with MPI: Open MPI, or MPICH with MPI=mpich. The schemes are held against one
+# process with 2 and 4 ranks, whether the machine has as many cores or not.
+.PHONY: distributed
+MPI ?= openmpi
+MPI_BUILD := Distributed/.build$(if $(filter mpich,$(MPI)),/mpich)
+MPI_PACKAGES := $(if $(filter mpich,$(MPI)),libmpich-dev mpich,libopenmpi-dev openmpi-bin)
+distributed:
+	@$(MAKE) --no-print-directory setup PACKAGES="$(PACKAGES) $(MPI_PACKAGES)"
+	ATTNBENCH_MPI=$(MPI) $(SWIFT) build -c release --package-path Distributed \
+	  --scratch-path $(MPI_BUILD) --build-tests
+	ATTNBENCH_MPI=$(MPI) $(SWIFT) test -c release --package-path Distributed \
+	  --scratch-path $(MPI_BUILD) --skip-build
+	Distributed/Tests/ranks.sh $(MPI_BUILD)/release $(MPI)

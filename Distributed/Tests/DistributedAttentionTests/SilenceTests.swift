@@ -1,0 +1,26 @@
+import Testing
+
+import MessagePassing
+
+@Suite struct SilenceTests {
+  @Test func onlyListeningCounts() throws {
+    var silence = Silence(ranks: 3, longestStep: 1, now: 0)
+    // A minute without listening, as behind a long computation or a stopped process, is one step.
+    silence.looked(at: 60)
+    #expect(silence.seconds == [1, 1, 1])
+    silence.heard(1)
+    silence.looked(at: 60.5)
+    #expect(silence.seconds == [1.5, 0.5, 1.5])
+    let longest = try #require(silence.longest(but: 0))
+    #expect(longest == (2, 1.5))
+    #expect(Silence(ranks: 1, longestStep: 1, now: 0).longest(but: 0) == nil)
+  }
+
+  @Test func errorsNameRankAndFix() {
+    let error = MessagePassingError.silent(rank: 3, seconds: 61.04, waiting: "gathering")
+    #expect(
+      "\(error)"
+        == "rank 3 = silent for 61.0 s while gathering: a rank must answer within the time "
+        + "limit; it has died, hangs or is stopped; see what became of it, or raise --time-limit")
+  }
+}
