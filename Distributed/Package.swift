@@ -9,10 +9,12 @@ let usesMPICH = Context.environment["ATTNBENCH_MPI"] == "mpich"
 let package = Package(
   name: "attnbench-distributed",
   products: [
-    .library(name: "DistributedAttention", targets: ["DistributedAttention"])
+    .library(name: "DistributedAttention", targets: ["DistributedAttention"]),
+    .executable(name: "attnbench-mpi", targets: ["attnbench-mpi"]),
   ],
   dependencies: [
-    .package(name: "attnbench", path: "../")
+    .package(name: "attnbench", path: "../"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
   ],
   targets: [
     .systemLibrary(
@@ -26,6 +28,15 @@ let package = Package(
         .product(name: "Attention", package: "attnbench"),
         .product(name: "AttentionBench", package: "attnbench"),
         .product(name: "MachineTopology", package: "attnbench"),
+      ]),
+    .executableTarget(
+      name: "attnbench-mpi",
+      dependencies: [
+        "DistributedAttention", "MessagePassing",
+        .product(name: "Attention", package: "attnbench"),
+        .product(name: "AttentionBench", package: "attnbench"),
+        .product(name: "MachineTopology", package: "attnbench"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // The schemes against one process: needs ranks, so it is a program that runs under mpirun.
     .executableTarget(

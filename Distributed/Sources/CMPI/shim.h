@@ -19,12 +19,13 @@ enum { ATTN_MPI_TEXT = MPI_MAX_ERROR_STRING > MPI_MAX_LIBRARY_VERSION_STRING
                            ? MPI_MAX_ERROR_STRING
                            : MPI_MAX_LIBRARY_VERSION_STRING };
 
-// Starts MPI for calls from one thread, on a communicator of its own, so that tags meet no others.
+// Starts MPI for calls from one thread at a time, on a communicator of its own, so that tags meet no others.
 // Errors are returned: MPI's own way is to end the program without saying what it did.
 static inline int attn_mpi_start(attn_mpi_comm *comm) {
   int provided = 0;
-  int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+  int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
   if (code != MPI_SUCCESS) return code;
+  if (provided < MPI_THREAD_SERIALIZED) return MPI_ERR_UNSUPPORTED_OPERATION;
   code = MPI_Comm_dup(MPI_COMM_WORLD, &comm->handle);
   if (code != MPI_SUCCESS) return code;
   return MPI_Comm_set_errhandler(comm->handle, MPI_ERRORS_RETURN);

@@ -9,6 +9,13 @@ public struct AgreedFailure: Error, CustomStringConvertible {
   public let isMineToPrint: Bool
   /// Of the process.
   public let exitCode: Int32
+
+  /// A failure that all ranks have found out.
+  public init(_ description: String, isMineToPrint: Bool, exitCode: Int32) {
+    self.description = description
+    self.isMineToPrint = isMineToPrint
+    self.exitCode = exitCode
+  }
 }
 
 extension Communicator {
@@ -35,11 +42,11 @@ extension Communicator {
     if let first = all.firstIndex(where: { !$0.isEmpty }) {
       let text = all[first]
       throw AgreedFailure(
-        description: String(decoding: text.dropFirst(2), as: UTF8.self),
+        String(decoding: text.dropFirst(2), as: UTF8.self),
         isMineToPrint: rank == first, exitCode: Int32(text[1]))
     }
     guard let value else {
-      throw AgreedFailure(description: "no value", isMineToPrint: true, exitCode: 1)
+      throw AgreedFailure("no value", isMineToPrint: true, exitCode: 1)
     }
     return value
   }
@@ -53,7 +60,7 @@ extension Communicator {
       let all = try gatherAll(Array(value.utf8), "comparing \(name)")
       guard let other = all.firstIndex(where: { $0 != all[0] }) else { continue }
       throw AgreedFailure(
-        description: "error: \(name) of rank \(other) = "
+        "error: \(name) of rank \(other) = "
           + "'\(String(decoding: all[other], as: UTF8.self))': must be that of rank 0, "
           + "'\(String(decoding: all[0], as: UTF8.self))'; start all ranks with one mpirun and one build",
         isMineToPrint: rank == 0, exitCode: 64)

@@ -75,7 +75,7 @@ struct BlockStream: ~Copyable {
 
   /// Starts what has a place, and lets everything move.
   mutating func pump() throws(MessagePassingError) {
-    try communicator.live()
+    try communicator.movesOn("keys and values go round")
     while nextIn < min(taken + memory.count, incoming.count) {
       received[nextIn] = try receive(nextIn)
       nextIn += 1
@@ -129,7 +129,7 @@ struct BlockStream: ~Copyable {
   private mutating func waitUntil(
     peer: Int, _ isReady: (inout BlockStream) throws(MessagePassingError) -> Bool
   ) throws(MessagePassingError) {
-    try communicator.wait(for: peer, "keys and values go round (with rank \(peer))") {
+    try communicator.wait("keys and values go round (with rank \(peer))") {
       () throws(MessagePassingError) in try isReady(&self)
     }
   }

@@ -28,7 +28,7 @@ struct Exchange: ~Copyable {
 
   /// Lets messages move.
   mutating func pump() throws(MessagePassingError) {
-    try communicator.live()
+    try communicator.movesOn("computing on the own keys")
     for index in messages.indices[done...] { _ = try communicator.isDone(&messages[index]) }
     while done < messages.count, messages[done].isDone { done += 1 }
   }

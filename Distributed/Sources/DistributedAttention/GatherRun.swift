@@ -48,7 +48,7 @@ final class GatherRun: SchemeRun {
         try pieces.attend(
           tensors, batch: batch, kvHead: kvHead, keys: everything,
           key: key.headRows(batch, kvHead), value: value.headRows(batch, kvHead)
-        ) { try context.communicator.live() }
+        ) { try context.communicator.movesOn("computing") }
       }
     }
     pieces.end(tensors)

@@ -129,7 +129,7 @@ final class HaloRun: SchemeRun {
           try pieces.attend(
             tensors, batch: batch, kvHead: kvHead, keys: keys, key: key.headRows(batch, kvHead),
             value: value.headRows(batch, kvHead)
-          ) { try context.communicator.live() }
+          ) { try context.communicator.movesOn("computing") }
         }
       }
     }

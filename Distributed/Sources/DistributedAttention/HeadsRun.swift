@@ -5,18 +5,23 @@ import MessagePassing
 /// `alltoall`: the rows of some heads instead of some rows of all heads, there and back.
 ///
 /// The strategy's own plan computes whole heads, so that any strategy is served, and its result has the bits
-/// of one process.
+/// of one process. Long sequences are computed in pieces of their queries where the strategy allows it, so
+/// that the others can tell a rank that works from one that hangs.
 final class HeadsRun: SchemeRun {
   private let context: SchemeContext
   private let deal: HeadDeal
-  private let plan: any AttentionPlan
+  /// One of them is there.
+  private let plan: (any AttentionPlan)?
+  private let pieces: QueryPieces?
   private let query: Tensor
   private let key: Tensor
   private let value: Tensor
   private let output: Tensor
   private let logSumExp: Tensor
   private let named: [String: Tensor]
-  private let givesLogSumExp: Bool
+
+  /// Rows of a sequence beyond which a head is computed in pieces.
+  private static let longestPlan = 1 << 16
 
   init(_ context: SchemeContext) throws(AttentionError) {
     self.context = context
@@ -37,14 +42,18 @@ final class HeadsRun: SchemeRun {
       (shape.heads, shape.kvHeads) = (heads.count, kvHeads.count)
       scoring.sinkLogits = scoring.sinkLogits.map { Array($0[heads]) }
     }
-    plan = try strategy.plan(for: own, on: context.team)
     let shape = own.shape
+    let isLong = shape.queryLength > Self.longestPlan && strategy.isSliceable
+    let everything = [Segment(rows: 0..<shape.queryLength, start: 0)]
+    pieces =
+      isLong && strategy.keyValueStorage == nil
+      ? try QueryPieces(strategy, own, queries: everything, team: context.team) : nil
+    plan = pieces == nil ? try strategy.plan(for: own, on: context.team) : nil
     query = try Tensor(shape.query)
     key = try Tensor(shape.key)
     value = try Tensor(shape.value)
     output = try Tensor(shape.output)
     logSumExp = try Tensor(shape.logSumExp)
-    givesLogSumExp = strategy.operatorClass != .different
     var named: [String: Tensor] = [:]
     for operand in strategy.operands where !operand.isOptional {
       _ = try operand.rowAxis
@@ -54,7 +63,7 @@ final class HeadsRun: SchemeRun {
   }
 
   var workspaceBytes: Int {
-    plan.workspaceBytes
+    (plan?.workspaceBytes ?? 0) + (pieces?.workspaceBytes ?? 0)
       + 4
       * ([query, key, value, output, logSumExp] + named.values).reduce(0) {
         $0 + $1.shape.count
@@ -75,14 +84,34 @@ final class HeadsRun: SchemeRun {
         &exchange)
     }
     var waited = try exchange.finish("rows become heads")
-    try plan.run(
-      AttentionOperands(
-        query: query.view, key: key.view, value: value.view, named: named.mapValues(\.view),
-        output: output.mutableView, logSumExp: logSumExp.mutableView))
+    try compute()
     try toRows(output, tensors.output, &exchange)
     try toRows(logSumExp, tensors.logSumExp, &exchange)
     waited += try exchange.finish("heads become rows again")
     return RunCounts(waitSeconds: waited)
+  }
+
+  private func compute() throws {
+    guard let pieces else {
+      try plan?.run(
+        AttentionOperands(
+          query: query.view, key: key.view, value: value.view, named: named.mapValues(\.view),
+          output: output.mutableView, logSumExp: logSumExp.mutableView))
+      return
+    }
+    let tensors = ShardTensors(
+      query: query, key: key, value: value, output: output, logSumExp: logSumExp)
+    pieces.begin()
+    let keys = [Segment(rows: 0..<key.shape.rows, start: 0)]
+    for batch in 0..<key.shape.batch {
+      for kvHead in 0..<key.shape.heads {
+        try pieces.attend(
+          tensors, batch: batch, kvHead: kvHead, keys: keys, key: key.headRows(batch, kvHead),
+          value: value.headRows(batch, kvHead), splitsKeys: false
+        ) { try context.communicator.movesOn("computing") }
+      }
+    }
+    pieces.end(tensors)
   }
 
   private func toHeads(

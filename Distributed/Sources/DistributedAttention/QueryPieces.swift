@@ -32,7 +32,9 @@ final class QueryPieces {
   /// messages do not wait.
   private static let rowsPerWorker = 4096
   /// Pieces of a rank at most.
-  private static let mostPieces = 16
+  private static let mostPieces = 32
+  /// (query, key) pairs that a worker scores between two looks after messages: some tenths of a second.
+  private static let pairsPerWorker = 1 << 27
   /// Plans that are kept for the next keys or the next run.
   private static let keptPlanBytes = 12 << 20
 
@@ -84,10 +86,27 @@ final class QueryPieces {
   ///
   /// - Parameters:
   ///   - keys: which of the whole sequence's they are.
+  ///   - splitsKeys: whether many keys may be taken in one part after the other, which merges rows more often
+  ///     and lets messages wait less.
   ///   - between: called after each piece.
   /// - Throws: `AttentionError` of kind `outOfMemory`; what `between` throws.
   func attend(
     _ tensors: ShardTensors, batch: Int, kvHead: Int, keys: [Segment], key: HeadRows,
+    value: HeadRows, splitsKeys: Bool = true, between: () throws -> Void
+  ) throws {
+    let rows = partialOutput.shape.rows * problem.shape.groupSize
+    let most = max(Self.pairsPerWorker * team.threadCount / rows, 4096)
+    let count = splitsKeys ? max((key.rows + most - 1) / most, 1) : 1
+    for index in 0..<count {
+      let part = key.rows * index / count..<key.rows * (index + 1) / count
+      try attend(
+        tensors, batch, kvHead, keys: count == 1 ? keys : keys.part(part), key: key.rows(part),
+        value: value.rows(part), between: between)
+    }
+  }
+
+  private func attend(
+    _ tensors: ShardTensors, _ batch: Int, _ kvHead: Int, keys: [Segment], key: HeadRows,
     value: HeadRows, between: () throws -> Void
   ) throws {
     let shape = problem.shape

@@ -7,4 +7,12 @@ public struct RunCounts: Sendable, Hashable {
   /// Blocks that it worked on as they came, and how many of them were there when their turn came.
   public var blocks = 0
   public var blocksReady = 0
+
+  /// Nothing yet.
+  public init(bytesSent: Int = 0, waitSeconds: Double = 0, blocks: Int = 0, blocksReady: Int = 0) {
+    self.bytesSent = bytesSent
+    self.waitSeconds = waitSeconds
+    self.blocks = blocks
+    self.blocksReady = blocksReady
+  }
 }

@@ -16,6 +16,19 @@ public struct ShardTensors {
   /// What the strategy takes beyond these, by name, as it declares it, of the rank's rows.
   public let named: [String: Tensor]
 
+  /// Tensors that there are already.
+  init(
+    query: Tensor, key: Tensor, value: Tensor, output: Tensor, logSumExp: Tensor,
+    named: [String: Tensor] = [:]
+  ) {
+    self.query = query
+    self.key = key
+    self.value = value
+    self.output = output
+    self.logSumExp = logSumExp
+    self.named = named
+  }
+
   /// Tensors of random numbers, unit normals, which depend on the seed and on the whole problem's head and
   /// row alone: shards of any layout are parts of one problem.
   ///

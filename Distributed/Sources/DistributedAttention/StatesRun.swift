@@ -81,7 +81,7 @@ final class StatesRun: SchemeRun {
       if rank > 0 {
         counts.blocks += 1
         if try communicator.isDone(&states[index]) { counts.blocksReady += 1 }
-        try communicator.wait(for: rank - 1, "waiting for a state of rank \(rank - 1)") {
+        try communicator.wait("waiting for a state of rank \(rank - 1)") {
           () throws(MessagePassingError) in try communicator.isDone(&states[index])
         }
       }
@@ -113,7 +113,7 @@ final class StatesRun: SchemeRun {
             UnsafeRawBufferPointer(bytes(outgoing, part.batch, part.kvHead)), to: rank + 1,
             tag: Tag.state))
       }
-      try communicator.live()
+      try communicator.movesOn("computing")
       for index in sent.indices { _ = try communicator.isDone(&sent[index]) }
     }
     let start = monotonicSeconds()

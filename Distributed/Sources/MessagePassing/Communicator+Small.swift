@@ -6,7 +6,7 @@ extension Communicator {
   /// What every rank gives, in the order of ranks, on all ranks.
   ///
   /// - Parameter waiting: what the exchange is for, for messages.
-  /// - Throws: `MessagePassingError` as `wait(for:_:until:)`.
+  /// - Throws: `MessagePassingError` as `wait(_:until:)`.
   /// - Complexity: two messages to every other rank.
   public func gatherAll(
     _ bytes: [UInt8], _ waiting: String = "exchanging a few bytes"
@@ -58,7 +58,7 @@ extension Communicator {
 
   /// Returns when all ranks have called it.
   ///
-  /// - Throws: as `wait(for:_:until:)`.
+  /// - Throws: as `wait(_:until:)`.
   public func barrier(_ waiting: String = "waiting for all ranks") throws(MessagePassingError) {
     _ = try gatherAll([UInt8](), waiting)
   }

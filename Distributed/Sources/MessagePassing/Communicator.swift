@@ -12,10 +12,12 @@ public struct Message {
 
 /// All ranks of a run, as one of them sees them. For one thread.
 ///
-/// Nothing waits without a limit. Ranks tell each other that they live, a byte at a time, whenever they
-/// look after their messages; one that says nothing for `timeLimit` seconds of listening is named by the
-/// error that the others get. Message Passing Interface Forum, "MPI: A Message-Passing Interface
-/// Standard", 3.1, chapter 3 (non-blocking communication, progress).
+/// Nothing waits without a limit. A thread of each rank's tells the others that it lives and how far the rank
+/// has come, also while it computes; who has said nothing for `timeLimit` seconds, or lives and has not
+/// moved on in four times as long while all wait, is named by the error that the others get.
+///
+/// Message Passing Interface Forum, "MPI: A Message-Passing Interface Standard", 3.1, chapter 3
+/// (non-blocking communication, progress).
 public final class Communicator {
   /// This process, 0 ..< size.
   public let rank: Int
@@ -23,23 +25,14 @@ public final class Communicator {
   public let size: Int
   /// Seconds that a rank may be silent.
   public var timeLimit: Double {
-    didSet { silence = newSilence() }
+    didSet { pulse.restart(timeLimit: timeLimit) }
   }
   /// Bytes of the messages that this rank has sent; signs of life do not count.
   public private(set) var bytesSent = 0
 
   private let comm: attn_mpi_comm
+  private let pulse: Pulse
   private var isOpen = true
-  private var silence = Silence(ranks: 1, longestStep: 0, now: 0)
-  private var nextBeat = 0.0
-  private var nextListen = 0.0
-  /// A byte for each rank to receive a sign of life into, and one to send.
-  private let beats: UnsafeMutableBufferPointer<UInt8>
-  private var hearing: [Message] = []
-  private var beating: [Message?]
-
-  /// Messages of the program have lower tags.
-  private static let beatTag: Int32 = 30_000
 
   /// Starts MPI. Once a process.
   ///
@@ -55,14 +48,8 @@ public final class Communicator {
     rank = Int(attn_mpi_rank(comm))
     size = Int(attn_mpi_size(comm))
     self.timeLimit = timeLimit
-    beats = .allocate(capacity: size + 1)
-    beats.initialize(repeating: 0)
-    beating = Array(repeating: nil, count: size)
-    silence = newSilence()
-    for peer in 0..<size where peer != rank { hearing.append(try listen(to: peer)) }
+    pulse = try Pulse(comm, timeLimit: timeLimit)
   }
-
-  deinit { beats.deallocate() }
 
   /// What library this is: `Open MPI v4.1.4, ...`.
   public static var libraryVersion: String {
@@ -81,7 +68,7 @@ public final class Communicator {
     guard isOpen else { return }
     try barrier("waiting for all ranks to end")
     isOpen = false
-    for index in hearing.indices { attn_mpi_cancel(&hearing[index].request) }
+    pulse.end()
     try check(attn_mpi_finish(comm), "MPI_Finalize")
   }
 
@@ -94,18 +81,14 @@ public final class Communicator {
   public func send(
     _ bytes: UnsafeRawBufferPointer, to peer: Int, tag: Int
   ) throws(MessagePassingError) -> Message {
-    let message = try post(bytes, to: peer, tag: Int32(tag))
-    bytesSent += bytes.count
-    return message
-  }
-
-  private func post(
-    _ bytes: UnsafeRawBufferPointer, to peer: Int, tag: Int32
-  ) throws(MessagePassingError) -> Message {
     guard let count = Int32(exactly: bytes.count) else { throw .tooLong(bytes: bytes.count) }
     var request = attn_mpi_request()
-    try check(
-      attn_mpi_send(bytes.baseAddress, count, Int32(peer), tag, comm, &request), "MPI_Isend")
+    try pulse.call { () throws(MessagePassingError) in
+      try check(
+        attn_mpi_send(bytes.baseAddress, count, Int32(peer), Int32(tag), comm, &request),
+        "MPI_Isend")
+    }
+    bytesSent += bytes.count
     return Message(request: request, peer: peer, byteCount: bytes.count)
   }
 
@@ -118,9 +101,11 @@ public final class Communicator {
   ) throws(MessagePassingError) -> Message {
     guard let count = Int32(exactly: bytes.count) else { throw .tooLong(bytes: bytes.count) }
     var request = attn_mpi_request()
-    try check(
-      attn_mpi_receive(bytes.baseAddress, count, Int32(peer), Int32(tag), comm, &request),
-      "MPI_Irecv")
+    try pulse.call { () throws(MessagePassingError) in
+      try check(
+        attn_mpi_receive(bytes.baseAddress, count, Int32(peer), Int32(tag), comm, &request),
+        "MPI_Irecv")
+    }
     return Message(request: request, peer: peer, byteCount: bytes.count)
   }
 
@@ -130,115 +115,72 @@ public final class Communicator {
   public func isDone(_ message: inout Message) throws(MessagePassingError) -> Bool {
     if message.isDone { return true }
     var done: Int32 = 0
-    try check(attn_mpi_test(&message.request, &done), "MPI_Test")
+    try pulse.call { () throws(MessagePassingError) in
+      try check(attn_mpi_test(&message.request, &done), "MPI_Test")
+    }
     message.isDone = done != 0
     return message.isDone
   }
 
-  /// Gives and takes signs of life; to be called between pieces of work.
+  /// Says that this rank goes on, and looks whether the others live; to be called between pieces of long
+  /// work, which would be for nothing.
   ///
-  /// - Throws: `MessagePassingError.refused`.
-  public func live() throws(MessagePassingError) {
-    let now = monotonicSeconds()
-    if now < nextListen { return }
-    nextListen = now + beatInterval / 4
-    for index in hearing.indices where try isDone(&hearing[index]) {
-      let peer = hearing[index].peer
-      silence.heard(peer)
-      hearing[index] = try listen(to: peer)
-    }
-    silence.looked(at: now)
-    if now < nextBeat { return }
-    nextBeat = now + beatInterval
-    for peer in 0..<size where peer != rank {
-      if var last = beating[peer] {
-        let isGone = try isDone(&last)
-        beating[peer] = last
-        if !isGone { continue }
-      }
-      beating[peer] = try post(
-        UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(beats)[size..<size + 1]), to: peer,
-        tag: Self.beatTag)
+  /// - Parameter working: what the work is, for messages.
+  /// - Throws: `MessagePassingError.silent` as `wait(_:until:)`.
+  public func movesOn(_ working: @autoclosure () -> String) throws(MessagePassingError) {
+    pulse.moved()
+    try expectSignsOfLife(working())
+  }
+
+  /// Lower ranks speak first, so that as a rule only one does.
+  private var patience: Double { timeLimit * (1 + 0.1 * min(Double(rank), 5)) }
+
+  private func expectSignsOfLife(
+    _ waiting: @autoclosure () -> String
+  ) throws(MessagePassingError) {
+    if let silent = pulse.worst().silent, silent.seconds > patience {
+      throw .silent(rank: silent.rank, seconds: silent.seconds, waiting: waiting())
     }
   }
 
   /// Waits until `isReady` says so, which is asked again and again and makes messages move.
   ///
-  /// - Parameters:
-  ///   - peer: the rank that is waited for.
-  ///   - waiting: what is waited for, for messages: `waiting for keys of rank 3`.
+  /// - Parameter waiting: what is waited for, for messages: `keys of rank 3 come`.
   /// - Throws: `MessagePassingError.silent` naming the rank that has been silent for the time limit,
-  ///   `.overdue` where all live but nothing comes in twenty times as long; what `isReady` throws.
+  ///   `.overdue` naming one that lives and has not moved on in four times as long; what `isReady` throws.
   public func wait(
-    for peer: Int, _ waiting: @autoclosure () -> String,
+    _ waiting: @autoclosure () -> String,
     until isReady: () throws(MessagePassingError) -> Bool
   ) throws(MessagePassingError) {
-    if try isReady() { return }
     let start = monotonicSeconds()
-    var listened = 0.0
-    var last = start
-    var rounds = 0
-    while true {
-      if try isReady() { return }
-      try live()
+    var nextLook = start + 0.01
+    while !(try isReady()) {
       let now = monotonicSeconds()
-      listened += min(now - last, beatInterval)
-      last = now
-      // Lower ranks speak first, so that as a rule only one does.
-      let patience = timeLimit * (1 + 0.1 * min(Double(rank), 5))
-      if let worst = silence.longest(but: rank), worst.seconds > patience {
-        throw .silent(rank: worst.rank, seconds: worst.seconds, waiting: waiting())
-      }
-      if listened > 20 * patience {
-        throw .overdue(rank: peer, seconds: listened, waiting: waiting())
-      }
-      rounds += 1
       // Large messages move a piece at a call; a long wait leaves the core to others.
-      nap(microseconds: now - start < 0.002 ? 0 : 20)
+      nap(microseconds: now - start < 0.002 ? 0 : now - start < 0.5 ? 20 : 200)
+      if now < nextLook { continue }
+      nextLook = now + 0.01
+      try expectSignsOfLife(waiting())
+      if let still = pulse.worst().still, still.seconds > 4 * patience, now - start > patience {
+        throw .overdue(rank: still.rank, seconds: still.seconds, waiting: waiting())
+      }
     }
   }
 
   /// Waits for messages.
   ///
-  /// - Throws: as `wait(for:_:until:)`.
+  /// - Throws: as `wait(_:until:)`.
   public func finish(
     _ messages: inout [Message], _ waiting: @autoclosure () -> String
   ) throws(MessagePassingError) {
-    for index in messages.indices {
-      try wait(for: messages[index].peer, waiting()) { () throws(MessagePassingError) in
-        var isReady = true
-        // All of them at a time: one may have to move for another to.
-        for other in messages.indices[index...] where !(try isDone(&messages[other])) {
-          if other == index { isReady = false }
-        }
-        return isReady
-      }
+    var first = 0
+    let count = messages.count
+    try wait(waiting()) { () throws(MessagePassingError) in
+      // All of them at a time: one may have to move for another to.
+      for index in first..<count { _ = try isDone(&messages[index]) }
+      while first < count, messages[first].isDone { first += 1 }
+      return first == count
     }
     messages.removeAll()
   }
-
-  private var beatInterval: Double { min(max(timeLimit / 50, 0.02), 1) }
-
-  private func newSilence() -> Silence {
-    Silence(ranks: size, longestStep: beatInterval, now: monotonicSeconds())
-  }
-
-  private func listen(to peer: Int) throws(MessagePassingError) -> Message {
-    try receive(
-      into: UnsafeMutableRawBufferPointer(
-        rebasing: UnsafeMutableRawBufferPointer(beats)[peer..<peer + 1]),
-      from: peer, tag: Int(Self.beatTag))
-  }
-}
-
-/// Turns an error code into an error.
-private func check(_ code: Int32, _ call: String) throws(MessagePassingError) {
-  if code == MPI_SUCCESS { return }
-  let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(ATTN_MPI_TEXT)) { text in
-    text.initialize(repeating: 0)
-    guard let base = text.baseAddress else { return "" }
-    attn_mpi_error_text(code, base)
-    return String(cString: base)
-  }
-  throw .refused(call: call, text: text)
 }
