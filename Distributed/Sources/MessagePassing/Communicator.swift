@@ -51,8 +51,13 @@ public final class Communicator {
     pulse = try Pulse(comm, timeLimit: timeLimit)
   }
 
-  /// What library this is: `Open MPI v4.1.4, ...`.
-  public static var libraryVersion: String {
+  /// What library this is: `Open MPI v4.1.4`, `MPICH Version: 4.0.2`.
+  public static var libraryName: String {
+    let words = libraryText.prefix { $0 != "," && $0 != "\n" }.split(whereSeparator: \.isWhitespace)
+    return words.joined(separator: " ")
+  }
+
+  private static var libraryText: String {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(ATTN_MPI_TEXT)) { text in
       text.initialize(repeating: 0)
       guard let base = text.baseAddress else { return "" }

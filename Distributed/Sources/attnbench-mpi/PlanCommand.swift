@@ -109,7 +109,8 @@ struct PlanCommand: RankCommand {
     if let output { try grid.write(to: output) }
   }
 
-  /// The rows of one number of ranks, the scheme that takes least time marked.
+  /// The rows of one number of ranks. Of the schemes within 1% of the least time that wins which moves least:
+  /// a network is shared.
   private func add(
     _ model: PredictionModel, _ problem: AttentionProblem, _ strategy: any AttentionStrategy,
     _ ranks: Int, rate: Double, _ link: LinkModel, to grid: inout TextGrid,
@@ -129,7 +130,9 @@ struct PlanCommand: RankCommand {
         }
       }
     }
-    let best = predictions.min { $0.time < $1.time }
+    let least = predictions.map(\.time).min() ?? 0
+    let best = predictions.filter { $0.time <= 1.01 * least }
+      .min { ($0.bytes, $0.memory) < ($1.bytes, $1.memory) }
     let shape = problem.shape
     for prediction in predictions {
       let wins = prediction.scheme == best?.scheme
@@ -150,7 +153,7 @@ struct PlanCommand: RankCommand {
         String(format: "%.0f%%", 100 * prediction.hidden),
         prediction.hiddenFrom.map { "n = \($0)" } ?? "-",
         ByteCount(prediction.bytes).rounded, ByteCount(prediction.memory).rounded,
-        wins ? "<- least time" : "",
+        wins ? "<- wins" : "",
       ])
     }
   }

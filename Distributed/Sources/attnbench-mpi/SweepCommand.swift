@@ -51,7 +51,7 @@ struct SweepCommand: RankCommand {
     "n", "strategy", "class", "scheme", "shards", "causal", "batch", "heads", "kv_heads",
     "head_dim", "ranks", "threads", "time_s", "time_min_s", "runs", "wait_s", "blocks",
     "blocks_ready", "bytes_moved", "bytes_formula", "workspace_bytes", "shard_bytes",
-    "balance", "one_process_s", "ratio", "status",
+    "balance", "one_process_s", "one_process_min_s", "ratio", "status",
   ]
 
   private static let tableColumns = [
@@ -76,7 +76,7 @@ struct SweepCommand: RankCommand {
     let widths = [7, 24, 10, 10, 9, 9, 7, 10, 10, 10, 9, 9, 6, 9]
     if communicator.rank == 0 {
       Console.note(
-        "\(communicator.size) ranks of \(problemOptions.threads) thread(s), \(Communicator.libraryVersion.prefix { $0 != "," })"
+        "\(communicator.size) ranks of \(problemOptions.threads) thread(s), \(Communicator.libraryName)"
       )
     }
     var wrong = 0
@@ -184,6 +184,7 @@ struct SweepCommand: RankCommand {
       "bytes_formula": "\(plan.traffic.largest)", "workspace_bytes": "\(Int(largest(1)))",
       "shard_bytes": "\(Int(largest(5)))", "balance": "\(balance)",
       "one_process_s": alone.isEmpty ? "" : "\(alone.median)",
+      "one_process_min_s": alone.min().map { "\($0)" } ?? "",
       "ratio": ratio.map { "\($0)" } ?? "", "status": status,
     ]
     let table = [
