@@ -10,7 +10,7 @@ import MessagePassing
 ///
 /// | scheme | time |
 /// |---|---|
-/// | ring | O + max(C - O, M): blocks come while earlier ones are worked on; a few are there when the own keys are done |
+/// | ring | O + max(C - O, M - min(O, 3 M / blocks)): blocks come while earlier ones are worked on, three ahead |
 /// | allgather | M + C |
 /// | alltoall | M + C, C of ceil(hKV / R) key/value heads |
 /// | halo | max(O, M) + C - O |
@@ -163,10 +163,14 @@ public struct PredictionModel {
       // Latencies of blocks that are under way together overlap.
       let seconds = link.seconds(
         bytes: Double(traffic), messages: messages / Double(2 * BlockStream.window))
+      // As many blocks as there are places for come while the own keys are worked on.
+      let blocks = max(messages / 2, 1)
+      let ahead = min(own, seconds * min(1, Double(BlockStream.window) / blocks))
       // M <= C - O, with C - O as n^2 and M as n.
       let from = Double(shape.queryLength) * seconds / max(compute - own, .leastNonzeroMagnitude)
       return Prediction(
-        scheme: scheme, ranks: ranks, time: own + max(compute - own, seconds), compute: compute,
+        scheme: scheme, ranks: ranks, time: own + max(compute - own, seconds - ahead),
+        compute: compute,
         communication: seconds, bytes: traffic,
         memory: shard + rate.workspaceBytes + BlockStream.window
           * min(RingRun.blockBytes, e * wide * keyRows),

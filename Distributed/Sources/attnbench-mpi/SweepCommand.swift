@@ -141,7 +141,8 @@ struct SweepCommand: RankCommand {
     one?.run()
     var times: [Double] = []
     var alone: [Double] = []
-    var own: [Double] = []
+    var waits: [Double] = []
+    var balances: [Double] = []
     var counts = RunCounts()
     let start = monotonicSeconds()
     while true {
@@ -149,9 +150,11 @@ struct SweepCommand: RankCommand {
       let begin = monotonicSeconds()
       counts = try plan.run(tensors)
       let spent = monotonicSeconds() - begin
-      let all = try communicator.gatherAll([spent, spent - counts.waitSeconds])
+      let all = try communicator.gatherAll([spent, counts.waitSeconds])
       times.append(all.map { $0[0] }.max() ?? spent)
-      own = all.map { $0[1] }
+      waits.append(all.map { $0[1] }.max() ?? 0)
+      let own = all.map { max($0[0] - $0[1], .leastNonzeroMagnitude) }
+      balances.append((own.max() ?? 0) * Double(own.count) / own.reduce(0, +))
       if let one { alone.append(one.run()) }
       let goesOn =
         times.count < repeats && monotonicSeconds() - start < settings.seconds
@@ -169,8 +172,7 @@ struct SweepCommand: RankCommand {
     func sum(_ index: Int) -> Int { Int(facts.reduce(0) { $0 + $1[index] }) }
     let time = times.median
     let ratio = alone.isEmpty ? nil : zip(times, alone).map { $0 / $1 }.median
-    let balance =
-      (own.max() ?? 0) * Double(own.count) / max(own.reduce(0, +), .leastNonzeroMagnitude)
+    let balance = balances.median
     let shape = problem.shape
     let row: [String: String] = [
       "n": "\(size)", "strategy": strategy.spec(for: problem),
@@ -179,7 +181,7 @@ struct SweepCommand: RankCommand {
       "batch": "\(shape.batch)", "heads": "\(shape.heads)", "kv_heads": "\(shape.kvHeads)",
       "head_dim": "\(shape.headDim)", "ranks": "\(communicator.size)",
       "threads": "\(problemOptions.threads)", "time_s": "\(time)",
-      "time_min_s": "\(times.min() ?? time)", "runs": "\(times.count)", "wait_s": "\(largest(2))",
+      "time_min_s": "\(times.min() ?? time)", "runs": "\(times.count)", "wait_s": "\(waits.median)",
       "blocks": "\(sum(3))", "blocks_ready": "\(sum(4))", "bytes_moved": "\(Int(largest(0)))",
       "bytes_formula": "\(plan.traffic.largest)", "workspace_bytes": "\(Int(largest(1)))",
       "shard_bytes": "\(Int(largest(5)))", "balance": "\(balance)",
@@ -190,7 +192,7 @@ struct SweepCommand: RankCommand {
     let table = [
       SizeText.short(size), strategy.spec(for: problem), plan.scheme.rawValue,
       plan.queries.order.rawValue, TimeSpan.rounded(seconds: time),
-      TimeSpan.rounded(seconds: largest(2)), sum(3) == 0 ? "-" : "\(sum(4))/\(sum(3))",
+      TimeSpan.rounded(seconds: waits.median), sum(3) == 0 ? "-" : "\(sum(4))/\(sum(3))",
       ByteCount(Int(largest(0))).rounded, ByteCount(plan.traffic.largest).rounded,
       ByteCount(Int(largest(1))).rounded, String(format: "%.3f", balance),
       alone.isEmpty ? "-" : TimeSpan.rounded(seconds: alone.median),
