@@ -211,7 +211,7 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
     let lanes = kernels.vectorLanes
     let whole = (count + lanes - 1) / lanes * lanes
     sums.update(repeating: 0, count: whole)
-    functions.pointee.add_rows(weights, Int64(stride), Int32(rows), Int32(whole), sums)
+    functions.pointee.add_rows(weights, Int64(stride), Int32(rows), Int32(whole), sums, nil)
     for place in 0..<count where sums[place].isNaN { return false }
     return true
   }
