@@ -168,7 +168,7 @@ extension PlotRows {
   private static func legendOrder(_ series: Series) -> (Int, Int, String, Int, String, String) {
     (
       ClassHeading(series.classification).order,
-      StrategyRegistry.standard.exactNames.firstIndex(of: series.name) ?? .max,
+      series.name == StrategyRegistry.standard.exactNames.first ? 0 : 1,
       series.strategy, -series.threads, series.shape, series.setting.placement.bind
     )
   }
