@@ -25,6 +25,12 @@ public struct KernelTable: @unchecked Sendable {
   /// Keys scored together.
   package var tileKeys: Int { Int(functions.pointee.tile_keys) }
 
+  /// Whether it has exponentials for several kinds of processor.
+  package var hasSeveralExponentials: Bool { functions.pointee.attend_otherwise != nil }
+  /// Whether the processor is one where instructions that scale by powers of two pay, being fewer than those of
+  /// a table.
+  package var scalesExponentials: Bool { attn_pipes_are_shared() != 0 }
+
   /// The tables compiled into this build, best first.
   public static let compiled: [KernelTable] = {
     var count: Int32 = 0

@@ -46,6 +46,14 @@ int attn_kernels_supported(const attn_kernels *kernels) {
   return 1;
 }
 
+int attn_pipes_are_shared(void) {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return 0;
+#endif
+}
+
 int attn_format_supported(const attn_kernels *kernels, attn_format format) {
   if (!kernels->formats[format] || !attn_kernels_supported(kernels)) return 0;
 #if defined(__x86_64__)

@@ -7,7 +7,7 @@ import Synchronization
 public final class TaskQueue: Sendable {
   private struct Counters: ~Copyable, Sendable {
     let next = Atomic<Int>(0)
-    let count = Atomic<Int>(0)
+    let end = Atomic<Int>(0)
   }
 
   private let counters: CacheLine<Counters>
@@ -25,15 +25,20 @@ public final class TaskQueue: Sendable {
   /// - Precondition: `count >= 0`.
   public func reset(count: Int) {
     precondition(count >= 0, "TaskQueue: a count of \(count) tasks; it cannot be negative")
+    reset(0..<count)
+  }
+
+  /// Starts again with the tasks of a range, as `reset(count:)` does.
+  func reset(_ tasks: Range<Int>) {
     // Relaxed: the start of a team's run orders these before every worker's first `next()`.
-    counters.pointer.pointee.count.store(count, ordering: .relaxed)
-    counters.pointer.pointee.next.store(0, ordering: .relaxed)
+    counters.pointer.pointee.end.store(tasks.upperBound, ordering: .relaxed)
+    counters.pointer.pointee.next.store(tasks.lowerBound, ordering: .relaxed)
   }
 
   /// The next task; nil when all have been dealt. Each is dealt exactly once.
   public func next() -> Int? {
-    let count = counters.pointer.pointee.count.load(ordering: .relaxed)
+    let end = counters.pointer.pointee.end.load(ordering: .relaxed)
     let task = counters.pointer.pointee.next.wrappingAdd(1, ordering: .relaxed).oldValue
-    return task < count ? task : nil
+    return task < end ? task : nil
   }
 }

@@ -139,4 +139,12 @@ public final class WorkerTeam: Sendable {
       rendezvous.waitForHelpers()
     }
   }
+
+  /// Has all workers do nothing: a run that begins at once finds them awake, and whoever times it does not
+  /// time how they wake.
+  public func wake() { run(NothingToDo()) }
+
+  private final class NothingToDo: TeamJob {
+    func work(worker: Int) {}
+  }
 }

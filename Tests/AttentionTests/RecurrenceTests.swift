@@ -284,4 +284,19 @@ import Testing
       ErrorGate.check(specimen, problem, inputs, outputs, "\(headDim), \(count) features")
     }
   }
+
+  /// Keys that are all alike add the same number to the sum of their weights again and again.
+  @Test(arguments: ["linear", "linear(relu)", "linear(favor)"], [false, true])
+  func equalKeysKeepTheBound(_ text: String, _ causal: Bool) throws {
+    let specimen = try Specimen(parsing: text)
+    let problem = try AttentionProblem(
+      AttentionShape(heads: 1, queryLength: 1800, headDim: 4),
+      visibility: Visibility(causal: causal))
+    for key in [0, 0.3] as [Float] {
+      var inputs = TestInputs(problem, seed: 5)
+      inputs.key.fill { _, _, _, _ in key }
+      let outputs = try specimen.run(problem, inputs, threads: 2)
+      ErrorGate.check(specimen, problem, inputs, outputs, "keys of \(key), causal \(causal)")
+    }
+  }
 }

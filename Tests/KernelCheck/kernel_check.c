@@ -258,7 +258,7 @@ static void check_recurrence(const attn_kernels *k, int count, int d, int vector
   for (int lane = 0; lane < width; lane++) {
     double written = right[lane];
     for (int c = 0; c < d; c++)
-      written -= (double)keep[c] * state[c * width + lane] * left[most_rows + c];
+      written -= (double)state[c * width + lane] * left[most_rows + c];
     for (int c = 0; c < d; c++)
       read[lane] += left[2 * most_rows + c] *
                     ((double)keep[c] * state[c * width + lane] + left[c] * written);

@@ -291,4 +291,28 @@ struct TaskQueueTests {
       #expect(dealt.counts.allSatisfy { $0 == run })
     }
   }
+
+  @Test func `a worker gets its own share first and then what others left`() {
+    let queue = HomeTaskQueue(workers: 2)
+    #expect(queue.next(for: 1) == nil)
+    queue.reset(count: 5)
+    #expect((0..<3).map { _ in queue.next(for: 1) } == [2, 3, 4])
+    #expect(queue.next(for: 0) == 0)
+    #expect([queue.next(for: 1), queue.next(for: 0), queue.next(for: 1)] == [1, nil, nil])
+  }
+
+  @Test(arguments: [0, 1, 2, 1000])
+  func `homes or not, every task is dealt to exactly one worker`(count: Int) throws {
+    let team = try WorkerTeam(threads: 3)
+    let queue = HomeTaskQueue(workers: 3)
+    let dealt = CountingJob(workers: count)
+    for run in 1...20 {
+      queue.reset(count: count)
+      team.run(
+        ClosureJob { worker in
+          while let task = queue.next(for: worker) { dealt.work(worker: task) }
+        })
+      #expect(dealt.counts.allSatisfy { $0 == run })
+    }
+  }
 }

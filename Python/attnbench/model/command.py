@@ -121,9 +121,9 @@ def _capture(options: argparse.Namespace) -> int:
     from .capture import capture
     from .choice import windows
     from .loading import parse_layers
-    from .tensorfile import bytes_text, writable_target
+    from .tensorfile import bytes_text
 
-    writable_target(options.output, "-o")
+    _check_output(options)
     session = _Session(options, "--text")
     layers = parse_layers(options.layers, list(session.found.layers))
     _say_left_out(session)
@@ -188,11 +188,11 @@ def _choose(options: argparse.Namespace) -> int:
     from .loading import read_tokens
     from .losses import check_has_loss
     from .plans import attnbench_use, read_plan
-    from .tensorfile import FileTransaction, writable_target
+    from .tensorfile import FileTransaction
 
     limit = _positive(options.max_loss_increase, "--max-loss-increase")
     rounds = _count(options.rounds, "--rounds", 0)
-    writable_target(options.output, "-o")
+    _check_output(options)
     command = find_attnbench(options.attnbench)
     use = attnbench_use(_threads(options))
     session = _Session(options, "--text")
@@ -339,6 +339,23 @@ def _check_capture(path: str, session: _Session) -> None:
         raise ModelError(f"--keep: {path} is no capture ({error}); remove it") from error
     if (metadata.get("tokens_sha256"), metadata.get("model")) != (session.tokens.sha256, session.name):
         raise ModelError(f"--keep: {path} is of another model or text; remove it, or keep in another folder")
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Refuses an output that could not be written, or that would take the place of what is read."""
+    from .loading import model_files
+    from .tensorfile import writable_target
+
+    target = writable_target(options.output, "-o")
+    inputs = [("--text", path) for path in options.text]
+    if getattr(options, "test_text", None):
+        inputs.append(("--test-text", options.test_text))
+    inputs += [("MODEL", path) for path in model_files(options.model)]
+    if options.tokenizer:
+        inputs += [("--tokenizer", path) for path in model_files(options.tokenizer)]
+    for option, path in inputs:
+        if os.path.realpath(path) == target:
+            raise UsageError(f"-o {options.output}: is {option} {path}, which would be lost; write elsewhere")
 
 
 def _say_left_out(session: _Session) -> None:

@@ -50,6 +50,20 @@ class Tokens:
         return hashlib.sha256(self.ids.numpy().astype("<i8").tobytes()).hexdigest()
 
 
+_OF_A_MODEL = re.compile(
+    r"(config|generation_config|tokenizer.*|special_tokens_map|added_tokens|vocab)\.json|.*\.(safetensors|bin|gguf)"
+    r"|.*\.index\.json|(vocab|merges)\.txt|tokenizer\.model|chat_template\.\w+")
+
+
+def model_files(path: str) -> list[str]:
+    """The files of a model or a tokenizer: one file, or those of a folder that transformers reads."""
+    if not os.path.isdir(path):
+        return [path]
+    return [
+        os.path.join(path, name) for name in sorted(os.listdir(path))
+        if _OF_A_MODEL.fullmatch(name)]
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """Where a model is: a folder as transformers saves it, or one GGUF file in its folder."""

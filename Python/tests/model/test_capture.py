@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pathlib
+import shutil
 
 import pytest
 import torch
@@ -164,6 +166,19 @@ def test_what_cannot_be_done_is_said(change, code, message, folders, text, tmp_p
                                      for name, value in options.items())]) == code
     assert message in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
+
+
+def test_inputs_are_no_outputs(folders, text, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(folders["llama"], model)
+    (tmp_path / "link").symlink_to(text)
+    for name, path in [("--text", text), ("--text", tmp_path / "link"), ("MODEL", model / "model.safetensors"),
+                       ("MODEL", model / "config.json"), ("MODEL", model / "tokenizer.json")]:
+        before = pathlib.Path(path).read_bytes()
+        assert main(["capture", str(model), "--text", text, "--n", "16", "-o", str(path)]) == 64
+        assert f"-o {path}: is {name}" in capsys.readouterr().err
+        assert pathlib.Path(path).read_bytes() == before
+    assert main(["capture", str(model), "--text", text, "--n", "16", "-o", str(model / "qkv")]) == 0
 
 
 def test_no_tokenizer(folders, text, tmp_path, capsys):

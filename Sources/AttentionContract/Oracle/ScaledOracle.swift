@@ -5,7 +5,7 @@ import Tensors
 /// Softmax attention over operands whose rows have scales: the definition of `fp16` and `int8` arithmetic.
 ///
 /// Queries and keys are taken less their means (`SampledMean`); what the means contribute to scores is added
-/// without rounding. An element is then the nearest fp16 number to its share of the largest in its row, or the
+/// without rounding. For integers both are mixed by an orthogonal matrix, which changes no product. An element is then the nearest fp16 number to its share of the largest in its row, or the
 /// nearest integer to 127 times it; rows of values have powers of 2^(1/8) for scales. A row that is not finite
 /// is NaN.
 public struct ScaledOracle: AttentionOracle {
@@ -81,7 +81,7 @@ private struct ScaledHead: AttentionOracle {
       let key = UnsafeBufferPointer(start: inputs.key.row(batch, kvHead, row), count: shape.headDim)
       let centred = zip(key, keyMean).map { $0 - $1 }
       return (
-        operands.rounded(centred),
+        operands.rounded(centred, isKey: true),
         zip(centred, queryMean).reduce(0) { $0 + Double($1.0) * Double($1.1) }
       )
     }
@@ -89,7 +89,7 @@ private struct ScaledHead: AttentionOracle {
     softmax = SoftmaxOracle(problem) { inputs, batch, head, row in
       let query = UnsafeBufferPointer(
         start: inputs.query.row(batch, head, row), count: shape.headDim)
-      let own = operands.rounded(zip(query, queryMean).map { $0 - $1 })
+      let own = operands.rounded(zip(query, queryMean).map { $0 - $1 }, isKey: false)
       let shift = zip(query, keyMean).reduce(0) { $0 + Double($1.0) * Double($1.1) }
       let noise = draw.map { SumNoise(seed: $0, row: row, head: head, columns: shape.headDim) }
       return { key in
@@ -149,16 +149,46 @@ private struct ScaledHead: AttentionOracle {
 
 extension Arithmetic {
   /// A row of queries or keys: numbers that are multiplied, and their scale.
-  fileprivate func rounded(_ row: [Float]) -> (numbers: [Float], scale: Double) {
+  fileprivate func rounded(_ row: [Float], isKey: Bool) -> (numbers: [Float], scale: Double) {
     let limit: Float = self == .float16 ? 1 : 127
+    let (row, unit) = self == .float16 ? (row, 1) : mixed(row, isKey: isKey)
     guard let largest = magnitude(row) else {
       return (row.map { _ in 0 }, .nan)
     }
     let factor = limit / largest
     if !factor.isFinite { return (row.map { _ in 0 }, 0) }
     return (
-      row.map { nearest($0 * factor, isHalf: self == .float16) }, Double(largest) / Double(limit)
+      row.map { nearest($0 * factor, isHalf: self == .float16) },
+      Double(largest) / Double(limit) * unit
     )
+  }
+
+  /// A row times an orthogonal matrix, the same for queries and keys but for powers of two: Hadamard's, in the largest
+  /// blocks of a power of two of columns. Element by element as kernels add, so that roundings to integers
+  /// are theirs.
+  private func mixed(_ row: [Float], isKey: Bool) -> (row: [Float], unit: Double) {
+    func block(_ columns: Int) -> Int {
+      columns < 16 ? 0 : Int.bitWidth - 1 - columns.leadingZeroBitCount
+    }
+    if row.count > 1024 { return (row, 1) }
+    let largest = block(row.count)
+    let unit = isKey ? (largest + 1) / 2 : largest / 2
+    var (out, first) = (row, 0)
+    while first < row.count {
+      let order = block(row.count - first)
+      let end = order == 0 ? row.count : first + 1 << order
+      let factor = 1 / Float(1 << (unit + (isKey ? order / 2 : (order + 1) / 2)))
+      for column in first..<end { out[column] *= factor }
+      for step in 0..<order {
+        let distance = 1 << step
+        for column in first..<end where (column - first) & distance == 0 {
+          let (low, high) = (out[column], out[column + distance])
+          (out[column], out[column + distance]) = (low + high, low - high)
+        }
+      }
+      first = end
+    }
+    return (out, Double(1 << unit))
   }
 
   /// A row of values as it counts, and the natural logarithm of what its elements are fractions of.

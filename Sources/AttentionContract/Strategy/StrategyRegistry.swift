@@ -15,6 +15,11 @@ public struct StrategyRegistry: Sendable {
     StrategyRegistry(families.filter { $0.name != family.name } + [family])
   }
 
+  /// The names of those of the exact class, in the same order.
+  public var exactNames: [String] {
+    families.filter { $0.operatorClass == .exact }.map(\.name)
+  }
+
   /// The name that a family has now, of a name that it had: what older files say stays readable.
   public func currentName(of name: String) -> String {
     families.first { $0.answers(to: name) }?.name ?? name

@@ -127,6 +127,11 @@ struct DecodedRows {
     return SoftmaxState(maximum: maxima[index], sum: sums[index])
   }
 
+  /// Lets the row at a place go on from what it has come to elsewhere, its output included.
+  func go(on place: Int, from state: SoftmaxState) {
+    (maxima[index(place, 0)], sums[index(place, 0)]) = (state.maximum, state.sum)
+  }
+
   /// Lets the rows at some places meet the keys at the first places of the tables.
   ///
   /// - Parameters:

@@ -8,7 +8,7 @@ import Tensors
 ///
 /// A token gets what its row of the whole sequence gives, causal or not. Steps of several tokens are worked
 /// off in chunks like a prompt. Work O(m dV) and memory O(1) a token. Heads and panels of value columns are
-/// dealt to the workers; the bits do not depend on their number.
+/// dealt to the workers, each getting those that it had before; the bits do not depend on their number.
 package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Sendable {
   package let problem: AttentionProblem
   package let declaredOperands: [OperandDeclaration]
@@ -21,7 +21,7 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
   private let states: AlignedFloats
   /// Those at the mark, and the tokens that they had taken in.
   private var marked: Mark?
-  private let queue = TaskQueue()
+  private let queue: HomeTaskQueue
   // Set for the time of a job; read by all workers.
   private var task = Task.step
   private var operands: AttentionOperands?
@@ -35,6 +35,7 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     let shape = problem.shape
     self.problem = problem
     self.team = team
+    queue = HomeTaskQueue(workers: team.threadCount)
     name = strategy.name
     // A state to begin with is none of a step.
     declaredOperands = strategy.operands.withoutState
@@ -62,7 +63,7 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     }
   }
 
-  /// What workers do: take tokens in, or copy states. Each copies those that it is likely to work on next.
+  /// What workers do: take tokens in, or copy states.
   private enum Task {
     case step
     case mark
@@ -99,13 +100,14 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
   package func work(worker: Int) {
     switch task {
     case .step: step(worker: worker)
-    case .mark, .rewind: copy(back: task == .rewind)
+    case .mark, .rewind: copy(back: task == .rewind, worker: worker)
     }
   }
 
   private func step(worker: Int) {
     guard let operands else { return }
-    while let task = queue.next() {
+    scratch[worker].open(operands)
+    while let task = queue.next(for: worker) {
       let (place, piece) = task.quotientAndRemainder(dividingBy: layout.pieces)
       let (entry, kvHead) = place.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
       let count = counts[entry]
@@ -157,9 +159,9 @@ package final class RecurrentDecoder: AttentionDecoder, TeamJob, @unchecked Send
     run(.rewind)
   }
 
-  private func copy(back: Bool) {
+  private func copy(back: Bool, worker: Int) {
     guard let marked else { return }
-    while let task = queue.next() {
+    while let task = queue.next(for: worker) {
       let (place, piece) = task.quotientAndRemainder(dividingBy: layout.pieces)
       for part in layout.parts(of: piece) {
         let first = place * layout.stateCount + part.lowerBound

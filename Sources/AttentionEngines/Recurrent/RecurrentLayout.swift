@@ -103,18 +103,18 @@ package struct RecurrentLayout: Sendable {
       ? nil : TensorShape(unchecked: shape.batch, shape.kvHeads, stateRows, shape.valueDim)
   }
 
-  /// Floats of a head's state, `[panels][m][width]`, and of the sums of its keys behind it: each piece has
-  /// its own, as who works on one does not wait for others.
-  var stateCount: Int { panels * stateRows * width + pieces * rowStride }
-  /// Where the sum of the keys lies in a state.
-  func keySum(_ piece: Int) -> Int { panels * stateRows * width + piece * rowStride }
+  /// Floats of a head's state, `[panels][m][width]`, and of the sums of its keys behind it with what their
+  /// roundings have lost: each piece has its own, as who works on one does not wait for others.
+  var stateCount: Int { panels * stateRows * width + 2 * pieces * rowStride }
+  /// Where the sum of the keys lies in a state; what was lost of it is one `rowStride` behind.
+  func keySum(_ piece: Int) -> Int { panels * stateRows * width + 2 * piece * rowStride }
   /// What a piece works on of a state: its panels, and its sum of the keys.
   func parts(of piece: Int) -> [Range<Int>] {
     let panels = panels(of: piece)
     let size = stateRows * width
     return [
       panels.lowerBound * size..<panels.upperBound * size,
-      keySum(piece)..<keySum(piece) + rowStride,
+      keySum(piece)..<keySum(piece) + 2 * rowStride,
     ]
   }
   var headCount: Int { problem.shape.batch * problem.shape.kvHeads }

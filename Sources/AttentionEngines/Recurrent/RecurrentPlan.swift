@@ -52,6 +52,7 @@ package final class RecurrentPlan: StagedPlan {
 
   package func work(_ context: StageContext, worker: Int) {
     let scratch = scratch[worker]
+    scratch.open(context.operands)
     while let task = queue.next() {
       let (place, piece) = task.quotientAndRemainder(dividingBy: layout.pieces)
       let (batch, kvHead) = place.quotientAndRemainder(dividingBy: problem.shape.kvHeads)

@@ -133,12 +133,19 @@ extension RecurrentScratch {
       out_stride: Int64(outputStride))
   }
 
+  /// Adds keys to their sum.
+  func addKeys(_ count: Int, _ head: Head) {
+    let stride = layout.rowStride
+    let sum = state + layout.keySum(head.piece)
+    functions.pointee.add_rows(
+      keys, Int64(stride), Int32(count), Int32(stride), sum, sum + stride)
+  }
+
   /// Takes the tokens of a chunk into the state; the keys are used up.
   func takeIn(_ count: Int, _ head: Head) {
     let stride = layout.rowStride
     if recurrence.normalises {
-      functions.pointee.add_rows(
-        keys, Int64(stride), Int32(count), Int32(stride), state + layout.keySum(head.piece))
+      addKeys(count, head)
     }
     if recurrence.decay == .perHead {
       let toEnd = between + (count - 1) * layout.squareStride

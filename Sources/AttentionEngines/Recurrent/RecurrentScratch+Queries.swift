@@ -6,9 +6,6 @@ import Tensors
 
 /// What queries read.
 extension RecurrentScratch {
-  /// The factor of outputs that are not divided.
-  var factor: Float { recurrence.normalises ? 1 : layout.problem.scale }
-
   /// Outputs of query rows: those of a chunk stand at its first tokens and see what it has of them;
   /// others see the state alone.
   func attend(

@@ -61,7 +61,7 @@ extension RecurrentScratch {
   func run(_ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head) {
     if walk.isStep { return step(operands, head) }
     storeNothing(walk.blind, operands, head)
-    locateGates(operands, head)
+    locateGates(head)
     var first = 0
     while first < walk.tokens.upperBound {
       let chunk = walk.chunk(from: first)
@@ -96,13 +96,18 @@ extension RecurrentScratch {
   private func step(_ operands: AttentionOperands, _ head: Head) {
     let stride = layout.rowStride
     let group = shape.groupSize
-    locateGates(operands, head)
+    locateGates(head)
     load(0..<1, operands, head)
     switch recurrence.decay {
     case .none: break
     case .perHead:
       keptOver.update(repeating: Float.exp(decays[0]), count: layout.stateRows)
     case .perChannel: functions.pointee.exp_row(decays, Int64(stride), keptOver)
+    }
+    if recurrence.erases, recurrence.decay != .none {
+      // What is erased is what the decay has left.
+      functions.pointee.multiply_rows(
+        erases, Int64(stride), 1, Int32(stride), keptOver, 0, 1, erases)
     }
     for member in 0..<group {
       let query = queries + member * stride
@@ -112,10 +117,10 @@ extension RecurrentScratch {
     }
     mapFeatures(queries, group)
     if recurrence.normalises {
-      let sum = state + layout.keySum(head.piece)
-      functions.pointee.add_rows(keys, Int64(stride), 1, Int32(stride), sum)
+      addKeys(1, head)
       functions.pointee.dot_rows(
-        queries, Int64(stride), Int32(group), Int32(stride), sum, denominators)
+        queries, Int64(stride), Int32(group), Int32(stride), state + layout.keySum(head.piece),
+        denominators)
     } else if factor != 1 {
       functions.pointee.scale_row(queries, Int64(group * stride), factor)
     }

@@ -6,10 +6,18 @@ import Tensors
 
 /// What tokens bring: their rows, what the strategy makes of them, and what is kept of one until another.
 extension RecurrentScratch {
-  /// Finds a head's rows of the operands, which are looked up by name: once for all its tokens.
-  func locateGates(_ operands: AttentionOperands, _ head: Head) {
+  /// Looks operands up by name: once a run, since a dictionary takes its time, and workers that count the
+  /// references of an owner get into each other's way.
+  func open(_ operands: AttentionOperands) {
     for (index, declaration) in layout.operands.enumerated() {
-      let view = operands.inputs.named[declaration.name]
+      gateViews[index] = operands.inputs.named[declaration.name]?.unowned
+    }
+  }
+
+  /// Finds a head's rows of the operands.
+  func locateGates(_ head: Head) {
+    for index in gateViews.indices {
+      let view = gateViews[index]
       gateBases[index] = view?.gate(head.batch, head.kvHead, 0)
       gateStrides[index] = view.map { $0.shape.rows == 1 ? 0 : $0.rowStride } ?? 0
       gateColumns[index] = view?.shape.columns ?? 0

@@ -18,7 +18,7 @@ package final class RecurrentScratch {
   /// Where its memory lies.
   struct Layout: Sendable {
     private(set) var arena = ArenaLayout()
-    /// `[panels][m][width]`, then sums of the keys, `[pieces][rowStride]`.
+    /// `[panels][m][width]`, then sums of the keys and what they lost, `[pieces][2][rowStride]`.
     fileprivate let state: ArenaPart<Float>
     /// `[chunk][rowStride]` each: keys, what they erase along, and queries of a head.
     fileprivate let keys: ArenaPart<Float>
@@ -103,6 +103,10 @@ package final class RecurrentScratch {
   }
 
   let layout: RecurrentLayout
+  let shape: AttentionShape
+  let recurrence: RecurrenceShape
+  /// Of outputs that are not divided.
+  let factor: Float
   let strategy: any RecurrentStrategy
   let kernels: KernelTable
   let functions: UnsafePointer<attn_kernels>
@@ -130,6 +134,8 @@ package final class RecurrentScratch {
   let denominators: UnsafeMutablePointer<Float>
   let rows: RowPointers
   let outputRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  /// Those of the run in work.
+  var gateViews: [TensorView?]
   let gateBases: UnsafeMutablePointer<UnsafePointer<Float>?>
   let gates: UnsafeMutablePointer<UnsafePointer<Float>?>
   let gateStrides: UnsafeMutablePointer<Int>
@@ -143,6 +149,10 @@ package final class RecurrentScratch {
   ) throws(AttentionError) {
     let parts = Layout(layout)
     self.layout = layout
+    shape = layout.problem.shape
+    recurrence = layout.recurrence
+    factor = layout.recurrence.normalises ? 1 : layout.problem.scale
+    gateViews = Array(repeating: nil, count: layout.operands.count)
     self.strategy = strategy
     self.kernels = kernels
     functions = kernels.functions
@@ -197,6 +207,4 @@ package final class RecurrentScratch {
     state + panel * layout.stateRows * layout.width
   }
 
-  var shape: AttentionShape { layout.problem.shape }
-  var recurrence: RecurrenceShape { layout.recurrence }
 }

@@ -20,6 +20,7 @@ final class KeptRows {
   struct Layout: Sendable {
     private(set) var arena = ArenaLayout()
     fileprivate let decoded: DecodedRows.Layout
+    fileprivate let columns: ColumnPanel.Layout?
     /// `[rows]` lists of keys, and how far they have been met; `[rows][mostWritten]` for those that are not
     /// written down elsewhere.
     fileprivate let lists: ArenaPart<UnsafeBufferPointer<Int32>?>
@@ -32,10 +33,15 @@ final class KeptRows {
     init(_ layout: KeptKeysLayout, _ method: any KeySelectionMethod) {
       let (problem, shape) = (layout.problem, layout.problem.shape)
       heads = method.sharedLists(problem) != nil ? min(shape.groupSize, KeptRows.mostHeads) : 1
-      rows = min(max(KeptRows.mostRows / heads, 1), shape.queryLength)
+      let lanes = layout.kernels.panelLanes
+      let most =
+        method.hasColumns ? max(1, KeptRows.mostRows / lanes) * lanes : KeptRows.mostRows / heads
+      rows = min(max(most, 1), shape.queryLength)
       mostWritten = method.mostWritten(problem)
       decoded = DecodedRows.Layout(
         problem, places: rows * heads, together: heads, keys: Int(ATTN_DECODE_KEYS), in: &arena)
+      columns =
+        method.hasColumns ? ColumnPanel.Layout(problem, layout.kernels, in: &arena) : nil
       lists = arena.add(rows)
       places = arena.add(rows)
       written = arena.add(rows * mostWritten)
@@ -46,6 +52,8 @@ final class KeptRows {
   private let parts: Layout
   private let arena: Arena
   private let decoded: DecodedRows
+  private let columnPanel: ColumnPanel?
+  private let panelLanes: Int
   /// Keys of a part.
   private let partKeys: Int
 
@@ -54,6 +62,12 @@ final class KeptRows {
     parts = Layout(layout, method)
     arena = try Arena(parts.arena)
     decoded = DecodedRows(problem, parts.decoded, arena, layout.kernels.functions)
+    if let columns = parts.columns {
+      columnPanel = ColumnPanel(problem, layout.kernels, columns, arena)
+    } else {
+      columnPanel = nil
+    }
+    panelLanes = layout.kernels.panelLanes
     let (shape, type) = (problem.shape, problem.storage.keyValue)
     let rowBytes = type.rowBytes(columns: shape.headDim) + type.rowBytes(columns: shape.valueDim)
     partKeys = max(64, Self.partBytes / rowBytes / 64 * 64)
@@ -104,6 +118,18 @@ final class KeptRows {
         decoded.read(operands.query, batch, head, row, into: index * heads.count + lane)
       }
     }
+    let columns = columnPanel.flatMap { panel in
+      selector.columns(batch, heads.lowerBound, operands).map { (panel, keys: $0) }
+    }
+    if let (panel, keys) = columns {
+      for first in stride(from: start, to: end, by: panelLanes) {
+        panel.meet(
+          keys, first..<min(first + panelLanes, end), geometry, batch, heads.lowerBound, operands,
+          into: decoded, from: first - start)
+      }
+    }
+    // What rows keep beside columns are few keys.
+    let partKeys = columns == nil ? partKeys : max(geometry.keyLength, 1)
     for part in stride(from: 0, to: geometry.keyLength, by: partKeys) {
       for index in rows.indices {
         let index = index - rows.lowerBound

@@ -27,6 +27,8 @@ protocol KeySelectionMethod: Sendable {
   /// Keys that a row can keep, where they have to be written down for a row that attends; 0 where they are
   /// there already.
   func mostWritten(_ problem: AttentionProblem) -> Int
+  /// Whether the rows of a head have keys in common, its columns.
+  var hasColumns: Bool { get }
   /// Pairs that a head scores.
   func pairs(under geometry: MaskGeometry) -> Int
   /// Operations of selecting, over all heads of a sequence.
@@ -56,13 +58,27 @@ protocol KeySelector: AnyObject, Sendable {
   func select(rows: Range<Int>, task: Int, _ operands: AttentionOperands, worker: Int)
   /// `[b][rowsAtATime]` lists, where the method has shared ones.
   var lists: KeptLists? { get }
-  /// The keys that one of the rows keeps, rising; nil where a NaN decides.
+  /// The keys that all rows of a head keep, each as far as it sees them, rising; nil where there are none.
+  func columns(
+    _ batch: Int, _ head: Int, _ operands: AttentionOperands
+  ) -> UnsafeBufferPointer<Int32>?
+  /// The keys that one of the rows keeps beside the columns, rising; nil where a NaN decides.
   ///
   /// - Parameter memory: `[mostWritten]`.
   func keys(
     of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int,
     _ operands: AttentionOperands, memory: UnsafeMutablePointer<Int32>
   ) -> UnsafeBufferPointer<Int32>?
+}
+
+extension KeySelectionMethod {
+  var hasColumns: Bool { false }
+}
+
+extension KeySelector {
+  func columns(
+    _ batch: Int, _ head: Int, _ operands: AttentionOperands
+  ) -> UnsafeBufferPointer<Int32>? { nil }
 }
 
 /// Sizes of attention to single keys that are selected, worked out without allocating.

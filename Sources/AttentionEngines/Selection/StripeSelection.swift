@@ -32,6 +32,8 @@ extension StripeSelection: KeySelectionMethod {
   var operands: [OperandDeclaration] { [] }
   func sharedLists(_ problem: AttentionProblem) -> SharedLists? { nil }
 
+  var hasColumns: Bool { true }
+
   func mostWritten(_ problem: AttentionProblem) -> Int {
     min(columns + diagonals, problem.shape.keyLength)
   }

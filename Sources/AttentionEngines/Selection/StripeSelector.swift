@@ -12,6 +12,8 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
     /// `[b * h]`.
     let columns: KeptLists.Layout
     let diagonals: KeptLists.Layout
+    /// `[b * h][nKV]`, 1 where a key is a column.
+    let isColumn: ArenaPart<UInt8>
 
     init(_ selection: StripeSelection, _ shape: AttentionShape) {
       let heads = shape.batch * shape.heads
@@ -19,6 +21,7 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
         heads, most: min(selection.columns, shape.keyLength), in: &arena)
       diagonals = KeptLists.Layout(
         heads, most: min(selection.diagonals, shape.keyLength + selection.rows), in: &arena)
+      isColumn = arena.add(heads * shape.keyLength)
     }
   }
 
@@ -78,6 +81,7 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
   private let arena: Arena
   private let columns: KeptLists
   private let diagonals: KeptLists
+  private let isColumn: UnsafeMutablePointer<UInt8>
   private let scratch: PerWorker<Scratch>
 
   private final class Scratch {
@@ -96,6 +100,7 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
     arena = try Arena(parts.arena, for: "columns and diagonals")
     columns = KeptLists(parts.columns, arena)
     diagonals = KeptLists(parts.diagonals, arena)
+    isColumn = arena[parts.isColumn]
     scratch = try PerWorker(layout.threads) { () throws(AttentionError) -> Scratch in
       try Scratch(scratchParts)
     }
@@ -126,6 +131,11 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
       return columns.spoil(task)
     }
     choose(selection.columns, of: length, scratch, into: columns, task)
+    let isColumn = isColumn + task * shape.keyLength
+    isColumn.update(repeating: 0, count: length)
+    for column in columns[task] ?? UnsafeBufferPointer(start: nil, count: 0) {
+      isColumn[Int(column)] = 1
+    }
     // Diagonal t meets key t of the last row and a key before that in each row before.
     let count = length + rows.count - 1
     let first = weights + scratchParts.margin - (rows.count - 1)
@@ -211,7 +221,7 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
     let lanes = kernels.vectorLanes
     let whole = (count + lanes - 1) / lanes * lanes
     sums.update(repeating: 0, count: whole)
-    functions.pointee.add_rows(weights, Int64(stride), Int32(rows), Int32(whole), sums)
+    functions.pointee.add_rows(weights, Int64(stride), Int32(rows), Int32(whole), sums, nil)
     for place in 0..<count where sums[place].isNaN { return false }
     return true
   }
@@ -239,35 +249,39 @@ final class StripeSelector: KeySelector, @unchecked Sendable {
   func tasks(selecting rows: Range<Int>) -> Int { 0 }
   func select(rows: Range<Int>, task: Int, _ operands: AttentionOperands, worker: Int) {}
 
-  /// Columns and diagonals that a row sees, merged.
+  func columns(
+    _ batch: Int, _ head: Int, _ operands: AttentionOperands
+  ) -> UnsafeBufferPointer<Int32>? {
+    let place = batch * shape.heads + head
+    let keepsAll = selection.keepsAll(problem.geometry(batch: batch, in: operands))
+    return keepsAll || diagonals[place] == nil ? nil : columns[place]
+  }
+
+  /// Keys on diagonals that a row sees, without those in columns.
   func keys(
     of row: Int, among rows: Range<Int>, _ batch: Int, _ head: Int,
     _ operands: AttentionOperands, memory: UnsafeMutablePointer<Int32>
   ) -> UnsafeBufferPointer<Int32>? {
     let geometry = problem.geometry(batch: batch, in: operands)
     let end = geometry.visible(from: row + geometry.offset).count
-    var count = 0
     if selection.keepsAll(geometry) {
       for key in 0..<end { memory[key] = Int32(key) }
       return UnsafeBufferPointer(start: memory, count: end)
     }
     let place = batch * shape.heads + head
-    guard let columns = columns[place], let diagonals = diagonals[place] else {
+    guard columns[place] != nil, let diagonals = diagonals[place] else {
       return end == 0 ? UnsafeBufferPointer(start: memory, count: 0) : nil
     }
     // From the last row to this one diagonals have moved.
     let shift = row - (geometry.queryLength - 1)
-    var (column, diagonal) = (0, 0)
-    while diagonal < diagonals.count, Int(diagonals[diagonal]) + shift < 0 { diagonal += 1 }
-    while true {
-      let next = column < columns.count ? Int(columns[column]) : Int.max
-      let other = diagonal < diagonals.count ? Int(diagonals[diagonal]) + shift : Int.max
-      let key = min(next, other)
+    let isColumn = isColumn + place * shape.keyLength
+    var count = 0
+    for diagonal in diagonals {
+      let key = Int(diagonal) + shift
       if key >= end { break }
+      if key < 0 || isColumn[key] != 0 { continue }
       memory[count] = Int32(key)
       count += 1
-      if next == key { column += 1 }
-      if other == key { diagonal += 1 }
     }
     return UnsafeBufferPointer(start: memory, count: count)
   }

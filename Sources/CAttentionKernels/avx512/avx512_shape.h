@@ -12,6 +12,13 @@
 #define ATTN_OVERLAP 1
 #define ATTN_PERMUTE_32(low, index, high)                                                     \
   ((vf)_mm512_permutex2var_ps((__m512)(low), (__m512i)(index), (__m512)(high)))
+// x less the largest multiple of 1/128 below it; a sum rounded down; x times 2 to the power rounded down.
+#define ATTN_BELOW_128TH(x) \
+  ((vf)_mm512_reduce_ps((__m512)(x), 7 << 4 | _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))
+#define ATTN_ADD_DOWN(x, y)                             \
+  ((vf)_mm512_add_round_ps((__m512)(x), (__m512)(y), \
+                           _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))
+#define ATTN_SCALE(x, power) ((vf)_mm512_scalef_ps((__m512)(x), (__m512)(power)))
 #define ATTN_FROM_HALF(x) ((vf)_mm512_cvtph_ps((__m256i)(x)))
 #define ATTN_TO_HALF(x)                                                                       \
   ((halves)_mm512_cvtps_ph((__m512)(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))

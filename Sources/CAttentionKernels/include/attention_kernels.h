@@ -313,10 +313,10 @@ typedef enum attn_triangle {
   ATTN_SOLVE,
 } attn_triangle;
 
-/// A token of a recurrence: S = keep S, element by element of its rows, then S += key u^T with
-/// u = value - S^T erase; queries read the new S.
+/// A token of a recurrence: u = value - S^T erase, then S = keep S + key u^T, where `keep` has a factor for
+/// each row; queries read the new S.
 typedef struct attn_step {
-  /// [d] each; `erase` may be NULL for 0.
+  /// [d] each; `erase`, which reads the state as it was before, may be NULL for 0.
   const float *_Nonnull key;
   const float *_Nullable erase;
   const float *_Nonnull keep;
@@ -498,6 +498,11 @@ typedef struct attn_kernels {
                           int32_t columns, attn_storage storage,
                           void *_Nonnull const *_Nonnull out);
 
+  /// As `attend` of ATTN_FP32, with the exponentials that suit the processors for which `attn_pipes_are_shared`
+  /// says the opposite; NULL where all take the same.
+  void (*_Nullable attend_otherwise)(const attn_panel *_Nonnull panel,
+                                     const attn_block *_Nonnull block);
+
   /// Online softmax over one block with additive scores, sum over hidden units of weight tanh(a + b): with u units, `head_words`
   /// of the panel, its queries are as `additive_queries` leaves them and the block's keys rows of
   /// `additive_keys`.
@@ -619,9 +624,11 @@ typedef struct attn_kernels {
   void (*_Nonnull add_lower_sums)(const float *_Nonnull rows, int64_t stride, int32_t count,
                                   float *_Nonnull out);
 
-  /// out += rows[0] + rows[1] + ...; `columns` is a multiple of W.
+  /// out += rows[0] + rows[1] + ...; `columns` is a multiple of W. `lost`, which may be
+  /// NULL, is what the roundings of earlier calls have added too much to `out`: the sum of many calls is then
+  /// as exact as that of one (Kahan).
   void (*_Nonnull add_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
-                            int32_t columns, float *_Nonnull out);
+                            int32_t columns, float *_Nonnull out, float *_Nullable lost);
 
   /// out[r] = rows[r] . x; `columns` is a multiple of W.
   void (*_Nonnull dot_rows)(const float *_Nonnull rows, int64_t stride, int32_t count,
@@ -692,6 +699,10 @@ const attn_kernels *_Nonnull const *_Nonnull attn_kernels_compiled(int32_t *_Non
 
 /// Whether this processor (and its operating system) can run a table.
 int attn_kernels_supported(const attn_kernels *_Nonnull kernels);
+
+/// Whether every vector operation takes a turn on the pipes of multiply-adds, as on the two ports that Intel's
+/// cores have for vectors of 512 bits; AMD's have others for additions, comparisons and shifts.
+int attn_pipes_are_shared(void);
 
 /// Whether this processor can run a table's products of a format.
 int attn_format_supported(const attn_kernels *_Nonnull kernels, attn_format format);

@@ -13,6 +13,35 @@
 // adding a number whose ulp is the grain wanted (Cody & Waite 1980); powers of two are assembled in
 // the exponent field. Polynomials are minimax in relative error.
 
+#ifdef ATTN_SCALE
+/// 2^(j/32). Then the two coefficients of 16^r - 1 for 0 <= r < 1/128, and the magic number.
+static const struct {
+  float roots[32];
+  float linear, square, magic;
+} exp16_by_scale_constants = {
+    {
+        0x1p0f, 0x1.059b0ep0f, 0x1.0b5586p0f, 0x1.11301ep0f, 0x1.172b84p0f, 0x1.1d4874p0f,
+        0x1.2387a6p0f, 0x1.29e9ep0f, 0x1.306fep0f, 0x1.371a74p0f, 0x1.3dea64p0f, 0x1.44e086p0f,
+        0x1.4bfdaep0f, 0x1.5342b6p0f, 0x1.5ab07ep0f, 0x1.6247ecp0f, 0x1.6a09e6p0f, 0x1.71f75ep0f,
+        0x1.7a1148p0f, 0x1.82589ap0f, 0x1.8ace54p0f, 0x1.93737cp0f, 0x1.9c4918p0f, 0x1.a5504p0f,
+        0x1.ae89fap0f, 0x1.b7f77p0f, 0x1.c199bep0f, 0x1.cb720ep0f, 0x1.d5818ep0f, 0x1.dfc974p0f,
+        0x1.ea4afap0f, 0x1.f50766p0f
+    },
+    4 * 0x1.62e11ep-1f, 16 * 0x1.f0f3e6p-3f, 12582912.0f / 128};
+
+/// 4x = n + j/32 + 4r, rounded down, by instructions for it: nine operations instead of eleven with the
+/// subtraction of the reference, but more of them on the pipes of multiply-adds. Faster where all pipes are
+/// those: see attn_pipes_are_shared.
+ATTN_INLINE vf exp16_by_scale(vf x) {
+  const float *constants = opaque((const float *)&exp16_by_scale_constants);
+  const vf r = ATTN_BELOW_128TH(x);
+  const vf shifted = ATTN_ADD_DOWN(x, splat(constants[34]));
+  const vf root = ATTN_PERMUTE_32(load(constants), shifted, load(constants + ATTN_W));
+  const vf p = root * r * (splat(constants[33]) * r + splat(constants[32])) + root;
+  return ATTN_SCALE(p, x * splat(4));
+}
+#endif
+
 #ifdef ATTN_PERMUTE_32
 /// Bits of 2^(j/32), with j taken off those that it will itself occupy when the exponent is added:
 /// bits(2^(j/32)) - (j << 18). Then the two coefficients of 16^r - 1 for |r| <= 1/256, the magic
@@ -67,3 +96,18 @@ ATTN_INLINE vf exp16_vector(vf x) {
   return p * (vf)((vi)shifted << 23);
 }
 #endif
+
+/// How the weights of a block are taken.
+typedef enum weight_exponential {
+  EXPONENTIAL_BY_TABLE,
+  EXPONENTIAL_BY_SCALE,
+} weight_exponential;
+
+ATTN_INLINE vf exp16_by(const weight_exponential how, vf x) {
+#ifdef ATTN_SCALE
+  if (how == EXPONENTIAL_BY_SCALE) return exp16_by_scale(x);
+#else
+  (void)how;
+#endif
+  return exp16_vector(x);
+}

@@ -115,6 +115,7 @@ const attn_kernels ATTN_PASTE(attn_kernels_, ATTN_NAME) = {
     .attend_kept = attend_kept,
     .read_floats = read_floats,
     .attend_additive = attend_additive,
+    .attend_otherwise = ATTN_OTHERWISE,
     .additive_queries = additive_queries,
     .additive_keys = additive_keys,
     .chains = ATTN_FMA_CHAINS,

@@ -78,7 +78,8 @@ ATTN_INLINE float *tile_scores(const piece_state *state, int32_t place,
 /// Turns the scores of the keys of a word, from key `r` of the tile at a place on, into weights
 /// 16^(score - reference).
 ATTN_INLINE void weigh_word(const piece_state *state, int32_t place, int32_t r,
-                            const attn_format format, const int vectors) {
+                            const attn_format format, const weight_exponential how,
+                            const int vectors) {
   const int keys = word_keys(format);
   const float *scores = tile_scores(state, place, format) + (ptrdiff_t)r * ATTN_L;
   float *weights = (float *)state->panel->weights + (ptrdiff_t)((place + r) / keys) * ATTN_L +
@@ -88,7 +89,7 @@ ATTN_INLINE void weigh_word(const piece_state *state, int32_t place, int32_t r,
     vf p[2];
 #pragma clang loop unroll(full)
     for (int k = 0; k < keys; k++)
-      p[k] = exp16_vector(load(scores + k * ATTN_L + v * ATTN_W) - state->reference[v]);
+      p[k] = exp16_by(how, load(scores + k * ATTN_L + v * ATTN_W) - state->reference[v]);
     store(weights + v * ATTN_W, weights_word(p, format));
   }
 }
@@ -111,8 +112,9 @@ ATTN_INLINE int overlaps(const attn_format format, const int additive, const int
 /// that almost every tile leaves the accumulator alone (weights stay below 256, which costs no
 /// accuracy in fp32).
 ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
-                            const attn_format format, const int additive, const int rows,
-                            const int masked, const int vectors) {
+                            const attn_format format, const int additive,
+                            const weight_exponential how, const int rows, const int masked,
+                            const int vectors) {
   const int overlap = overlaps(format, additive, vectors), keys = word_keys(format);
   const attn_panel *panel = state->panel;
   const ptrdiff_t lane = state->lane, words = panel->head_words;
@@ -140,7 +142,7 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
     for (int32_t r = 0; r < pending; r += keys) {
       for (const ptrdiff_t stop = t + steps; t < stop; t++)
         dot_step(queries, key, t, format, rows, vectors, acc);
-      weigh_word(state, done - pending, r, format, vectors);
+      weigh_word(state, done - pending, r, format, how, vectors);
     }
   }
   for (; t < words; t++) dot_step(queries, key, t, format, rows, vectors, acc);
@@ -192,7 +194,7 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
       vf sum = splat(0);
 #pragma clang loop unroll(full)
       for (int r = 0; r < rows; r++) {
-        const vf p = exp16_vector(acc[r][v] - reference);
+        const vf p = exp16_by(how, acc[r][v] - reference);
         store(scores + r * ATTN_L, p);
         sum += p;
       }
@@ -204,10 +206,11 @@ ATTN_INLINE void score_tile(piece_state *state, int32_t done, int32_t pending,
 
 /// Scores all keys before `end` that fill tiles of `rows`; returns how many are done.
 ATTN_INLINE int32_t score_tiles(piece_state *state, int32_t done, int32_t end, int32_t *pending,
-                                const attn_format format, const int additive, const int rows,
-                                const int masked, const int vectors) {
+                                const attn_format format, const int additive,
+                                const weight_exponential how, const int rows, const int masked,
+                                const int vectors) {
   for (; done + rows <= end; done += rows) {
-    score_tile(state, done, *pending, format, additive, rows, masked, vectors);
+    score_tile(state, done, *pending, format, additive, how, rows, masked, vectors);
     *pending = rows;
   }
   return done;
@@ -215,7 +218,8 @@ ATTN_INLINE int32_t score_tiles(piece_state *state, int32_t done, int32_t end, i
 
 ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
                              const attn_piece *piece, const attn_format format,
-                             const int additive, const int masked, const int vectors) {
+                             const int additive, const weight_exponential how, const int masked,
+                             const int vectors) {
   const int keys = word_keys(format);
   const ptrdiff_t lane = (ptrdiff_t)piece->first_vector * ATTN_W;
   const float *bias = piece->masked & ATTN_BY_BIAS ? block->bias + lane : NULL;
@@ -235,40 +239,64 @@ ATTN_INLINE void weigh_piece(const attn_panel *panel, const attn_block *block,
   // One vector of lanes takes twice the keys, as in value_columns. A key of additive scores costs so much that
   // the size of a tile makes no difference.
   if (vectors == 1 && !additive)
-    done = score_tiles(&state, done, end, &pending, format, additive, 2 * ATTN_TILE, masked, vectors);
+    done = score_tiles(&state, done, end, &pending, format, additive, how, 2 * ATTN_TILE, masked,
+                       vectors);
   if (!additive)
-    done = score_tiles(&state, done, end, &pending, format, additive, ATTN_TILE, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, format, additive, ATTN_TILE / 2, masked, vectors);
-  done = score_tiles(&state, done, end, &pending, format, additive, keys, masked, vectors);
+    done = score_tiles(&state, done, end, &pending, format, additive, how, ATTN_TILE, masked, vectors);
+  done = score_tiles(&state, done, end, &pending, format, additive, how, ATTN_TILE / 2, masked,
+                     vectors);
+  done = score_tiles(&state, done, end, &pending, format, additive, how, keys, masked, vectors);
   if (overlaps(format, additive, vectors))
     for (int32_t r = 0; r < pending; r += keys)
-      weigh_word(&state, done - pending, r, format, vectors);
+      weigh_word(&state, done - pending, r, format, how, vectors);
 }
 
 ATTN_INLINE void attend(const attn_panel *panel, const attn_block *block,
-                        const attn_format format, const int additive) {
+                        const attn_format format, const int additive,
+                        const weight_exponential how) {
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
     if (piece->masked & ATTN_BY_BOUNDS) {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, additive, 1)
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, additive, how, 1)
     } else {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, additive, 0)
+      ATTN_FOR_VECTORS(piece->vectors, weigh_piece, panel, block, piece, format, additive, how, 0)
     }
   }
   ATTN_FOR_VECTORS(panel->vectors, add_values, panel, block, format,
                    format != ATTN_FP32 || ATTN_OVERLAP)
 }
 
-static void attend_fp32(const attn_panel *panel, const attn_block *block) {
-  attend(panel, block, ATTN_FP32, 0);
+static void attend_by_table(const attn_panel *panel, const attn_block *block) {
+  attend(panel, block, ATTN_FP32, 0, EXPONENTIAL_BY_TABLE);
 }
 
+#ifdef ATTN_SCALE
+static void attend_by_scale(const attn_panel *panel, const attn_block *block) {
+  attend(panel, block, ATTN_FP32, 0, EXPONENTIAL_BY_SCALE);
+}
+#endif
+
+#ifdef ATTN_SCALE
+static void attend_fp32(const attn_panel *panel, const attn_block *block) {
+  (attn_pipes_are_shared() ? attend_by_scale : attend_by_table)(panel, block);
+}
+
+static void attend_otherwise(const attn_panel *panel, const attn_block *block) {
+  (attn_pipes_are_shared() ? attend_by_table : attend_by_scale)(panel, block);
+}
+
+#define ATTN_OTHERWISE attend_otherwise
+#else
+#define attend_fp32 attend_by_table
+#define ATTN_OTHERWISE NULL
+#endif
+
 static void attend_additive(const attn_panel *panel, const attn_block *block) {
-  attend(panel, block, ATTN_FP32, 1);
+  attend(panel, block, ATTN_FP32, 1, EXPONENTIAL_BY_TABLE);
 }
 
 #if ATTN_HAS_PAIRS
 static void attend_pairs(const attn_panel *panel, const attn_block *block) {
-  attend(panel, block, ATTN_BF16_PAIRS, 0);
+  attend(panel, block, ATTN_BF16_PAIRS, 0, EXPONENTIAL_BY_TABLE);
 }
 #endif

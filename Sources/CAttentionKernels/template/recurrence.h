@@ -243,10 +243,14 @@ static void add_lower_sums(const float *rows, int64_t stride, int32_t count, flo
 }
 
 static void add_rows(const float *rows, int64_t stride, int32_t count, int32_t columns,
-                     float *out) {
+                     float *out, float *lost) {
   for (ptrdiff_t c = 0; c < columns; c += ATTN_W) {
-    vf sum = load(out + c);
-    for (ptrdiff_t r = 0; r < count; r++) sum += load(rows + r * stride + c);
+    vf added = splat(0);
+    for (ptrdiff_t r = 0; r < count; r++) added += load(rows + r * stride + c);
+    const vf before = load(out + c);
+    if (lost) added -= load(lost + c);
+    const vf sum = before + added;
+    if (lost) store(lost + c, (sum - before) - added);
     store(out + c, sum);
   }
 }
@@ -418,12 +422,12 @@ ATTN_INLINE void step_vectors(const attn_step *step, float *state, const float *
     for (; c + 4 <= d; c += 4)
 #pragma clang loop unroll(full)
       for (int u = 0; u < 4; u++) {
-        const vf x = splat(step->keep[c + u] * step->erase[c + u]);
+        const vf x = splat(step->erase[c + u]);
 #pragma clang loop unroll(full)
         for (int v = 0; v < vectors; v++) sum[u][v] += x * load(state + (c + u) * width + v * ATTN_W);
       }
     for (; c < d; c++) {
-      const vf x = splat(step->keep[c] * step->erase[c]);
+      const vf x = splat(step->erase[c]);
 #pragma clang loop unroll(full)
       for (int v = 0; v < vectors; v++) sum[0][v] += x * load(state + c * width + v * ATTN_W);
     }
@@ -446,6 +450,8 @@ ATTN_INLINE void step_vectors(const attn_step *step, float *state, const float *
 #pragma clang loop unroll(full)
       for (int v = 0; v < vectors; v++) {
         float *place = state + (c + u) * width + v * ATTN_W;
+        // Erasing reads the lanes twice, the second time from the nearest cache: the next ones come meanwhile.
+        if (step->erase) __builtin_prefetch(place + d * width, 1, 3);
         const vf s = kept * load(place) + k * written[v];
         store(place, s);
         sum[u][v] += q * s;

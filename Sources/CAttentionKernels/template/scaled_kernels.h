@@ -61,7 +61,13 @@ ATTN_INLINE float scaled_rounds(int64_t rounds, const attn_format format) {
   static void kind##_keys(const float *const *rows, int32_t first, int32_t count, int32_t columns,      \
                           const float *mean, const float *query_mean, void *out,                        \
                           attn_key_scales *scales) {                                                    \
-    make_scaled_keys(rows, first, count, columns, mean, query_mean, out, scales, score_format(format)); \
+    const attn_format scores = score_format(format);                                                    \
+    if (columns == 4 * ATTN_W)                                                                          \
+      make_scaled_keys(rows, first, count, 4 * ATTN_W, mean, query_mean, out, scales, scores);          \
+    else if (columns == 8 * ATTN_W)                                                                     \
+      make_scaled_keys(rows, first, count, 8 * ATTN_W, mean, query_mean, out, scales, scores);          \
+    else                                                                                                \
+      make_scaled_keys(rows, first, count, columns, mean, query_mean, out, scales, scores);             \
   }                                                                                                     \
   static void kind##_values(const float *const *rows, int32_t first, int32_t count, int32_t columns,    \
                             void *out, attn_key_scales *scales) {                                       \

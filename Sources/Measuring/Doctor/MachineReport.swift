@@ -42,7 +42,10 @@ public struct MachineReport: Sendable {
           + (conditions.blasSummary.map { "; \($0)" } ?? "") + " (\(BLASLibrary.config))"),
       Line(
         label: "kernels",
-        text: "\(kernels.name), panels of \(kernels.panelLanes) query rows (compiled: "
+        text: "\(kernels.name), panels of \(kernels.panelLanes) query rows"
+          + (kernels.hasSeveralExponentials
+            ? ", exponentials \(kernels.scalesExponentials ? "by scaling" : "by table")" : "")
+          + " (compiled: "
           + KernelTable.compiled.map(\.name).joined(separator: ", ") + "; run here: "
           + KernelTable.supported.map(\.name).joined(separator: ", ") + ")"),
       Line(label: "products", text: Self.products(.active)),

@@ -300,7 +300,7 @@ public enum ExecutorError: Error, Equatable, CustomStringConvertible {
 }
 
 /// A cell planned on real tensors.
-private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendable {
+private final class PreparedAttention: PreparedCell {
   private let plan: any AttentionPlan
   private let checker: OutputChecker
   private let tensors: AttentionExecutor.Loaded
@@ -324,14 +324,10 @@ private final class PreparedAttention: PreparedCell, TeamJob, @unchecked Sendabl
 
   func arm() {
     tensors.check.invalidate(operands.output)
-    // Workers that slept between two samples would make every sample pay for waking them.
-    team.run(self)
+    team.wake()
   }
 
   func run() throws { try plan.run(operands) }
 
   func check() throws -> OutputCheck { try checker.check(operands.output.reading) }
-
-  /// Nothing: a team that has just worked is awake.
-  func work(worker: Int) {}
 }

@@ -6,6 +6,9 @@ import Units
 
 /// A step of decoding from what a decoder keeps: all tokens but the last nQ are taken in once, and each run
 /// takes in those from there.
+///
+/// Of a state, which going back writes anew, a run takes the step after that one: as in a model, the caches
+/// then hold what a step has left there.
 final class PreparedStep: PreparedCell {
   private let decoder: any AttentionDecoder
   private let checker: OutputChecker
@@ -13,7 +16,9 @@ final class PreparedStep: PreparedCell {
   /// What `operands` point to, with the output of `loaded`.
   private let tensors: ProblemTensors
   private let operands: AttentionOperands
-  /// Why the last run could not be taken back.
+  private let team: WorkerTeam
+  private let keepsState: Bool
+  /// Why the next run cannot take place.
   private var refusal: AttentionError?
 
   /// Tokens taken in at a time before the step: few, so that the queries they need take no memory to
@@ -26,6 +31,8 @@ final class PreparedStep: PreparedCell {
     _ cell: SweepCell, tensors loaded: AttentionExecutor.Loaded, team: WorkerTeam
   ) throws(AttentionError) {
     let shape = cell.problem.shape
+    self.team = team
+    keepsState = ((try? cell.work.get())?.stateBytes ?? 0) > 0
     decoder = try cell.strategy.decoder(for: cell.problem, on: team)
     tensors = try loaded.stored(for: cell.strategy)
     let taken = Set(decoder.declaredOperands.map(\.name))
@@ -79,9 +86,11 @@ final class PreparedStep: PreparedCell {
     refusal = nil
     do throws(AttentionError) {
       try decoder.rewind()
+      if keepsState { try decoder.step(operands, newTokens: nil) }
     } catch {
       refusal = error
     }
+    team.wake()
   }
 
   func run() throws {
@@ -89,7 +98,14 @@ final class PreparedStep: PreparedCell {
     try decoder.step(operands, newTokens: nil)
   }
 
-  func check() throws -> OutputCheck { try checker.check(operands.output.reading) }
+  func check() throws -> OutputCheck {
+    if keepsState {
+      loaded.check.invalidate(operands.output)
+      try decoder.rewind()
+      try decoder.step(operands, newTokens: nil)
+    }
+    return try checker.check(operands.output.reading)
+  }
 }
 
 extension ProblemTensors {

@@ -91,7 +91,13 @@ extension ResultRow {
     let own = ceilings.first {
       $0.n == n && $0.threads == placement.threads && $0.bind == placement.bind
     }?.workingSets?.first { $0.bytes == work.minimumBytes }
-    if let own { return Reading(level: own.level, share: rate / own.gbPerSecond) }
+    if let own {
+      // What its readings reached is within reach: a row that others' work slowed less than the usual
+      // reading is at its ceiling, not above.
+      let reached = own.gbRange.max() ?? own.gbPerSecond
+      return Reading(
+        level: own.level, share: rate / max(own.gbPerSecond, min(rate, reached)))
+    }
     guard let memory = Self.bandwidth(of: placement, n: n, ceilings),
       rate <= Self.mostOfMemory * memory
     else { return nil }

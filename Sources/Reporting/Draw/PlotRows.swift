@@ -1,3 +1,4 @@
+import Attention
 import Choosing
 import Measuring
 import Records
@@ -166,7 +167,8 @@ extension PlotRows {
 
   private static func legendOrder(_ series: Series) -> (Int, Int, String, Int, String, String) {
     (
-      ClassHeading(series.classification).order, series.name == "full" ? 0 : 1,
+      ClassHeading(series.classification).order,
+      series.name == StrategyRegistry.standard.exactNames.first ? 0 : 1,
       series.strategy, -series.threads, series.shape, series.setting.placement.bind
     )
   }

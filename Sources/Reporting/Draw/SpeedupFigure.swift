@@ -1,3 +1,4 @@
+import Attention
 import Choosing
 import Measuring
 import Records
@@ -7,11 +8,11 @@ import Units
 extension Figure {
   /// An exact strategy's time over each other's, at the same n, shape and thread count.
   ///
-  /// The exact one is `flash`, which is what anybody would run at a long context: `full` stores its
-  /// scores, and what beats it may be slower than `flash`. It is one for the whole figure, so that its
-  /// curves can be compared, and `full` where there is nothing to hold against `flash`.
+  /// The exact one is the registry's last, which is what anybody would run at a long context: what beats one
+  /// that stores its scores may be slower than that. It is one for the whole figure, so that its curves can be
+  /// compared, and another where there is nothing to hold against it.
   static func speedup(_ rows: PlotRows) -> Figure? {
-    let figures = ["flash", "full"].map { speedup(rows, over: $0) }
+    let figures = StrategyRegistry.standard.exactNames.reversed().map { speedup(rows, over: $0) }
     return figures.first { $0.curves.contains { !$0.points.isEmpty } } ?? figures.last
   }
 
@@ -30,11 +31,9 @@ extension Figure {
           baseline(of: row).flatMap { ratio(of: $0, to: row) }
         })
     }
-    let title =
-      name == "flash"
-      ? "Times faster than flash" : "Times faster than full, which stores its scores"
     return Figure(
-      name: "speedup", title: title, yLabel: "time of \(name) / time of strategy", yAxis: .ratio,
+      name: "speedup", title: "Times faster than \(name)",
+      yLabel: "time of \(name) / time of strategy", yAxis: .ratio,
       curves: curves.filter { !$0.points.isEmpty },
       guides: [Guide(power: 0, factor: 1, label: "as fast as \(name)")],
       notes: rows.missingNotes { isBaseline($0, name) }.map { $0 + ", so no speed-up there" }

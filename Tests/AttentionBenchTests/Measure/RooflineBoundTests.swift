@@ -88,6 +88,12 @@ import Testing
     ]
     let bound = RooflineBound(Self.row, ceilings: [own])
     #expect(bound?.ceiling == .reading(level: "L3") && bound?.description == "L3 82%")
+    // Within what the readings reached a row is at the ceiling, beyond it above.
+    for (most, text) in [(0.0165, "L3 100%"), (0.0144, "L3 114%")] {
+      own.workingSets?[1].gbPerSecond = 0.0142
+      own.workingSets?[1].gbRange = [0.01, most]
+      #expect(RooflineBound(Self.row, ceilings: [own])?.description == text)
+    }
     own.workingSets?[1].bytes += 1
     #expect(RooflineBound(Self.row, ceilings: [own])?.description == "fma 72%")
   }

@@ -6,7 +6,7 @@ import Testing
 @Suite struct AttendTests {
   static let sizes = [(1, 1), (5, 3), (8, 17), (16, 40), (33, 2)]
 
-  @Test(arguments: KernelFixture.all, [Float(0.3), 6])
+  @Test(arguments: KernelFixture.exponentials, [Float(0.3), 6])
   func attendMatchesSoftmax(_ kernel: KernelFixture, _ size: Float) {
     var generator = TestGenerator(seed: 4)
     let (lanes, width) = (kernel.lanes, kernel.vectorLanes)
@@ -41,7 +41,7 @@ import Testing
 
   /// A masked or unmasked piece after the other, lanes with their own bounds; keys nobody sees are
   /// NaN, and their values infinite.
-  @Test(arguments: KernelFixture.all)
+  @Test(arguments: KernelFixture.exponentials)
   func piecesSeeOnlyTheirOwn(_ kernel: KernelFixture) {
     var generator = TestGenerator(seed: 5)
     let lanes = kernel.lanes
@@ -89,7 +89,7 @@ import Testing
   }
 
   /// Scores far beyond the bound weigh as the bound itself.
-  @Test(arguments: KernelFixture.all)
+  @Test(arguments: KernelFixture.exponentials)
   func softcapBoundsTheScores(_ kernel: KernelFixture) {
     var generator = TestGenerator(seed: 7)
     let lanes = kernel.lanes
@@ -113,7 +113,7 @@ import Testing
   }
 
   /// An infinite value reaches the lanes that see its key, and no other.
-  @Test(arguments: KernelFixture.all)
+  @Test(arguments: KernelFixture.exponentials)
   func infiniteValuesStayWithThoseWhoSeeThem(_ kernel: KernelFixture) {
     var generator = TestGenerator(seed: 6)
     let lanes = kernel.lanes

@@ -7,17 +7,35 @@ import Testing
 /// One instruction set's micro-kernels, called with plain arrays.
 struct KernelFixture: Sendable, CustomTestStringConvertible {
   let table: KernelTable
+  /// Whether `attend` takes the exponentials that suit other processors than this.
+  var takesOtherExponentials = false
 
   /// Every table that runs here: what is written for AVX-512 runs in its wide form where the
   /// processor has no such instructions.
   static let all = (KernelTable.supported + (KernelTable.wide.map { [$0] } ?? []))
-    .map(KernelFixture.init)
+    .map { KernelFixture(table: $0) }
 
-  var testDescription: String { table.name }
+  /// The same with all exponentials.
+  static let exponentials =
+    all
+    + all.filter { $0.functions.attend_otherwise != nil }
+    .map { KernelFixture(table: $0.table, takesOtherExponentials: true) }
+
+  var testDescription: String {
+    table.name + (takesOtherExponentials ? ", other exponentials" : "")
+  }
   var functions: attn_kernels { table.functions.pointee }
   /// Online softmax over fp32 operands.
-  var attend: KernelFunction { { attn_attend(table.functions, ATTN_FP32, $0, $1) } }
-  /// The same with the scores themselves as weights.
+  var attend: KernelFunction {
+    let other = takesOtherExponentials ? functions.attend_otherwise : nil
+    return { panel, block in
+      if let other {
+        other(panel, block)
+      } else {
+        attn_attend(table.functions, ATTN_FP32, panel, block)
+      }
+    }
+  }
   var lanes: Int { table.panelLanes }
   var vectorLanes: Int { table.vectorLanes }
   var vectorCounts: ClosedRange<Int> { 1...lanes / vectorLanes }

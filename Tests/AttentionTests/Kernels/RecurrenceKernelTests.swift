@@ -123,7 +123,7 @@ import Testing
       let whole = (0..<count * stride).map { _ in generator.normal() }
       let start = (0..<stride).map { _ in generator.normal() }
       var added = start
-      kernel.functions.add_rows(whole, Int64(stride), Int32(count), Int32(stride), &added)
+      kernel.functions.add_rows(whole, Int64(stride), Int32(count), Int32(stride), &added, nil)
       for t in 0..<count {
         var (kept, sum) = (1.0, Double(before[t]))
         for s in (0...t).reversed() {
@@ -137,6 +137,21 @@ import Testing
       for c in 0..<stride {
         let sum = (0..<count).reduce(Double(start[c])) { $0 + Double(whole[$1 * stride + c]) }
         #expect(isClose(added[c], sum, within: 2e-5))
+      }
+    }
+  }
+
+  /// Equal numbers round the same way again and again.
+  @Test(arguments: KernelFixture.all)
+  func aSumOfManyCallsLosesNothing(_ kernel: KernelFixture) {
+    let lanes = kernel.vectorLanes
+    let row = [Float](repeating: 0.1, count: lanes)
+    var (sum, lost) = ([Float](repeating: 0, count: lanes), [Float](repeating: 0, count: lanes))
+    for calls in 1...20_000 {
+      kernel.functions.add_rows(row, Int64(lanes), 1, Int32(lanes), &sum, &lost)
+      if calls % 1000 == 0 {
+        let truth = Double(calls) * Double(Float(0.1))
+        #expect(sum.allSatisfy { abs(Double($0) / truth - 1) < 1.2e-7 }, "\(calls): \(sum[0])")
       }
     }
   }
@@ -392,7 +407,7 @@ import Testing
             var written = Double(value[lane])
             for c in 0..<columns {
               truth[c * width + lane] = Double(keep[c]) * Double(before[c * width + lane])
-              if erases { written -= Double(erase[c]) * truth[c * width + lane] }
+              if erases { written -= Double(erase[c]) * Double(before[c * width + lane]) }
             }
             for c in 0..<columns { truth[c * width + lane] += Double(key[c]) * written }
           }

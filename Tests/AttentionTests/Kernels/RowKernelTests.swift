@@ -124,10 +124,10 @@ import Testing
   }
 
   /// Positive exponents up to 8 arise while the reference trails the maximum.
-  @Test(arguments: KernelFixture.all)
-  func exponentialIsAccurateAboveOne(_ kernel: KernelFixture) {
+  @Test(arguments: KernelFixture.exponentials)
+  func weightsOfABlockAreAccurate(_ kernel: KernelFixture) {
     var worst = 0.0
-    for step in 0...800 {
+    for step in -13_000...800 {
       let x = Float(step) / 400
       // Lane 0: a first key of score 0 sets the reference, a second of score x follows it.
       let lanes = kernel.lanes
@@ -143,7 +143,11 @@ import Testing
         pieces: [attn_piece(first: 0, count: 1, first_vector: 0, vectors: 1, masked: 0)],
         vectors: 1)
       let truth = Double.exp2(4 * Double(x))
-      worst = max(worst, abs(Double(panel.output[0]) - truth) / truth)
+      if truth >= 0x1p-126 {
+        worst = max(worst, abs(Double(panel.output[0]) - truth) / truth)
+      } else {
+        #expect(panel.output[0] >= 0 && panel.output[0] <= 0x1p-125)
+      }
     }
     #expect(worst < 3e-7, "relative error \(worst)")
   }
