@@ -5,9 +5,9 @@ import Tensors
 /// Softmax attention over operands whose rows have scales: the definition of `fp16` and `int8` arithmetic.
 ///
 /// Queries and keys are taken less their means (`SampledMean`); what the means contribute to scores is added
-/// without rounding. For integers both are mixed by an orthogonal matrix, which changes no product. An element is then the nearest fp16 number to its share of the largest in its row, or the
-/// nearest integer to 127 times it; rows of values have powers of 2^(1/8) for scales. A row that is not finite
-/// is NaN.
+/// without rounding. For integers both are mixed by an orthogonal matrix, which changes no product. An element is
+/// then the nearest fp16 number to its share of the largest in its row, or the nearest integer to 127 times it;
+/// rows of values have powers of 2^(1/8) for scales. A row that is not finite is NaN.
 public struct ScaledOracle: AttentionOracle {
   private let problem: AttentionProblem
   private let operands: Arithmetic

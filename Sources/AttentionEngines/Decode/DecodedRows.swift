@@ -127,7 +127,8 @@ struct DecodedRows {
     return SoftmaxState(maximum: maxima[index], sum: sums[index])
   }
 
-  /// Lets the row at a place go on from what it has come to elsewhere, its output included.
+  /// Lets the row at a place go on from where its softmax stands after keys that it met elsewhere; the output,
+  /// relative to that maximum, is in `output` already.
   func go(on place: Int, from state: SoftmaxState) {
     (maxima[index(place, 0)], sums[index(place, 0)]) = (state.maximum, state.sum)
   }
