@@ -293,7 +293,7 @@ import Testing
       AttentionShape(heads: 1, queryLength: 1800, headDim: 4),
       visibility: Visibility(causal: causal))
     for key in [0, 0.3] as [Float] {
-      var inputs = TestInputs(problem, seed: 5)
+      let inputs = TestInputs(problem, seed: 5)
       inputs.key.fill { _, _, _, _ in key }
       let outputs = try specimen.run(problem, inputs, threads: 2)
       ErrorGate.check(specimen, problem, inputs, outputs, "keys of \(key), causal \(causal)")
