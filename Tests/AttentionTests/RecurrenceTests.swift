@@ -53,12 +53,15 @@ import Testing
 
     var views: [String: TensorView] { named.mapValues(\.view) }
 
-    init(_ text: String, _ gates: Gates, length: Int, heads: Int = 2, headDim: Int = 24) throws {
+    init(
+      _ text: String, _ gates: Gates, length: Int, heads: Int = 2, headDim: Int = 24,
+      valueDim: Int = 17
+    ) throws {
       let strategy = try StrategyRegistry.standard.strategy(text)
       self.strategy = try #require(strategy as? any RecurrentStrategy)
       problem = try AttentionProblem(
         AttentionShape(
-          heads: heads, kvHeads: 1, queryLength: length, headDim: headDim, valueDim: 17),
+          heads: heads, kvHeads: 1, queryLength: length, headDim: headDim, valueDim: valueDim),
         visibility: Visibility(causal: true))
       let inputs = TestInputs(problem, seed: 5)
       var generator = TestGenerator(seed: 9)
@@ -146,20 +149,31 @@ import Testing
       found.relativeL2 <= 2 * naive.relativeL2 + 2e-7, "\(length): \(found), step by step \(naive)")
   }
 
-  /// A sequence that is cut anywhere goes on from its state.
+  /// A sequence that is cut anywhere goes on from its state, also by single tokens, where value columns fill
+  /// whole panels and a step works on the caller's state itself.
   @Test(
     arguments: rules + ["linear(identity)", "linear(relu, normalise: false)"],
-    [1, 2, 24, 37, 48, 61])
+    [1, 2, 24, 37, 48, 61, 67])
   func aSequenceCanBeCut(_ text: String, _ cut: Int) throws {
+    for valueDim in [17, 64] { try checkCut(text, cut, valueDim: valueDim) }
+  }
+
+  private func checkCut(_ text: String, _ cut: Int, valueDim: Int) throws {
     let length = 70
-    let setting = try Setting(text, .resets, length: length)
+    let setting = try Setting(text, .resets, length: length, valueDim: valueDim)
     let whole = try setting.run()
     let shape = setting.problem.shape
     var state = try Tensor(TensorShape(1, 1, shape.headDim, shape.valueDim))
-    for part in [0..<cut, cut..<length] {
+    // After three single tokens all that is left at once, but for the last.
+    let ends = [cut, cut + 1, cut + 2, min(cut + 3, length - 1), length - 1, length]
+    var done = 0
+    for end in ends where end > done {
+      let part = done..<end
+      done = end
       let problem = try AttentionProblem(
         AttentionShape(
-          heads: 2, kvHeads: 1, queryLength: part.count, headDim: shape.headDim, valueDim: 17),
+          heads: 2, kvHeads: 1, queryLength: part.count, headDim: shape.headDim,
+          valueDim: valueDim),
         visibility: Visibility(causal: true))
       let inputs = TestInputs(problem, seed: 0)
       inputs.query.fill { setting.inputs.query[$0, $1, part.lowerBound + $2, $3] }
@@ -183,7 +197,7 @@ import Testing
       try setting.strategy.plan(for: problem, on: Teams.of(3)).run(operands)
       state = next
       outputs.output.forEachRow { _, head, row in
-        for column in 0..<17 {
+        for column in 0..<valueDim {
           let (a, b) = (
             outputs.output[0, head, row, column],
             whole.output[0, head, part.lowerBound + row, column]

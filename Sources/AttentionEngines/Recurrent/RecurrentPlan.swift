@@ -18,7 +18,7 @@ package final class RecurrentPlan: StagedPlan {
   /// Those of runs whose final state is asked for: over all tokens, whether a query sees them or not.
   private let wholeWalks: [RecurrentLayout.Walk]
   private let scratch: PerWorker<RecurrentScratch>
-  private let queue = TaskQueue()
+  private let queue: HomeTaskQueue
 
   package init(
     _ strategy: any RecurrentStrategy, _ problem: AttentionProblem, team: WorkerTeam,
@@ -26,6 +26,7 @@ package final class RecurrentPlan: StagedPlan {
   ) throws(AttentionError) {
     self.problem = problem
     self.team = team
+    queue = HomeTaskQueue(workers: team.threadCount)
     declaredOperands = strategy.operands
     let layout = RecurrentLayout(
       problem, strategy.recurrence(for: problem.shape), operands: strategy.operands,
@@ -53,14 +54,12 @@ package final class RecurrentPlan: StagedPlan {
   package func work(_ context: StageContext, worker: Int) {
     let scratch = scratch[worker]
     scratch.open(context.operands)
-    while let task = queue.next() {
+    while let task = queue.next(for: worker) {
       let (place, piece) = task.quotientAndRemainder(dividingBy: layout.pieces)
       let (batch, kvHead) = place.quotientAndRemainder(dividingBy: problem.shape.kvHeads)
       let head = RecurrentScratch.Head(batch, kvHead, piece: piece, layout)
-      scratch.begin(head, from: context.operands)
       let walks = context.operands.finalState == nil ? walks : wholeWalks
       scratch.run(walks[batch], context.operands, head)
-      if let state = context.operands.finalState { scratch.end(head, in: state) }
     }
   }
 }

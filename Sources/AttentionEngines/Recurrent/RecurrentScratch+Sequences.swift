@@ -6,23 +6,32 @@ import Tensors
 
 /// A head of a sequence, from the state that it begins with to the one that it comes to.
 extension RecurrentScratch {
-  /// Takes the state of a head to begin with, where there is one, as this worker's own.
-  func begin(_ head: Head, from operands: AttentionOperands) {
+  /// A head of a sequence from the state on that the caller gives, or none, to the one that is asked for.
+  func run(_ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head) {
     state = ownState
-    guard let given = operands.inputs.named[RecurrentLayout.stateName] else {
+    // One token reads every number of the state once: the caller's rows are read and written themselves.
+    if walk.isStep, let rows = callersRows(head) { return step(operands, head, rows) }
+    begin(head)
+    advance(walk, operands, head)
+    if let finalState { end(head, in: finalState) }
+  }
+
+  /// Takes the state of a head to begin with, where there is one, as this worker's own.
+  private func begin(_ head: Head) {
+    guard let givenState else {
       return state.update(repeating: 0, count: layout.stateCount)
     }
     // A state that is given has no sum of the keys.
     for panel in head.panels {
       let place = statePanel(panel)
       copyState(
-        panel, from: { given.row(head.batch, head.kvHead, $0) + panel * layout.width },
+        panel, from: { givenState.row(head.batch, head.kvHead, $0) + panel * layout.width },
         to: { place + $0 * layout.width })
     }
   }
 
   /// Stores the state that a head has come to.
-  func end(_ head: Head, in view: MutableTensorView) {
+  private func end(_ head: Head, in view: MutableTensorView) {
     for panel in head.panels {
       let place = statePanel(panel)
       copyState(
@@ -54,12 +63,14 @@ extension RecurrentScratch {
     state: UnsafeMutablePointer<Float>
   ) {
     self.state = state
-    run(walk, operands, head)
+    advance(walk, operands, head)
   }
 
   /// A head of a sequence from the state on that it has.
-  func run(_ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head) {
-    if walk.isStep { return step(operands, head) }
+  private func advance(
+    _ walk: RecurrentLayout.Walk, _ operands: AttentionOperands, _ head: Head
+  ) {
+    if walk.isStep { return step(operands, head, ownRows) }
     storeNothing(walk.blind, operands, head)
     locateGates(head)
     var first = 0
@@ -89,11 +100,49 @@ extension RecurrentScratch {
     _ operands: AttentionOperands, _ head: Head, state: UnsafeMutablePointer<Float>
   ) {
     self.state = state
-    step(operands, head)
+    step(operands, head, ownRows)
   }
 
-  /// One token, which every query head of it sees, from the state on that it has.
-  private func step(_ operands: AttentionOperands, _ head: Head) {
+  /// Where a step finds a head's state and where it leaves it, of one panel; and floats from a panel to the
+  /// next.
+  private struct StepRows {
+    var state: attn_step_state
+    let panelBefore: Int
+    let panelAfter: Int
+
+    mutating func advance(_ panels: Int = 1) {
+      state.before += panels * panelBefore
+      state.after += panels * panelAfter
+      state.next = state.before + panelBefore
+    }
+  }
+
+  /// Those of the state that is held in panels.
+  private var ownRows: StepRows {
+    let width = Int64(layout.width)
+    let size = layout.stateRows * layout.width
+    return StepRows(
+      state: attn_step_state(
+        before: state, before_stride: width, after: state, after_stride: width, next: state),
+      panelBefore: size, panelAfter: size)
+  }
+
+  /// Those of the states that the caller gives and asks for, where they consist of whole panels.
+  private func callersRows(_ head: Head) -> StepRows? {
+    guard let givenState, let finalState, layout.valueStride == shape.valueDim,
+      givenState.regularRows(from: 0, limit: layout.stateRows) == layout.stateRows
+    else { return nil }
+    let before = givenState.row(head.batch, head.kvHead, 0)
+    return StepRows(
+      state: attn_step_state(
+        before: before, before_stride: Int64(givenState.rowStride),
+        after: finalState.row(head.batch, head.kvHead, 0),
+        after_stride: Int64(finalState.reading.rowStride), next: before),
+      panelBefore: layout.width, panelAfter: layout.width)
+  }
+
+  /// One token, which every query head of it sees.
+  private func step(_ operands: AttentionOperands, _ head: Head, _ rows: StepRows) {
     let stride = layout.rowStride
     let group = shape.groupSize
     locateGates(head)
@@ -128,10 +177,13 @@ extension RecurrentScratch {
       key: keys, erase: recurrence.erases ? UnsafePointer(erases) : nil, keep: keptOver,
       queries: queries, query_stride: Int64(stride), heads: Int32(group),
       columns: Int32(layout.stateRows))
+    var rows = rows
+    rows.advance(head.panels.lowerBound)
     for panel in head.panels {
       functions.pointee.step(
-        &token, Int32(layout.panelVectors), written + panel * layout.width, statePanel(panel),
+        &token, &rows.state, Int32(layout.panelVectors), written + panel * layout.width,
         output + panel * layout.width, Int64(layout.valueStride))
+      rows.advance()
     }
     for member in 0..<group {
       let row = output + member * layout.valueStride

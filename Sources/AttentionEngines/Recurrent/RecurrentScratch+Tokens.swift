@@ -12,6 +12,8 @@ extension RecurrentScratch {
     for (index, declaration) in layout.operands.enumerated() {
       gateViews[index] = operands.inputs.named[declaration.name]?.unowned
     }
+    givenState = operands.inputs.named[RecurrentLayout.stateName]?.unowned
+    finalState = operands.finalState?.unowned
   }
 
   /// Finds a head's rows of the operands.

@@ -136,6 +136,8 @@ package final class RecurrentScratch {
   let outputRows: UnsafeMutablePointer<UnsafeMutableRawPointer>
   /// Those of the run in work.
   var gateViews: [TensorView?]
+  var givenState: TensorView?
+  var finalState: MutableTensorView?
   let gateBases: UnsafeMutablePointer<UnsafePointer<Float>?>
   let gates: UnsafeMutablePointer<UnsafePointer<Float>?>
   let gateStrides: UnsafeMutablePointer<Int>
@@ -206,5 +208,4 @@ package final class RecurrentScratch {
   func statePanel(_ panel: Int) -> UnsafeMutablePointer<Float> {
     state + panel * layout.stateRows * layout.width
   }
-
 }

@@ -8,12 +8,9 @@ import Tensors
 struct ColumnPanel {
   /// Where its memory lies.
   struct Layout: Sendable {
-    /// `[d][L]`, `[dV][L]`, `[ATTN_BLOCK_KEYS][L]`, `[L]` the others.
-    fileprivate let queries: ArenaPart<Float>
-    fileprivate let output: ArenaPart<Float>
+    fileprivate let panel: ArenaPart<Float>
+    /// `[ATTN_BLOCK_KEYS][L]`; `[L]` each of those that follow.
     fileprivate let weights: ArenaPart<Float>
-    fileprivate let maxima: ArenaPart<Float>
-    fileprivate let sums: ArenaPart<Float>
     fileprivate let factors: ArenaPart<Float>
     fileprivate let lower: ArenaPart<Int32>
     fileprivate let upper: ArenaPart<Int32>
@@ -25,11 +22,8 @@ struct ColumnPanel {
 
     init(_ problem: AttentionProblem, _ kernels: KernelTable, in arena: inout ArenaLayout) {
       let (shape, lanes) = (problem.shape, kernels.panelLanes)
-      queries = arena.add(shape.headDim * lanes)
-      output = arena.add(shape.valueDim * lanes)
+      panel = arena.add(SelectedPanel.floats(problem, kernels))
       weights = arena.add(Int(ATTN_BLOCK_KEYS) * lanes)
-      maxima = arena.add(lanes)
-      sums = arena.add(lanes)
       factors = arena.add(lanes)
       lower = arena.add(lanes)
       upper = arena.add(lanes)
@@ -44,11 +38,7 @@ struct ColumnPanel {
 
   private let problem: AttentionProblem
   private let kernels: KernelTable
-  private let queries: UnsafeMutablePointer<Float>
-  private let output: UnsafeMutablePointer<Float>
-  private let weights: UnsafeMutablePointer<Float>
-  private let maxima: UnsafeMutablePointer<Float>
-  private let sums: UnsafeMutablePointer<Float>
+  private let panel: SelectedPanel
   private let factors: UnsafeMutablePointer<Float>
   private let lower: UnsafeMutablePointer<Int32>
   private let upper: UnsafeMutablePointer<Int32>
@@ -64,11 +54,8 @@ struct ColumnPanel {
   ) {
     self.problem = problem
     self.kernels = kernels
-    queries = arena[parts.queries]
-    output = arena[parts.output]
-    weights = arena[parts.weights]
-    maxima = arena[parts.maxima]
-    sums = arena[parts.sums]
+    panel = SelectedPanel(
+      problem, kernels, at: arena[parts.panel], weights: arena[parts.weights])
     factors = arena[parts.factors]
     lower = arena[parts.lower]
     upper = arena[parts.upper]
@@ -101,14 +88,19 @@ struct ColumnPanel {
         tables.values[place] = operands.value.rowAddress(batch, kvHead, key)
       }
       tables.bring(count, batch, kvHead, operands)
-      attend(count, from: block, rows: rows.count)
+      let isSeen = (0..<rows.count).allSatisfy { Int(upper[$0]) >= block + count }
+      panel.meet(
+        count, rows: rows.count, tables, first: isSeen ? nil : block, lower: lower, upper: upper,
+        prefetch: nil)
     }
     factors.update(repeating: 1, count: rows.count)
     for lane in 0..<rows.count { outputRows[lane] = decoded.output(first + lane) }
     kernels.functions.pointee.unpack(
-      output, factors, nil, Int32(rows.count), Int32(shape.valueDim), outputRows)
+      panel.output, factors, nil, Int32(rows.count), Int32(shape.valueDim), outputRows)
     for lane in 0..<rows.count {
-      decoded.go(on: first + lane, from: SoftmaxState(maximum: maxima[lane], sum: sums[lane]))
+      decoded.go(
+        on: first + lane,
+        from: SoftmaxState(maximum: panel.maxima[lane], sum: panel.sums[lane]))
     }
   }
 
@@ -116,22 +108,17 @@ struct ColumnPanel {
   private func read(
     _ rows: Range<Int>, _ batch: Int, _ head: Int, _ operands: AttentionOperands
   ) {
-    let (shape, lanes) = (problem.shape, kernels.panelLanes)
     let query = operands.query
     for (lane, row) in rows.enumerated() {
       inputRows[lane] = query.rowAddress(batch, head, row)
     }
     if query.elementType != .float32 {
       inputRows.widen(
-        count: rows.count, columns: shape.headDim, storage: query.elementType.storage,
+        count: rows.count, columns: problem.shape.headDim, storage: query.elementType.storage,
         into: copies, kernels.functions)
     }
-    kernels.functions.pointee.pack(
-      inputRows.floats, Int32(rows.count), Int32(shape.headDim),
-      ScoreScale(problem.scale, for: .float32).ofQueries, queries)
-    maxima.update(repeating: -.infinity, count: lanes)
-    sums.update(repeating: 0, count: lanes)
-    output.update(repeating: 0, count: shape.valueDim * lanes)
+    panel.pack(inputRows, count: rows.count)
+    panel.clear()
   }
 
   /// How many of the columns each row sees, the first ones.
@@ -152,27 +139,5 @@ struct ColumnPanel {
       most = max(most, seen)
     }
     return most
-  }
-
-  /// Meets the columns in the tables, which begin with number `first`.
-  private func attend(_ count: Int, from first: Int, rows: Int) {
-    let shape = problem.shape
-    let vectors = Int32((rows + kernels.vectorLanes - 1) / kernels.vectorLanes)
-    let isSeen = (0..<rows).allSatisfy { Int(upper[$0]) >= first + count }
-    var piece = attn_piece(
-      first: 0, count: Int32(count), first_vector: 0, vectors: vectors,
-      masked: isSeen ? 0 : ATTN_BY_BOUNDS)
-    var panel = attn_panel(
-      queries: queries, weights: weights, output: output, maxima: maxima, sums: sums,
-      head_words: Int32(shape.headDim), value_dim: Int32(shape.valueDim), vectors: vectors,
-      factor: ScoreScale(problem.scale, for: .float32).ofProducts,
-      softcap: problem.log16Softcap, query_scales: nil)
-    withUnsafePointer(to: &piece) { piece in
-      var block = attn_block(
-        keys: tables.keys, values: tables.values, pieces: piece, piece_count: 1,
-        first_key: Int32(first), lower: lower, upper: upper, prefetch: nil, bias: nil,
-        key_bias: nil, scales: nil)
-      attn_attend(kernels.functions, ATTN_FP32, &panel, &block)
-    }
   }
 }

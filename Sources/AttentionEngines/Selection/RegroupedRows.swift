@@ -64,7 +64,7 @@ final class RegroupedRows {
       output = arena.add(chunk * shape.valueDim)
       maxima = arena.add(chunk)
       sums = arena.add(chunk)
-      panel = arena.add(SelectedPanel.floats(layout))
+      panel = arena.add(SelectedPanel.floats(layout.problem, layout.kernels))
       weights = arena.add(keys * lanes)
       tables = KeyValueRows.Layout(
         layout.problem, count: keys, isCopied: layout.problem.storage.keyValue != .float32,
@@ -97,7 +97,8 @@ final class RegroupedRows {
     lanes = layout.kernels.panelLanes
     top = min(layout.selection.top, layout.blockCount)
     arena = try Arena(arenaLayout)
-    panel = SelectedPanel(layout, at: arena[parts.panel], weights: arena[parts.weights])
+    panel = SelectedPanel(
+      layout.problem, layout.kernels, at: arena[parts.panel], weights: arena[parts.weights])
     tables = KeyValueRows(parts.tables, arena, functions)
     prefetches = PrefetchList(parts.prefetches, arena)
     arena[parts.ones].update(repeating: 1, count: lanes)

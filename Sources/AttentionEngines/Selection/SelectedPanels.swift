@@ -24,7 +24,7 @@ final class SelectedPanels: SelectedAttender {
     init(_ layout: SelectionLayout, in arena: inout ArenaLayout) {
       let (shape, lanes) = (layout.problem.shape, layout.kernels.panelLanes)
       let keys = Int(ATTN_BLOCK_KEYS)
-      panels = arena.add(layout.panels * SelectedPanel.floats(layout))
+      panels = arena.add(layout.panels * SelectedPanel.floats(layout.problem, layout.kernels))
       weights = arena.add(keys * lanes)
       factors = arena.add(lanes)
       tables = KeyValueRows.Layout(
@@ -77,7 +77,8 @@ final class SelectedPanels: SelectedAttender {
 
   private func panel(_ index: Int) -> SelectedPanel {
     SelectedPanel(
-      layout, at: panels + index * SelectedPanel.floats(layout), weights: weights)
+      layout.problem, layout.kernels,
+      at: panels + index * SelectedPanel.floats(layout.problem, layout.kernels), weights: weights)
   }
 
   /// Calls `body` with the panels of a group and their rows.

@@ -328,6 +328,16 @@ typedef struct attn_step {
   int32_t columns;
 } attn_step;
 
+/// The d rows of a state, before a token and after it: the same ones, or others. Strides are in floats.
+typedef struct attn_step_state {
+  const float *_Nonnull before;
+  int64_t before_stride;
+  float *_Nonnull after;
+  int64_t after_stride;
+  /// What the next step reads, in rows at `before_stride`: a hint.
+  const float *_Nonnull next;
+} attn_step_state;
+
 /// Rows that follow each other at a stride of bytes.
 typedef struct attn_row_stretch {
   const void *_Nonnull start;
@@ -653,9 +663,9 @@ typedef struct attn_kernels {
   /// `count` is a multiple of W.
   void (*_Nonnull exp_row)(const float *_Nonnull x, int64_t count, float *_Nonnull out);
 
-  /// Takes a token into the lanes of a state [d][vectors vectors] and reads it out for its queries.
-  void (*_Nonnull step)(const attn_step *_Nonnull token, int32_t vectors,
-                        const float *_Nonnull value, float *_Nonnull state, float *_Nonnull out,
+  /// Takes a token into `vectors` vectors of the rows of a state and reads it out for its queries.
+  void (*_Nonnull step)(const attn_step *_Nonnull token, const attn_step_state *_Nonnull state,
+                        int32_t vectors, const float *_Nonnull value, float *_Nonnull out,
                         int64_t out_stride);
 
   /// out[r][lane] = sum over heads h of weights[h][r] max(0, queries[h][r] . key of the lane), for keys in

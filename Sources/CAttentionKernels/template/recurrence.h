@@ -406,9 +406,13 @@ static void channel_decays(float *decays, int64_t stride, int32_t count, int32_t
 }
 
 /// One token of a recurrence: some lanes of its state.
-ATTN_INLINE void step_vectors(const attn_step *step, float *state, const float *value, float *out,
-                              ptrdiff_t out_stride, const int vectors) {
-  const ptrdiff_t width = vectors * ATTN_W, d = step->columns;
+ATTN_INLINE void step_vectors(const attn_step *step, const attn_step_state *state,
+                              const float *value, float *out, ptrdiff_t out_stride,
+                              const int vectors) {
+  const ptrdiff_t d = step->columns;
+  const float *const before = state->before;
+  float *const after = state->after;
+  const ptrdiff_t stride = state->before_stride, after_stride = state->after_stride;
   vf written[ATTN_VECTORS];
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) written[v] = load(value + v * ATTN_W);
@@ -424,12 +428,12 @@ ATTN_INLINE void step_vectors(const attn_step *step, float *state, const float *
       for (int u = 0; u < 4; u++) {
         const vf x = splat(step->erase[c + u]);
 #pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++) sum[u][v] += x * load(state + (c + u) * width + v * ATTN_W);
+        for (int v = 0; v < vectors; v++) sum[u][v] += x * load(before + (c + u) * stride + v * ATTN_W);
       }
     for (; c < d; c++) {
       const vf x = splat(step->erase[c]);
 #pragma clang loop unroll(full)
-      for (int v = 0; v < vectors; v++) sum[0][v] += x * load(state + c * width + v * ATTN_W);
+      for (int v = 0; v < vectors; v++) sum[0][v] += x * load(before + c * stride + v * ATTN_W);
     }
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++)
@@ -449,11 +453,11 @@ ATTN_INLINE void step_vectors(const attn_step *step, float *state, const float *
                q = splat(step->queries[c + u]);
 #pragma clang loop unroll(full)
       for (int v = 0; v < vectors; v++) {
-        float *place = state + (c + u) * width + v * ATTN_W;
+        const ptrdiff_t place = (c + u) * stride + v * ATTN_W;
         // Erasing reads the lanes twice, the second time from the nearest cache: the next ones come meanwhile.
-        if (step->erase) __builtin_prefetch(place + d * width, 1, 3);
-        const vf s = kept * load(place) + k * written[v];
-        store(place, s);
+        if (step->erase) __builtin_prefetch(state->next + place, 1, 3);
+        const vf s = kept * load(before + place) + k * written[v];
+        store(after + (c + u) * after_stride + v * ATTN_W, s);
         sum[u][v] += q * s;
       }
     }
@@ -473,7 +477,7 @@ ATTN_INLINE void step_vectors(const attn_step *step, float *state, const float *
         const vf q = splat(query[c + u]);
 #pragma clang loop unroll(full)
         for (int v = 0; v < vectors; v++)
-          sum[u][v] += q * load(state + (c + u) * width + v * ATTN_W);
+          sum[u][v] += q * load(after + (c + u) * after_stride + v * ATTN_W);
       }
 #pragma clang loop unroll(full)
     for (int v = 0; v < vectors; v++)
@@ -482,7 +486,7 @@ ATTN_INLINE void step_vectors(const attn_step *step, float *state, const float *
   }
 }
 
-static void step(const attn_step *token, int32_t vectors, const float *value, float *state,
-                 float *out, int64_t out_stride) {
+static void step(const attn_step *token, const attn_step_state *state, int32_t vectors,
+                 const float *value, float *out, int64_t out_stride) {
   ATTN_FOR_VECTORS(vectors, step_vectors, token, state, value, out, out_stride)
 }

@@ -376,14 +376,18 @@ import Testing
     var generator = TestGenerator(seed: 35)
     for columns in [1, 3, 4, 7, 32] {
       for vectors in kernel.vectorCounts {
-        for (heads, erases) in [(1, false), (1, true), (3, true)] {
+        for (heads, erases, isInPlace) in [
+          (1, false, true), (1, true, true), (3, true, true), (1, false, false), (3, true, false),
+        ] {
           let width = vectors * kernel.vectorLanes
+          // Rows of the state before and after it, of which the lanes are a part where they are others.
+          let (stride, afterStride) = isInPlace ? (width, width) : (width + 3, width + 5)
           func numbers(_ count: Int) -> [Float] { (0..<count).map { _ in generator.normal() } }
           let (key, erase) = (numbers(columns), numbers(columns).map { 0.2 * $0 })
           let keep = (0..<columns).map { _ in generator.uniform() }
           let queries = numbers(heads * (columns + 1))
-          let (value, before) = (numbers(width), numbers(columns * width))
-          var state = before
+          let (value, before) = (numbers(width), numbers(columns * stride))
+          var state = isInPlace ? before : Array(repeating: .nan, count: columns * afterStride)
           var out = [Float](repeating: .nan, count: heads * width)
           erase.withUnsafeBufferPointer { erase in
             key.withUnsafeBufferPointer { key in
@@ -396,8 +400,18 @@ import Testing
                     key: key, erase: erases ? erase.baseAddress : nil, keep: keep,
                     queries: queries, query_stride: Int64(columns + 1), heads: Int32(heads),
                     columns: Int32(columns))
-                  kernel.functions.step(
-                    &token, Int32(vectors), value, &state, &out, Int64(width))
+                  state.withUnsafeMutableBufferPointer { state in
+                    before.withUnsafeBufferPointer { before in
+                      guard let after = state.baseAddress, let before = before.baseAddress
+                      else { return }
+                      let source = isInPlace ? UnsafePointer(after) : before
+                      var rows = attn_step_state(
+                        before: source, before_stride: Int64(stride), after: after,
+                        after_stride: Int64(afterStride), next: source)
+                      kernel.functions.step(
+                        &token, &rows, Int32(vectors), value, &out, Int64(width))
+                    }
+                  }
                 }
               }
             }
@@ -406,13 +420,18 @@ import Testing
           for lane in 0..<width {
             var written = Double(value[lane])
             for c in 0..<columns {
-              truth[c * width + lane] = Double(keep[c]) * Double(before[c * width + lane])
-              if erases { written -= Double(erase[c]) * Double(before[c * width + lane]) }
+              let old = Double(before[c * stride + lane])
+              truth[c * width + lane] = Double(keep[c]) * old
+              if erases { written -= Double(erase[c]) * old }
             }
             for c in 0..<columns { truth[c * width + lane] += Double(key[c]) * written }
           }
-          let same = state.indices.allSatisfy { isClose(state[$0], truth[$0], within: 2e-5) }
-          #expect(same, "\(columns) columns, \(heads) heads")
+          let same = (0..<columns * afterStride).allSatisfy { place in
+            let (row, lane) = place.quotientAndRemainder(dividingBy: afterStride)
+            if lane >= width { return state[place].isNaN }
+            return isClose(state[place], truth[row * width + lane], within: 2e-5)
+          }
+          #expect(same, "\(columns) columns, \(heads) heads, in place: \(isInPlace)")
           for head in 0..<heads {
             for lane in 0..<width {
               var sum = 0.0
