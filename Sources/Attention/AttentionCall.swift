@@ -47,7 +47,9 @@ public func attention(
   let problem = try AttentionProblem(
     shape, scoring: Scoring(scale: scale), visibility: Visibility(causal: causal),
     storage: Storage(query.elementType, keyValue: key.elementType))
-  let plan = try StrategyRegistry.standard.strategy(strategy).plan(for: problem, on: team)
+  let strategy = try StrategyRegistry.standard.strategy(strategy)
+  if let excess = strategy.excess(for: problem) { throw excess }
+  let plan = try strategy.plan(for: problem, on: team)
   let named = operands.mapValues(\.view)
   try plan.declaredOperands.checkValues(named)
   let output = try Tensor(shape.output, layout: query.layout, elementType: query.elementType)

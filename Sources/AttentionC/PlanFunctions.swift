@@ -23,7 +23,9 @@ private final class SharedPlan: @unchecked Sendable {
 
   func run(_ operands: attnbench_operands) throws {
     let operands = try operands.operands(batch: problem.shape.batch)
-    try plan.declaredOperands.checkValues(operands.inputs.named)
+    var visibility = problem.visibility
+    if let lengths = operands.keyLengths { visibility.keyLengths = lengths }
+    try plan.declaredOperands.checkValues(operands.inputs.named, under: visibility)
     try turn.withLock { _ in try plan.run(operands) }
   }
 }

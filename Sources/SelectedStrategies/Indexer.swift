@@ -25,11 +25,13 @@ public struct Indexer: KeySelectingStrategy {
   ) { arguments throws(AttentionError) in try Indexer(arguments) }
 
   private let top: Int
+  private let statedTop: Int?
   private let heads: Int
   private let dim: Int
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
-    top = try arguments.integer("top", atLeast: 1) ?? 2048
+    statedTop = try arguments.integer("top", atLeast: 1)
+    top = statedTop ?? 2048
     heads = try arguments.integer("heads", atLeast: 1) ?? 4
     dim = try arguments.integer("dim", atLeast: 1) ?? 32
   }
@@ -40,6 +42,10 @@ public struct Indexer: KeySelectingStrategy {
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     "\(top)" + (heads == 4 ? "" : ", heads: \(heads)") + (dim == 32 ? "" : ", dim: \(dim)")
+  }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? {
+    excess("top", statedTop, of: problem.shape.keyLength, "keys")
   }
 
   public func selection(for problem: AttentionProblem) -> KeySelection { .index(index) }

@@ -33,11 +33,13 @@ public struct NativeSparseAttention: NativeSparseStrategy {
   ) { arguments throws(AttentionError) in try NativeSparseAttention(arguments) }
 
   public let sparseShape: NativeSparseShape
+  private let statedTop: Int?
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
+    statedTop = try arguments.integer("top", atLeast: 1)
     sparseShape = NativeSparseShape(
       block: try arguments.integer("block", atLeast: 1) ?? 64,
-      top: try arguments.integer("top", atLeast: 1) ?? 16,
+      top: statedTop ?? 16,
       first: try arguments.integer("first", atLeast: 0) ?? 1,
       local: try arguments.integer("local", atLeast: 1) ?? 2,
       window: try arguments.integer("window", atLeast: 1) ?? 512)
@@ -49,6 +51,12 @@ public struct NativeSparseAttention: NativeSparseStrategy {
           "must be at least first + local = \(first + local), the blocks that are always kept; give "
           + "a larger top, or fewer of them")
     }
+  }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? {
+    excess(
+      "top", statedTop, of: sparseShape.blockCount(problem.shape.keyLength),
+      "blocks of \(sparseShape.block) keys")
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {

@@ -29,14 +29,22 @@ public struct Quest: BlockSelectingStrategy {
 
   private let page: Int?
   private let top: Int
+  private let statedTop: Int?
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
     page = try arguments.integer("page", atLeast: 1)
-    top = try arguments.integer("top", atLeast: 1) ?? 64
+    statedTop = try arguments.integer("top", atLeast: 1)
+    top = statedTop ?? 64
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     "\(page ?? Self.defaultPage), \(top)"
+  }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? {
+    let own = selection(for: problem)
+    return excess(
+      "top", statedTop, of: own.blockCount(problem.shape.keyLength), "pages of \(own.block) keys")
   }
 
   public func selection(for problem: AttentionProblem) -> BlockSelection {

@@ -26,17 +26,25 @@ public struct TopBlocks: BlockSelectingStrategy {
   ) { arguments throws(AttentionError) in try TopBlocks(arguments) }
 
   private let selection: BlockSelection
+  private let statedTop: Int?
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
+    let block = try arguments.integer("block", atLeast: 1) ?? 64
+    statedTop = try arguments.integer("top", atLeast: 1)
     selection = BlockSelection(
-      block: try arguments.integer("block", atLeast: 1) ?? 64,
-      top: try arguments.integer("top", atLeast: 1) ?? 16,
+      block: block, top: statedTop ?? 16,
       rows: try arguments.integer("rows", atLeast: 1) ?? 1)
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     "\(selection.block), \(selection.top)"
       + (selection.rows == 1 ? "" : ", rows: \(selection.rows)")
+  }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? {
+    excess(
+      "top", statedTop, of: selection.blockCount(problem.shape.keyLength),
+      "blocks of \(selection.block) keys")
   }
 
   public func selection(for problem: AttentionProblem) -> BlockSelection { selection }

@@ -19,12 +19,18 @@ public struct TopKeys: BlockSelectingStrategy {
   ) { arguments throws(AttentionError) in try TopKeys(arguments) }
 
   private let keys: Int
+  private let stated: Int?
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
-    keys = try arguments.integer("k", atLeast: 1) ?? 1024
+    stated = try arguments.integer("k", atLeast: 1)
+    keys = stated ?? 1024
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String { "\(keys)" }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? {
+    excess("k", stated, of: problem.shape.keyLength, "keys")
+  }
 
   public func selection(for problem: AttentionProblem) -> BlockSelection {
     BlockSelection(keys: keys)

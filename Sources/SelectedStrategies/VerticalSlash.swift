@@ -29,14 +29,24 @@ public struct VerticalSlash: KeySelectingStrategy {
 
   private let columns: Int
   private let diagonals: Int
+  private let stated: (columns: Int?, diagonals: Int?)
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
-    columns = try arguments.integer("columns", atLeast: 1) ?? 1024
-    diagonals = try arguments.integer("diagonals", atLeast: 1) ?? 1024
+    stated = (
+      try arguments.integer("columns", atLeast: 1), try arguments.integer("diagonals", atLeast: 1)
+    )
+    columns = stated.columns ?? 1024
+    diagonals = stated.diagonals ?? 1024
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {
     "\(columns), \(diagonals)"
+  }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? {
+    let keys = problem.shape.keyLength
+    return excess("columns", stated.columns, of: keys, "keys")
+      ?? excess("diagonals", stated.diagonals, of: keys, "distances")
   }
 
   public func selection(for problem: AttentionProblem) -> KeySelection {

@@ -30,11 +30,19 @@ public struct NystromAttention: LandmarkStrategy {
   ) { arguments throws(AttentionError) in try NystromAttention(arguments) }
 
   public let landmarks: LandmarkShape
+  private let stated: Int?
 
   init(_ arguments: StrategyArguments) throws(AttentionError) {
+    stated = try arguments.integer("landmarks", atLeast: 1)
     landmarks = LandmarkShape(
-      landmarks: try arguments.integer("landmarks", atLeast: 1) ?? 64,
+      landmarks: stated ?? 64,
       iterations: try arguments.integer("iterations", atLeast: 1) ?? 6)
+  }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? {
+    let shape = problem.shape
+    return excess(
+      "landmarks", stated, of: min(shape.queryLength, shape.keyLength), "rows to make them of")
   }
 
   public func resolvedParameters(for problem: AttentionProblem) -> String {

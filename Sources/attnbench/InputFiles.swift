@@ -50,47 +50,24 @@ package enum InputFiles {
     return try FileProblem(
       query: source(inputs.query, "q"), key: source(inputs.key, "k"),
       value: source(inputs.value, "v"), layout: layout
-    ).adding(Self.operands(inputs: argument, [], operands), declared: operands)
+    ).adding(Self.operands(inputs: argument, operands), declared: operands)
   }
 
-  /// The operands that `--inputs` holds beside q, k and v, and those of `--operand NAME=FILE`.
+  /// The operands that `--inputs` holds beside q, k and v.
   ///
-  /// - Throws: `UsageError` for a text that is no name and file, `TensorFileError`.
-  package static func operands(
-    inputs: String?, _ arguments: [String], _ declarations: [OperandDeclaration]
+  /// - Throws: `TensorFileError`.
+  static func operands(
+    inputs: String, _ declarations: [OperandDeclaration]
   ) throws -> [(name: String, source: FileProblem.Source)] {
-    var found: [(name: String, source: FileProblem.Source)] = []
-    if let inputs, !declarations.isEmpty {
-      let reference = try TensorReference(inputs)
-      let file = try SafetensorsFile(reference.path)
-      for name in Set(declarations.map(\.name)).sorted() {
-        let key = (reference.selector.map { $0 + "." } ?? "") + name
-        guard file[key] != nil else { continue }
-        found.append(
-          (
-            name,
-            FileProblem.Source(
-              try file.readStored(key, as: [.floating]), name: "--inputs \(reference.path) (\(key))"
-            )
-          ))
-      }
+    if declarations.isEmpty { return [] }
+    let reference = try TensorReference(inputs)
+    let file = try SafetensorsFile(reference.path)
+    return try Set(declarations.map(\.name)).sorted().compactMap { name in
+      let key = (reference.selector.map { $0 + "." } ?? "") + name
+      guard file[key] != nil else { return nil }
+      let tensor = try file.readStored(key, as: [.floating])
+      return (name, FileProblem.Source(tensor, name: "--inputs \(reference.path) (\(key))"))
     }
-    for argument in arguments {
-      let parts = argument.split(separator: "=", maxSplits: 1).map(String.init)
-      guard parts.count == 2 else {
-        throw UsageError(
-          "--operand \(argument): must be NAME=FILE.npy or NAME=FILE.safetensors:KEY, as in "
-            + "decay=decay.npy")
-      }
-      found.append(
-        (
-          parts[0],
-          FileProblem.Source(
-            try TensorFile.readStored(TensorReference(parts[1]), as: [.floating]),
-            name: "--operand \(argument)")
-        ))
-    }
-    return found
   }
 
   /// What `--inputs` names and what the file holds, for `meta.json`.
@@ -131,21 +108,39 @@ package enum InputFiles {
   ///
   /// - Throws: `TensorFileError`.
   static func source(_ option: String, _ argument: String) throws -> FileProblem.Source {
+    try source(argument, name: "\(option) \(argument)")
+  }
+
+  /// The same, named otherwise.
+  ///
+  /// - Throws: `TensorFileError`.
+  static func source(_ argument: String, name: String) throws -> FileProblem.Source {
     FileProblem.Source(
-      try TensorFile.readStored(TensorReference(argument), as: [.floating]),
-      name: "\(option) \(argument)")
+      try TensorFile.readStored(TensorReference(argument), as: [.floating]), name: name)
   }
 
   /// The biases of keys that `--inputs` holds beside q, k and v; nil where there are none.
   ///
   /// - Throws: `TensorFileError`.
   static func keyBias(inputs argument: String) throws -> FileMask? {
+    guard let (file, key, name) = try findKeyBias(argument) else { return nil }
+    return FileMask(try file.readStored(key, as: [.floating]), name: name)
+  }
+
+  /// The words that name them; nil where there are none.
+  ///
+  /// - Throws: `TensorFileError`.
+  static func keyBiasName(inputs argument: String) throws -> String? {
+    try findKeyBias(argument)?.name
+  }
+
+  private static func findKeyBias(
+    _ argument: String
+  ) throws -> (file: SafetensorsFile, key: String, name: String)? {
     let reference = try TensorReference(argument)
     let file = try SafetensorsFile(reference.path)
     let key = (reference.selector.map { $0 + "." } ?? "") + "key_bias"
-    guard file[key] != nil else { return nil }
-    return FileMask(
-      try file.readStored(key, as: [.floating]), name: "--inputs \(reference.path) (\(key))")
+    return file[key] == nil ? nil : (file, key, "--inputs \(reference.path) (\(key))")
   }
 
   /// A mask or a bias.

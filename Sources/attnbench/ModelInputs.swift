@@ -49,7 +49,9 @@ struct ModelInputs {
           ?? problem(reference.path, prefix).shape)
     }
     return ModelInputs(
-      path: reference.path, metadata: try InputMetadata(file.metadata, path: reference.path),
+      path: reference.path,
+      metadata: try InputMetadata(
+        file.metadata, path: reference.path, prefixes: prefixes),
       layers: layers.values.sorted { $0.number < $1.number },
       elementType: file["\(prefixes[0]).q"]?.dtype.lowercased() ?? "")
   }

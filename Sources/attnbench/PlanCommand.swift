@@ -36,7 +36,7 @@ struct PlanCommand: ParsableCommand {
   mutating func run() throws {
     try Terminal.reserve(for: [("--save", save), ("--plot", plot)], isJSON: json)
     try OutputTransaction.check(
-      [save, plot].compactMap { $0 },
+      [NamedOutput("--save", save), NamedOutput("--plot", plot)].compactMap { $0 },
       reading: [choice, modelLimit.sensitivity].compactMap { $0 })
     do {
       let old = try ModelChoiceRecord(path: choice)

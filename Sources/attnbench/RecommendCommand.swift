@@ -113,7 +113,9 @@ package struct RecommendCommand: BLASCommand {
     try Terminal.reserve(
       for: [("--save", save), ("--record", record), ("--plot", plot)], isJSON: json)
     try OutputTransaction.check(
-      [save, record, plot].compactMap { $0 },
+      [
+        NamedOutput("--save", save), NamedOutput("--record", record), NamedOutput("--plot", plot),
+      ].compactMap { $0 },
       reading: [InputPaths.tensor(inputs), modelLimit.sensitivity].compactMap { $0 }
         + maskOptions.positions.inputPaths)
     if let inputs {

@@ -96,7 +96,7 @@ struct RetrieveCommand: BLASCommand {
       problem = try AttentionProblem(
         shape, visibility: Visibility(causal: positions.causal, offset: offset))
     } catch {
-      throw UsageError(naming: error)
+      throw positions.files.holding(error) ?? UsageError(naming: error)
     }
     return try RetrievalTask(problem, distances: distances?.sizes, needles: needles, seed: seed)
   }

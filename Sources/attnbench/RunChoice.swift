@@ -64,6 +64,34 @@ enum RunChoice {
     }
   }
 
+  /// What messages call it: the strategy's name, or the plan's path.
+  var name: String {
+    switch self {
+    case .strategy(let strategy): strategy.name
+    case .plan(let plan): plan.path
+    }
+  }
+
+  /// Why it does not take an operand, and what to do.
+  func refusal(of operand: String) -> String {
+    if case .strategy(let strategy) = self,
+      let family = CommandRegistry.current.families.first(where: { $0.name == strategy.name }),
+      family.operands.contains(where: { $0.name == operand })
+    {
+      let reason =
+        NamedOperand(rawValue: operand) == .state
+        ? " (a normaliser or random features leave none to go on from)" : ""
+      return "\(name) takes no \(operand) with these parameters\(reason); choose others "
+        + "(attnbench list), or leave it out"
+    }
+    let taken = operands.map(\.name)
+    return
+      (taken.isEmpty
+      ? "\(name) takes query, key and value alone"
+      : "\(name) takes \(taken.joined(separator: ", "))")
+      + "; leave it out"
+  }
+
   /// What it takes beyond query, key and value.
   var operands: [OperandDeclaration] {
     switch self {
@@ -110,7 +138,12 @@ enum RunChoice {
       var own = ProblemSettings()
       (own.scoring, own.visibility) = (planned.scoring, planned.visibility)
       if settings.visibility.offset != .bottomRight {
-        let asked = try settings.problem(on: file.shape)
+        let asked: AttentionProblem
+        do throws(AttentionError) {
+          asked = try settings.problem(on: file.shape)
+        } catch {
+          throw UsageError.named(error)
+        }
         for batch in 0..<file.shape.batch {
           let offset = asked.geometry(batch: batch).offset
           guard offset != planned.geometry(batch: batch).offset else { continue }

@@ -44,7 +44,7 @@ package struct RunCommand: BLASCommand {
   package mutating func run() throws {
     try outputs.check(reading: [plan].compactMap { $0 })
     let choice = try choice()
-    let file = try inputs.read(operands: choice.operands)
+    let file = try inputs.read(for: choice)
     try outputs.check(file)
     let stated = try stated(on: file.shape)
     let (strategy, settings) = try choice.resolved(
@@ -57,11 +57,13 @@ package struct RunCommand: BLASCommand {
     let result: AttentionRun
     let problem: AttentionProblem
     let scores: FileTensor?
+    let files =
+      try stated.files + keys.files(of: settings) + logits.files(beside: inputs.inputs.first)
     do {
-      (result, problem) = try compute(strategy, settings, file, team)
+      (result, problem) = try compute(strategy, settings, file, files, team)
       scores = try self.scores(strategy, settings, file, team)
     } catch let error as AttentionError {
-      throw stated.naming(error)
+      throw files.unserved(error) ?? stated.naming(error)
     }
     try outputs.write(result, scores: scores, of: file)
 
@@ -142,12 +144,17 @@ package struct RunCommand: BLASCommand {
   /// fp32 where it cannot.
   private func compute(
     _ strategy: any AttentionStrategy, _ settings: ProblemSettings, _ file: FileProblem,
-    _ team: WorkerTeam
+    _ files: ArgumentFiles, _ team: WorkerTeam
   ) throws -> (AttentionRun, AttentionProblem) {
     func run(as elements: Storage) throws -> (AttentionRun, AttentionProblem) {
       var settings = settings
       settings.storage = elements
-      let problem = try settings.problem(on: file.shape)
+      let problem: AttentionProblem
+      do throws(AttentionError) {
+        problem = try settings.problem(on: file.shape)
+      } catch {
+        throw files.holding(error) ?? error
+      }
       let result = try AttentionRun(
         strategy, on: problem, of: file, team: team, wantsLSE: outputs.lse != nil,
         wantsState: outputs.presentState != nil)

@@ -15,7 +15,7 @@ package struct SweepCommand: BLASCommand {
       With --decode the sizes are numbers of cached keys; every run then reads those that its strategy \
       sees, linear all: what its recurrent step costs does not depend on n. The same cache is read again and again: one \
       that fits a cache of the processor comes from there, and is held against the rate of that.
-      Example: attnbench sweep --n 1k..16k --strategy 'exact,flash,window(512)' -o out
+      Example: attnbench sweep --n 1k..16k --strategy 'full,flash,window(512)' -o out
       """)
 
   @Option(

@@ -12,12 +12,15 @@ package struct VerifyCommand: BLASCommand {
     abstract: "Compare strategies with their definitions in fp64.",
     discussion: """
       Without --n and --inputs: random shapes, the real tensors of the repository where they are \
-      found, and two larger sizes. One line a strategy and problem; exit code 1 on any FAIL.
+      found, and two larger sizes. One line a strategy and problem; exit code 1 on any FAIL, and where \
+      all was skipped and nothing checked.
       A bound follows from the problem: what one more rounding of the inputs to fp32 does to the \
       fp64 result, times sqrt(d) + sqrt(keys) + 2 for the roundings of the sums, and twice that for \
       the largest error and the LSE. Storing the output as f16 or bf16 (--dtype) adds its rounding. \
-      A strategy with arithmetic: bf16 is compared with its definition on operands rounded to bf16, \
-      and three times what rounding the weights to bf16 does is added.
+      A strategy with arithmetic: bf16, fp16, int8 or int8-qk is compared with its definition on \
+      operands rounded as that arithmetic rounds them, and three times what rounding the weights to as \
+      many bits does is added. All but bf16 round sums to fp16 or weights to 255ths on the way, too: \
+      three times what such roundings do, drawn at random, is added as well.
       Example: attnbench verify --n 1000,100k --strategy flash,linear --causal
       """)
 
@@ -89,7 +92,7 @@ package struct VerifyCommand: BLASCommand {
       }
     }
     try Terminal.print(tally.summary)
-    if tally.failed > 0 { throw CommandExit.failure }
+    if tally.failed > 0 || tally.isEmpty { throw CommandExit.failure }
   }
 
   private func problems(

@@ -53,17 +53,32 @@ enum VerifyLine {
 struct VerifyTally {
   private(set) var passed = 0
   private(set) var failed = 0
-  private(set) var skipped = 0
+  private var unserved = 0
+  private var tooLarge = 0
 
   mutating func add(_ result: Verification) {
     switch result.outcome {
     case .pass: passed += 1
     case .fail, .refused: failed += 1
-    case .skipped, .unserved: skipped += 1
+    case .unserved: unserved += 1
+    case .skipped: tooLarge += 1
     }
   }
 
+  /// Whether nothing was held against anything: no problem, or none that a strategy serves and memory is
+  /// enough for.
+  var isEmpty: Bool { passed + failed == 0 }
+
   var summary: String {
+    let skipped = unserved + tooLarge
+    if isEmpty {
+      let reasons = [
+        unserved == 0 ? nil : "\(unserved) not served by the strategy",
+        tooLarge == 0 ? nil : "\(tooLarge) for want of memory",
+      ].compactMap { $0 }
+      return "NOTHING CHECKED: \(skipped) skipped"
+        + (reasons.isEmpty ? "" : ", " + reasons.joined(separator: ", "))
+    }
     let skippedText = skipped == 0 ? "" : ", \(skipped) skipped"
     return failed == 0
       ? "PASS: \(passed) checks\(skippedText)"

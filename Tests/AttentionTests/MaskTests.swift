@@ -150,7 +150,8 @@ import Testing
   }
 
   /// NaN and infinity at a key change no bit of the rows from which mask or bias hides it, with and
-  /// without a softcap; the others say NaN.
+  /// without a softcap; the others say NaN. Where rows have scales, a row that is not finite has no part in the
+  /// mean that others are taken less, and roundings show it.
   @Test(arguments: Specimen.softmaxInAnyArithmetic, [nil, Float(4)])
   func poisonStaysWhereItIsSeen(_ specimen: Specimen, _ softcap: Float?) throws {
     for (number, kind) in TestMask.allCases.enumerated() {
@@ -191,10 +192,12 @@ import Testing
           let output = outputs.output[batch, head, row]
           if sees {
             silent += output.allSatisfy(\.isFinite) ? 1 : 0
-          } else if !output.elementsEqual(
-            clean.output[batch, head, row], by: { $0.bitPattern == $1.bitPattern })
-          {
-            changed += 1
+          } else {
+            let isCoarse = specimen.strategy.arithmetic.hasRowScales
+            let isSame = output.elementsEqual(clean.output[batch, head, row]) {
+              isCoarse ? abs($0 - $1) < 0.1 : $0.bitPattern == $1.bitPattern
+            }
+            if !isSame { changed += 1 }
           }
         }
         #expect(changed == 0 && silent == 0, "\(kind), \(poison): \(changed), \(silent)")

@@ -101,8 +101,7 @@ import Testing
     let seen = blocks.indices.filter { !Set(blocks[$0]).isDisjoint(with: visible) }
     let certain = seen.filter { block in
       (own - p.local + 1...own).contains(block)
-        || block < p.first && (!geometry.causal || block <= own)
-          && block < max(own - p.local + 1, 0)
+        || block < p.first
     }
     let others = seen.filter { !certain.contains($0) }
       .sorted { weights[$0] > weights[$1] || weights[$0] == weights[$1] && $0 < $1 }

@@ -208,6 +208,44 @@ import Testing
     }
   }
 
+  /// As in ONNX's `LinearAttention`, 0 stands for 1 / sqrt(d).
+  @Test(arguments: ["linear(identity)", "gated", "delta(l2)", "retention"])
+  func aScaleOfZeroIsTheUsualOne(_ text: String) throws {
+    let setting = try Setting(text, .faint, length: 50)
+    var bits: [[UInt32]] = []
+    for scale in [0, nil] as [Float?] {
+      let problem = try AttentionProblem(
+        setting.problem.shape, scoring: Scoring(scale: scale),
+        visibility: setting.problem.visibility)
+      let outputs = TestOutputs(problem)
+      var operands = outputs.operands(setting.inputs)
+      operands.inputs.named = setting.views
+      try setting.strategy.plan(for: problem, on: Teams.of(1)).run(operands)
+      bits.append(outputs.bits)
+      let oracle = setting.strategy.oracle(for: problem)
+      let truth = oracle.row(operands.inputs, batch: 0, head: 0, row: 40)
+      for (x, y) in zip(outputs.output[0, 0, 40], truth.output) {
+        #expect(abs(Double(x) - y) < 1e-4)
+      }
+    }
+    #expect(bits[0] == bits[1])
+    #expect(bits[0].contains { $0 != 0 })
+  }
+
+  /// What lies behind a sequence's length is nobody's, whatever it is; before that it must be valid.
+  @Test func paddingOfOperandsIsNotLookedAt() throws {
+    let declarations = try StrategyRegistry.standard.strategy("gated").operands
+    let decay = try Tensor(TensorShape(2, 1, 10, 1))
+    for index in 0..<20 { decay.elements[index] = index % 10 < 7 ? -0.1 : .nan }
+    try declarations.checkValues(
+      ["decay": decay.view], under: Visibility(causal: true, keyLengths: [7, 6]))
+    #expect(throws: AttentionError.self) {
+      try declarations.checkValues(
+        ["decay": decay.view], under: Visibility(causal: true, keyLengths: [7, 8]))
+    }
+    #expect(throws: AttentionError.self) { try declarations.checkValues(["decay": decay.view]) }
+  }
+
   /// The state is over all tokens, whether a query sees them or not.
   @Test func theFinalStateKnowsAllTokens() throws {
     let strategy = try StrategyRegistry.standard.strategy("linear(identity)")

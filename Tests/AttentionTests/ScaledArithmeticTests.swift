@@ -148,6 +148,50 @@ struct ScaledArithmeticTests {
     }
   }
 
+  /// Rows that are far larger than others leave those that do not see them as near to the definition as they
+  /// were: keys of the future, hidden keys, and other queries.
+  @Test(arguments: arithmetics, [Float(30), 1e3, 1e6, 1e15, 1e30])
+  func largeRowsDoNotSpoilOthers(_ arithmetic: Arithmetic, _ size: Float) throws {
+    let specimen = try Self.specimen(arithmetic)
+    let shape = try AttentionShape(heads: 2, kvHeads: 1, queryLength: 200, headDim: 64)
+    let causal = try AttentionProblem(shape, visibility: Visibility(causal: true))
+    let open = try AttentionProblem(shape)
+    let hidden = try open.with(
+      mask: BroadcastTensor(try open.maskShape(3)) { elements in
+        for index in elements.indices { elements[index] = index % 200 < 190 ? 1 : 0 }
+      })
+    let clean = TestInputs(causal, seed: 5)
+    for (name, problem, role, rows) in [
+      ("keys of the future", causal, \TestInputs.key, 190..<200),
+      ("hidden keys", hidden, \.key, 190..<200), ("queries", causal, \.query, 190..<200),
+      ("the first query", causal, \.query, 0..<1),
+      ("half of the queries", causal, \.query, 100..<200),
+    ] {
+      let inputs = clean.copy()
+      inputs[keyPath: role].forEachRow { batch, head, row in
+        if rows.contains(row) {
+          for column in 0..<64 { inputs[keyPath: role][batch, head, row, column] = size }
+        }
+      }
+      let outputs = try specimen.run(problem, inputs, threads: 2)
+      let truth = try oracleRows(
+        Specimen.registry.strategy("flash").oracle(for: problem), inputs)
+      var (error, norm, index) = (0.0, 0.0, 0)
+      outputs.output.forEachRow { batch, head, row in
+        let right = truth[index].output
+        index += 1
+        if problem == causal, rows.contains(row) { return }
+        for (x, y) in zip(outputs.output[batch, head, row], right) {
+          error += (Double(x) - y) * (Double(x) - y)
+          norm += y * y
+        }
+      }
+      let relative = (error / norm).squareRoot()
+      let limit = arithmetic == .float16 ? 3e-3 : 4e-2
+      #expect(relative < limit, "\(specimen.text), \(name) of \(size): \(relative)")
+    }
+  }
+
   /// Rows of zeros, of tiny and of huge numbers, and values of very different sizes.
   @Test(arguments: arithmetics)
   func rowsOfAnySize(_ arithmetic: Arithmetic) throws {

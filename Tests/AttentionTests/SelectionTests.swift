@@ -19,19 +19,27 @@ import Testing
       AttentionShape(heads: 2, queryLength: 1, keyLength: 90, headDim: 8),
       AttentionShape(heads: 3, kvHeads: 1, queryLength: 97, headDim: 33, valueDim: 5),
     ]
-    return try shapes.flatMap { shape in
-      try [
-        Visibility(causal: true), Visibility(),
-        Visibility(
-          causal: true, offset: .fixed(-9),
-          keyLengths: [shape.keyLength - 3]
-            + Array(
-              repeating: shape.keyLength / 2, count: shape.batch - 1)),
-        Visibility(
-          offset: .topLeft,
-          queryLengths: Array(repeating: (shape.queryLength + 1) / 2, count: shape.batch)),
-      ].map { try AttentionProblem(shape, visibility: $0) }
+    // Queries behind the keys, all of them or the last ones, and before them.
+    let behind = try AttentionShape(heads: 2, queryLength: 40, keyLength: 128, headDim: 8)
+    let aside = try [180, 200, 110, -30].flatMap { (offset: Int) in
+      try [true, false].map { (causal: Bool) in
+        try AttentionProblem(behind, visibility: Visibility(causal: causal, offset: .fixed(offset)))
+      }
     }
+    return try aside
+      + shapes.flatMap { shape in
+        try [
+          Visibility(causal: true), Visibility(),
+          Visibility(
+            causal: true, offset: .fixed(-9),
+            keyLengths: [shape.keyLength - 3]
+              + Array(
+                repeating: shape.keyLength / 2, count: shape.batch - 1)),
+          Visibility(
+            offset: .topLeft,
+            queryLengths: Array(repeating: (shape.queryLength + 1) / 2, count: shape.batch)),
+        ].map { try AttentionProblem(shape, visibility: $0) }
+      }
   }
 
   /// Of every row the distance from the nearest of what is right.
@@ -109,13 +117,23 @@ import Testing
     "vertical_slash(9, 7)",
   ])
   func theFutureDoesNotLeak(_ text: String) throws {
+    try checkFuture(text, length: 96, [16, 48, 80, 95])
+  }
+
+  /// Of many rows, some of which meet a block alone and others with hundreds, as later rows decide.
+  @Test(arguments: ["topblocks(16, 3)", "quest(16, 3)", "topk(20)", "nsa(16, 4, 24)"])
+  func theFutureOfManyRowsDoesNotLeak(_ text: String) throws {
+    try checkFuture(text, length: 1000, [203, 650])
+  }
+
+  private func checkFuture(_ text: String, length: Int, _ changes: [Int]) throws {
     let specimen = try Specimen(parsing: text)
-    let shape = try AttentionShape(heads: 2, queryLength: 96, headDim: 8)
+    let shape = try AttentionShape(heads: 2, queryLength: length, headDim: 8)
     let problem = try AttentionProblem(shape, visibility: Visibility(causal: true))
     let inputs = TestInputs(problem, seed: 5)
     let before = try specimen.run(problem, inputs)
     var leaks = 0
-    for changed in [16, 48, 80, 95] {
+    for changed in changes {
       let other = inputs.copy()
       for tensor in [other.query, other.key, other.value] {
         tensor.forEachRow { batch, head, row in

@@ -65,6 +65,7 @@ struct Specimen: Sendable, CustomTestStringConvertible {
     softmax
     + parsed(
       multipliesBFloat16 ? ["flash(arithmetic: bf16)", "flash(16, 8, arithmetic: bf16)"] : [])
+    + parsed(scaledArithmetics.map { "flash(arithmetic: \($0.rawValue))" })
 
   /// Those that are softmax over all visible keys.
   static let exact = all.filter { $0.strategy.operatorClass == .exact }

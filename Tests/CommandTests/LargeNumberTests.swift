@@ -129,7 +129,7 @@ struct LargeNumberTests {
       (
         run + [
           "gated", "--q", "q.npy", "--k", "k.npy", "--v", "v.npy", "--decay", "decay.npy",
-        ], "decay=decay.npy holds -1e+300 at [1, 8]"
+        ], "--decay decay.npy holds -1e+300 at [1, 8]"
       ),
     ] {
       let result = try AttnbenchProcess.run(arguments, in: directory.root)
@@ -153,11 +153,13 @@ struct LargeNumberTests {
       (["--softcap", "1e39"], ["--softcap", "'1e39'", "those end at 3.4028235e+38"]),
       (["--softcap", "1e-60"], ["--softcap", "'1e-60'", "before 0"]),
       (["--alibi", "0.5,1e300,0,0"], ["--alibi 0.5,1e300,0,0: '1e300'", "those end at"]),
-      (["--alibi", "s.npy"], ["--alibi s.npy holds 1e+300 at [2]", "3.4028235e+38"]),
       (["--scale", "inf"], ["--scale inf: must be a finite number"]),
       (["--alibi", "1,2,3,-inf"], ["--alibi -inf"]),
     ] {
       for text in texts { try process.refuse(["--strategy", "flash"] + arguments, text) }
+    }
+    for text in ["--alibi s.npy holds 1e+300 at [2]", "3.4028235e+38"] {
+      try process.refuse(["--strategy", "flash", "--alibi", "s.npy"], text, code: 1)
     }
   }
 

@@ -231,7 +231,7 @@ struct RunCommandTests {
     arguments: [
       (["--kv-lengths", "9"], "--kv-lengths"), (["--kv-lengths", "10,1"], "--kv-lengths 10"),
       (["--kv-lengths", "3,x"], "'x'"), (["--softcap", "0"], "--softcap 0"),
-      (["--sink-logits", "1"], "--sink-logits"), (["--sink-logits", "q.npy"], "dimensions"),
+      (["--sink-logits", "1"], "--sink-logits"),
       (["--sink-logits", "1,nan"], "--sink-logits nan"),
     ])
   func badOptions(_ arguments: [String], _ named: String) throws {

@@ -226,11 +226,11 @@ struct RunMaskTests {
       (["--mask", "five.npy"], "--mask five.npy has shape [1, 2, 4, 5, 9]; it must broadcast"),
       (["--mask", "rows.npy"], "--mask rows.npy has shape [4, 9]"),
       (["--kv-lengths", "f.npy"], "integer is needed"),
+      (["--kv-lengths", "n.npy"], "--kv-lengths n.npy has shape [1, 2]; one dimension is needed"),
     ] {
       try process.refuse(flash + arguments, named, code: 1)
     }
     for (arguments, named) in [
-      (["--kv-lengths", "n.npy"], "--kv-lengths n.npy: has 2 dimensions"),
       (["--kv-lengths", "10,1"], "--kv-lengths 10"), (["--kv-lengths", "1"], "--kv-lengths"),
       (["--query-lengths", "1,6"], "--query-lengths 6"),
       (["--prefix-lengths", "1,10"], "--prefix-lengths 10"),

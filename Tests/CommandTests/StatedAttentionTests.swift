@@ -67,6 +67,54 @@ struct StatedAttentionTests {
     try expect(directory) { $0.sees = { $0 / 4 == $1 / 4 } }
   }
 
+  @Test("sinks may be of the whole file; those of a layer win")
+  func sinks() throws {
+    for (metadata, expected) in [
+      (["sinks": "[0.5, -1]"], [0.5, -1.0]),
+      (["sinks": "[0.5, -1]", "layer7": #"{"causal": false, "sinks": null}"#], [0.5, -1]),
+      (["sinks": "[9, 9]", "layer7": #"{"sinks": [2, 1], "window_keys": null}"#], [2, 1]),
+    ] {
+      let directory = try files(metadata)
+      defer { directory.remove() }
+      let result = try run(["--strategy", "flash"], directory)
+      #expect(result.code == 0, "\(result.error)")
+      #expect(result.error.contains("sink logits (the file's metadata)"), "\(result.error)")
+      try expect(directory) { $0.sinks = expected }
+    }
+  }
+
+  @Test(
+    "a key that says nothing in a layer's object is refused, with the nearest; others' entries are theirs",
+    arguments: [
+      (#"{"causal": true, "sink": [1, 2]}"#, "'sink'", "did you mean 'sinks'?"),
+      (#"{"causal": true, "windw": 3}"#, "'windw'", "did you mean 'window'?"),
+      (
+        #"{"temperature": 3}"#, "'temperature'",
+        "known are causal, scale, softcap, window, chunk, sinks"
+      ),
+    ])
+  func unknownKey(_ layer: String, _ key: String, _ advice: String) throws {
+    let directory = try files(["layer7": layer])
+    defer { directory.remove() }
+    for command in [["run", "-o", "o.npy"], ["verify"], ["sweep", "--n", "4", "-o", "out"]] {
+      let result = try AttnbenchProcess.run(
+        command + ["--inputs", "qkv.safetensors:layer7", "--strategy", "flash"],
+        in: directory.root)
+      #expect(result.code == 1 && result.output.isEmpty, "\(result.error)")
+      #expect(
+        result.error.contains(
+          "error: --inputs qkv.safetensors has in its __metadata__ layer7 '\(layer)': \(key) says "
+            + "nothing of a layer's attention; \(advice)"),
+        "\(result.error)")
+      #expect(try directory.contents == ["qkv.safetensors"])
+    }
+    // What stands for no tensors is another tool's.
+    let other = try files(["format": "pt", "sink": "[1, 2]", "layer9": layer, "config": layer])
+    defer { other.remove() }
+    let result = try run(["--strategy", "flash"], other)
+    #expect(result.code == 0 && result.errorLines.count == 1, "\(result.error)")
+  }
+
   @Test("options win, and warnings say where")
   func contradicted() throws {
     let directory = try files()
@@ -131,6 +179,7 @@ struct StatedAttentionTests {
       (["causal": "true"], "nystrom(2)", "states causal = true in its metadata"),
       (["layer7": #"{"sinks": [1, 2, 3]}"#], "flash", "states sinkLogits = "),
       (["causal": "perhaps"], "flash", "has in its __metadata__ causal 'perhaps'"),
+      (["sinks": "0.5"], "flash", "has in its __metadata__ sinks '0.5': must be a list"),
     ])
   func refused(_ metadata: [String: String], _ strategy: String, _ message: String) throws {
     let directory = try files(metadata)

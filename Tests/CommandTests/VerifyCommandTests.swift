@@ -75,15 +75,34 @@ struct VerifyCommandTests {
   func memory() throws {
     let result = try AttnbenchProcess.run(
       ["verify", "--n", "2M", "--heads", "1", "--head-dim", "1", "--strategy", "full"])
-    #expect(result.code == 0)
+    #expect(result.code == 1)
     #expect(result.line(1).hasPrefix("SKIP  full"))
     #expect(result.line(1).contains("needs 14.6 TiB of memory"))
-    #expect(result.outputLines.last == "PASS: 0 checks, 1 skipped")
+    #expect(result.outputLines.last == "NOTHING CHECKED: 1 skipped, 1 for want of memory")
 
     let tensors = try AttnbenchProcess.run(
       ["verify", "--n", "1M", "--heads", "1000", "--strategy", "window(4)"])
-    #expect(tensors.code == 0)
+    #expect(tensors.code == 1)
     #expect(tensors.line(1).hasPrefix("SKIP  window(4)"), "\(tensors.output)")
+  }
+
+  @Test("does not pass where nothing was checked, and says why")
+  func nothing() throws {
+    let arguments = ["verify", "--n", "64", "--causal", "--threads", "1", "--strategy"]
+    let none = try AttnbenchProcess.run(arguments + ["nystrom"])
+    #expect(none.code == 1 && none.line(1).hasPrefix("SKIP  nystrom"), "\(none.output)")
+    #expect(
+      none.outputLines.last == "NOTHING CHECKED: 1 skipped, 1 not served by the strategy")
+    let one = try AttnbenchProcess.run(arguments + ["nystrom,flash"])
+    #expect(one.code == 0 && one.outputLines.last == "PASS: 1 checks, 1 skipped")
+  }
+
+  @Test("its help says how the bounds of every arithmetic come about")
+  func help() throws {
+    let help = try AttnbenchProcess.run(["verify", "--help"]).output
+    for arithmetic in Arithmetic.allCases where arithmetic != .float32 {
+      #expect(help.contains(arithmetic.rawValue), "\(help)")
+    }
   }
 
   @Test("the same seed gives the same lines")

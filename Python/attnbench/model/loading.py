@@ -116,6 +116,7 @@ class ModelFiles:
         """
         import transformers
 
+        self._refuse_scaled_positions()
         options = dict(dtype=WEIGHTS[weights], local_files_only=True, **self._gguf_option)
         try:
             config = transformers.AutoConfig.from_pretrained(
@@ -132,6 +133,35 @@ class ModelFiles:
                 f"MODEL {self.path}: transformers {transformers.__version__} cannot load it: "
                 f"{_first_line(error)}") from error
         return model.eval().requires_grad_(False)
+
+    def _refuse_scaled_positions(self) -> None:
+        """transformers reads GGUF files without the scaling of their rotary angles, and says nothing.
+
+        Raises:
+            ModelError: when the file has such a scaling.
+        """
+        if self.gguf is None:
+            return
+        try:
+            from gguf import GGUFReader
+        except ImportError:
+            return  # transformers says so, and how to get it
+        try:
+            reader = GGUFReader(self.path)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"MODEL {self.path}: no GGUF file that can be read: {_first_line(error)}") from error
+        found = [name for name in reader.fields if ".rope.scaling." in name]
+        for name in found:
+            field = reader.fields[name]
+            if name.endswith(".rope.scaling.type") and bytes(field.parts[field.data[0]]) == b"none":
+                return
+        found += [tensor.name for tensor in reader.tensors if tensor.name.startswith("rope_")]
+        if not found:
+            return
+        raise ModelError(
+            f"MODEL {self.path}: has {', '.join(found)}, and transformers {transformers_version()} drops the "
+            "scaling of rotary positions of GGUF files, so that distant tokens would be wrong; give the "
+            "folder that the model was converted from")
 
     def tokenizer(self, other: str | None) -> Any:
         """The model's own tokenizer, or the one in another folder or GGUF file.
@@ -277,6 +307,12 @@ def _reading(path: Path, option: str) -> Any:
         return path.open("rb")
     except OSError as error:
         raise ModelError(f"{option} {path}: {error.strerror}; give a file that can be read") from error
+
+
+def transformers_version() -> str:
+    import transformers
+
+    return str(transformers.__version__)
 
 
 def _first_line(error: BaseException) -> str:

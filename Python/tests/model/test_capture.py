@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 
+import numpy
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,6 +16,7 @@ from safetensors import safe_open
 from attnbench.model import capture as capture_module
 from attnbench.model import tensorfile
 from attnbench.model.command import main
+from attnbench.model.errors import ModelError
 from attnbench.model.loading import ModelFiles, Tokens
 from attnbench.model.taps import survey
 
@@ -198,6 +200,25 @@ def test_values_too_large_for_f16(ids, tmp_path):
             model, Tokens(ids, "made up"), found, [0, 1], str(tmp_path / "x"), dtype="f16", name="llama",
             version="0")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["linear", "yarn", "none", None])
+def test_scaled_rotary_positions_of_a_gguf_file(tmp_path, kind):
+    """transformers drops their scaling without a word, so such a file is refused."""
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path / "model.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    if kind is not None:
+        writer.add_string("llama.rope.scaling.type", kind)
+        writer.add_float32("llama.rope.scaling.factor", 4.0)
+    writer.add_tensor("token_embd.weight", numpy.zeros((4, 8), dtype=numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelError) as caught:
+        ModelFiles.find(str(path)).load("f32")
+    assert ("rope.scaling" in str(caught.value)) == (kind in ("linear", "yarn"))
 
 
 def test_a_part_of_a_gguf_file(tmp_path):

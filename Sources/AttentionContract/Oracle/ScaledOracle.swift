@@ -114,11 +114,14 @@ private struct ScaledHead: AttentionOracle {
     let columns = view.shape.columns
     return [Float](unsafeUninitializedCapacity: columns) { buffer, initialized in
       guard let base = buffer.baseAddress else { return }
-      var mean = SampledMean(into: base, columns: columns)
-      for head in heads {
-        for row in SampledMean.rows(of: count) { mean.add(view.row(batch, head, row)) }
+      withUnsafeTemporaryAllocation(of: Int32.self, capacity: SampledMean.scratchCount) { scratch in
+        guard let scratch = scratch.baseAddress else { return }
+        SampledMean.take(into: base, columns: columns, scratch: scratch) { body in
+          for head in heads {
+            for row in SampledMean.rows(of: count) { body(view.row(batch, head, row)) }
+          }
+        }
       }
-      mean.finish()
       initialized = columns
     }
   }

@@ -138,14 +138,25 @@ public struct OperandDeclaration: Sendable {
     }
   }
 
-  /// Refuses a tensor with an element outside the domain.
+  /// Refuses a tensor with an element outside the domain, padding aside: what lies behind the lengths of
+  /// sequences reaches nothing.
   ///
+  /// - Parameter visibility: of the problem, whose lengths count.
   /// - Throws: `AttentionError` naming the first such element and its place.
   /// - Complexity: reads every element.
-  public func checkValues(_ view: TensorView) throws(AttentionError) {
+  public func checkValues(
+    _ view: TensorView, under visibility: Visibility = Visibility()
+  ) throws(AttentionError) {
+    let lengths: [Int]? =
+      switch axes.count > 2 ? axes[2] : nil {
+      case .keyLength: visibility.keyLengths
+      case .queryLength: visibility.queryLengths
+      default: nil
+      }
     for batch in 0..<view.shape.batch {
+      let length = lengths.flatMap { batch < $0.count ? $0[batch] : nil } ?? .max
       for head in 0..<view.shape.heads {
-        for row in 0..<view.shape.rows {
+        for row in 0..<min(view.shape.rows, length) {
           let elements = view.floats(batch, head, row)
           guard let column = elements.firstIndex(where: { !domain.contains($0) }) else { continue }
           throw AttentionError(
@@ -188,12 +199,15 @@ extension [OperandDeclaration] {
   /// Refuses fp32 operands that have an element outside of their domain. Runs do not look: this is for
   /// those who take tensors from others.
   ///
+  /// - Parameter visibility: of the problem, whose lengths say what is padding.
   /// - Throws: `AttentionError` naming the first such element and its place.
   /// - Complexity: reads every element.
-  public func checkValues(_ named: [String: TensorView]) throws(AttentionError) {
+  public func checkValues(
+    _ named: [String: TensorView], under visibility: Visibility = Visibility()
+  ) throws(AttentionError) {
     for declaration in self {
       guard let view = named[declaration.name], view.elementType == .float32 else { continue }
-      try declaration.checkValues(view)
+      try declaration.checkValues(view, under: visibility)
     }
   }
 

@@ -7,9 +7,9 @@ import Tensors
 public enum OperatorClass: String, Sendable, CaseIterable, Codable {
   /// softmax(scale Q K^T + mask) V itself; differs from it only by rounding.
   case exact
-  /// Exact softmax over a stated subset of the keys.
+  /// Exact softmax over a subset of the keys, stated beforehand or selected from the data.
   case restricted
-  /// Another function of Q, K and V.
+  /// Another function of its operands.
   case different
 }
 
@@ -91,6 +91,11 @@ public protocol AttentionStrategy: Sendable {
   /// What the parameters come to for a problem, where their written form leaves it open:
   /// `left 511, right 0`; empty, the default, where it does not.
   func explanation(for problem: AttentionProblem) -> String
+
+  /// The first parameter that was given and asks for more keys or blocks than a problem has; nil by default. A
+  /// plan takes all there are: sweeps over lengths go on, while a single run is refused, since whoever asks for
+  /// it means another problem.
+  func excess(for problem: AttentionProblem) -> AttentionError?
 
   /// Counts the work for a problem on `threads` workers without allocating its workspace.
   ///
@@ -256,6 +261,18 @@ extension AttentionStrategy {
   public var queryReach: QueryReach { selectsKeys ? .head : .row }
 
   public var keepsState: Bool { false }
+
+  public func excess(for problem: AttentionProblem) -> AttentionError? { nil }
+
+  /// An error that says that a parameter is above what there is; nil where it is not, or was not given.
+  package func excess(_ parameter: String, _ value: Int?, of most: Int, _ what: String)
+    -> AttentionError?
+  {
+    guard let value, value > most else { return nil }
+    return AttentionError(
+      .invalidArgument, argument: "\(name) \(parameter)", value: value,
+      advice: "must be at most \(most), as there are \(what); give fewer, or leave it out")
+  }
 
   public var keepsBesideCache: Bool { operands.contains { $0.axes.contains(.keyLength) } }
 

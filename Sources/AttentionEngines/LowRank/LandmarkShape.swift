@@ -61,8 +61,14 @@ extension LandmarkStrategy {
 
   public func decoder(
     for problem: AttentionProblem, cache: CacheChoice, on team: WorkerTeam
-  ) throws(AttentionError) -> any AttentionDecoder {
-    throw AttentionError(
+  ) throws(AttentionError) -> any AttentionDecoder { throw decodesNothing }
+
+  public func stepWork(
+    for problem: AttentionProblem, threads: Int
+  ) throws(AttentionError) -> WorkEstimate { throw decodesNothing }
+
+  private var decodesNothing: AttentionError {
+    AttentionError(
       .invalidArgument, argument: "strategy", value: name,
       advice:
         "decodes no tokens: its landmarks are means over all queries, and each step would change "

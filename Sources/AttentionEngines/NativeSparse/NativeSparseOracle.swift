@@ -51,6 +51,40 @@ struct NativeSparseOracle: AttentionOracle {
     return Means(keys: means(inputs.key), values: means(inputs.value))
   }
 
+  /// What a row sees, block by block and key by key as it is written down.
+  private struct Seen {
+    let visible: Range<Int>
+    /// Blocks that are seen compressed, that are kept in any case, and that compete.
+    let ended: [Int]
+    let always: [Int]
+    let candidates: [Int]
+    /// How many of those are kept.
+    let limit: Int
+    let window: [Int]
+
+    init(_ shape: NativeSparseShape, _ position: Int, _ geometry: MaskGeometry) {
+      let (size, causal) = (shape.block, geometry.causal)
+      let visible = geometry.visible(from: position)
+      let blocks = (0..<geometry.keyLength).filter { $0 % size == 0 }.map { $0 / size }
+      let reached = blocks.filter { visible.contains($0 * size) }
+      ended = blocks.filter { !causal || ($0 + 1) * size <= position + 1 }
+      let always = reached.filter { block in
+        block < shape.first
+          || position >= 0 && (position / size - shape.local + 1...position / size).contains(block)
+      }
+      candidates = reached.filter { block in
+        !always.contains(block) && (!causal || position >= 0 && block < position / size)
+      }
+      limit = min(max(shape.top - always.count, 0), candidates.count)
+      window = visible.filter { key in
+        let distance = position - key
+        return causal
+          ? distance < shape.window : abs(distance) <= shape.window / 2
+      }
+      (self.visible, self.always) = (visible, always)
+    }
+  }
+
   /// One row of one head.
   private struct Row {
     private let problem: AttentionProblem
@@ -58,7 +92,7 @@ struct NativeSparseOracle: AttentionOracle {
     private let inputs: InputViews
     private let (batch, head, row): (Int, Int, Int)
     private let geometry: MaskGeometry
-    private let seen: NativeSparseShape.Row
+    private let seen: Seen
     private let means: Means
 
     init(
@@ -69,7 +103,7 @@ struct NativeSparseOracle: AttentionOracle {
       self.inputs = inputs
       (self.batch, self.head, self.row) = (batch, head, row)
       geometry = problem.geometry(batch: batch)
-      seen = shape.row(at: row + geometry.offset, under: geometry)
+      seen = Seen(shape, row + geometry.offset, geometry)
       means = oracle.means ?? oracle.means(inputs, batch, head / problem.shape.groupSize)
     }
 
@@ -98,12 +132,12 @@ struct NativeSparseOracle: AttentionOracle {
           size = max(size, abs(scale) * sizes)
           return scale * sum
         }
-        let ended = scores[seen.ended]
+        let ended = seen.ended.map { scores[$0] }
         let largest = ended.reduce(-Double.infinity) { max($0, $1) }
         let sum = ended.reduce(0) { $0 + Double.exp($1 - largest) }
         return scores.map { $0 - largest - Double.log(sum) }
       }
-      let scored = (Array(seen.before) + Array(seen.after)).map { block -> Scored in
+      let scored = seen.candidates.map { block -> Scored in
         let values = logarithms.map { $0[block] }
         let largest = values.reduce(-Double.infinity) { max($0, $1) }
         let sum = values.reduce(0) { $0 + Double.exp($1 - largest) }
@@ -137,13 +171,12 @@ struct NativeSparseOracle: AttentionOracle {
           return zeros.indices.map { Double(row[$0]) }
         }
       }
-      let window = attend(Array(seen.window))
+      let window = attend(seen.window)
       let gate = inputs.named[NativeSparseLayout.gateName]?.row(batch, head, row)
       let gates = (0..<3).map { Double(gate?[$0] ?? .nan) }
       func output(_ chosen: [Int]) -> OracleRow {
-        let blocks = Array(seen.leading) + chosen + Array(seen.local)
         let selected = attend(
-          blocks.flatMap {
+          (seen.always + chosen).flatMap {
             shape.keys(of: $0, keyLength: geometry.keyLength).clamped(to: seen.visible)
           })
         return OracleRow(

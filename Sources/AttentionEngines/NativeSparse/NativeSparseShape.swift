@@ -46,7 +46,7 @@ public struct NativeSparseShape: Sendable, Hashable {
   }
 
   /// Blocks of that many keys; the last may be short.
-  func blockCount(_ keyLength: Int) -> Int { (keyLength + block - 1) / block }
+  package func blockCount(_ keyLength: Int) -> Int { (keyLength + block - 1) / block }
 
   /// Keys of a block that are in use.
   func keys(of index: Int, keyLength: Int) -> Range<Int> {
@@ -60,9 +60,9 @@ public struct NativeSparseShape: Sendable, Hashable {
     // Not the block in which the keys end as yet: a key more would change what it was.
     let ended = geometry.causal ? min(max(position + 1, 0) / block, blocks) : blocks
     let own = position < 0 ? -1 : position / block
-    let firstLocal = min(max(own - local + 1, 0), reached)
+    let leading = 0..<min(first, geometry.causal ? reached : blocks)
+    let firstLocal = max(min(max(own - local + 1, 0), reached), leading.upperBound)
     let endOfLocal = max(min(own + 1, reached), firstLocal)
-    let leading = 0..<min(first, firstLocal)
     let before = leading.upperBound..<firstLocal
     let after = endOfLocal..<(geometry.causal ? endOfLocal : blocks)
     let room = top - leading.count - (endOfLocal - firstLocal)

@@ -26,6 +26,8 @@ struct OperandMeans: ~Copyable, @unchecked Sendable {
     fileprivate let means: ArenaPart<Float>
     /// `[threads][columns]` a row in fp32.
     fileprivate let wide: ArenaPart<Float>
+    /// `[threads][SampledMean.scratchCount]`.
+    fileprivate let scratch: ArenaPart<Int32>
 
     init(_ problem: AttentionProblem, arithmetic: Arithmetic, threads: Int) {
       self.problem = problem
@@ -33,6 +35,7 @@ struct OperandMeans: ~Copyable, @unchecked Sendable {
       let heads = arithmetic.hasRowScales ? shape.batch * shape.kvHeads : 0
       means = arena.add(heads * 3 * shape.headDim)
       wide = arena.add(heads == 0 ? 0 : threads * shape.headDim)
+      scratch = arena.add(heads == 0 ? 0 : threads * SampledMean.scratchCount)
     }
   }
 
@@ -73,28 +76,28 @@ struct OperandMeans: ~Copyable, @unchecked Sendable {
     let geometry = layout.problem.geometry(batch: batch)
     let base = base(batch, kvHead)
     let wide = arena[layout.wide] + worker * columns
-    var queries = SampledMean(into: base, columns: columns)
-    for head in kvHead * shape.groupSize..<(kvHead + 1) * shape.groupSize {
-      add(
-        SampledMean.rows(of: geometry.queryLength), of: operands.query, batch, head, wide,
-        to: &queries)
+    let scratch = arena[layout.scratch] + worker * SampledMean.scratchCount
+    SampledMean.take(into: base, columns: columns, scratch: scratch) { body in
+      for head in kvHead * shape.groupSize..<(kvHead + 1) * shape.groupSize {
+        visit(geometry.queryLength, of: operands.query, batch, head, wide, body)
+      }
     }
-    queries.finish()
     for column in 0..<columns { base[columns + column] = base[column] * scale }
-    var keys = SampledMean(into: base + 2 * columns, columns: columns)
-    add(SampledMean.rows(of: geometry.keyLength), of: operands.key, batch, kvHead, wide, to: &keys)
-    keys.finish()
+    SampledMean.take(into: base + 2 * columns, columns: columns, scratch: scratch) { body in
+      visit(geometry.keyLength, of: operands.key, batch, kvHead, wide, body)
+    }
   }
 
-  private func add(
-    _ rows: StrideTo<Int>, of tensor: TensorView, _ batch: Int, _ head: Int,
-    _ wide: UnsafeMutablePointer<Float>, to mean: inout SampledMean
+  /// Calls `body` with those of `count` rows that are looked at, in fp32.
+  private func visit(
+    _ count: Int, of tensor: TensorView, _ batch: Int, _ head: Int,
+    _ wide: UnsafeMutablePointer<Float>, _ body: (UnsafePointer<Float>) -> Void
   ) {
     let format = RowFormat(tensor.elementType, columns: columns)
-    for row in rows {
+    for row in SampledMean.rows(of: count) {
       format.load(
         tensor.rowAddress(batch, head, row), scales: tensor.channelScales(batch, head), into: wide)
-      mean.add(wide)
+      body(wide)
     }
   }
 }

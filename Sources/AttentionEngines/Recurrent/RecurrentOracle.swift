@@ -69,7 +69,7 @@ struct RecurrentOracle: AttentionOracle {
     }
     let factor =
       recurrence.normalises
-      ? 1 / (normaliser + RecurrenceShape.epsilon) : Double(problem.scale)
+      ? 1 / (normaliser + RecurrenceShape.epsilon) : Double(problem.outputScale)
     return OracleRow(
       output: zip(output, addition).map { $0 * factor + $1 },
       logSumExp: recurrence.normalises ? Double.log(normaliser) : 0)

@@ -153,7 +153,7 @@ package final class RecurrentScratch {
     self.layout = layout
     shape = layout.problem.shape
     recurrence = layout.recurrence
-    factor = layout.recurrence.normalises ? 1 : layout.problem.scale
+    factor = layout.recurrence.normalises ? 1 : layout.problem.outputScale
     gateViews = Array(repeating: nil, count: layout.operands.count)
     self.strategy = strategy
     self.kernels = kernels

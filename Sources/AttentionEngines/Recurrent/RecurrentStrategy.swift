@@ -50,6 +50,14 @@ public struct RecurrenceShape: Sendable, Hashable {
   public static let epsilon = 1e-6
 }
 
+extension AttentionProblem {
+  /// The factor on a recurrence's outputs: the scale, where 0 stands for the usual one as in ONNX's
+  /// `LinearAttention`.
+  package var outputScale: Float {
+    scale == 0 ? 1 / Float(shape.headDim).squareRoot() : scale
+  }
+}
+
 /// A token of a key/value head, in fp32, for a rule to work on.
 public struct RecurrentToken {
   /// Number of the key/value head.

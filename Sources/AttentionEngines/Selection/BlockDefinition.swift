@@ -16,14 +16,18 @@ struct BlockDefinition: SelectionDefinition {
 
   func contests(_ inputs: InputViews, batch: Int, head: Int, row: Int) -> [Contest]? {
     let geometry = problem.geometry(batch: batch)
-    let group = selection.group(row / selection.rows, under: geometry)
+    let first = row / selection.rows * selection.rows
+    let rows = first..<min(first + selection.rows, geometry.queryLength)
+    let (own, candidates) = blocks(of: rows, under: geometry)
+    let places = min(max(selection.top - own.count, 0), candidates.count)
     let kvHead = head / problem.shape.groupSize
-    let query = mean(inputs.query, batch, head, group.rows)
+    let query = mean(inputs.query, batch, head, rows)
     let sign = problem.scale < 0 ? -1.0 : 1.0
     var size = 0.0
     var scored: [Contest.Scored] = []
-    for block in Array(group.before) + Array(group.after) {
-      let keys = selection.keys(of: block, keyLength: geometry.keyLength)
+    for block in candidates {
+      let begin = block * selection.block
+      let keys = begin..<min(begin + selection.block, geometry.keyLength)
       switch selection.score {
       case .mean:
         let key = mean(inputs.key, batch, kvHead, keys)
@@ -41,9 +45,30 @@ struct BlockDefinition: SelectionDefinition {
       + (selection.score == .mean ? Double(selection.block).squareRoot() : 0)
     return [
       Contest(
-        own: Array(group.own), scored, places: selection.kept(of: group),
+        own: own, scored, places: places,
         rounding: 0x1p-24 * (terms + 4) * size)
     ]
+  }
+
+  /// The blocks that rows which select together keep in any case, and those that compete, in order.
+  private func blocks(
+    of rows: Range<Int>, under geometry: MaskGeometry
+  ) -> (own: [Int], candidates: [Int]) {
+    let all = (0..<geometry.keyLength).filter { $0 % selection.block == 0 }
+      .map { $0 / selection.block }
+    let positions = rows.map { $0 + geometry.offset }
+    if !selection.keepsOwn {
+      // Keys of a row of its own, as far as it sees them.
+      let visible = geometry.visible(from: positions[0])
+      return ([], all.filter { visible.contains($0 * selection.block) })
+    }
+    let own = all.filter { block in
+      positions.contains { $0 >= 0 && min($0 / selection.block, all.count - 1) == block }
+    }
+    let candidates = all.filter { block in
+      !own.contains(block) && (!geometry.causal || own.first.map { block < $0 } ?? false)
+    }
+    return (own, candidates)
   }
 
   /// The most that the product of a query with any key of a block could be, by the extremes of the keys'

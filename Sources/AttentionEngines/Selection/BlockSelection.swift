@@ -56,7 +56,7 @@ public struct BlockSelection: Sendable, Hashable {
   func groupCount(_ queryLength: Int) -> Int { (queryLength + rows - 1) / rows }
 
   /// Blocks of that many keys; the last may be short.
-  func blockCount(_ keyLength: Int) -> Int { (keyLength + block - 1) / block }
+  package func blockCount(_ keyLength: Int) -> Int { (keyLength + block - 1) / block }
 
   func group(_ index: Int, under geometry: MaskGeometry) -> Group {
     let rows = index * rows..<min((index + 1) * rows, geometry.queryLength)
@@ -70,10 +70,10 @@ public struct BlockSelection: Sendable, Hashable {
         rows: rows, own: visible.upperBound..<visible.upperBound, before: visible,
         after: blocks..<blocks)
     }
-    // Positions outside of the keys have no block of their own.
-    func blockOf(_ position: Int) -> Int { position < 0 ? 0 : min(position / block, blocks) }
+    // Positions before the keys have no block of their own; behind them it is the last one.
+    func blockOf(_ position: Int) -> Int { max(min(position / block, blocks - 1), 0) }
     let start = blockOf(first)
-    let own = start..<max(start, last < 0 ? 0 : min(blockOf(last) + 1, blocks))
+    let own = start..<(last < 0 || blocks == 0 ? start : blockOf(last) + 1)
     return Group(
       rows: rows, own: own, before: 0..<own.lowerBound,
       after: geometry.causal ? blocks..<blocks : own.upperBound..<blocks)

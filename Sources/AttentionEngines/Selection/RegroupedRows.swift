@@ -27,7 +27,7 @@ final class RegroupedRows {
     fileprivate let bestScores: ArenaPart<Float>
     fileprivate let kept: ArenaPart<Int32>
     fileprivate let keptCounts: ArenaPart<Int32>
-    /// `[blocks + 1]` where a block's rows begin among `[chunk][top]` rows by block.
+    /// `[blocks + 2]` where a block's rows begin among `[chunk][top]` rows by block, the last for counting.
     fileprivate let starts: ArenaPart<Int32>
     fileprivate let members: ArenaPart<Int32>
     /// `[chunk][d]` queries as fp32, and `[chunk][dV]`, `[chunk]` and `[chunk]` what rows have come to.
@@ -58,7 +58,7 @@ final class RegroupedRows {
       bestScores = arena.add(top)
       kept = arena.add(chunk * top)
       keptCounts = arena.add(chunk)
-      starts = arena.add(layout.blockCount + 1)
+      starts = arena.add(layout.blockCount + 2)
       members = arena.add(chunk * top)
       queries = arena.add(chunk * shape.headDim)
       output = arena.add(chunk * shape.valueDim)
@@ -154,7 +154,7 @@ final class RegroupedRows {
   private func select(_ chunk: Chunk, _ summaries: UnsafePointer<Float>) {
     let blocks = layout.selection.blockCount(chunk.geometry.keyLength)
     let starts = arena[parts.starts]
-    starts.update(repeating: 0, count: layout.blockCount + 1)
+    starts.update(repeating: 0, count: layout.blockCount + 2)
     transpose(summaries, blocks)
     for first in stride(from: 0, to: chunk.rows.count, by: Self.scoredRows) {
       score(first, min(Self.scoredRows, chunk.rows.count - first), blocks)
@@ -162,14 +162,14 @@ final class RegroupedRows {
         keep(place, chunk, arena[parts.scores] + (place - first) * layout.paddedBlocks)
       }
     }
-    // Rows by block: where a block's begin, then the rows, which rise as they are come upon.
+    // Counts become begins, and begins, as they are filled, the next block's.
     let (kept, counts, members) = (arena[parts.kept], arena[parts.keptCounts], arena[parts.members])
-    for block in 1..<layout.blockCount + 1 { starts[block] += starts[block - 1] }
-    for place in (0..<chunk.rows.count).reversed() {
+    for block in 1..<layout.blockCount + 2 { starts[block] += starts[block - 1] }
+    for place in 0..<chunk.rows.count {
       for index in 0..<Int(counts[place]) {
         let block = Int(kept[place * top + index])
-        starts[block + 1] -= 1
         members[Int(starts[block + 1])] = Int32(place)
+        starts[block + 1] += 1
       }
     }
   }
@@ -217,8 +217,7 @@ final class RegroupedRows {
     for block in group.after { best.offer(scores[block], block) }
     let kept = best.sorted()
     arena[parts.keptCounts][place] = Int32(kept.count)
-    // Behind the block, so that sums of them are where blocks begin.
-    for block in kept { arena[parts.starts][Int(block) + 1] += 1 }
+    for block in kept { arena[parts.starts][Int(block) + 2] += 1 }
   }
 
   // MARK: Attending
@@ -249,8 +248,11 @@ final class RegroupedRows {
     for lane in count..<lanes { (panel.maxima[lane], panel.sums[lane]) = (-.infinity, 0) }
     functions.pointee.pack(
       rows.floats, Int32(count), Int32(shape.valueDim), 1, panel.output)
+    // How many other rows keep a block, later ones among them, must not show in a row's bits: kernels take
+    // other tiles for a single vector of lanes.
     panel.meet(
-      keys, rows: count, tables, first: first, lower: arena[parts.lower],
+      keys, rows: max(count, layout.kernels.vectorLanes + 1), tables, first: first,
+      lower: arena[parts.lower],
       upper: arena[parts.upper], prefetch: prefetches.pending)
     functions.pointee.unpack(
       panel.output, arena[parts.ones], nil, Int32(count), Int32(shape.valueDim), outputRows)
@@ -262,9 +264,7 @@ final class RegroupedRows {
   /// A block and the rows that keep it, all of whose keys they see.
   private func visit(_ block: Int, _ chunk: Chunk) {
     let starts = arena[parts.starts]
-    // `select` has moved each block's begin to where it belongs, one place behind.
-    let end = block + 2 <= layout.blockCount ? Int(starts[block + 2]) : total(chunk)
-    let rows = Int(starts[block + 1])..<end
+    let rows = Int(starts[block])..<Int(starts[block + 1])
     if rows.isEmpty { return }
     let members = arena[parts.members]
     let keys = layout.selection.keys(of: block, keyLength: chunk.geometry.keyLength)
@@ -285,11 +285,6 @@ final class RegroupedRows {
         }
       }
     }
-  }
-
-  /// How many blocks all rows of a chunk keep.
-  private func total(_ chunk: Chunk) -> Int {
-    (0..<chunk.rows.count).reduce(0) { $0 + Int(arena[parts.keptCounts][$1]) }
   }
 
   /// The own blocks of the rows, neighbours together, each up to where it sees.

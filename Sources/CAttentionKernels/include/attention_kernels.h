@@ -104,7 +104,8 @@ typedef struct attn_panel {
   /// up to a multiple of ATTN_PAIR_COLUMNS.
   float *_Nonnull output;
   /// [L] reference exponent of each row in log16 units, -inf before the first visible key. It
-  /// trails the true maximum by at most 2, so weights stay below 16^2.
+  /// trails the true maximum by at most 2, so weights stay below 16^2; beside a bias a key it may be up to 3
+  /// above it.
   float *_Nonnull maxima;
   /// [L] sum of weights, as they are multiplied, relative to `maxima`.
   float *_Nonnull sums;

@@ -28,10 +28,16 @@ ATTN_INLINE float product_unit(const attn_format format) {
   return values == ATTN_INT8_QUADS ? ATTN_BYTE_WEIGHT * row_limit(values) / 16 : 1;
 }
 
-/// 16^(x - reference) times a unit for x <= reference, relative error 7.5e-5.
+/// The largest score, in base 16, beside which the scales of values still show: what rounding takes of them is
+/// 3e-4 of a weight.
+#define ATTN_LARGE_SCORE 4096.0f
+
+/// 16^(x - reference) times a unit for x <= reference, relative error 7.5e-5. Without `large` references are
+/// at most ATTN_LARGE_SCORE, and one operation is saved.
 #ifdef ATTN_FRACTION
-ATTN_INLINE vf weight_of(vf x, vf reference, float unit) {
-  const vf y = x * splat(4) - reference * splat(4), f = ATTN_FRACTION(y);
+ATTN_INLINE vf weight_of(vf x, vf reference, float unit, const int large) {
+  const vf y = large ? (x - reference) * splat(4) : x * splat(4) - reference * splat(4),
+           f = ATTN_FRACTION(y);
   // Minimax in relative error for 2^f, 0 <= f < 1.
   vf p = splat(unit * 0.07802452f) * f + splat(unit * 0.22606716f);
   p = p * f + splat(unit * 0.69583354f);
@@ -39,7 +45,8 @@ ATTN_INLINE vf weight_of(vf x, vf reference, float unit) {
   return ATTN_TIMES_POWER(p, y);
 }
 #else
-ATTN_INLINE vf weight_of(vf x, vf reference, float unit) {
+ATTN_INLINE vf weight_of(vf x, vf reference, float unit, const int large) {
+  (void)large;
   return exp16_vector(x - reference) * splat(unit);
 }
 #endif
@@ -71,8 +78,8 @@ typedef struct scaled_block {
   float peaks[ATTN_L];
   /// [L] what the block's sums are multiplied by.
   float factors[ATTN_L];
-  /// Whether the scales of values come in once weights are known, and not with the scores: beside a bias of
-  /// the largest natural number they would vanish, and where they are very different so would weights.
+  /// Whether the scales of values come in once weights are known, and not with the scores: beside large scores
+  /// and biases they would vanish, and where they are very different so would weights.
   int late;
 } scaled_block;
 
@@ -138,7 +145,7 @@ ATTN_INLINE void scaled_score_tile(scaled_block *state, const attn_piece *piece,
       acc[r][v] = sum * load(panel->query_scales + lane + v * ATTN_W) * scale + shift;
     }
   }
-  if (late) adjust_tile(panel->softcap, bias, acc, rows, vectors);
+  if (late || bias) adjust_tile(panel->softcap, bias, acc, rows, vectors);
   if (key_bias) {
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++)
@@ -218,7 +225,7 @@ ATTN_INLINE void weigh_scaled_piece(scaled_block *state, const attn_piece *piece
       vf weights[4];
 #pragma clang loop unroll(full)
       for (int k = 0; k < keys; k++) {
-        weights[k] = weight_of(load(scores + k * ATTN_L + v * ATTN_W), reference[v], unit);
+        weights[k] = weight_of(load(scores + k * ATTN_L + v * ATTN_W), reference[v], unit, late);
         sum[v] += late ? weights[k] : weights[k] * splat(value_weights[place + k]);
       }
       store(word + v * ATTN_W, late ? weights[0] : pack_weights(weights, format));
@@ -280,41 +287,94 @@ static __attribute__((noinline)) void late_weights(scaled_block *state, attn_for
   }
 }
 
-ATTN_INLINE void attend_scaled(const attn_panel *panel, const attn_block *block, const attn_format format) {
-  const int32_t columns = whole_columns(panel->value_dim, format);
-  scaled_block state = {panel, block, {}, {}, panel->softcap > 0 || block->scales->values_differ};
-  for (int32_t i = 0; i < block->piece_count; i++) state.late |= block->pieces[i].masked & ATTN_BY_BIAS;
-  for (int v = 0; v < ATTN_VECTORS; v++) store(state.peaks + v * ATTN_W, splat(-INFINITY));
+/// Scores of all keys of a block.
+ATTN_INLINE void score_scaled_block(scaled_block *state, const attn_format format) {
+  const attn_block *block = state->block;
+  for (int v = 0; v < ATTN_VECTORS; v++) store(state->peaks + v * ATTN_W, splat(-INFINITY));
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
     const int bounded = piece->masked & ATTN_BY_BOUNDS;
-    if (state.late && bounded) {
-      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, &state, piece, format, 1, 1)
-    } else if (state.late) {
-      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, &state, piece, format, 0, 1)
+    if (state->late && bounded) {
+      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, state, piece, format, 1, 1)
+    } else if (state->late) {
+      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, state, piece, format, 0, 1)
     } else if (bounded) {
-      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, &state, piece, format, 1, 0)
+      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, state, piece, format, 1, 0)
     } else {
-      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, &state, piece, format, 0, 0)
+      ATTN_FOR_VECTORS(piece->vectors, score_scaled_piece, state, piece, format, 0, 0)
     }
   }
-  settle_references(&state, columns);
+}
+
+/// Whether lanes' largest scores are so large that the scales of values vanish beside them.
+ATTN_INLINE vi large_lanes(const scaled_block *state, ptrdiff_t lane) {
+  const vf peak = load(state->peaks + lane);
+  return ((peak > splat(ATTN_LARGE_SCORE)) | (peak < splat(-ATTN_LARGE_SCORE))) &
+         (peak > splat(-INFINITY));
+}
+
+ATTN_INLINE int any_large(const scaled_block *state) {
+  vi large = splat_int(0);
+  for (ptrdiff_t lane = 0; lane < state->panel->vectors * ATTN_W; lane += ATTN_W)
+    large |= large_lanes(state, lane);
+  return any(large);
+}
+
+/// Leaves out of a block whose scores are known the lanes whose scores are large, or all others.
+static __attribute__((noinline)) void leave_out(scaled_block *state, int large) {
+  const attn_block *block = state->block;
+  for (ptrdiff_t lane = 0; lane < state->panel->vectors * ATTN_W; lane += ATTN_W) {
+    const vi is_large = large_lanes(state, lane);
+    const vi out = large ? is_large : ~is_large;
+    store(state->peaks + lane, out ? splat(-INFINITY) : load(state->peaks + lane));
+    for (int32_t i = 0; i < block->piece_count; i++) {
+      const attn_piece *piece = block->pieces + i;
+      for (ptrdiff_t place = piece->first; place < piece->first + piece->count; place++) {
+        float *score = (float *)state->panel->weights + place * ATTN_L + lane;
+        store(score, out ? splat(-INFINITY) : load(score));
+      }
+    }
+  }
+}
+
+/// Turns a block's scores into weights and adds up the values.
+ATTN_INLINE void add_scaled_block(scaled_block *state, const attn_format format) {
+  const attn_panel *panel = state->panel;
+  const attn_block *block = state->block;
+  const int32_t columns = whole_columns(panel->value_dim, format);
+  settle_references(state, columns);
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
-    if (state.late) {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_scaled_piece, &state, piece, format, 1)
+    if (state->late) {
+      ATTN_FOR_VECTORS(piece->vectors, weigh_scaled_piece, state, piece, format, 1)
     } else {
-      ATTN_FOR_VECTORS(piece->vectors, weigh_scaled_piece, &state, piece, format, 0)
+      ATTN_FOR_VECTORS(piece->vectors, weigh_scaled_piece, state, piece, format, 0)
     }
   }
-  if (state.late) late_weights(&state, format);
+  if (state->late) late_weights(state, format);
   for (int v = 0; v < ATTN_VECTORS; v++) {
-    float *factor = state.factors + v * ATTN_W;
+    float *factor = state->factors + v * ATTN_W;
     store(factor, load(factor) * splat(1 / product_unit(format)));
   }
   const weighted_values all = {(const float *const *)block->values, panel->weights, ATTN_L,
                                block->pieces, block->piece_count, block->prefetch, NULL,
-                               state.factors};
+                               state->factors};
   ATTN_FOR_VECTORS(panel->vectors, value_columns, &all, columns, panel->output, NULL,
                    value_format(format), 0)
+}
+
+/// Rows with large scores take the block by themselves, so that no row's bits depend on its neighbours'.
+ATTN_INLINE void attend_scaled(const attn_panel *panel, const attn_block *block, const attn_format format) {
+  scaled_block state = {panel, block, {}, {}, panel->softcap > 0 || block->scales->values_differ};
+  int divided = 0;
+  for (;;) {
+    score_scaled_block(&state, format);
+    if (divided)
+      leave_out(&state, 0);
+    else if (!state.late && any_large(&state))
+      leave_out(&state, divided = 1);
+    add_scaled_block(&state, format);
+    if (!divided || state.late) return;
+    state.late = 1;
+  }
 }

@@ -6,7 +6,7 @@ import TensorFiles
 
 extension FileProblem {
   /// These tensors with operands that strategies declare beside them, checked against their
-  /// declarations: shape, element type and every value.
+  /// declarations: shape, element type and, unless that is left to `checkOperands`, every value.
   ///
   /// The axes are those of the declaration, whatever the layout of query, key and value; a batch of 1
   /// may be left out.
@@ -14,10 +14,11 @@ extension FileProblem {
   /// - Parameters:
   ///   - sources: names, each with its tensor.
   ///   - declarations: of all strategies that are to run.
-  /// - Throws: `AttentionError` for a name that no strategy takes or that is given twice, or a value
-  ///   outside the domain; `FileProblemError` for a wrong shape; or a failed allocation.
+  /// - Throws: `AttentionError` for a name that no strategy takes or that is given twice;
+  ///   `FileProblemError` for a wrong shape or a value outside the domain; or a failed allocation.
   public func adding(
-    _ sources: [(name: String, source: Source)], declared declarations: [OperandDeclaration]
+    _ sources: [(name: String, source: Source)], declared declarations: [OperandDeclaration],
+    checksValues: Bool = true
   ) throws -> FileProblem {
     var problem = self
     var given: [String: Source] = [:]
@@ -38,12 +39,29 @@ extension FileProblem {
             : "the strategy takes \(taken); leave it out")
       }
       for declaration in own {
-        let tensor = try problem.named[name] ?? tensor(source, of: declaration)
-        try declaration.checkValues(tensor.view)
-        problem.named[name] = tensor
+        problem.named[name] = try problem.named[name] ?? tensor(source, of: declaration)
+      }
+      problem.namedSources[name] = source.name
+    }
+    if checksValues { try problem.checkOperands(declarations, under: Visibility()) }
+    return problem
+  }
+
+  /// Refuses operands that hold what they may not, behind the lengths of sequences aside.
+  ///
+  /// - Throws: `FileProblemError` naming the file, the place and the value.
+  public func checkOperands(
+    _ declarations: [OperandDeclaration], under visibility: Visibility
+  ) throws(FileProblemError) {
+    for declaration in declarations {
+      guard let tensor = named[declaration.name] else { continue }
+      do throws(AttentionError) {
+        try declaration.checkValues(tensor.view, under: visibility)
+      } catch {
+        throw FileProblemError(
+          source: namedSources[declaration.name] ?? declaration.name, problem: "holds \(error)")
       }
     }
-    return problem
   }
 
   /// Operands of a problem that takes the first queries and keys of these tensors, by name.
@@ -67,7 +85,7 @@ extension FileProblem {
         throw AttentionError(
           .invalidArgument, argument: "operand \(name)", value: "missing",
           advice: "\(declaration.letters) is needed (\(declaration.meaning)): save it as \(name) "
-            + "beside q, k and v of --inputs, or give --operand \(name)=FILE to run")
+            + "beside q, k and v of --inputs")
       }
       if isPacked {
         throw AttentionError(

@@ -87,6 +87,8 @@ public struct FileProblem: Sendable {
 
   /// What strategies declare beyond the three, by name, in fp32; see `adding(_:declared:)`.
   var named: [String: Tensor] = [:]
+  /// Where those are from, as users know it.
+  var namedSources: [String: String] = [:]
 
   private let operands: [Operand]
   private var query: FilePlacement { operands[0].placement }

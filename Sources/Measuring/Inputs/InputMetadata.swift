@@ -1,15 +1,17 @@
 import Attention
 import Foundation
 import Records
+import Suggestions
 import TensorFiles
 import Units
 
 /// What a file of tensors says of the attention that they were captured from: the strings of its
 /// `__metadata__`.
 ///
-/// `causal` ("true"), `scale` (a number, or "1/sqrt(head_dim)"), `softcap`, `window` and `chunk` hold for
-/// the whole file. An entry named like a prefix (`layer3`) holds a JSON object with the same names and
-/// `sinks`, for that layer alone, and wins. Everything may be left out.
+/// `causal` ("true"), `scale` (a number, or "1/sqrt(head_dim)"), `softcap`, `window`, `chunk` and `sinks` (a
+/// JSON list) hold for the whole file. An entry named like a prefix (`layer3`) holds a JSON object with the
+/// same names, for that layer alone, and wins. Everything may be left out. Other entries are other tools'; in
+/// the object of a layer there are no others.
 public struct InputMetadata: Equatable, Sendable {
   /// The attention of one layer, as far as it is stated.
   public struct Attention: Equatable, Sendable {
@@ -51,8 +53,12 @@ public struct InputMetadata: Equatable, Sendable {
 
   /// Reads the strings of a file.
   ///
+  /// - Parameter prefixes: of the tensors in the file, whose entries have to be objects of layers; where that
+  ///   is not known, names that end in a digit.
   /// - Throws: `FileProblemError` naming the entry that is not as it has to be.
-  public init(_ strings: [String: String], path: String) throws(FileProblemError) {
+  public init(
+    _ strings: [String: String], path: String, prefixes: [String]? = nil
+  ) throws(FileProblemError) {
     model = strings["model"]
     var whole = Attention()
     func refusal(_ entry: String, _ rule: String) -> FileProblemError {
@@ -88,19 +94,31 @@ public struct InputMetadata: Equatable, Sendable {
     }
     whole.window = try count("window", Self.windowRule)
     whole.chunk = try count("chunk", Self.chunkRule)
+    if let text = strings["sinks"], text != "null", text != "None" {
+      guard let sinks = try? JSONDecoder().decode([Float].self, from: Data(text.utf8)) else {
+        throw refusal("sinks", "must be a list of a logit for each query head, as [0.5, -1]")
+      }
+      whole.sinkLogits = sinks
+    }
     if let bad = Self.fault(of: whole) { throw refusal(bad.entry, bad.rule) }
     var layers: [String: Attention] = [:]
-    for (name, text) in strings where text.hasPrefix("{") {
+    // In the order of names, so that the message does not depend on a hash.
+    for (name, text) in strings.sorted(by: { $0.key < $1.key }) where text.hasPrefix("{") {
+      // A file may have other objects: only one that stands for tensors is read.
+      guard prefixes?.contains(name) ?? (name.last?.isNumber == true) else { continue }
       do {
-        let entry = try JSONDecoder().decode(Entry.self, from: Data(text.utf8))
+        let data = Data(text.utf8)
+        let entry = try JSONDecoder().decode(Entry.self, from: data)
+        let keys = try JSONDecoder().decode(Keys.self, from: data)
+        if let unknown = keys.first(beside: Entry.names) {
+          throw refusal(name, Self.rule(ofUnknown: unknown))
+        }
         let attention = entry.attention(over: whole)
         if let bad = Self.fault(of: attention) { throw refusal(name, "\(bad.entry) \(bad.rule)") }
         layers[name] = attention
       } catch let error as FileProblemError {
         throw error
       } catch {
-        // A file may have other objects: only one that stands for tensors is read.
-        guard name.last?.isNumber == true else { continue }
         throw refusal(
           name,
           "must be a JSON object with causal (true or false), scale, softcap, window and chunk "
@@ -115,7 +133,9 @@ public struct InputMetadata: Equatable, Sendable {
   ///
   /// - Throws: `TensorFileError`, and as `init(_:path:)`.
   public init(path: String) throws {
-    try self.init(SafetensorsFile(path).metadata, path: path)
+    let file = try SafetensorsFile(path)
+    try self.init(
+      file.metadata, path: path, prefixes: file.prefixes(having: AttentionInputs.roles))
   }
 
   /// What is known of the tensors behind a prefix; nil for those without one.
@@ -138,8 +158,49 @@ public struct InputMetadata: Equatable, Sendable {
   private static let chunkRule =
     "must be a whole number of positions, 1 to \(AttentionShape.maximumLength)"
 
+  private static func rule(ofUnknown key: String) -> String {
+    let names = Entry.names
+    let advice =
+      NearestName.suggestions(for: key, among: names).first.map { "did you mean '\($0)'?" }
+      ?? "known are \(names.joined(separator: ", "))"
+    return "'\(key)' says nothing of a layer's attention; \(advice)"
+  }
+
+  /// The keys of a JSON object.
+  private struct Keys: Decodable {
+    private struct Key: CodingKey {
+      let stringValue: String
+      var intValue: Int? { nil }
+      init?(stringValue: String) { self.stringValue = stringValue }
+      init?(intValue: Int) { nil }
+    }
+
+    private let names: [String]
+
+    init(from decoder: any Decoder) throws {
+      names = try decoder.container(keyedBy: Key.self).allKeys.map(\.stringValue)
+    }
+
+    /// The first by name that is none of `known`.
+    func first(beside known: [String]) -> String? {
+      names.filter { !known.contains($0) }.min()
+    }
+  }
+
   /// One layer's JSON.
   private struct Entry: Decodable {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
+      case causal
+      case scale
+      case softcap
+      case window
+      case chunk
+      case sinks
+    }
+
+    /// The keys that may be there. `window_keys` is the window as the model counts it, for people.
+    static var names: [String] { CodingKeys.allCases.map(\.rawValue) + ["window_keys"] }
+
     let causal: Bool?
     let scale: Float?
     let softcap: Float?
@@ -154,7 +215,7 @@ public struct InputMetadata: Equatable, Sendable {
       attention.softcap = softcap ?? whole.softcap
       attention.window = window ?? whole.window
       attention.chunk = chunk ?? whole.chunk
-      attention.sinkLogits = sinks
+      attention.sinkLogits = sinks ?? whole.sinkLogits
       return attention
     }
   }

@@ -31,6 +31,8 @@ public struct AttentionRun: Sendable {
     _ strategy: any AttentionStrategy, on problem: AttentionProblem, of file: FileProblem,
     team: WorkerTeam, wantsLSE: Bool, wantsState: Bool = false, memory: MachineMemory? = .current()
   ) throws {
+    if let excess = strategy.excess(for: problem) { throw excess }
+    try file.checkOperands(strategy.operands, under: problem.visibility)
     let named = try file.operands(strategy.operands, for: problem.shape)
     let work = try strategy.countedWork(for: problem, threads: team.threadCount)
     if let available = memory?.availableBytes, work.workspaceBytes > available {
@@ -43,7 +45,7 @@ public struct AttentionRun: Sendable {
     let plan = try strategy.plan(for: problem, on: team)
     if wantsState, plan.stateShape == nil {
       throw AttentionError(
-        .invalidArgument, argument: "present-state", value: strategy.spec(for: problem),
+        .invalidArgument, argument: "--present-state", value: strategy.spec(for: problem),
         advice: "it keeps no state to go on from; leave it out, or use a recurrence such as gated")
     }
     let state =

@@ -34,6 +34,9 @@ import Units
 /// rounded as well; an oracle in which these roundings are drawn at random says how far that takes a row, and
 /// three times it comes on top likewise.
 ///
+/// What roundings to few bits are allowed ends at a quarter of the output: more is not a rounding to anybody who
+/// uses it, whatever explains it.
+///
 /// Numbers below 2^-126 count as zeros while a strategy computes: as many times that as a sum has roundings
 /// comes on top, which tells only where outputs are hardly larger.
 ///
@@ -41,6 +44,8 @@ import Units
 /// type, or half the distance of its subnormal numbers, comes on top. The oracle is evaluated on the
 /// inputs as they are stored, so that storing them is no error.
 public struct ErrorBounds: Sendable, Hashable {
+  private static let mostOfFewBits = 0.25
+
   /// On the relative L2 error.
   public let relativeL2: Double
   /// On the absolute error of an output element.
@@ -64,10 +69,8 @@ public struct ErrorBounds: Sendable, Hashable {
     let flushed = roundings * Double(Float.leastNormalMagnitude)
     own.maximum += flushed
     if sensitivity.rootMeanSquare > 0 { own.relativeL2 += flushed / sensitivity.rootMeanSquare }
-    for rounding in narrow {
-      own.relativeL2 += 3 * rounding.relativeL2
-      own.maximum += 3 * rounding.maximum
-    }
+    own.relativeL2 += min(3 * narrow.map(\.relativeL2).reduce(0, +), Self.mostOfFewBits)
+    for rounding in narrow { own.maximum += 3 * rounding.maximum }
     let type = problem.storage.output
     if type == .float32 {
       (relativeL2, maximum) = own

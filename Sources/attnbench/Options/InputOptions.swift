@@ -33,58 +33,7 @@ struct InputOptions: ParsableArguments {
     transform: PathOption.parse)
   var value: String?
 
-  @Option(
-    name: .customLong("operand"),
-    help: ArgumentHelp(
-      "What the strategy takes beyond q, k and v, once each: decay=FILE.npy or "
-        + "decay=FILE.safetensors:KEY, with the axes that attnbench list shows, whatever --layout.",
-      valueName: "name=file"))
-  var operands: [String] = []
-
-  @Option(
-    help: "The operand decay: FILE.npy or FILE.safetensors:KEY.",
-    transform: PathOption.parse)
-  var decay: String?
-
-  @Option(
-    help: "The operand beta, likewise.",
-    transform: PathOption.parse)
-  var beta: String?
-
-  @Option(
-    help: "The operand erase, likewise.",
-    transform: PathOption.parse)
-  var erase: String?
-
-  @Option(
-    help: "The operand write, likewise.",
-    transform: PathOption.parse)
-  var write: String?
-
-  @Option(
-    help: "The operand gate, likewise.",
-    transform: PathOption.parse)
-  var gate: String?
-
-  @Option(
-    help: "The operand index_q, likewise.",
-    transform: PathOption.parse)
-  var indexQ: String?
-
-  @Option(
-    help: "The operand index_k, likewise.",
-    transform: PathOption.parse)
-  var indexK: String?
-
-  @Option(
-    help: "The operand index_w, likewise.",
-    transform: PathOption.parse)
-  var indexW: String?
-
-  @Option(
-    help: "The operand state, likewise: the state of a recurrence to begin with.",
-    transform: PathOption.parse)
-  var pastState: String?
+  @OptionGroup var operands: OperandOptions
 
   @Option(
     name: .customLong("past-k"),
@@ -114,7 +63,7 @@ struct InputOptions: ParsableArguments {
   var kvHeads: Int?
 
   @Option(
-    name: .customLong("cu-seqlens"),
+    name: .customLong("cu-seqlens"), parsing: .unconditional,
     help: """
       First row of each of several sequences that lie behind each other, and the number of all \
       rows: 0,5,9, or a file of shape [sequences + 1].
@@ -123,36 +72,30 @@ struct InputOptions: ParsableArguments {
   var sequenceStarts: String?
 
   @Option(
-    name: .customLong("cu-seqlens-kv"), help: "The same of keys and values, where it differs.",
+    name: .customLong("cu-seqlens-kv"), parsing: .unconditional,
+    help: "The same of keys and values, where it differs.",
     transform: PathOption.parse)
   var keyStarts: String?
 
-  /// Reads the tensors.
+  /// Reads the tensors and what the strategy takes beside them.
   ///
-  /// - Parameter declarations: the operands that the strategy takes beyond the three.
-  /// - Throws: `AttentionError` for an operand that is missing, not taken or not valid, `UsageError` for
-  ///   options that do not go together, `TensorFileError`, `FileProblemError`.
-  func read(operands declarations: [OperandDeclaration]) throws -> FileProblem {
+  /// - Throws: `UsageError` for an operand that is missing, not taken or given twice and for options that
+  ///   do not go together, `TensorFileError`, `FileProblemError`, `AttentionError`.
+  func read(for choice: RunChoice) throws -> FileProblem {
     let arrangement = try arrangement()
     let inputs = try InputFiles.only(inputs)
     let (query, key, value) = try InputFiles.sources(
       inputs: inputs, query: query, key: key, value: value)
+    let held = try inputs.map { try InputFiles.operands(inputs: $0, choice.operands) } ?? []
+    try operands.check(for: choice, beside: held)
     let file = try FileProblem(
       query: query, key: key, value: value, arrangement: arrangement, past: past()
     ).adding(
-      InputFiles.operands(inputs: inputs, operands + namedOperands, declarations),
-      declared: declarations)
-    // Before any work: is all there that the strategy takes?
-    _ = try file.operands(declarations, for: file.shape)
+      held + operands.files.map { (name: $0.name, source: try $0.source()) },
+      declared: choice.operands, checksValues: false)
+    // Before any work: can they be given beside such tensors?
+    _ = try file.operands(choice.operands, for: file.shape)
     return file
-  }
-
-  /// Operands with an option of their own, as `--operand` has them.
-  private var namedOperands: [String] {
-    [
-      ("decay", decay), ("beta", beta), ("erase", erase), ("write", write), ("gate", gate),
-      ("index_q", indexQ), ("index_k", indexK), ("index_w", indexW), ("state", pastState),
-    ].compactMap { name, file in file.map { "\(name)=\($0)" } }
   }
 
   private func past() throws -> PastCache? {
@@ -207,9 +150,10 @@ struct InputOptions: ParsableArguments {
     let starts = try NumberList.integers(text, option: option)
     guard starts.count >= 2, starts.first == 0, zip(starts, starts.dropFirst()).allSatisfy(<=)
     else {
-      throw UsageError(
-        "\(option) \(text): must begin with 0, never fall, and end with the number of rows: 0,5,9 "
-          + "for sequences of 5 and 4 rows")
+      throw NumberList.fault(
+        in: text, option: option,
+        "must begin with 0, never fall, and end with the number of rows: 0,5,9 for sequences of 5 "
+          + "and 4 rows")
     }
     return starts
   }

@@ -14,17 +14,20 @@ struct KeyOptions: ParsableArguments {
   var mask: String?
 
   @Option(
-    name: .customLong("kv-lengths"),
+    name: .customLong("kv-lengths"), parsing: .unconditional,
     help: """
       Keys in use, one number a batch entry, as 100,87, or a file of shape [b]; what follows them \
       is padding.
       """)
   var keyLengths: String?
 
-  @Option(help: "Queries in use, likewise; the rows after them come out as 0.")
+  @Option(
+    parsing: .unconditional, help: "Queries in use, likewise; the rows after them come out as 0.")
   var queryLengths: String?
 
-  @Option(help: "Leading keys that all queries see in spite of --causal, likewise.")
+  @Option(
+    parsing: .unconditional,
+    help: "Leading keys that all queries see in spite of --causal, likewise.")
   var prefixLengths: String?
 
   /// Writes what was given into the settings.
@@ -45,6 +48,19 @@ struct KeyOptions: ParsableArguments {
     } else {
       try settings.add(bias: file.bias(for: shape))
     }
+  }
+
+  /// The files named, for errors about what they hold.
+  ///
+  /// - Parameter settings: what was made of them.
+  func files(of settings: ProblemSettings) -> ArgumentFiles {
+    let masks = settings.visibility.mask == nil ? "bias" : "mask"
+    return ArgumentFiles([
+      mask.map { ArgumentFiles.File(masks, "--mask \($0)") },
+      ArgumentFiles.File("keyLengths", option: "--kv-lengths", list: keyLengths),
+      ArgumentFiles.File("queryLengths", option: "--query-lengths", list: queryLengths),
+      ArgumentFiles.File("prefixLengths", option: "--prefix-lengths", list: prefixLengths),
+    ])
   }
 
   /// The first length given, as typed.

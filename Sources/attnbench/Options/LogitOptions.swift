@@ -68,6 +68,21 @@ struct LogitOptions: ParsableArguments {
     }
   }
 
+  /// The files named, for errors about what they hold.
+  ///
+  /// - Parameter inputs: of `--inputs`, which may hold biases, too.
+  /// - Throws: `TensorFileError`.
+  func files(beside inputs: String?) throws -> ArgumentFiles {
+    let held = keyBias == nil ? try inputs.flatMap { try InputFiles.keyBiasName(inputs: $0) } : nil
+    return ArgumentFiles([
+      keyBias.map { ArgumentFiles.File("bias", "--key-bias \($0)") },
+      held.map { ArgumentFiles.File("bias", $0, isHeld: true) },
+      bias.map { ArgumentFiles.File("bias", "--bias \($0)") },
+      ArgumentFiles.File("alibiSlopes", option: "--alibi", list: alibi),
+      ArgumentFiles.File("sinkLogits", option: "--sink-logits", list: sinkLogits),
+    ])
+  }
+
   /// The options that were given, for commands in which others decide: as typed.
   var given: [String] {
     [

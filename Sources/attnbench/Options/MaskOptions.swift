@@ -32,13 +32,20 @@ struct PositionOptions: ParsableArguments {
   /// The files named.
   var inputPaths: [String] { [InputPaths.tensor(queryOffset)].compactMap { $0 } }
 
+  /// The same for errors about what they hold.
+  var files: ArgumentFiles {
+    ArgumentFiles([
+      ArgumentFiles.File("offset", option: "--query-offset", list: queryOffset)
+    ])
+  }
+
   /// Whether one of the two ways to align was used.
   var isAligned: Bool { align != nil || queryOffset != nil }
 
   /// The alignment asked for.
   ///
   /// - Throws: `UsageError` when both ways to say it were used or one is no number, or
-  ///   `TensorFileError`.
+  ///   `TensorFileError` or `FileProblemError` where its file is at fault.
   func offset() throws -> QueryOffset {
     guard let queryOffset else { return align == .topLeft ? .topLeft : .bottomRight }
     if let align {
@@ -83,7 +90,7 @@ struct MaskOptions: ParsableArguments {
   /// The problem of this scale and mask on a shape.
   ///
   /// - Parameter causal: overrides the flag.
-  /// - Throws: `UsageError` naming the option at fault, `TensorFileError`.
+  /// - Throws: `UsageError` naming the option at fault, `TensorFileError`, `FileProblemError`.
   func problem(
     _ shape: AttentionShape, causal: Bool? = nil, elements: Storage = Storage()
   ) throws -> AttentionProblem {
@@ -93,7 +100,7 @@ struct MaskOptions: ParsableArguments {
     do throws(AttentionError) {
       return try settings.problem(on: shape)
     } catch {
-      throw UsageError(naming: error)
+      throw positions.files.holding(error) ?? UsageError(naming: error)
     }
   }
 }

@@ -6,14 +6,16 @@ import TensorFiles
 enum NumberList {
   /// Whole numbers.
   ///
-  /// - Throws: `UsageError` naming what is none, or `TensorFileError`.
+  /// - Throws: `UsageError` naming what is none; `TensorFileError` or `FileProblemError` where a file is at
+  ///   fault.
   static func integers(_ text: String, option: String) throws -> [Int] {
     guard let tensor = try tensor(text, option, as: .integer) else {
       return try parse(text, option, "whole number", "100,1.5k") { try? CountText.parse($0) }
     }
     guard let numbers = tensor.integers() else {
-      throw UsageError(
-        "\(option) \(text): holds a number beyond \(Int.max), which nothing here can be")
+      throw FileProblemError(
+        source: "\(option) \(text)",
+        problem: "holds a number beyond \(Int.max), which nothing here can be")
     }
     return numbers
   }
@@ -21,7 +23,8 @@ enum NumberList {
   /// Numbers with a fraction.
   ///
   /// - Parameter large: what becomes of finite numbers that fp32 has no room for.
-  /// - Throws: `UsageError` naming what is none or too large, or `TensorFileError`.
+  /// - Throws: `UsageError` naming what is none or too large; `TensorFileError` or `FileProblemError` where a
+  ///   file is at fault.
   static func floats(
     _ text: String, option: String, _ large: LargeNumbers = .refused
   ) throws -> [Float] {
@@ -30,7 +33,7 @@ enum NumberList {
         return floats.withUnsafeElements { Array($0) }
       }
     } catch let error as Float32RangeError {
-      throw UsageError("\(option) \(text) \(error)")
+      throw FileProblemError(source: "\(option) \(text)", problem: "\(error)")
     }
     return try parse(text, option, "number", "-1,0.5") { (part) throws(UsageError) in
       do throws(FloatText.Fault) {
@@ -48,15 +51,29 @@ enum NumberList {
     }
   }
 
+  /// Whether the numbers are in a file, not written out.
+  static func isFile(_ text: String) -> Bool {
+    text.contains(".npy") || text.contains(".safetensors")
+  }
+
+  /// The error of numbers that break a rule: of the file that holds them, or of what was typed.
+  static func fault(in text: String, option: String, _ rule: String) -> any Error {
+    isFile(text)
+      ? FileProblemError(source: "\(option) \(text)", problem: "does not fit: it \(rule)")
+      : UsageError("\(option) \(text): \(rule)")
+  }
+
   private static func tensor(
     _ text: String, _ option: String, as kind: FileElementType.Kind
   ) throws -> FileTensor? {
-    guard text.contains(".npy") || text.contains(".safetensors") else { return nil }
+    guard isFile(text) else { return nil }
     let tensor = try TensorFile.readStored(TensorReference(text), as: [kind])
     guard tensor.shape.count == 1 else {
-      throw UsageError(
-        "\(option) \(text): has \(tensor.shape.count) dimensions; one is needed, a number for each "
-          + "batch entry or head")
+      throw FileProblemError(
+        source: "\(option) \(text)",
+        problem:
+          "has shape \(tensor.shape); one dimension is needed, a number for each batch entry "
+          + "or head")
     }
     return tensor
   }

@@ -55,23 +55,33 @@ struct OutputOptions: ParsableArguments {
       """)
   var dtype: ElementType?
 
-  /// A file asked for.
-  private struct Request {
-    let option: String
-    let path: String
-    /// The key in a `.safetensors` file.
-    let name: String
+  /// What can be written, by its key in a `.safetensors` file.
+  private enum Content: String {
+    case output = "o"
+    case lse
+    case presentKey = "present_k"
+    case presentValue = "present_v"
+    case state
+    case scores
+
+    var option: String {
+      switch self {
+      case .output: "--output"
+      case .lse: "--lse"
+      case .presentKey: "--present-k"
+      case .presentValue: "--present-v"
+      case .state: "--present-state"
+      case .scores: "--scores"
+      }
+    }
   }
 
-  private var requests: [Request] {
-    [
-      Request(option: "--output", path: output, name: "o"),
-      lse.map { Request(option: "--lse", path: $0, name: "lse") },
-      presentKey.map { Request(option: "--present-k", path: $0, name: "present_k") },
-      presentValue.map { Request(option: "--present-v", path: $0, name: "present_v") },
-      presentState.map { Request(option: "--present-state", path: $0, name: "state") },
-      scores.map { Request(option: "--scores", path: $0, name: "scores") },
-    ].compactMap { $0 }
+  private var requests: [(content: Content, path: String)] {
+    let asked: [(Content, String?)] = [
+      (.output, output), (.lse, lse), (.presentKey, presentKey), (.presentValue, presentValue),
+      (.state, presentState), (.scores, scores),
+    ]
+    return asked.compactMap { content, path in path.map { (content, $0) } }
   }
 
   /// The files, each once.
@@ -94,34 +104,31 @@ struct OutputOptions: ParsableArguments {
             + "mask) or 3 (weights)")
       }
     }
-    var taken: [String: String] = [:]
-    for request in requests {
-      let isNumpy = request.path.hasSuffix(".npy")
-      guard isNumpy || request.path.hasSuffix(".safetensors") else {
-        throw TensorFileError(path: request.path, .unknownExtension)
+    var taken: [String: Content] = [:]
+    var distinct: [NamedOutput?] = []
+    for (content, path) in requests {
+      let isNumpy = path.hasSuffix(".npy")
+      guard isNumpy || path.hasSuffix(".safetensors") else {
+        throw TensorFileError(path: path, .unknownExtension)
       }
-      let other = taken.updateValue(request.option, forKey: request.path)
-      if let other, isNumpy {
+      guard let other = taken.updateValue(content, forKey: path) else {
+        distinct.append(NamedOutput(content.option, path))
+        continue
+      }
+      if isNumpy {
         throw UsageError(
-          "\(request.option) \(request.path): is the \(other.drop { $0 == "-" }) too, and a .npy "
-            + "file holds one tensor")
+          "\(content.option) \(path): is the \(other.option.drop { $0 == "-" }) too, and a .npy file "
+            + "holds one tensor")
       }
     }
     for path in [output, scores].compactMap({ $0 })
     where dtype == .bfloat16 && path.hasSuffix(".npy") {
       throw TensorFileError(path: path, .unwritableElementType(.bfloat16))
     }
-    do {
-      try OutputTransaction.check(paths, reading: inputs)
-    } catch {
-      guard case .sameFile(let other) = error.reason else { throw error }
-      func named(_ path: String) -> String {
-        (taken[path].map { "\($0) " } ?? "") + path
-      }
-      throw UsageError(
-        "\(named(error.path)): is the same file as \(named(other)); give each a file of its own, or "
-          + "write both into one .safetensors file under one name")
-    }
+    try OutputTransaction.check(
+      distinct.compactMap { $0 }, reading: inputs,
+      advice: "give each a file of its own, or write both into one .safetensors file under one name"
+    )
   }
 
   /// The scores asked for.
@@ -157,23 +164,21 @@ struct OutputOptions: ParsableArguments {
   /// - Throws: `OutputError`, or a failed allocation.
   func write(_ result: AttentionRun, scores: FileTensor?, of file: FileProblem) throws {
     var content: [String: [NamedTensor]] = [:]
-    for request in requests {
+    for (kind, path) in requests {
+      let name = kind.rawValue
       let tensor: NamedTensor? =
-        switch request.name {
-        case "o":
-          try Self.named(
-            "o", result.output, as: elementType(file.queryType, in: request.path))
-        case "scores":
-          try scores.map {
-            try Self.named("scores", $0, as: elementType(file.queryType, in: request.path))
-          }
+        switch kind {
+        case .output:
+          try Self.named(name, result.output, as: elementType(file.queryType, in: path))
+        case .scores:
+          try scores.map { try Self.named(name, $0, as: elementType(file.queryType, in: path)) }
         // Rounding a logarithm to fp16 would cost three digits of every weight: it stays fp32.
-        case "lse": result.logSumExp.map { NamedTensor("lse", $0) }
-        case "state": result.finalState.map { NamedTensor("state", $0) }
-        case "present_k": NamedTensor("present_k", file.present.key)
-        default: NamedTensor("present_v", file.present.value)
+        case .lse: result.logSumExp.map { NamedTensor(name, $0) }
+        case .state: result.finalState.map { NamedTensor(name, $0) }
+        case .presentKey: NamedTensor(name, file.present.key)
+        case .presentValue: NamedTensor(name, file.present.value)
         }
-      if let tensor { content[request.path, default: []].append(tensor) }
+      if let tensor { content[path, default: []].append(tensor) }
     }
     try OutputTransaction(
       paths.compactMap { path in

@@ -10,6 +10,8 @@ struct StatedAttention {
   let description: String
   /// Where options contradict the metadata; each begins with the option.
   let contradictions: [String]
+  /// Files that the options name, for errors about what they hold.
+  let files: ArgumentFiles
   private let file: String
   /// The arguments of a problem that the file settles, as the library's errors name them.
   private let settled: Set<String>
@@ -98,6 +100,7 @@ struct StatedAttention {
       take("own chunks of \(chunk) positions", settling: "chunk")
     }
     self.settings = settings
+    files = options.positions.files
     description = parts.joined(separator: ", ")
     self.contradictions = contradictions
     self.file = file
@@ -130,7 +133,7 @@ struct StatedAttention {
     do throws(AttentionError) {
       return try settings.problem(on: shape)
     } catch {
-      throw naming(error)
+      throw files.holding(error) ?? naming(error)
     }
   }
 

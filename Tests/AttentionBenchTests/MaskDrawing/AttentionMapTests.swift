@@ -41,7 +41,7 @@ struct AttentionMapTests {
   func byHand() throws {
     let map = try small(causal: true, strategies: ["window(1)", "flash"])
     let full = map.panels[0]
-    let expected = [[1, nil, nil], [1 / 3.0, 2 / 3.0, nil], [1 / 6.0, 2 / 6.0, 3 / 6.0]]
+    let expected: [[Double?]] = [[1, nil, nil], [1 / 3, 2 / 3, nil], [1 / 6, 2 / 6, 3 / 6]]
     for row in 0..<3 {
       for column in 0..<3 {
         let value = map.value(full, row: row, column: column)

@@ -21,7 +21,8 @@ struct IndependentCountTests {
     let rising = (0..<40).map { index -> Double in 1 + Double(index) / 100 }
     #expect(IndependentCount.of(rising) <= 3)
     let step = (0..<40).map { index -> Double in
-      index < 20 ? 1 + Double(index % 3) / 100 : 2 + Double(index % 5) / 100
+      let noise = Double(index < 20 ? index % 3 : index % 5) / 100
+      return (index < 20 ? 1 : 2) + noise
     }
     #expect(IndependentCount.of(step) <= 10)
   }

@@ -31,13 +31,15 @@ struct PowerLawFitTests {
     let fit = try #require(PowerLawFit([(1, 1), (M_E, M_E), (M_E * M_E, 1)]))
     #expect(abs(fit.exponent) < 1e-12)
     #expect(abs(fit.rSquared) < 1e-12)
-    #expect(abs(try #require(fit.residualSpread) - (2.0 / 3).squareRoot()) < 1e-12)
+    let deviation: Double = (2.0 / 3).squareRoot()
+    #expect(abs(try #require(fit.residualSpread) - deviation) < 1e-12)
     // y = 0, 1, 2, 2 at x = 0, 1, 2, 3: SSR = 0.3, SST = 2.75.
     let four = [(1.0, 1.0), (2, 2), (4, 4), (8, 4)].map { (n: $0.0, t: $0.1) }
     let line = try #require(PowerLawFit(four))
     #expect(abs(line.exponent - 0.7) < 1e-12)
     #expect(abs(line.rSquared - (1 - 0.3 / 2.75)) < 1e-12)
-    #expect(abs(try #require(line.residualSpread) - log(2) * (0.3 / 2).squareRoot()) < 1e-12)
+    let spread: Double = log(2) * (0.3 / 2).squareRoot()
+    #expect(abs(try #require(line.residualSpread) - spread) < 1e-12)
   }
 
   @Test("Two points have a line and nothing to judge it by; equal times vary not at all")
