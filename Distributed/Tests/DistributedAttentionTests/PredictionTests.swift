@@ -54,6 +54,14 @@ import DistributedAttention
     #expect(abs(states.time / states.compute - 11.0 / 8) < 0.01)
   }
 
+  @Test func aSlowLinkIsWhatAPipelineOfHeadsWaitsFor() throws {
+    let model = try model("gated", n: 8000, flops: 1e18, bytes: 1e6)
+    let states = try model.prediction(.states, ranks: 4)
+    // Eight states of 16 KiB, one behind the other, and the last of them over two more links.
+    let state = 4.0 * 64 * 64 / 1e6
+    #expect(abs(states.time / (state * 10) - 1) < 1e-3)
+  }
+
   @Test func badLinksAreRefused() {
     #expect {
       try LinkModel(bytesPerSecond: 0, latency: 0)
