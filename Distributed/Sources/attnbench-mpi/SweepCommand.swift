@@ -15,11 +15,27 @@ struct SweepCommand: RankCommand {
     discussion: """
       A time is from when all ranks are ready to when the last one is done. With --compare rank 0 computes the \
       same in one process with as many workers as all ranks have, in turns with the ranks.
+      With --shard cells every cell runs on one rank alone, as attnbench sweep runs it, and -o is a folder such \
+      as that writes: cells that are there already are not run again.
       Example: mpirun -n 2 attnbench-mpi sweep --n 8k..32k --strategy flash --causal --scheme ring,alltoall
+      Example: mpirun -n 8 attnbench-mpi sweep --shard cells --n 1k..64k --strategy 'flash,window(512)' -o out
       """)
+
+  enum Shard: String, ExpressibleByArgument, CaseIterable {
+    /// The rows of every problem are dealt to all ranks.
+    case rows
+    /// The cells are.
+    case cells
+  }
 
   @OptionGroup var problemOptions: ProblemOptions
   @OptionGroup var schemeOptions: SchemeOptions
+
+  @Option(
+    help: "What is dealt to ranks: rows (of every problem, to all ranks) or cells (each to one).")
+  var shard = Shard.rows
+
+  @OptionGroup(title: "Cells") var cellOptions: CellOptions
 
   @Option(parsing: .unconditional, help: "Timed runs, after one that is not (default: 5).")
   var repeats: Int?
@@ -48,7 +64,8 @@ struct SweepCommand: RankCommand {
   var latency: String?
 
   @Option(
-    name: [.customShort("o"), .long], help: "CSV file that grows a row a cell.")
+    name: [.customShort("o"), .long],
+    help: "CSV file that grows a row a cell; of --shard cells a folder.")
   var output: String?
 
   @Option(help: "How long a rank may be silent.")
@@ -82,6 +99,12 @@ struct SweepCommand: RankCommand {
   }
 
   func run(on communicator: Communicator) throws {
+    if shard == .cells {
+      try communicator.agree({ try refuseBesideCells() }, failure: Program.outcome)
+      return try CellSweep(
+        problemOptions: problemOptions, cellOptions: cellOptions, output: output
+      ).run(on: communicator)
+    }
     let hosts = try RankHosts(of: communicator)
     let settings = try communicator.agree({ try readSettings(hosts) }, failure: Program.outcome)
     if communicator.rank == 0 {
@@ -126,6 +149,23 @@ struct SweepCommand: RankCommand {
     func append(_ row: TextRow<Columns>) throws(RecordError) { try file?.append(row) }
   }
 
+  /// - Throws: `PlanError` naming an option that means nothing where each rank measures alone.
+  private func refuseBesideCells() throws(PlanError) {
+    for (option, value) in [
+      ("--repeats", repeats.map { "\($0)" }), ("--seconds", seconds),
+      ("--scheme", schemeOptions.scheme), ("--shards", schemeOptions.shards),
+      ("--compare", compare ? "given" : nil), ("--predict", predict ? "given" : nil),
+      ("--check-rows", checkRows.map { "\($0)" }), ("--check-memory", checkMemory),
+      ("--simulate-link", simulateLink), ("--latency", latency),
+      ("--packed", problemOptions.packed),
+    ] {
+      guard let value else { continue }
+      throw PlanError(
+        argument: option, value: value, rule: "with --shard cells each rank measures alone",
+        fix: "leave it out, or take --shard rows")
+    }
+  }
+
   private func readSettings(_ hosts: RankHosts) throws -> Settings {
     let (runs, checked) = (repeats ?? 5, checkRows ?? 16)
     guard runs >= 1, checked >= 0 else {
@@ -133,6 +173,11 @@ struct SweepCommand: RankCommand {
         argument: runs < 1 ? "--repeats" : "--check-rows",
         value: "\(runs < 1 ? runs : checked)", rule: "this is too few",
         fix: "write 1 or more runs, 0 or more rows")
+    }
+    for (option, value) in cellOptions.given {
+      throw PlanError(
+        argument: option, value: value, rule: "is for cells that are measured one by one",
+        fix: "add --shard cells, or leave it out")
     }
     if predict { try problemOptions.refusePacked("--predict") }
     if let latency, simulateLink == nil {
