@@ -23,6 +23,8 @@ package final class CellDesk: @unchecked Sendable {
     var deal: CellDeal?
     /// The cell that is measured now, and when it last moved on.
     var measuring: (cell: Int, since: Double)?
+    /// Whether it has since the desk last looked.
+    var hasMoved = false
     var isEnded = false
   }
 
@@ -99,7 +101,10 @@ package final class CellDesk: @unchecked Sendable {
 
   /// Says that the cell that is measured moves on.
   package func moves() {
-    state.withLock { $0.measuring?.since = monotonicSeconds() }
+    state.withLock {
+      $0.measuring?.since = monotonicSeconds()
+      $0.hasMoved = true
+    }
   }
 
   private func takeReport() -> CellReport? {
@@ -109,9 +114,15 @@ package final class CellDesk: @unchecked Sendable {
     }
   }
 
-  /// The other ranks see that this thread lives, which says nothing of the one that measures.
+  /// Tells the other ranks that this one moves on where the thread that measures does, or has nothing to: that
+  /// the desk's lives says nothing of it.
   private func expectProgress() throws(MessagePassingError) {
-    guard let (cell, since) = state.withLock({ $0.measuring }) else { return }
+    let (measuring, hasMoved) = state.withLock { state in
+      defer { state.hasMoved = false }
+      return (state.measuring, state.hasMoved)
+    }
+    if measuring == nil || hasMoved { try communicator.movesOn("cells are measured") }
+    guard let (cell, since) = measuring else { return }
     let seconds = monotonicSeconds() - since
     if seconds > 4 * communicator.timeLimit {
       throw .overdue(
