@@ -74,7 +74,7 @@ public struct PredictionModel {
       length: shape.keyLength, ranks: ranks, order: deal, argument: "number of keys")
     if scheme != .alltoall, scheme != .states { try strategy.refuseUnlessSliceable(problem) }
     let all = flops / rate.flopsPerSecond
-    let shares = shares(queries)
+    let shares = shares(queries, keys)
     let rows = (0..<ranks).map { queries.count($0) }.max() ?? 0
     let keyRows = (0..<ranks).map { keys.count($0) }.max() ?? 0
     let (wide, e) = (shape.headDim + shape.valueDim, Traffic.elementBytes)
@@ -134,8 +134,13 @@ public struct PredictionModel {
       let traffic = Traffic.rowsThatAreSeen(shape, rows: sent).largest
       let needed = halo.needs.map { $0.reduce(0) { $0 + $1.rows.count } }.max() ?? 0
       let seconds = ranks == 1 ? 0 : link.seconds(bytes: Double(traffic))
+      // What comes hides behind the own keys alone, and is worked on afterwards.
+      let time = (0..<ranks).map { rank in
+        let own = all * shares.ofOwnKeys(rank)
+        return max(own, seconds) + all * shares.ofRank(rank) - own
+      }.max()
       return Prediction(
-        scheme: scheme, ranks: ranks, time: max(compute, seconds), compute: compute,
+        scheme: scheme, ranks: ranks, time: time ?? compute, compute: compute,
         communication: seconds, bytes: traffic,
         memory: shard + rate.workspaceBytes + Traffic.keyRowBytes(shape) * needed,
         hiddenFrom: nil)
@@ -164,31 +169,57 @@ public struct PredictionModel {
   }
 
   /// The shares of all work that ranks have by their rows.
-  private func shares(_ queries: ShardLayout) -> (largest: Double, sum: Double) {
-    let counts = (0..<queries.ranks).map { rank in
-      queries.segments(rank).reduce(0.0) { sum, segment in
-        guard let pattern else { return sum + Double(segment.rows.count) }
-        return sum + Double(pattern.pairs(of: segment.rows))
-      }
-    }
-    let sum = counts.reduce(0, +)
-    return ((counts.max() ?? 0) / max(sum, 1), sum)
+  private func shares(_ queries: ShardLayout, _ keys: ShardLayout) -> WorkShares {
+    WorkShares(
+      ofRanks: (0..<queries.ranks).map { rank in
+        queries.segments(rank).reduce(0.0) { sum, segment in
+          guard let pattern else { return sum + Double(segment.rows.count) }
+          return sum + Double(pattern.pairs(of: segment.rows))
+        }
+      },
+      ownKeys: { rank in
+        guard let pattern else { return 0 }
+        return queries.segments(rank).reduce(0.0) { sum, segment in
+          keys.segments(rank).reduce(sum) {
+            $0 + Double(pattern.pairs(of: segment.rows, in: $1.rows))
+          }
+        }
+      })
   }
 }
 
+/// How much of all work ranks have.
+private struct WorkShares {
+  private let counts: [Double]
+  private let sum: Double
+  private let ownKeys: (Int) -> Double
+
+  /// Work of each rank, and what of it is on the rank's own keys, in one unit.
+  init(ofRanks counts: [Double], ownKeys: @escaping (Int) -> Double) {
+    self.counts = counts
+    self.ownKeys = ownKeys
+    sum = max(counts.reduce(0, +), 1)
+  }
+
+  var largest: Double { (counts.max() ?? 0) / sum }
+
+  func ofRank(_ rank: Int) -> Double { counts[rank] / sum }
+  func ofOwnKeys(_ rank: Int) -> Double { ownKeys(rank) / sum }
+}
+
 extension KeyPattern {
-  /// The pairs of some rows. Of many rows every 16th counts for those after it: neighbours see about as many
-  /// keys.
-  package func pairs(of rows: Range<Int>) -> Int {
+  /// The pairs of some rows, with some keys if not with all. Of many rows every 16th counts for those after it:
+  /// neighbours see about as many keys.
+  package func pairs(of rows: Range<Int>, in keys: Range<Int>? = nil) -> Int {
     let step = rows.count > 100_000 ? 16 : 1
     var total = 0
     for pass in rowStrides.indices {
-      let count = sequences(pass: pass, residue: 0).count
+      let sequences = sequences(pass: pass, residue: 0)
+      let places = sequences.map { sequence in keys.map { sequence.places(in: $0) } }
       for row in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
-        for index in 0..<count {
-          total +=
-            step
-            * range(pass: pass, sequence: index, position: row + geometry.offset).count
+        for index in sequences.indices {
+          let seen = range(pass: pass, sequence: index, position: row + geometry.offset)
+          total += step * (places[index].map { seen.clamped(to: $0) } ?? seen).count
         }
       }
     }
