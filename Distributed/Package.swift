@@ -15,6 +15,7 @@ let package = Package(
   dependencies: [
     .package(name: "attnbench", path: "../"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
   ],
   targets: [
     .systemLibrary(
@@ -37,6 +38,7 @@ let package = Package(
         .product(name: "AttentionBench", package: "attnbench"),
         .product(name: "MachineTopology", package: "attnbench"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "TextTable", package: "TextTable"),
       ]),
     // The schemes against one process: needs ranks, so it is a program that runs under mpirun.
     .executableTarget(

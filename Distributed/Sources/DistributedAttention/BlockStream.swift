@@ -27,7 +27,6 @@ struct BlockStream: ~Copyable {
   private(set) var counts = (blocks: 0, ready: 0, waitSeconds: 0.0)
 
   private let communicator: Communicator
-  private let link: LinkModel?
   private let outgoing: [Outgoing]
   private let incoming: [Incoming]
   private let columns: (key: Int, value: Int)
@@ -38,9 +37,11 @@ struct BlockStream: ~Copyable {
   private var firstOut = 0
   private var nextIn = 0
   private var taken = 0
-  /// For a simulated link: when blocks were sent, a number a block, and when the link has brought them.
-  private let sentAt: Tensor?
-  private var linkIsFree = 0.0
+  /// For a simulated link: when blocks were sent, of those that go and then of those that come; when it
+  /// brings them; and when it brings the block whose turn it is.
+  private let times: DepartureTimes?
+  private var link: LinkQueue?
+  private var arrival: Double?
 
   /// Blocks under way in each direction.
   static let window = 3
@@ -55,17 +56,13 @@ struct BlockStream: ~Copyable {
     for _ in 0..<(incoming.isEmpty ? 0 : Self.window) {
       memory.append(try Tensor(TensorShape(1, 1, 1, rows * (columns.key + columns.value))))
     }
-    // An fp64 number a block, of what is sent and of what comes.
-    let sentAt =
-      link == nil
-      ? nil : try Tensor(TensorShape(1, 1, 1, 2 * max(outgoing.count + incoming.count, 1)))
     self.communicator = communicator
-    self.link = link
+    self.link = link.map { LinkQueue($0) }
+    times = link == nil ? nil : DepartureTimes(count: outgoing.count + incoming.count)
     self.outgoing = outgoing
     self.incoming = incoming
     self.columns = columns
     self.memory = memory
-    self.sentAt = sentAt
     sent = Array(repeating: nil, count: outgoing.count)
     received = Array(repeating: nil, count: incoming.count)
   }
@@ -113,7 +110,10 @@ struct BlockStream: ~Copyable {
   }
 
   /// Gives back the place of the block that was handed out.
-  mutating func release() { taken += 1 }
+  mutating func release() {
+    taken += 1
+    arrival = nil
+  }
 
   /// Waits until everything that this rank sends has gone.
   mutating func finish() throws(MessagePassingError) {
@@ -146,11 +146,9 @@ struct BlockStream: ~Copyable {
   private func send(_ index: Int) throws(MessagePassingError) -> [Message] {
     let block = outgoing[index]
     var messages: [Message] = []
-    if let time = time(index) {
-      time.pointee = monotonicSeconds()
+    if let times {
       messages.append(
-        try communicator.send(
-          UnsafeRawBufferPointer(start: time, count: 8), to: block.peer, tag: Tag.sentAt))
+        try communicator.send(times.leaves(index), to: block.peer, tag: Tag.sentAt))
     }
     messages.append(
       try communicator.send(
@@ -164,10 +162,10 @@ struct BlockStream: ~Copyable {
   private func receive(_ index: Int) throws(MessagePassingError) -> [Message] {
     let (peer, rows) = (incoming[index].peer, rows(of: index))
     var messages: [Message] = []
-    if let time = time(outgoing.count + index) {
+    if let times {
       messages.append(
         try communicator.receive(
-          into: UnsafeMutableRawBufferPointer(start: time, count: 8), from: peer, tag: Tag.sentAt))
+          into: times.bytes(outgoing.count + index), from: peer, tag: Tag.sentAt))
     }
     messages.append(try communicator.receive(into: rows.key.bytes, from: peer, tag: Tag.keys))
     messages.append(try communicator.receive(into: rows.value.bytes, from: peer, tag: Tag.values))
@@ -184,20 +182,14 @@ struct BlockStream: ~Copyable {
     return left
   }
 
-  /// Whether a block has come, by the simulated link too.
+  /// Whether the block whose turn it is has come, by the simulated link too.
   private mutating func isHere(_ index: Int) -> Bool {
     guard received[index]?.isEmpty == true else { return false }
-    guard let link, let time = time(outgoing.count + index) else { return true }
-    let bytes = rows(of: index).key.bytes.count + rows(of: index).value.bytes.count
-    let arrival = max(time.pointee, linkIsFree) + Double(bytes) / link.bytesPerSecond
-    if monotonicSeconds() < arrival + link.latency { return false }
-    linkIsFree = arrival
-    return true
-  }
-
-  private func time(_ index: Int) -> UnsafeMutablePointer<Double>? {
-    sentAt.map {
-      UnsafeMutableRawPointer($0.mutableView.base).assumingMemoryBound(to: Double.self) + index
+    guard let times else { return true }
+    if arrival == nil {
+      let bytes = rows(of: index).key.bytes.count + rows(of: index).value.bytes.count
+      arrival = link?.arrival(of: bytes, leaving: times[outgoing.count + index])
     }
+    return monotonicSeconds() >= arrival ?? 0
   }
 }

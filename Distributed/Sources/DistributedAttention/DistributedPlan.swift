@@ -21,8 +21,10 @@ public final class DistributedPlan {
   public let keys: ShardLayout
   public let scheme: Scheme
   public let strategy: any AttentionStrategy
-  /// The whole problem.
+  /// The whole problem; of packed sequences all as one.
   public let problem: AttentionProblem
+  /// The packed sequences that its rows are, if so.
+  let documents: Documents?
   /// What each rank sends by the scheme's formula.
   public let traffic: Traffic
 
@@ -33,19 +35,26 @@ public final class DistributedPlan {
   ///
   /// - Parameters:
   ///   - problem: the whole one, in fp32, without mask, bias and slopes.
+  ///   - packed: sequences that the problem's rows are, one behind the other: batch 1, as many rows as all
+  ///     of them. What the problem hides is hidden within each, and no sequence sees another.
   ///   - scheme: nil for the one that moves least: `states`, `halo` and `alltoall` where they serve and keep
   ///     all ranks evenly busy, `ring` otherwise.
   ///   - order: nil for zigzag where a causal mask would else leave ranks idle, contiguous otherwise.
-  ///   - link: a link to be simulated: blocks of `ring` come no sooner than it would bring them.
+  ///   - link: a link to be simulated between processes of one machine: nothing comes sooner than it would
+  ///     bring it.
   /// - Throws: `AttentionError` naming the scheme that the strategy cannot take, more ranks than rows, or
   ///   an option that is not served; of kind `outOfMemory`.
   public init(
-    _ strategy: any AttentionStrategy, for problem: AttentionProblem, scheme: Scheme? = nil,
-    order: ShardOrder? = nil, link: LinkModel? = nil, communicator: Communicator, team: WorkerTeam
+    _ strategy: any AttentionStrategy, for problem: AttentionProblem,
+    packed: PackedSequences? = nil, scheme: Scheme? = nil, order: ShardOrder? = nil,
+    link: LinkModel? = nil, communicator: Communicator, team: WorkerTeam
   ) throws(AttentionError) {
+    let documents = try packed.map { packed throws(AttentionError) in
+      try Documents(packed, in: problem)
+    }
     let chosen =
       if let scheme { scheme } else {
-        try Scheme.automatic(strategy, problem, ranks: communicator.size)
+        Scheme.automatic(strategy, problem, documents, ranks: communicator.size)
       }
     let deal = order ?? chosen.usualOrder(problem)
     if chosen == .halo || chosen == .states, deal != .contiguous {
@@ -53,18 +62,13 @@ public final class DistributedPlan {
         .invalidArgument, argument: "shards", value: deal.rawValue,
         advice: "\(chosen.rawValue) is between neighbours; take contiguous")
     }
-    if link != nil, chosen != .ring {
-      throw AttentionError(
-        .invalidArgument, argument: "simulated link", value: "given",
-        advice: "only ring's blocks can be held up; take --scheme ring")
-    }
     queries = try ShardLayout(
       length: problem.shape.queryLength, ranks: communicator.size, order: deal)
     keys = try ShardLayout(
       length: problem.shape.keyLength, ranks: communicator.size, order: deal,
       argument: "number of keys")
     let context = SchemeContext(
-      strategy: strategy, problem: problem, queries: queries, keys: keys,
+      strategy: strategy, problem: problem, documents: documents, queries: queries, keys: keys,
       communicator: communicator, link: link, team: team)
     switch chosen {
     case .ring: scheduled = try RingRun(context)
@@ -77,6 +81,7 @@ public final class DistributedPlan {
     self.scheme = chosen
     self.strategy = strategy
     self.problem = problem
+    self.documents = documents
     self.communicator = communicator
   }
 
@@ -144,12 +149,12 @@ public final class DistributedPlan {
 extension Scheme {
   /// What serves the strategy and moves least, where all ranks stay evenly busy.
   ///
-  /// - Throws: `AttentionError` when no scheme does.
   static func automatic(
-    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, ranks: Int
-  ) throws(AttentionError) -> Scheme {
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ documents: Documents?,
+    ranks: Int
+  ) -> Scheme {
     let shape = problem.shape
-    if strategy.keepsState, problem.visibility.causal,
+    if documents == nil, strategy.keepsState, problem.visibility.causal,
       strategy.operands.contains(where: { $0.name == "state" }),
       shape.queryLength == shape.keyLength
     {
@@ -159,7 +164,8 @@ extension Scheme {
     if let queries = try? ShardLayout(
       length: shape.queryLength, ranks: ranks, order: .contiguous),
       let keys = try? ShardLayout(length: shape.keyLength, ranks: ranks, order: .contiguous),
-      (try? Halo(strategy, problem, queries: queries, keys: keys)) != nil, ranks > 1
+      (try? Halo(strategy, problem, documents: documents, queries: queries, keys: keys)) != nil,
+      ranks > 1
     {
       return .halo
     }
@@ -183,7 +189,9 @@ extension Scheme {
       return .headsForRows(
         shape, deal: try HeadDeal(shape, ranks: context.ranks), queries: queries, keys: keys)
     case .halo:
-      let halo = try Halo(context.strategy, context.problem, queries: queries, keys: keys)
+      let halo = try Halo(
+        context.strategy, context.problem, documents: context.documents, queries: queries,
+        keys: keys)
       return .rowsThatAreSeen(shape, rows: (0..<context.ranks).map(halo.rowsSent))
     case .states: return .states(shape, stateRows: shape.headDim, ranks: context.ranks)
     }

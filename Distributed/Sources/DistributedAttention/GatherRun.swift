@@ -11,9 +11,7 @@ final class GatherRun: SchemeRun {
 
   init(_ context: SchemeContext) throws(AttentionError) {
     self.context = context
-    pieces = try QueryPieces(
-      context.strategy, context.problem, queries: context.queries.segments(context.rank),
-      team: context.team)
+    pieces = try context.pieces()
     key = try Tensor(context.shape.key)
     value = try Tensor(context.shape.value)
   }
@@ -22,7 +20,7 @@ final class GatherRun: SchemeRun {
 
   func run(_ tensors: ShardTensors) throws -> RunCounts {
     let shape = context.shape
-    var exchange = Exchange(context.communicator)
+    var exchange = context.exchange()
     for (own, all) in [(tensors.key, key), (tensors.value, value)] {
       for batch in 0..<shape.batch {
         for kvHead in 0..<shape.kvHeads {

@@ -11,18 +11,15 @@ package struct Halo {
   ///   would have to travel.
   /// - Complexity: a look-up of the pattern for each row and sequence; O(nKV) memory.
   package init(
-    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, queries: ShardLayout,
-    keys: ShardLayout
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, documents: Documents? = nil,
+    queries: ShardLayout, keys: ShardLayout
   ) throws(AttentionError) {
     try strategy.refuseUnlessSliceable(problem)
     let ranks = keys.ranks
-    let geometries = Set((0..<problem.shape.batch).map { problem.geometry(batch: $0) })
-    let patterns = geometries.map { strategy.pattern(for: $0) }
+    let see = Self.reach(strategy, problem, documents)
     needs = (0..<ranks).map { rank in
-      // What one sequence of the batch needs, all have: their shards are of one shape.
-      let ranges = patterns.flatMap { pattern in
-        queries.segments(rank).flatMap { pattern.keysNeeded(by: $0.rows) }
-      }.sorted { $0.lowerBound < $1.lowerBound }
+      let ranges = queries.segments(rank).flatMap { see($0.rows) }
+        .sorted { $0.lowerBound < $1.lowerBound }
       var joined: [Range<Int>] = []
       for range in ranges {
         if let last = joined.last, range.lowerBound <= last.upperBound {
@@ -50,6 +47,27 @@ package struct Halo {
     }
   }
 
+  /// What tells the keys that some query rows see.
+  private static func reach(
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, _ documents: Documents?
+  ) -> (Range<Int>) -> [Range<Int>] {
+    guard let documents else {
+      // What one sequence of the batch needs, all have: their shards are of one shape.
+      let geometries = Set((0..<problem.shape.batch).map { problem.geometry(batch: $0) })
+      let patterns = geometries.map { strategy.pattern(for: $0) }
+      return { rows in patterns.flatMap { $0.keysNeeded(by: rows) } }
+    }
+    let patterns = strategy.patterns(for: documents.problem)
+    return { rows in
+      documents.parts(of: rows).flatMap { part in
+        let first = documents.packed.keyOffsets[part.sequence]
+        return patterns[part.sequence].keysNeeded(by: part.rows).map {
+          $0.lowerBound + first..<$0.upperBound + first
+        }
+      }
+    }
+  }
+
   /// Rows that a rank sends, to all others together.
   package func rowsSent(_ rank: Int) -> Int {
     needs.joined().reduce(0) { $0 + ($1.owner == rank ? $1.rows.count : 0) }
@@ -68,10 +86,9 @@ final class HaloRun: SchemeRun {
   init(_ context: SchemeContext) throws(AttentionError) {
     self.context = context
     halo = try Halo(
-      context.strategy, context.problem, queries: context.queries, keys: context.keys)
-    pieces = try QueryPieces(
-      context.strategy, context.problem, queries: context.queries.segments(context.rank),
-      team: context.team)
+      context.strategy, context.problem, documents: context.documents, queries: context.queries,
+      keys: context.keys)
+    pieces = try context.pieces()
     let shape = context.shape
     keys = [Segment](of: halo.needs[context.rank].map(\.rows))
     let rows = keys.rowCount
@@ -87,7 +104,7 @@ final class HaloRun: SchemeRun {
 
   func run(_ tensors: ShardTensors) throws -> RunCounts {
     let shape = context.shape
-    var exchange = Exchange(context.communicator)
+    var exchange = context.exchange()
     for (own, others) in [(tensors.key, key), (tensors.value, value)] {
       for batch in 0..<shape.batch {
         for kvHead in 0..<shape.kvHeads {

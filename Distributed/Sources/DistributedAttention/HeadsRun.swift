@@ -9,6 +9,8 @@ import MessagePassing
 /// that the others can tell a rank that works from one that hangs.
 final class HeadsRun: SchemeRun {
   private let context: SchemeContext
+  /// The packed sequences, with this rank's heads.
+  private let documents: Documents?
   private let deal: HeadDeal
   /// One of them is there.
   private let plan: (any AttentionPlan)?
@@ -42,13 +44,24 @@ final class HeadsRun: SchemeRun {
       (shape.heads, shape.kvHeads) = (heads.count, kvHeads.count)
       scoring.sinkLogits = scoring.sinkLogits.map { Array($0[heads]) }
     }
+    let documents = try context.documents.map { whole throws(AttentionError) in
+      try Documents(whole.packed, in: own)
+    }
+    self.documents = documents
+    if documents != nil, let operand = strategy.operands.first(where: { !$0.isOptional }) {
+      throw AttentionError(
+        .invalidArgument, argument: "packed", value: "with \(strategy.name)",
+        advice: "\(operand.name) of packed sequences is not served over several ranks; run one "
+          + "sequence at a time")
+    }
     let shape = own.shape
     let isLong = shape.queryLength > Self.longestPlan && strategy.isSliceable
     let everything = [Segment(rows: 0..<shape.queryLength, start: 0)]
     pieces =
       isLong && strategy.keyValueStorage == nil
-      ? try QueryPieces(strategy, own, queries: everything, team: context.team) : nil
-    plan = pieces == nil ? try strategy.plan(for: own, on: context.team) : nil
+      ? try QueryPieces(
+        strategy, own, documents: documents, queries: everything, team: context.team) : nil
+    plan = pieces == nil ? try strategy.plan(for: documents?.problem ?? own, on: context.team) : nil
     query = try Tensor(shape.query)
     key = try Tensor(shape.key)
     value = try Tensor(shape.value)
@@ -71,7 +84,7 @@ final class HeadsRun: SchemeRun {
   }
 
   func run(_ tensors: ShardTensors) throws -> RunCounts {
-    var exchange = Exchange(context.communicator)
+    var exchange = context.exchange()
     let (heads, kvHeads) = (deal.headRange, deal.kvHeadRange)
     try toHeads(tensors.query, query, heads, context.queries, &exchange)
     try toHeads(tensors.key, key, kvHeads, context.keys, &exchange)
@@ -92,15 +105,12 @@ final class HeadsRun: SchemeRun {
   }
 
   private func compute() throws {
+    let tensors = ShardTensors(
+      query: query, key: key, value: value, output: output, logSumExp: logSumExp, named: named)
     guard let pieces else {
-      try plan?.run(
-        AttentionOperands(
-          query: query.view, key: key.view, value: value.view, named: named.mapValues(\.view),
-          output: output.mutableView, logSumExp: logSumExp.mutableView))
+      try plan?.run(tensors.operands(documents))
       return
     }
-    let tensors = ShardTensors(
-      query: query, key: key, value: value, output: output, logSumExp: logSumExp)
     pieces.begin()
     let keys = [Segment(rows: 0..<key.shape.rows, start: 0)]
     for batch in 0..<key.shape.batch {

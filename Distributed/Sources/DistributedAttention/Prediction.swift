@@ -1,7 +1,4 @@
 import Attention
-import AttentionBench
-import MachineTopology
-import MessagePassing
 
 /// What a run over ranks would take, from rates that were measured on one rank.
 ///
@@ -14,8 +11,9 @@ import MessagePassing
 /// | allgather | M + C |
 /// | alltoall | M + C, C of ceil(hKV / R) key/value heads |
 /// | halo | max(O, M) + C - O |
-/// | states | C (hKV b + R - 1) / (hKV b) + (R - 1) latency: a pipeline of heads |
+/// | states | R c + (R - 1)(s + latency) + (H - 1) max(c, s): a pipeline of H = hKV b heads that take c = C / H |
 ///
+/// where s is a state's bytes / rate.
 /// A ring's communication is hidden while M <= C - O. Both grow with n, C with its square: from some length
 /// on it is.
 public struct Prediction: Sendable {
@@ -38,73 +36,6 @@ public struct Prediction: Sendable {
   /// Sequence length from which a ring's communication is hidden, its rate of work and ranks being the same;
   /// nil for other schemes, and for patterns whose work does not grow with the square of the length.
   public let hiddenFrom: Int?
-}
-
-/// What a rank's workers do a second.
-public struct MeasuredRate: Sendable {
-  /// Floating-point operations a second, as the strategy counts them, of one rank.
-  public let flopsPerSecond: Double
-  /// Bytes of plans and partial results.
-  public let workspaceBytes: Int
-
-  /// A rate that is known.
-  public init(flopsPerSecond: Double, workspaceBytes: Int) {
-    self.flopsPerSecond = flopsPerSecond
-    self.workspaceBytes = workspaceBytes
-  }
-
-  /// Measures the strategy on the shape's heads, the way a rank meets it: blocks of keys one after the other,
-  /// merged; for what is not softmax over a pattern its own plan.
-  ///
-  /// - Parameters:
-  ///   - rows: queries and keys to measure with, at most the problem's.
-  ///   - seconds: how long to measure.
-  /// - Throws: `AttentionError`.
-  public init(
-    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, rows: Int, seconds: Double,
-    seed: UInt64, team: WorkerTeam
-  ) throws {
-    let count = min(rows, problem.shape.queryLength)
-    // One group of heads stands for all: heads follow each other on a rank.
-    let part = try problem.with { shape, _, _, _ in
-      (shape.heads, shape.kvHeads, shape.batch) = (shape.groupSize, 1, 1)
-      (shape.queryLength, shape.keyLength) = (count, count)
-    }
-    let own = [Segment(rows: 0..<count, start: 0)]
-    let tensors = try ShardTensors(
-      random: part, operands: strategy.operands, queries: own, keys: own, seed: seed)
-    let flops = try strategy.work(for: part, threads: team.threadCount).flops
-    let pieces =
-      strategy.isSliceable
-      ? try QueryPieces(strategy, part, queries: own, team: team) : nil
-    let plan = pieces == nil ? try strategy.plan(for: part, on: team) : nil
-    func once() throws {
-      if let pieces {
-        pieces.begin()
-        try pieces.attend(
-          tensors, batch: 0, kvHead: 0, keys: own, key: tensors.key.headRows(0, 0),
-          value: tensors.value.headRows(0, 0)
-        ) {}
-        pieces.end(tensors)
-      } else {
-        try plan?.run(
-          AttentionOperands(
-            tensors.inputs, output: tensors.output.mutableView,
-            logSumExp: tensors.logSumExp.mutableView))
-      }
-    }
-    try once()
-    var times: [Double] = []
-    let start = monotonicSeconds()
-    repeat {
-      let begin = monotonicSeconds()
-      try once()
-      times.append(monotonicSeconds() - begin)
-    } while times.count < 3 || monotonicSeconds() - start < seconds
-    // The fastest: whatever else the machine did in between is not what nodes of one's own do.
-    flopsPerSecond = Double(flops) / (times.min() ?? .infinity)
-    workspaceBytes = pieces?.workspaceBytes ?? plan?.workspaceBytes ?? 0
-  }
 }
 
 /// What a prediction starts from: the problem, and what is known of the machines.
@@ -143,7 +74,7 @@ public struct PredictionModel {
       length: shape.keyLength, ranks: ranks, order: deal, argument: "number of keys")
     if scheme != .alltoall, scheme != .states { try strategy.refuseUnlessSliceable(problem) }
     let all = flops / rate.flopsPerSecond
-    let shares = shares(queries)
+    let shares = shares(queries, keys)
     let rows = (0..<ranks).map { queries.count($0) }.max() ?? 0
     let keyRows = (0..<ranks).map { keys.count($0) }.max() ?? 0
     let (wide, e) = (shape.headDim + shape.valueDim, Traffic.elementBytes)
@@ -203,8 +134,13 @@ public struct PredictionModel {
       let traffic = Traffic.rowsThatAreSeen(shape, rows: sent).largest
       let needed = halo.needs.map { $0.reduce(0) { $0 + $1.rows.count } }.max() ?? 0
       let seconds = ranks == 1 ? 0 : link.seconds(bytes: Double(traffic))
+      // What comes hides behind the own keys alone, and is worked on afterwards.
+      let time = (0..<ranks).map { rank in
+        let own = all * shares.ofOwnKeys(rank)
+        return max(own, seconds) + all * shares.ofRank(rank) - own
+      }.max()
       return Prediction(
-        scheme: scheme, ranks: ranks, time: max(compute, seconds), compute: compute,
+        scheme: scheme, ranks: ranks, time: time ?? compute, compute: compute,
         communication: seconds, bytes: traffic,
         memory: shard + rate.workspaceBytes + Traffic.keyRowBytes(shape) * needed,
         hiddenFrom: nil)
@@ -220,40 +156,70 @@ public struct PredictionModel {
       let traffic = Traffic.states(shape, stateRows: shape.headDim, ranks: ranks).largest
       let heads = strategy.dependsOnHeadNumbers ? shape.batch : shape.batch * shape.kvHeads
       let piece = compute / Double(heads)
-      let seconds = link.seconds(bytes: Double(traffic) / Double(heads)) * others
+      let state = Double(traffic) / Double(heads)
+      let seconds = link.seconds(bytes: state) * others
+      // The first head passes all ranks; the others follow as fast as ranks compute and the link carries.
+      let next = max(piece, ranks == 1 ? 0 : link.seconds(bytes: state, messages: 0))
       return Prediction(
-        scheme: scheme, ranks: ranks, time: piece * Double(heads + ranks - 1) + seconds,
-        compute: compute, communication: seconds, bytes: traffic,
+        scheme: scheme, ranks: ranks,
+        time: piece * Double(ranks) + seconds + next * Double(heads - 1), compute: compute,
+        communication: seconds, bytes: traffic,
         memory: shard + rate.workspaceBytes + 2 * traffic, hiddenFrom: nil)
     }
   }
 
   /// The shares of all work that ranks have by their rows.
-  private func shares(_ queries: ShardLayout) -> (largest: Double, sum: Double) {
-    let counts = (0..<queries.ranks).map { rank in
-      queries.segments(rank).reduce(0.0) { sum, segment in
-        guard let pattern else { return sum + Double(segment.rows.count) }
-        return sum + Double(pattern.pairs(of: segment.rows))
-      }
-    }
-    let sum = counts.reduce(0, +)
-    return ((counts.max() ?? 0) / max(sum, 1), sum)
+  private func shares(_ queries: ShardLayout, _ keys: ShardLayout) -> WorkShares {
+    WorkShares(
+      ofRanks: (0..<queries.ranks).map { rank in
+        queries.segments(rank).reduce(0.0) { sum, segment in
+          guard let pattern else { return sum + Double(segment.rows.count) }
+          return sum + Double(pattern.pairs(of: segment.rows))
+        }
+      },
+      ownKeys: { rank in
+        guard let pattern else { return 0 }
+        return queries.segments(rank).reduce(0.0) { sum, segment in
+          keys.segments(rank).reduce(sum) {
+            $0 + Double(pattern.pairs(of: segment.rows, in: $1.rows))
+          }
+        }
+      })
   }
 }
 
+/// How much of all work ranks have.
+private struct WorkShares {
+  private let counts: [Double]
+  private let sum: Double
+  private let ownKeys: (Int) -> Double
+
+  /// Work of each rank, and what of it is on the rank's own keys, in one unit.
+  init(ofRanks counts: [Double], ownKeys: @escaping (Int) -> Double) {
+    self.counts = counts
+    self.ownKeys = ownKeys
+    sum = max(counts.reduce(0, +), 1)
+  }
+
+  var largest: Double { (counts.max() ?? 0) / sum }
+
+  func ofRank(_ rank: Int) -> Double { counts[rank] / sum }
+  func ofOwnKeys(_ rank: Int) -> Double { ownKeys(rank) / sum }
+}
+
 extension KeyPattern {
-  /// The pairs of some rows. Of many rows every 16th counts for those after it: neighbours see about as many
-  /// keys.
-  package func pairs(of rows: Range<Int>) -> Int {
+  /// The pairs of some rows, with some keys if not with all. Of many rows every 16th counts for those after it:
+  /// neighbours see about as many keys.
+  package func pairs(of rows: Range<Int>, in keys: Range<Int>? = nil) -> Int {
     let step = rows.count > 100_000 ? 16 : 1
     var total = 0
     for pass in rowStrides.indices {
-      let count = sequences(pass: pass, residue: 0).count
+      let sequences = sequences(pass: pass, residue: 0)
+      let places = sequences.map { sequence in keys.map { sequence.places(in: $0) } }
       for row in stride(from: rows.lowerBound, to: rows.upperBound, by: step) {
-        for index in 0..<count {
-          total +=
-            step
-            * range(pass: pass, sequence: index, position: row + geometry.offset).count
+        for index in sequences.indices {
+          let seen = range(pass: pass, sequence: index, position: row + geometry.offset)
+          total += step * (places[index].map { seen.clamped(to: $0) } ?? seen).count
         }
       }
     }

@@ -10,9 +10,10 @@ final class QueryPieces {
   private let strategy: any AttentionStrategy
   private let problem: AttentionProblem
   private let team: WorkerTeam
-  private let pieces: [Segment]
-  /// Whole patterns, one a batch entry.
+  private let pieces: [Piece]
+  /// Whole patterns, one a batch entry; of packed sequences one each.
   private let patterns: [any KeyPattern]
+  private let documents: Documents?
   private let merge: RowMerge
   private let partialOutput: Tensor
   private let partialLogSumExp: Tensor
@@ -21,6 +22,14 @@ final class QueryPieces {
   private var plans: [PlanKey: [(plan: any AttentionPlan, keys: Range<Int>)]] = [:]
   private var planBytes = 0
   private(set) var largestPlanBytes = 0
+
+  /// Rows of the rank that are worked on together.
+  private struct Piece {
+    /// Which of packed sequences they belong to.
+    let sequence: Int?
+    /// As their sequence numbers them, and where they are among the rank's.
+    let rows: Segment
+  }
 
   private struct PlanKey: Hashable {
     let piece: Int
@@ -38,35 +47,44 @@ final class QueryPieces {
   /// Plans that are kept for the next keys or the next run.
   private static let keptPlanBytes = 12 << 20
 
-  /// - Parameter queries: the rank's rows.
+  /// - Parameters:
+  ///   - documents: packed sequences that the problem's rows are.
+  ///   - queries: the rank's rows.
   /// - Throws: `AttentionError` naming what cannot be served, or of kind `outOfMemory`.
   init(
-    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, queries: [Segment],
-    team: WorkerTeam
+    _ strategy: any AttentionStrategy, _ problem: AttentionProblem, documents: Documents? = nil,
+    queries: [Segment], team: WorkerTeam
   ) throws(AttentionError) {
     try strategy.refuseUnlessSliceable(problem)
     self.strategy = strategy
     self.problem = problem
+    self.documents = documents
     self.team = team
-    patterns = (0..<problem.shape.batch).map { strategy.pattern(for: problem.geometry(batch: $0)) }
+    patterns = strategy.patterns(for: documents?.problem ?? problem)
     let most = max(
       Self.rowsPerWorker * team.threadCount / problem.shape.groupSize, 1,
       (queries.rowCount + Self.mostPieces - 1) / Self.mostPieces)
     pieces = queries.flatMap { segment in
-      let count = (segment.rows.count + most - 1) / most
-      return (0..<count).map { index in
-        let (first, next) = (
-          segment.rows.count * index / count, segment.rows.count * (index + 1) / count
-        )
-        return Segment(
-          rows: segment.rows.lowerBound + first..<segment.rows.lowerBound + next,
-          start: segment.start + first)
+      var start = segment.start
+      let parts =
+        documents?.parts(of: segment.rows).map { (sequence: Int?($0.sequence), rows: $0.rows) }
+        ?? [(sequence: nil, rows: segment.rows)]
+      return parts.flatMap { part in
+        let count = (part.rows.count + most - 1) / most
+        return (0..<count).map { index in
+          let (first, next) = (
+            part.rows.count * index / count, part.rows.count * (index + 1) / count
+          )
+          let rows = part.rows.lowerBound + first..<part.rows.lowerBound + next
+          defer { start += rows.count }
+          return Piece(sequence: part.sequence, rows: Segment(rows: rows, start: start))
+        }
       }
     }
     hasResult = Array(
       repeating: false, count: problem.shape.batch * problem.shape.kvHeads * pieces.count)
     merge = RowMerge(workers: team.threadCount)
-    let longest = pieces.map(\.rows.count).max() ?? 1
+    let longest = pieces.map(\.rows.rows.count).max() ?? 1
     partialOutput = try Tensor(
       TensorShape(1, problem.shape.groupSize, longest, problem.shape.valueDim))
     partialLogSumExp = try Tensor(TensorShape(1, problem.shape.groupSize, longest, 1))
@@ -114,7 +132,7 @@ final class QueryPieces {
     for (index, piece) in pieces.enumerated() {
       for plan in try plans(for: index, batch: batch, keys: keys) {
         let count = plan.plan.problem.shape.queryLength
-        let rows = piece.start..<piece.start + count
+        let rows = piece.rows.start..<piece.rows.start + count
         let place = (batch * shape.kvHeads + kvHead) * pieces.count + index
         let isFirst = !hasResult[place]
         hasResult[place] = true
@@ -157,7 +175,6 @@ final class QueryPieces {
   func end(_ tensors: ShardTensors) {
     let shape = problem.shape
     for batch in 0..<shape.batch {
-      let queryLength = patterns[batch].geometry.queryLength
       for head in 0..<shape.heads {
         let output = tensors.output.headRows(batch, head)
         let logSumExp = tensors.logSumExp.headRows(batch, head)
@@ -165,9 +182,10 @@ final class QueryPieces {
         for (index, piece) in pieces.enumerated() {
           let place = (batch * shape.kvHeads + head / shape.groupSize) * pieces.count + index
           // Rows past a query length are not written.
-          let count = min(piece.rows.count, queryLength - piece.rows.lowerBound)
+          let queryLength = patterns[piece.sequence ?? batch].geometry.queryLength
+          let count = min(piece.rows.rows.count, queryLength - piece.rows.rows.lowerBound)
           guard count > 0 else { continue }
-          for row in piece.start..<piece.start + count {
+          for row in piece.rows.start..<piece.rows.start + count {
             let columns = output.base + row * output.columns
             if !hasResult[place] {
               columns.update(repeating: 0, count: output.columns)
@@ -187,13 +205,20 @@ final class QueryPieces {
   private func plans(
     for index: Int, batch: Int, keys: [Segment]
   ) throws(AttentionError) -> [(plan: any AttentionPlan, keys: Range<Int>)] {
-    let whole = patterns[batch].geometry
-    let key = PlanKey(piece: index, geometry: whole, keys: keys)
-    if let known = plans[key] { return known }
     let piece = pieces[index]
-    let rows = piece.rows.clamped(to: 0..<max(whole.queryLength, 0))
-    let made = try strategy.plans(
-      problem, whole: patterns[batch], rows: rows, keys: keys, on: team)
+    let pattern = patterns[piece.sequence ?? batch]
+    let key = PlanKey(piece: index, geometry: pattern.geometry, keys: keys)
+    if let known = plans[key] { return known }
+    let rows = piece.rows.rows.clamped(to: 0..<max(pattern.geometry.queryLength, 0))
+    var own = (keys: keys, places: 0..<keys.rowCount)
+    if let documents, let sequence = piece.sequence {
+      own = documents.keys(keys, of: sequence)
+    }
+    let made = try strategy.plans(problem, whole: pattern, rows: rows, keys: own.keys, on: team)
+      .map { plan, keys in
+        let first = own.places.lowerBound
+        return (plan: plan, keys: keys.lowerBound + first..<keys.upperBound + first)
+      }
     let bytes = made.reduce(0) { $0 + $1.plan.workspaceBytes }
     if planBytes + bytes > Self.keptPlanBytes {
       plans.removeAll()
@@ -211,6 +236,11 @@ extension AttentionStrategy {
   var isSliceable: Bool {
     operatorClass != .different && !selectsKeys && operands.isEmpty
       && (self is any PatternStrategy || operatorClass == .exact)
+  }
+
+  /// The pattern of each batch entry.
+  func patterns(for problem: AttentionProblem) -> [any KeyPattern] {
+    (0..<problem.shape.batch).map { pattern(for: problem.geometry(batch: $0)) }
   }
 
   /// - Throws: `AttentionError` of kind `invalidArgument` naming what parts of a sequence cannot serve.

@@ -17,9 +17,7 @@ final class RingRun: SchemeRun {
 
   init(_ context: SchemeContext) throws(AttentionError) {
     self.context = context
-    pieces = try QueryPieces(
-      context.strategy, context.problem, queries: context.queries.segments(context.rank),
-      team: context.team)
+    pieces = try context.pieces()
   }
 
   var workspaceBytes: Int { pieces.workspaceBytes + streamBytes }

@@ -82,6 +82,20 @@ public struct ShardTensors {
     logSumExp.elements.update(repeating: .nan)
   }
 
+  /// What a plan of the whole problem runs on, where these are all of its rows.
+  ///
+  /// - Parameter documents: packed sequences that the rows are.
+  /// - Throws: `AttentionError` as `PackedSequences.operands`.
+  func operands(_ documents: Documents?) throws(AttentionError) -> AttentionOperands {
+    guard let documents else {
+      return AttentionOperands(
+        inputs, output: output.mutableView, logSumExp: logSumExp.mutableView)
+    }
+    return try documents.packed.operands(
+      query: query.view, key: key.view, value: value.view, output: output.mutableView,
+      logSumExp: logSumExp.mutableView)
+  }
+
   /// Query, key, value and the named ones.
   public var inputs: InputViews {
     InputViews(
@@ -130,29 +144,28 @@ extension Tensor {
     _ segments: [Segment], role: Int, _ seed: UInt64, bits value: (UInt64) -> Float
   ) {
     let (columns, rows) = (shape.columns, shape.rows)
+    let ofRole = SeededGenerator.word(
+      seed ^ SeededGenerator.word(UInt64(truncatingIfNeeded: role)))
     elements.withUnsafeMutableBufferPointer { elements in
       for head in 0..<shape.batch * shape.heads {
         for segment in segments {
           for row in segment.rows {
             // One generator a row, so that a row is the same whoever has it.
-            var state = Self.mixed(seed &+ Self.mixed(UInt64(truncatingIfNeeded: role)))
-            state = Self.mixed(state &+ Self.mixed(UInt64(head) << 40 | UInt64(row)))
+            var generator = SeededGenerator(
+              seed: ofRole ^ SeededGenerator.word(UInt64(head) << 40 | UInt64(row)))
             let first = (head * rows + row + segment.shift) * columns
-            for column in first..<first + columns {
-              state &+= 0x9E37_79B9_7F4A_7C15
-              elements[column] = value(Self.mixed(state))
-            }
+            for column in first..<first + columns { elements[column] = value(generator.next()) }
           }
         }
       }
     }
   }
+}
 
-  /// Steele, Lea and Flood's SplitMix64, OOPSLA 2014: its output function.
-  private static func mixed(_ bits: UInt64) -> UInt64 {
-    var bits = bits
-    bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-    return bits ^ (bits >> 31)
+extension SeededGenerator {
+  /// The first number of a seed: seeds that differ in a bit give unrelated ones.
+  fileprivate static func word(_ seed: UInt64) -> UInt64 {
+    var generator = SeededGenerator(seed: seed)
+    return generator.next()
   }
 }

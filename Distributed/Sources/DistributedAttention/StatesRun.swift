@@ -19,6 +19,11 @@ final class StatesRun: SchemeRun {
     self.context = context
     let (strategy, problem, shape) = (context.strategy, context.problem, context.shape)
     try problem.refuseUnlessShardable()
+    guard context.documents == nil else {
+      throw AttentionError(
+        .invalidArgument, argument: "packed", value: "with \(Scheme.states.rawValue)",
+        advice: "a state would go on from one sequence into the next; run one sequence at a time")
+    }
     guard strategy.keepsState, strategy.operands.contains(where: { $0.name == "state" }) else {
       throw AttentionError(
         .invalidArgument, argument: "scheme", value: Scheme.states.rawValue,
@@ -64,13 +69,22 @@ final class StatesRun: SchemeRun {
     let (shape, rank, communicator) = (context.shape, context.rank, context.communicator)
     let rows = 0..<context.queries.count(rank)
     var states: [Message] = []
+    var departures: [Message] = []
     var sent: [Message] = []
     var counts = RunCounts()
     let parts = (0..<shape.batch).flatMap { batch in
       stride(from: 0, to: shape.kvHeads, by: together).map { (batch: batch, kvHead: $0) }
     }
+    // For a simulated link: of states that come, then of those that go.
+    let times = context.link == nil ? nil : DepartureTimes(count: 2 * parts.count)
+    var link = context.link.map { LinkQueue($0) }
     if rank > 0 {
-      for part in parts {
+      for (index, part) in parts.enumerated() {
+        if let times {
+          departures.append(
+            try communicator.receive(
+              into: times.bytes(index), from: rank - 1, tag: Tag.sentAt))
+        }
         states.append(
           try communicator.receive(
             into: bytes(incoming, part.batch, part.kvHead), from: rank - 1, tag: Tag.state))
@@ -80,10 +94,19 @@ final class StatesRun: SchemeRun {
       let start = monotonicSeconds()
       if rank > 0 {
         counts.blocks += 1
-        if try communicator.isDone(&states[index]) { counts.blocksReady += 1 }
-        try communicator.wait("waiting for a state of rank \(rank - 1)") {
-          () throws(MessagePassingError) in try communicator.isDone(&states[index])
+        var arrival: Double?
+        func isHere() throws(MessagePassingError) -> Bool {
+          guard try communicator.isDone(&states[index]) else { return false }
+          guard let times else { return true }
+          guard try communicator.isDone(&departures[index]) else { return false }
+          if arrival == nil {
+            arrival = link?.arrival(
+              of: bytes(incoming, part.batch, part.kvHead).count, leaving: times[index])
+          }
+          return monotonicSeconds() >= arrival ?? 0
         }
+        if try isHere() { counts.blocksReady += 1 }
+        try communicator.wait("waiting for a state of rank \(rank - 1)", until: isHere)
       }
       counts.waitSeconds += monotonicSeconds() - start
       let kvHeads = part.kvHead..<part.kvHead + together
@@ -108,6 +131,11 @@ final class StatesRun: SchemeRun {
           logSumExp: tensors.logSumExp.mutablePart(part.batch, heads: heads, rows: rows),
           finalState: outgoing.mutablePart(part.batch, heads: kvHeads, rows: stateRows)))
       if rank + 1 < context.ranks {
+        if let times {
+          sent.append(
+            try communicator.send(
+              times.leaves(parts.count + index), to: rank + 1, tag: Tag.sentAt))
+        }
         sent.append(
           try communicator.send(
             UnsafeRawBufferPointer(bytes(outgoing, part.batch, part.kvHead)), to: rank + 1,

@@ -86,15 +86,11 @@ public final class Communicator {
   public func send(
     _ bytes: UnsafeRawBufferPointer, to peer: Int, tag: Int
   ) throws(MessagePassingError) -> Message {
-    guard let count = Int32(exactly: bytes.count) else { throw .tooLong(bytes: bytes.count) }
-    var request = attn_mpi_request()
-    try pulse.call { () throws(MessagePassingError) in
-      try check(
-        attn_mpi_send(bytes.baseAddress, count, Int32(peer), Int32(tag), comm, &request),
-        "MPI_Isend")
+    let message = try begin("MPI_Isend", bytes.count, peer) { count, request in
+      attn_mpi_send(bytes.baseAddress, count, Int32(peer), Int32(tag), comm, &request)
     }
     bytesSent += bytes.count
-    return Message(request: request, peer: peer, byteCount: bytes.count)
+    return message
   }
 
   /// Begins to receive a message of at most so many bytes; messages of one rank and tag come in the order
@@ -104,14 +100,18 @@ public final class Communicator {
   public func receive(
     into bytes: UnsafeMutableRawBufferPointer, from peer: Int, tag: Int
   ) throws(MessagePassingError) -> Message {
-    guard let count = Int32(exactly: bytes.count) else { throw .tooLong(bytes: bytes.count) }
-    var request = attn_mpi_request()
-    try pulse.call { () throws(MessagePassingError) in
-      try check(
-        attn_mpi_receive(bytes.baseAddress, count, Int32(peer), Int32(tag), comm, &request),
-        "MPI_Irecv")
+    try begin("MPI_Irecv", bytes.count, peer) { count, request in
+      attn_mpi_receive(bytes.baseAddress, count, Int32(peer), Int32(tag), comm, &request)
     }
-    return Message(request: request, peer: peer, byteCount: bytes.count)
+  }
+
+  private func begin(
+    _ name: String, _ byteCount: Int, _ peer: Int, _ call: (Int32, inout attn_mpi_request) -> Int32
+  ) throws(MessagePassingError) -> Message {
+    guard let count = Int32(exactly: byteCount) else { throw .tooLong(bytes: byteCount) }
+    var request = attn_mpi_request()
+    try pulse.call { () throws(MessagePassingError) in try check(call(count, &request), name) }
+    return Message(request: request, peer: peer, byteCount: byteCount)
   }
 
   /// Whether a message is done. Asking is what makes the library move it.
@@ -150,11 +150,13 @@ public final class Communicator {
 
   /// Waits until `isReady` says so, which is asked again and again and makes messages move.
   ///
-  /// - Parameter waiting: what is waited for, for messages: `keys of rank 3 come`.
+  /// - Parameters:
+  ///   - waiting: what is waited for, for messages: `keys of rank 3 come`.
+  ///   - rest: seconds between two looks at least, where other threads measure on the same cores.
   /// - Throws: `MessagePassingError.silent` naming the rank that has been silent for the time limit,
   ///   `.overdue` naming one that lives and has not moved on in four times as long; what `isReady` throws.
   public func wait(
-    _ waiting: @autoclosure () -> String,
+    _ waiting: @autoclosure () -> String, resting rest: Double = 0,
     until isReady: () throws(MessagePassingError) -> Bool
   ) throws(MessagePassingError) {
     let start = monotonicSeconds()
@@ -162,7 +164,8 @@ public final class Communicator {
     while !(try isReady()) {
       let now = monotonicSeconds()
       // Large messages move a piece at a call; a long wait leaves the core to others.
-      nap(microseconds: now - start < 0.002 ? 0 : now - start < 0.5 ? 20 : 200)
+      let pause = now - start < 0.002 ? 0 : now - start < 0.5 ? 20 : 200
+      nap(microseconds: max(pause, Int(rest * 1e6)))
       if now < nextLook { continue }
       nextLook = now + 0.01
       try expectSignsOfLife(waiting())

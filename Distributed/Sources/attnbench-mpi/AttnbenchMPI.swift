@@ -2,7 +2,6 @@ import ArgumentParser
 import Attention
 import AttentionBench
 import DistributedAttention
-import Glibc
 import MachineTopology
 import MessagePassing
 
@@ -29,20 +28,15 @@ struct AttnbenchMPI: ParsableCommand {
 
 @main
 enum Program {
+  static let name = "attnbench-mpi"
+
   static func main() {
-    let communicator: Communicator
-    do {
-      communicator = try Communicator()
-    } catch {
-      Console.note("error: \(error)")
-      exit(1)
-    }
-    do {
+    RankProgram.run(name) { communicator in
       let arguments = Array(CommandLine.arguments.dropFirst())
       // First of all: ranks that mean different things must not begin to talk about them.
       try communicator.expectAlike([
         ("the arguments", arguments.joined(separator: " ")),
-        ("the version", AttnbenchVersion.current), ("the program's fingerprint", fingerprint()),
+        ("the version", AttnbenchVersion.current), ("the program's fingerprint", fingerprint),
       ])
       let command = try communicator.agree(
         {
@@ -57,23 +51,6 @@ enum Program {
           return rankCommand
         }, failure: outcome)
       try command.run(on: communicator)
-      try communicator.close()
-      exit(0)
-    } catch let failure as AgreedFailure {
-      if failure.isMineToPrint, !failure.description.isEmpty {
-        if failure.exitCode == 0 {
-          Console.print(failure.description)
-        } else {
-          Console.note(failure.description)
-        }
-      }
-      try? communicator.close()
-      exit(failure.exitCode)
-    } catch {
-      // The others are in the middle of something: they cannot be asked to end by themselves.
-      Console.note("error: attnbench-mpi, seen by rank \(communicator.rank): \(error)")
-      communicator.abort(code: 1)
-      exit(1)
     }
   }
 
@@ -85,7 +62,7 @@ enum Program {
       let isUsage = error.kind == .invalidArgument || error.kind == .unknownStrategy
       return ("error: \(error)", isUsage ? 64 : 1)
     case is PlanError: return ("error: \(error)", 64)
-    case is TopologyError: return ("error: \(error)", 1)
+    case is TopologyError, is RecordError, is PlotError: return ("error: \(error)", 1)
     default:
       return (
         AttnbenchMPI.fullMessage(for: error), AttnbenchMPI.exitCode(for: error).rawValue
@@ -93,20 +70,8 @@ enum Program {
     }
   }
 
-  /// A number of the program file's bytes (Fowler, Noll and Vo's FNV-1a over words): ranks of two builds
-  /// may have one version and different code.
-  private static func fingerprint() -> String {
-    guard let file = fopen("/proc/self/exe", "r") else { return "unknown" }
-    defer { fclose(file) }
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    let words = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1 << 17)
-    defer { words.deallocate() }
-    while true {
-      words.update(repeating: 0)
-      let count = fread(words.baseAddress, 1, words.count * 8, file)
-      if count == 0 { break }
-      for word in words[..<((count + 7) / 8)] { hash = (hash ^ word) &* 0x100_0000_01B3 }
-    }
-    return String(hash, radix: 16)
+  /// Of the program file's bytes: ranks of two builds may have one version and different code.
+  private static var fingerprint: String {
+    (try? FileFingerprint(of: "/proc/self/exe"))?.description ?? "unknown"
   }
 }

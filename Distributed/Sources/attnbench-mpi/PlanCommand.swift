@@ -5,6 +5,7 @@ import DistributedAttention
 import Foundation
 import MachineTopology
 import MessagePassing
+import TextTable
 
 /// `attnbench-mpi plan`: what it would cost on so many nodes, before anybody books them.
 struct PlanCommand: RankCommand {
@@ -38,123 +39,199 @@ struct PlanCommand: RankCommand {
   @Option(name: [.customShort("o"), .long], help: "CSV file.")
   var output: String?
 
+  @Option(help: "Draw time against ranks, a curve a scheme: FILE.svg or FILE.png.")
+  var plot: String?
+
   @Option(help: "How long a rank may be silent.")
   var timeLimit = "5m"
 
-  private static let columns = [
-    "n", "strategy", "heads", "kv_heads", "head_dim", "causal", "ranks", "threads", "scheme",
-    "time_s", "compute_s", "communication_s", "hidden", "hidden_from_n", "bytes_per_rank",
-    "memory_per_rank", "wins", "rank_gflops", "link_bytes_per_s", "latency_s",
-  ]
+  enum Columns: CSVColumns {
+    static let names = [
+      "n", "strategy", "heads", "kv_heads", "head_dim", "causal", "ranks", "threads", "scheme",
+      "time_s", "compute_s", "communication_s", "hidden", "hidden_from_n", "bytes_per_rank",
+      "memory_per_rank", "wins", "rank_gflops", "link_bytes_per_s", "latency_s",
+    ]
+  }
+
+  private struct Settings {
+    let sizes: [Int]
+    let strategies: [any AttentionStrategy]
+    let schemes: [Scheme?]
+    let order: ShardOrder?
+    let counts: [Int]
+    let link: LinkModel
+    let team: WorkerTeam
+    let seconds: Double
+  }
+
+  /// A scheme on a number of ranks.
+  private struct Row {
+    let problem: AttentionProblem
+    let strategy: any AttentionStrategy
+    let prediction: Prediction
+    let wins: Bool
+    let rate: MeasuredRate
+    let link: LinkModel
+  }
 
   func run(on communicator: Communicator) throws {
-    let (sizes, strategies, counts, model, team, span) = try communicator.agree(
-      {
-        guard rateRows >= 1 else {
-          throw PlanError(
-            argument: "--rate-rows", value: "\(rateRows)", rule: "at least 1 row is measured",
-            fix: "write for example 8192")
-        }
-        return (
-          try problemOptions.sizes, try problemOptions.strategies,
-          try SizeList(parsing: ranks, argument: "--ranks").sizes,
-          try attnbench_mpi.link(link, latency: latency, argument: "--link"),
-          try problemOptions.team(),
-          try TimeSpan(parsing: seconds, argument: "--seconds").seconds
-        )
-      }, failure: Program.outcome)
-    var grid = TextGrid(Self.columns)
-    var table = TextGrid([
-      "n", "strategy", "ranks", "scheme", "time", "computing", "messages", "hidden", "hidden from",
-      "bytes/rank", "memory/rank", "",
-    ])
-    for size in sizes {
-      for strategy in strategies {
-        let (problem, rate) = try communicator.agree(
+    let settings = try communicator.agree(
+      { try readSettings(isWriting: communicator.rank == 0) }, failure: Program.outcome)
+    var rows: [Row] = []
+    for size in settings.sizes {
+      for strategy in settings.strategies {
+        let (problem, probe) = try communicator.agree(
           {
             let problem = try problemOptions.problem(size)
             return (
               problem,
-              try MeasuredRate(
-                strategy, problem, rows: rateRows, seconds: span, seed: problemOptions.seed,
-                team: team)
+              try RateProbe(
+                strategy, problem, scheme: .ring, order: settings.order, rows: rateRows,
+                seed: problemOptions.seed, communicator: communicator, team: settings.team)
             )
           }, failure: Program.outcome)
-        let slowest =
-          try communicator.gatherAll([rate.flopsPerSecond]).map { $0[0] }.min()
-          ?? rate.flopsPerSecond
+        let rate = try probe.measure(
+          seconds: settings.seconds, pace: .fastest, sharesCores: false)
         if communicator.rank == 0 {
           Console.note(
             "\(strategy.spec(for: problem)): a rank of \(problemOptions.threads) thread(s) does "
-              + "\(Int(slowest / 1e9)) GFLOP/s here")
+              + "\(Int(rate.flopsPerSecond / 1e9)) GFLOP/s here")
         }
         // On all ranks, so that all know of an error.
-        try communicator.agree(
+        rows += try communicator.agree(
           {
-            let predicted = try PredictionModel(
-              strategy, problem,
-              rate: MeasuredRate(flopsPerSecond: slowest, workspaceBytes: rate.workspaceBytes),
-              link: model)
-            for count in counts {
-              try add(
-                predicted, problem, strategy, count, rate: slowest, model, to: &grid, &table)
+            let model = try PredictionModel(strategy, problem, rate: rate, link: settings.link)
+            return try settings.counts.flatMap {
+              try predictions(model, problem, strategy, rate, ranks: $0, settings)
             }
           }, failure: Program.outcome)
       }
     }
-    guard communicator.rank == 0 else { return }
-    let widths = table.widths
-    Console.print(table.header(widths))
-    for row in table.rows { Console.print(TextGrid.line(row, widths)) }
-    if let output { try grid.write(to: output) }
+    try communicator.agree(
+      {
+        guard communicator.rank == 0 else { return }
+        Console.print(table(rows))
+        try write(rows)
+      }, failure: Program.outcome)
+  }
+
+  private func readSettings(isWriting: Bool) throws -> Settings {
+    try problemOptions.refusePacked("plan")
+    guard rateRows >= 1 else {
+      throw PlanError(
+        argument: "--rate-rows", value: "\(rateRows)", rule: "at least 1 row is measured",
+        fix: "write for example 8192")
+    }
+    if isWriting {
+      try OutputFiles.check(
+        [output.map { ("--output", $0) }, plot.map { ("--plot", $0) }].compactMap { $0 })
+      if let plot { try PlanFigure.check(plot) }
+    }
+    return Settings(
+      sizes: try problemOptions.sizes, strategies: try problemOptions.strategies,
+      schemes: try schemeOptions.schemes, order: try schemeOptions.order,
+      counts: try SizeList(parsing: ranks, argument: "--ranks").sizes,
+      link: try attnbench_mpi.link(link, latency: latency, argument: "--link"),
+      team: try problemOptions.team(),
+      seconds: try TimeSpan(parsing: seconds, argument: "--seconds").seconds)
   }
 
   /// The rows of one number of ranks. Of the schemes within 1% of the least time that wins which moves least:
   /// a network is shared.
-  private func add(
+  private func predictions(
     _ model: PredictionModel, _ problem: AttentionProblem, _ strategy: any AttentionStrategy,
-    _ ranks: Int, rate: Double, _ link: LinkModel, to grid: inout TextGrid,
-    _ table: inout TextGrid
-  ) throws {
-    let asked = try schemeOptions.schemes
-    let isAny = asked.contains { $0 == nil }
+    _ rate: MeasuredRate, ranks: Int, _ settings: Settings
+  ) throws -> [Row] {
+    let isAny = settings.schemes.contains { $0 == nil }
     var predictions: [Prediction] = []
-    for scheme in isAny ? Scheme.allCases : asked.compactMap({ $0 }) {
-      do {
+    for scheme in isAny ? Scheme.allCases : settings.schemes.compactMap({ $0 }) {
+      do throws(AttentionError) {
         predictions.append(
-          try model.prediction(scheme, ranks: ranks, order: try schemeOptions.order))
-      } catch let error as AttentionError {
+          try model.prediction(scheme, ranks: ranks, order: settings.order))
+      } catch {
         // Of all schemes those are shown that serve; one that was asked for must.
-        if !isAny || error.argument == "ranks" {
-          throw error
-        }
+        if !isAny || error.argument == "ranks" { throw error }
       }
     }
     let least = predictions.map(\.time).min() ?? 0
     let best = predictions.filter { $0.time <= 1.01 * least }
       .min { ($0.bytes, $0.memory) < ($1.bytes, $1.memory) }
-    let shape = problem.shape
-    for prediction in predictions {
-      let wins = prediction.scheme == best?.scheme
-      grid.add([
-        "\(shape.queryLength)", strategy.spec(for: problem), "\(shape.heads)", "\(shape.kvHeads)",
-        "\(shape.headDim)", "\(problem.visibility.causal)", "\(ranks)",
-        "\(problemOptions.threads)", prediction.scheme.rawValue, "\(prediction.time)",
-        "\(prediction.compute)", "\(prediction.communication)", "\(prediction.hidden)",
-        prediction.hiddenFrom.map { "\($0)" } ?? "", "\(prediction.bytes)",
-        "\(prediction.memory)", "\(wins)", "\(rate / 1e9)", "\(link.bytesPerSecond)",
-        "\(link.latency)",
-      ])
-      table.add([
-        SizeText.short(shape.queryLength), strategy.spec(for: problem), "\(ranks)",
-        prediction.scheme.rawValue, TimeSpan.rounded(seconds: prediction.time),
-        TimeSpan.rounded(seconds: prediction.compute),
-        TimeSpan.rounded(seconds: prediction.communication),
-        String(format: "%.0f%%", 100 * prediction.hidden),
-        prediction.hiddenFrom.map { "n = \($0)" } ?? "-",
-        ByteCount(prediction.bytes).rounded, ByteCount(prediction.memory).rounded,
-        wins ? "<- wins" : "",
-      ])
+    return predictions.map {
+      Row(
+        problem: problem, strategy: strategy, prediction: $0, wins: $0.scheme == best?.scheme,
+        rate: rate, link: settings.link)
     }
+  }
+
+  private func table(_ rows: [Row]) -> String {
+    text(rows) {
+      let prediction = $0.prediction
+      return [
+        Column(title: "n", value: SizeText.short($0.problem.shape.queryLength), align: .right),
+        Column(title: "strategy", value: $0.strategy.spec(for: $0.problem)),
+        Column(title: "ranks", value: prediction.ranks, align: .right),
+        Column(title: "scheme", value: prediction.scheme.rawValue),
+        Column(title: "time", value: TimeSpan.rounded(seconds: prediction.time), align: .right),
+        Column(
+          title: "computing", value: TimeSpan.rounded(seconds: prediction.compute), align: .right),
+        Column(
+          title: "messages", value: TimeSpan.rounded(seconds: prediction.communication),
+          align: .right),
+        Column(
+          title: "hidden", value: String(format: "%.0f%%", 100 * prediction.hidden), align: .right),
+        Column(
+          title: "hidden from", value: prediction.hiddenFrom.map { "n = \($0)" } ?? "-",
+          align: .right),
+        Column(
+          title: "bytes/rank", value: ByteCount(prediction.bytes).rounded, align: .right),
+        Column(
+          title: "memory/rank", value: ByteCount(prediction.memory).rounded, align: .right),
+        Column(title: "", value: $0.wins ? "<- wins" : ""),
+      ]
+    }
+  }
+
+  private func write(_ rows: [Row]) throws {
+    var files: [(option: String, path: String, bytes: [UInt8])] = []
+    if let output { files.append(("--output", output, try csv(rows.map(cells)))) }
+    if let plot {
+      let times = rows.map { row in
+        let shape = row.problem.shape
+        return PlannedTime(
+          group: "\(row.strategy.spec(for: row.problem)), n = \(SizeText.short(shape.queryLength))",
+          scheme: row.prediction.scheme.rawValue, ranks: row.prediction.ranks,
+          seconds: row.prediction.time,
+          shape: ResultRow.Shape(
+            batch: shape.batch, heads: shape.heads, kvHeads: shape.kvHeads,
+            queryLength: shape.queryLength, keyLength: shape.keyLength,
+            headDimension: shape.headDim, valueDimension: shape.valueDim,
+            elementType: row.problem.storage.label,
+            isCausal: row.problem.visibility.causal),
+          threads: problemOptions.threads)
+      }
+      let notes = [
+        "predicted, not measured: from rates of one rank measured here, and a link of \(link) and "
+          + "\(latency)"
+      ]
+      files.append(
+        ("--plot", plot, try PlanFigure(times, path: plot, notes: notes).picture()))
+    }
+    try OutputFiles(files).write()
+  }
+
+  private func cells(_ row: Row) -> TextRow<Columns> {
+    let (shape, prediction) = (row.problem.shape, row.prediction)
+    return TextRow(cells: [
+      "n": "\(shape.queryLength)", "strategy": row.strategy.spec(for: row.problem),
+      "heads": "\(shape.heads)", "kv_heads": "\(shape.kvHeads)", "head_dim": "\(shape.headDim)",
+      "causal": "\(row.problem.visibility.causal)", "ranks": "\(prediction.ranks)",
+      "threads": "\(problemOptions.threads)", "scheme": prediction.scheme.rawValue,
+      "time_s": "\(prediction.time)", "compute_s": "\(prediction.compute)",
+      "communication_s": "\(prediction.communication)", "hidden": "\(prediction.hidden)",
+      "hidden_from_n": prediction.hiddenFrom.map { "\($0)" } ?? "",
+      "bytes_per_rank": "\(prediction.bytes)", "memory_per_rank": "\(prediction.memory)",
+      "wins": "\(row.wins)", "rank_gflops": "\(row.rate.flopsPerSecond / 1e9)",
+      "link_bytes_per_s": "\(row.link.bytesPerSecond)", "latency_s": "\(row.link.latency)",
+    ])
   }
 }

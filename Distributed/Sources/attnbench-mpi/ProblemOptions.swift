@@ -2,13 +2,22 @@ import ArgumentParser
 import Attention
 import AttentionBench
 import DistributedAttention
+import Foundation
 import MachineTopology
 import MessagePassing
 
 /// What the commands have in common: the problem and the workers of a rank.
 struct ProblemOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Sequence lengths: 64k, or 1k..64k, or a list.")
-  var n = "16k"
+  @Option(
+    parsing: .unconditional, help: "Sequence lengths: 64k, or 1k..64k, or a list (default: 16k).")
+  var n: String?
+
+  @Option(
+    parsing: .unconditional,
+    help:
+      "Lengths of sequences behind each other that see only themselves: 700,1,1299; n is their sum."
+  )
+  var packed: String?
 
   @Option(help: "Strategies, as 'flash,window(512)'; attnbench list shows them.")
   var strategy = "flash"
@@ -37,7 +46,47 @@ struct ProblemOptions: ParsableArguments {
   @Option(parsing: .unconditional, help: "Seed of the tensors.")
   var seed: UInt64 = 1
 
-  var sizes: [Int] { get throws { try SizeList(parsing: n).sizes } }
+  var sizes: [Int] {
+    get throws {
+      guard let all = try packedSequences?.queryOffsets.last else {
+        return try SizeList(parsing: n ?? "16k").sizes
+      }
+      guard n == nil else {
+        throw PlanError(
+          argument: "--n", value: n ?? "", rule: "is the sum of --packed", fix: "leave it out")
+      }
+      return [all]
+    }
+  }
+
+  /// The sequences of `--packed`; nil without it.
+  var packedSequences: PackedSequences? {
+    get throws {
+      guard let packed else { return nil }
+      var offsets = [0]
+      for length in packed.split(separator: ",", omittingEmptySubsequences: false) {
+        let next = try offsets[offsets.count - 1].addingReportingOverflow(
+          SizeText.parse(length.trimmingCharacters(in: .whitespaces), argument: "--packed"))
+        guard !next.overflow else {
+          throw PlanError(
+            argument: "--packed", value: packed, rule: "has more rows than can be counted",
+            fix: "give fewer or shorter sequences")
+        }
+        offsets.append(next.partialValue)
+      }
+      return try PackedSequences(queryOffsets: offsets)
+    }
+  }
+
+  /// For commands that know nothing of packed sequences.
+  ///
+  /// - Throws: `PlanError` where some were given.
+  func refusePacked(_ command: String) throws(PlanError) {
+    guard let packed else { return }
+    throw PlanError(
+      argument: "--packed", value: packed, rule: "\(command) takes one sequence",
+      fix: "leave it out, or give --n")
+  }
 
   var strategies: [any AttentionStrategy] {
     get throws { try StrategyRegistry.standard.strategies(strategy) }
@@ -63,23 +112,26 @@ struct ProblemOptions: ParsableArguments {
 
 /// `--scheme` and `--shards`.
 struct SchemeOptions: ParsableArguments {
-  @Option(help: "ring, allgather, alltoall, halo, states, auto, or a list of them.")
-  var scheme = "auto"
+  @Option(help: "ring, allgather, alltoall, halo, states, auto, or a list of them (default: auto).")
+  var scheme: String?
 
-  @Option(help: "How rows are dealt to ranks: contiguous, zigzag or auto.")
-  var shards = "auto"
+  @Option(help: "How rows are dealt to ranks: contiguous, zigzag or auto (default: auto).")
+  var shards: String?
 
   /// Nil for what is to be chosen.
   var schemes: [Scheme?] {
     get throws {
-      try scheme.split(separator: ",", omittingEmptySubsequences: false).map {
+      try (scheme ?? "auto").split(separator: ",", omittingEmptySubsequences: false).map {
         $0 == "auto" ? nil : try Scheme(parsing: String($0))
       }
     }
   }
 
   var order: ShardOrder? {
-    get throws { shards == "auto" ? nil : try ShardOrder(parsing: shards) }
+    get throws {
+      guard let shards, shards != "auto" else { return nil }
+      return try ShardOrder(parsing: shards)
+    }
   }
 }
 

@@ -26,7 +26,7 @@ struct VerifyCommand: RankCommand {
   var timeLimit = "5m"
 
   func run(on communicator: Communicator) throws {
-    let (sizes, strategies, schemes, order, team) = try communicator.agree(
+    let (sizes, packed, strategies, schemes, order, team) = try communicator.agree(
       {
         guard rows >= 1 else {
           throw PlanError(
@@ -34,8 +34,9 @@ struct VerifyCommand: RankCommand {
             fix: "write for example 64")
         }
         return (
-          try problemOptions.sizes, try problemOptions.strategies, try schemeOptions.schemes,
-          try schemeOptions.order, try problemOptions.team()
+          try problemOptions.sizes, try problemOptions.packedSequences,
+          try problemOptions.strategies, try schemeOptions.schemes, try schemeOptions.order,
+          try problemOptions.team()
         )
       }, failure: Program.outcome)
     var failures = 0
@@ -45,8 +46,8 @@ struct VerifyCommand: RankCommand {
           let plan = try communicator.agree(
             {
               try DistributedPlan(
-                strategy, for: problemOptions.problem(size), scheme: scheme, order: order,
-                communicator: communicator, team: team)
+                strategy, for: problemOptions.problem(size), packed: packed, scheme: scheme,
+                order: order, communicator: communicator, team: team)
             }, failure: Program.outcome)
           guard let result = try plan.verify(seed: problemOptions.seed, rows: rows, team: team)
           else { continue }
@@ -69,7 +70,7 @@ struct VerifyCommand: RankCommand {
     var words = [
       result.isFailure ? "FAIL" : "PASS", plan.scheme.rawValue, "\(ranks) ranks",
       plan.queries.order.rawValue, plan.strategy.spec(for: plan.problem),
-      "n=\(plan.problem.shape.queryLength)",
+      "n=\(problemOptions.packed ?? "\(plan.problem.shape.queryLength)")",
     ]
     switch result.againstDefinition.outcome {
     case .pass(let comparison), .fail(let comparison):

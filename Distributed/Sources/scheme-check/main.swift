@@ -4,7 +4,6 @@
 import Attention
 import AttentionBench
 import DistributedAttention
-import Glibc
 import MachineTopology
 import MessagePassing
 
@@ -12,12 +11,43 @@ struct Check {
   let strategy: String
   let schemes: [Scheme]
   let problem: AttentionProblem
+  /// Sequences that the problem's rows are.
+  var packed: PackedSequences?
   var order: ShardOrder?
   /// Held to one process alone: the definition has rows where nothing is written.
   var hasUnusedRows = false
 }
 
-func checks(ranks: Int) throws -> [Check] {
+/// Problems that nobody chose: lengths, heads, dimensions, patterns and packed sequences drawn from a seed.
+func drawn(_ count: Int, ranks: Int, seed: UInt64) throws -> [Check] {
+  var generator = SeededGenerator(seed: seed)
+  func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &generator) }
+  return try (0..<count).map { _ in
+    let kvHeads = number(1...6)
+    var lengths = (0..<number(1...5)).map { _ in number(1...500) }
+    lengths[0] += ranks
+    let rows = lengths.reduce(0, +)
+    let isPacked = number(0...2) == 0
+    let strategies = [
+      "flash", "full", "window(\(number(1...200)))", "strided(\(number(2...40)))",
+      "dilated(\(number(2...30)), \(number(1...9)))", "chunked(\(number(1...300)))",
+      "window(\(number(8...64)), sinks: \(number(1...8)))",
+    ]
+    let offsets = lengths.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
+    return Check(
+      strategy: strategies[number(0...strategies.count - 1)],
+      schemes: [.ring, .allgather, .alltoall],
+      problem: try AttentionProblem(
+        AttentionShape(
+          batch: isPacked ? 1 : number(1...2), heads: kvHeads * number(1...3), kvHeads: kvHeads,
+          queryLength: rows, headDim: number(1...70), valueDim: number(1...70)),
+        visibility: Visibility(causal: number(0...1) == 1)),
+      packed: isPacked ? try PackedSequences(queryOffsets: offsets) : nil,
+      order: [nil, ShardOrder.contiguous, .zigzag][number(0...2)])
+  }
+}
+
+func checks(ranks: Int, seed: UInt64) throws -> [Check] {
   func shape(
     _ n: Int, keys: Int? = nil, batch: Int = 1, heads: Int = 4, kvHeads: Int = 4, d: Int = 16,
     dV: Int? = nil
@@ -101,6 +131,43 @@ func checks(ranks: Int) throws -> [Check] {
           scoring: Scoring(scale: 0.3, softcap: 20, sinkLogits: [0.5, -1, 2, 0]),
           visibility: Visibility(causal: true, prefixLengths: [60], windowLeft: 80))))
   }
+  // Packed sequences: of all lengths, empty ones among them, fewer queries than keys, more than a block.
+  for lengths in [[0, 333, 334, 700], [0, 1, 1, 2, 67, 611], [0, 5, 200, 400, 600, 800]] {
+    let packed = try PackedSequences(queryOffsets: lengths)
+    let rows = packed.queryOffsets[packed.count]
+    for strategy in ["flash", "window(37)", "strided", "chunked(50)"] {
+      for visibility in [causal, Visibility()] {
+        checks.append(
+          Check(
+            strategy: strategy, schemes: softmax,
+            problem: try AttentionProblem(
+              shape(rows, heads: 8, kvHeads: 4, d: 24, dV: 40), visibility: visibility),
+            packed: packed))
+      }
+    }
+    checks.append(
+      Check(
+        strategy: "window(20, sinks: 2)", schemes: [.halo],
+        problem: try AttentionProblem(shape(rows), visibility: causal), packed: packed))
+    checks.append(
+      Check(
+        strategy: "topk(20)", schemes: [.alltoall],
+        problem: try AttentionProblem(shape(rows), visibility: causal), packed: packed))
+  }
+  checks.append(
+    Check(
+      strategy: "flash", schemes: softmax,
+      problem: try AttentionProblem(
+        shape(310, keys: 500), scoring: Scoring(softcap: 20, sinkLogits: [0.5, -1, 2, 0]),
+        visibility: causal),
+      packed: try PackedSequences(queryOffsets: [0, 100, 310], keyOffsets: [0, 230, 500])))
+  checks.append(
+    Check(
+      strategy: "flash", schemes: [.ring],
+      problem: try AttentionProblem(
+        shape(9000 * ranks, heads: 2, kvHeads: 1, d: 64, dV: 128), visibility: causal),
+      packed: try PackedSequences(queryOffsets: [0, 100, 7000 * ranks, 9000 * ranks])))
+  checks += try drawn(24, ranks: ranks, seed: seed)
   // Whole heads: what selects keys, other functions, operands of their own.
   for strategy in [
     "topk(20)", "topblocks(16, 3)", "vertical_slash(8, 8)", "linear", "linear(identity)", "gated",
@@ -122,25 +189,20 @@ func checks(ranks: Int) throws -> [Check] {
   return checks
 }
 
-let communicator: Communicator
-do {
-  communicator = try Communicator()
-} catch {
-  Console.note("error: \(error)")
-  exit(1)
-}
-do {
+func run(on communicator: Communicator) throws {
   let team = try WorkerTeam(threads: CommandLine.arguments.contains("--two-threads") ? 2 : 1)
   let whole = try WorkerTeam(threads: 1)
   var failures = 0
   var count = 0
-  for check in try checks(ranks: communicator.size) {
+  // The last argument; without one the same problems every time.
+  let seed = CommandLine.arguments.last.flatMap { UInt64($0) } ?? 1
+  for check in try checks(ranks: communicator.size, seed: seed) {
     let strategy = try StrategyRegistry.standard.strategy(check.strategy)
     for scheme in check.schemes {
       if scheme == .alltoall, check.problem.shape.kvHeads < communicator.size { continue }
       let plan = try communicator.agree {
         try DistributedPlan(
-          strategy, for: check.problem, scheme: scheme, order: check.order,
+          strategy, for: check.problem, packed: check.packed, scheme: scheme, order: check.order,
           communicator: communicator, team: team)
       }
       let tensors = try plan.randomTensors(seed: 3)
@@ -159,6 +221,7 @@ do {
         isWrong ? "FAIL" : "PASS", scheme.rawValue, plan.queries.order.rawValue,
         strategy.spec(for: check.problem), "b=\(shape.batch) h=\(shape.heads)/\(shape.kvHeads)",
         "n=\(shape.queryLength)/\(shape.keyLength)",
+        check.packed.map { "packed \($0.queryLengths)" } ?? "",
         check.problem.visibility.causal ? "causal" : "full", "distance \(result.distance)",
         result.hasSameBits ? "same bits" : "", result.repeats ? "" : "DOES NOT REPEAT",
         bytesAreRight ? "" : "bytes \(allSent) for \(plan.traffic.bytes)",
@@ -167,18 +230,50 @@ do {
       Console.print(words.filter { !$0.isEmpty }.joined(separator: " "))
     }
   }
+  try checkLink(communicator, team, &failures, &count)
   if communicator.rank == 0 {
     Console.print(failures == 0 ? "PASS: \(count) checks" : "FAIL: \(failures) of \(count) checks")
   }
   let all = try communicator.gatherAll([Double(failures)])
-  try communicator.close()
-  exit(all[0][0] == 0 ? 0 : 1)
-} catch let failure as AgreedFailure {
-  if failure.isMineToPrint { Console.note("\(failure)") }
-  try? communicator.close()
-  exit(failure.exitCode)
-} catch {
-  Console.note("error: rank \(communicator.rank): \(error)")
-  communicator.abort(code: 1)
-  exit(1)
+  if all[0][0] > 0 {
+    throw AgreedFailure("", isMineToPrint: communicator.rank == 0, exitCode: 1)
+  }
 }
+
+/// A simulated link brings nothing sooner than its rate allows, and changes no result, whatever the scheme; how
+/// much later depends on the machine.
+func checkLink(
+  _ communicator: Communicator, _ team: WorkerTeam, _ failures: inout Int, _ count: inout Int
+) throws {
+  if communicator.size == 1 { return }
+  let link = try LinkModel(bytesPerSecond: 2e6, latency: 1e-3)
+  for (name, scheme) in [
+    ("flash", Scheme.ring), ("flash", .allgather), ("flash", .alltoall), ("window(37)", .halo),
+    ("gated", .states),
+  ] {
+    let problem = try AttentionProblem(
+      AttentionShape(heads: 4, kvHeads: 4, queryLength: 401, headDim: 16),
+      visibility: Visibility(causal: true))
+    let plan = try communicator.agree {
+      try DistributedPlan(
+        StrategyRegistry.standard.strategy(name), for: problem, scheme: scheme, link: link,
+        communicator: communicator, team: team)
+    }
+    let tensors = try plan.randomTensors(seed: 3)
+    try communicator.barrier()
+    let start = monotonicSeconds()
+    _ = try plan.run(tensors)
+    try communicator.barrier()
+    let seconds = monotonicSeconds() - start
+    let least = link.seconds(bytes: Double(plan.traffic.largest))
+    guard let result = try plan.verify(seed: 3, rows: 50, team: team) else { continue }
+    count += 1
+    let isWrong = seconds < least || result.isFailure
+    if isWrong { failures += 1 }
+    Console.print(
+      "\(isWrong ? "FAIL" : "PASS") \(scheme.rawValue) over a simulated link: \(seconds) s, "
+        + "not below \(least) s")
+  }
+}
+
+RankProgram.run("scheme-check", run)

@@ -54,6 +54,30 @@ import DistributedAttention
     #expect(abs(states.time / states.compute - 11.0 / 8) < 0.01)
   }
 
+  @Test func aSlowLinkIsWhatAPipelineOfHeadsWaitsFor() throws {
+    let model = try model("gated", n: 8000, flops: 1e18, bytes: 1e6)
+    let states = try model.prediction(.states, ranks: 4)
+    // Eight states of 16 KiB, one behind the other, and the last of them over two more links.
+    let state = 4.0 * 64 * 64 / 1e6
+    #expect(abs(states.time / (state * 10) - 1) < 1e-3)
+  }
+
+  @Test func aHaloHidesBehindTheOwnKeysAlone() throws {
+    // A rank of 1,000 rows sees 500 keys a row; of those of others 500 x 499 / 2 pairs, which wait for the link.
+    let model = try model("window(500)", n: 4000, flops: 1e18, bytes: 1e6)
+    let slow = try model.prediction(.halo, ranks: 4)
+    #expect(abs(slow.time / slow.communication - 1) < 1e-6)
+    let even = try self.model("window(500)", n: 4000, flops: 1e9, bytes: 1e15)
+      .prediction(.halo, ranks: 4)
+    #expect(abs(even.time / even.compute - 1) < 1e-6)
+    let own = (500_000.0 - 500 * 499 / 2) / 500_000
+    let balanced = try self.model(
+      "window(500)", n: 4000, flops: 1e9, bytes: Double(even.bytes) / even.compute
+    ).prediction(.halo, ranks: 4)
+    // The link takes as long as all computing: it hides behind the own keys, and the others' follow.
+    #expect(abs(balanced.time / even.compute - (2 - own)) < 1e-3)
+  }
+
   @Test func badLinksAreRefused() {
     #expect {
       try LinkModel(bytesPerSecond: 0, latency: 0)
