@@ -37,6 +37,7 @@ let package = Package(
         .product(name: "Attention", package: "attnbench"),
         .product(name: "AttentionBench", package: "attnbench"),
         .product(name: "MachineTopology", package: "attnbench"),
+        .product(name: "TensorFiles", package: "attnbench"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "TextTable", package: "TextTable"),
       ]),

@@ -152,11 +152,11 @@ else
   failed "a plan with its CSV and its picture"
 fi
 echo kept >"$work/plan.csv"
-refuses "a plan whose picture has no folder" "is in no directory that may be written" \
+refuses "a plan whose picture has no folder" "cannot write: No such file or directory" \
   launch 1 "$program" plan --n 4k -o "$work/plan.csv" --plot "$work/none/plan.svg"
 refuses "a picture of no kind" "--plot $work/plan.pdf: a picture is .svg or .png" \
   launch 1 "$program" plan --n 4k -o "$work/plan.csv" --plot "$work/plan.pdf"
-refuses "a plan with two outputs in one file" "is the file of --output too" \
+refuses "a plan with two outputs in one file" "is the same file as" \
   launch 1 "$program" plan --n 4k -o "$work/plan.svg" --plot "$work/./plan.svg"
 if [ "$(cat "$work/plan.csv")" = kept ] && are_absent "$work"/.plan.*; then
   passed "refused plans leave files as they are"

@@ -2,8 +2,10 @@ import ArgumentParser
 import Attention
 import AttentionBench
 import DistributedAttention
+import Foundation
 import MachineTopology
 import MessagePassing
+import TensorFiles
 
 /// A subcommand that all ranks run together.
 protocol RankCommand: ParsableCommand {
@@ -31,6 +33,13 @@ enum Program {
   static let name = "attnbench-mpi"
 
   static func main() {
+    // Before MPI knows the process, since this may replace it: OpenBLAS on the best kernels it has.
+    do {
+      _ = try BLASEnvironment.prepare(keep: false)
+    } catch {
+      Console.note("error: \(error)")
+      exit(1)
+    }
     RankProgram.run(name) { communicator in
       let arguments = Array(CommandLine.arguments.dropFirst())
       // First of all: ranks that mean different things must not begin to talk about them.
@@ -62,7 +71,8 @@ enum Program {
       let isUsage = error.kind == .invalidArgument || error.kind == .unknownStrategy
       return ("error: \(error)", isUsage ? 64 : 1)
     case is PlanError: return ("error: \(error)", 64)
-    case is TopologyError, is RecordError, is PlotError: return ("error: \(error)", 1)
+    case is TopologyError, is RecordError, is PlotError, is OutputError:
+      return ("error: \(error)", 1)
     default:
       return (
         AttnbenchMPI.fullMessage(for: error), AttnbenchMPI.exitCode(for: error).rawValue

@@ -5,6 +5,7 @@ import DistributedAttention
 import Foundation
 import MachineTopology
 import MessagePassing
+import TensorFiles
 import TextTable
 
 /// `attnbench-mpi plan`: what it would cost on so many nodes, before anybody books them.
@@ -123,8 +124,7 @@ struct PlanCommand: RankCommand {
         fix: "write for example 8192")
     }
     if isWriting {
-      try OutputFiles.check(
-        [output.map { ("--output", $0) }, plot.map { ("--plot", $0) }].compactMap { $0 })
+      try OutputTransaction.check([output, plot].compactMap { $0 })
       if let plot { try PlanFigure.check(plot) }
     }
     return Settings(
@@ -192,8 +192,8 @@ struct PlanCommand: RankCommand {
   }
 
   private func write(_ rows: [Row]) throws {
-    var files: [(option: String, path: String, bytes: [UInt8])] = []
-    if let output { files.append(("--output", output, try csv(rows.map(cells)))) }
+    var files: [OutputFile] = []
+    if let output { files.append(OutputFile(output, try csv(rows.map(cells)))) }
     if let plot {
       let times = rows.map { row in
         let shape = row.problem.shape
@@ -213,10 +213,9 @@ struct PlanCommand: RankCommand {
         "predicted, not measured: from rates of one rank measured here, and a link of \(link) and "
           + "\(latency)"
       ]
-      files.append(
-        ("--plot", plot, try PlanFigure(times, path: plot, notes: notes).picture()))
+      files.append(OutputFile(plot, try PlanFigure(times, path: plot, notes: notes).picture()))
     }
-    try OutputFiles(files).write()
+    try OutputTransaction(files).commit()
   }
 
   private func cells(_ row: Row) -> TextRow<Columns> {

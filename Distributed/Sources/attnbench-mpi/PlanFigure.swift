@@ -77,36 +77,7 @@ struct PlanFigure {
 
   /// The picture's bytes, by gnuplot.
   ///
-  /// - Throws: `PlotError.gnuplotFailed`, `pictureTruncated`.
-  func picture() throws -> [UInt8] {
-    let directory = FileManager.default.temporaryDirectory
-      .appendingPathComponent("attnbench-plan-" + UUID().uuidString)
-    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
-    // A leftover in the temporary directory is no reason to fail a plot that has been drawn.
-    defer { try? FileManager.default.removeItem(at: directory) }
-    let script = "\(figure.name).gp"
-    try Data(GnuplotScript(figure, formats: [format]).text.utf8).write(
-      to: directory.appendingPathComponent(script))
-    let (process, output) = (Process(), Pipe())
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    // -d: the user's ~/.gnuplot must not change what the script says.
-    process.arguments = ["gnuplot", "-d", script]
-    process.currentDirectoryURL = directory
-    process.standardInput = FileHandle.nullDevice
-    (process.standardOutput, process.standardError) = (output, output)
-    try process.run()
-    let said = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    let picture = directory.appendingPathComponent("\(figure.name).\(format.rawValue)")
-    guard process.terminationStatus == 0, let bytes = try? Data(contentsOf: picture) else {
-      throw PlotError.gnuplotFailed(
-        script: script, output: String(decoding: said, as: UTF8.self))
-    }
-    // gnuplot does not notice that a disk is full: a picture without its end is all that tells.
-    let end = format == .svg ? "</svg>" : "IEND"
-    guard bytes.suffix(16).range(of: Data(end.utf8)) != nil else {
-      throw PlotError.pictureTruncated(path: picture.path)
-    }
-    return Array(bytes)
+  func picture() throws(PlotError) -> [UInt8] {
+    try Gnuplot().picture(of: figure, format: format)
   }
 }

@@ -39,6 +39,17 @@ public struct Gnuplot: Sendable {
       + zip(names, pictures).map { OutputFile("\(directory)/\($0)", $1) }
   }
 
+  /// The picture of a figure.
+  ///
+  /// - Throws: `PlotError` where gnuplot fails.
+  public func picture(
+    of figure: Figure, format: GnuplotScript.Format
+  ) throws(PlotError) -> [UInt8] {
+    let picture = "\(figure.name).\(format.rawValue)"
+    return try output(
+      of: GnuplotScript(figure, formats: [format]).text, named: figure.name, in: [picture])[0]
+  }
+
   /// Draws a figure in characters, with its title above and its notes below.
   ///
   /// - Throws: `PlotError` when the directory for temporary files cannot be written or gnuplot

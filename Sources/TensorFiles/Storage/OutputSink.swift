@@ -36,9 +36,9 @@ package struct OutputSink {
 }
 
 /// One output of a command: where it goes and what it will hold.
-package struct OutputFile {
+public struct OutputFile {
   /// As the caller names it, in messages too.
-  package let path: String
+  public let path: String
   let content: (OutputSink) throws(Errno) -> Void
 
   /// - Parameter content: writes everything from the first byte to the last.
@@ -47,11 +47,11 @@ package struct OutputFile {
     self.content = content
   }
 
-  package init(_ path: String, _ bytes: [UInt8]) {
+  public init(_ path: String, _ bytes: [UInt8]) {
     self.init(path) { sink throws(Errno) in try sink.write(bytes) }
   }
 
-  package init(_ path: String, _ text: String) {
+  public init(_ path: String, _ text: String) {
     self.init(path, Array(text.utf8))
   }
 }

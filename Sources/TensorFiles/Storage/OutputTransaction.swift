@@ -9,15 +9,18 @@ import SystemPackage
 /// stood there before.
 ///
 /// Devices and pipes are written to when all files are complete, for nothing takes that back.
-package struct OutputTransaction {
+public struct OutputTransaction {
   private let files: [OutputFile]
   private let directory: String?
   private let system: any FileSystem
 
   /// - Parameter directory: is made, with its parents, where it does not exist.
+  public init(_ files: [OutputFile], creating directory: String? = nil) {
+    self.init(files, creating: directory, on: HostFileSystem())
+  }
+
   package init(
-    _ files: [OutputFile], creating directory: String? = nil,
-    on system: any FileSystem = HostFileSystem()
+    _ files: [OutputFile], creating directory: String? = nil, on system: any FileSystem
   ) {
     self.files = files
     self.directory = directory
@@ -28,8 +31,10 @@ package struct OutputTransaction {
   ///
   /// - Returns: what is to be known although all are written, one sentence each: an old file whose
   ///   second name could not be removed.
+  /// - Throws: naming the output that cannot be written; what stood at each path is there again then, unless
+  ///   the error says otherwise.
   @discardableResult
-  package func commit() throws(OutputError) -> [String] {
+  public func commit() throws(OutputError) -> [String] {
     var steps = OutputSteps(on: system)
     do throws(OutputError) {
       if let directory { try steps.createDirectories(directory) }
@@ -59,8 +64,14 @@ package struct OutputTransaction {
   /// - Parameter inputs: files that the command reads and that none of its outputs may replace. Left out
   ///   are those that an output may stand for, such as the past keys that present ones replace.
   /// - Throws: also where two outputs are one file.
+  public static func check(
+    _ paths: [String], reading inputs: [String] = []
+  ) throws(OutputError) {
+    try check(paths, reading: inputs, on: HostFileSystem())
+  }
+
   package static func check(
-    _ paths: [String], reading inputs: [String] = [], on system: any FileSystem = HostFileSystem()
+    _ paths: [String], reading inputs: [String] = [], on system: any FileSystem
   ) throws(OutputError) {
     try OutputDestination.refuse(paths, reading: inputs)
     for destination in try OutputDestination.distinct(paths) {
