@@ -90,7 +90,8 @@ public struct LinearAttention: RecurrentStrategy {
     if map != .favor { return self }
     var prepared = self
     prepared.projections = RandomProjections(
-      count: count(problem.shape), headDim: problem.shape.headDim, scale: Double(problem.outputScale),
+      count: count(problem.shape), headDim: problem.shape.headDim,
+      scale: Double(problem.outputScale),
       seed: UInt64(seed))
     return prepared
   }
