@@ -108,31 +108,26 @@ let package = Package(
     .target(
       name: "Records",
       dependencies: attention + [
-        "CZlib", "MachineTopology", "Statistics", "Suggestions", "TensorFiles",
-        "Units",
-        .product(name: "RealModule", package: "swift-numerics"),
+        "CZlib", "Statistics", "TensorFiles", "Units",
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .target(
       name: "Measuring",
       dependencies: attention + [
-        "CZlib", "MachineTopology", "Records", "Statistics", "Suggestions",
-        "TensorFiles", "Units", .product(name: "OrderedCollections", package: "swift-collections"),
+        "MachineTopology", "Records", "Statistics", "Suggestions", "TensorFiles", "Units",
+        .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "RealModule", package: "swift-numerics"),
-        .product(name: "SystemPackage", package: "swift-system"),
       ]),
     .target(
       name: "Choosing",
       dependencies: attention + [
-        "MachineTopology", "Measuring", "Records", "Statistics", "Suggestions",
-        "TensorFiles", "Units", .product(name: "OrderedCollections", package: "swift-collections"),
+        "MachineTopology", "Measuring", "Records", "Statistics", "TensorFiles", "Units",
         .product(name: "RealModule", package: "swift-numerics"),
       ]),
     .target(
       name: "Reporting",
       dependencies: attention + [
-        "Choosing", "MachineTopology", "Measuring", "Records", "Statistics",
-        "Suggestions", "TensorFiles", "Units",
+        "Choosing", "Measuring", "Records", "Statistics", "TensorFiles", "Units",
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "RealModule", package: "swift-numerics"),
         .product(name: "SystemPackage", package: "swift-system"),

@@ -102,7 +102,6 @@ package struct RecommendCommand: BLASCommand {
 
   @OptionGroup var blasOptions: BLASOptions
 
-  /// No options yet.
   package init() {}
 
   package mutating func run() throws {

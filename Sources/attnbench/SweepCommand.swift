@@ -71,7 +71,6 @@ package struct SweepCommand: BLASCommand {
 
   @OptionGroup var blasOptions: BLASOptions
 
-  /// No options yet.
   package init() {}
 
   package mutating func run() throws {
