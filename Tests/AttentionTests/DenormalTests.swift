@@ -7,8 +7,10 @@ import Testing
 /// Numbers below 2^-126 count as zeros, and only those: that makes time independent of values.
 @Suite struct DenormalTests {
   /// One key ahead of all others by so much that their weights, or weights times values, would be
-  /// denormal.
-  @Test(arguments: Specimen.softmaxInAnyArithmetic, [Float(60), 88, 95, 103])
+  /// denormal. Not where rows of values have scales: beside its 1 a row's 1e-30 is nothing there.
+  @Test(
+    arguments: Specimen.softmaxInAnyArithmetic.filter { !$0.strategy.arithmetic.hasRowScales },
+    [Float(60), 88, 95, 103])
   func faintWeightsWeighNothing(_ specimen: Specimen, _ lead: Float) throws {
     for rows in [1, 3, 17, 60] {
       let problem = try AttentionProblem(
