@@ -78,6 +78,11 @@ typedef struct scaled_block {
   float peaks[ATTN_L];
   /// [L] what the block's sums are multiplied by.
   float factors[ATTN_L];
+  /// [L] sum of the block's weights, key by key: what pieces they come in, which a row's neighbours have a say
+  /// in, shows in no bit.
+  float sums[ATTN_L];
+  /// [L] 1 for a lane that takes the block by itself, with the scales of values behind its weights; 0 otherwise.
+  float apart[ATTN_L];
   /// Whether the scales of values come in once weights are known, and not with the scores: beside large scores
   /// and biases they would vanish, and where they are very different so would weights.
   int late;
@@ -215,7 +220,7 @@ ATTN_INLINE void weigh_scaled_piece(scaled_block *state, const attn_piece *piece
 #pragma clang loop unroll(full)
   for (int v = 0; v < vectors; v++) {
     reference[v] = load(state->peaks + lane + v * ATTN_W);
-    sum[v] = splat(0);
+    sum[v] = load(state->sums + lane + v * ATTN_W);
   }
   for (ptrdiff_t place = piece->first; place < piece->first + piece->count; place += keys) {
     float *scores = (float *)panel->weights + place * ATTN_L + lane;
@@ -232,10 +237,16 @@ ATTN_INLINE void weigh_scaled_piece(scaled_block *state, const attn_piece *piece
     }
   }
 #pragma clang loop unroll(full)
-  for (int v = 0; v < vectors; v++) {
-    const ptrdiff_t first = lane + v * ATTN_W;
-    const vf factor = load(state->factors + first) * splat(1 / unit);
-    store(panel->sums + first, sum[v] * factor + load(panel->sums + first));
+  for (int v = 0; v < vectors; v++) store(state->sums + lane + v * ATTN_W, sum[v]);
+}
+
+/// Adds the sums of a block's weights to the panel's.
+ATTN_INLINE void add_scaled_sums(const scaled_block *state, const attn_format format) {
+  const float unit = state->late ? 1 : weight_unit(format);
+  for (ptrdiff_t lane = 0; lane < state->panel->vectors * ATTN_W; lane += ATTN_W) {
+    float *sums = state->panel->sums + lane;
+    const vf factor = load(state->factors + lane) * splat(1 / unit);
+    store(sums, load(state->sums + lane) * factor + load(sums));
   }
 }
 
@@ -245,7 +256,9 @@ static __attribute__((noinline)) void late_weights(scaled_block *state, attn_for
   const attn_block *block = state->block;
   const attn_key_scales *scales = block->scales;
   const int keys = word_keys(format);
-  const float unit = weight_unit(format), largest_scale = scales->largest_value_shift;
+  // A power of two: which keys of a block a panel reads then shows in no bit.
+  const float unit = weight_unit(format),
+              largest_scale = __builtin_ceilf(4 * scales->largest_value_shift) / 4;
   float relative[ATTN_BLOCK_KEYS];
   for (int32_t i = 0; i < block->piece_count; i++)
     for (int32_t t = block->pieces[i].first; t < block->pieces[i].first + block->pieces[i].count; t++)
@@ -306,26 +319,46 @@ ATTN_INLINE void score_scaled_block(scaled_block *state, const attn_format forma
   }
 }
 
-/// Whether lanes' largest scores are so large that the scales of values vanish beside them.
-ATTN_INLINE vi large_lanes(const scaled_block *state, ptrdiff_t lane) {
-  const vf peak = load(state->peaks + lane);
-  return ((peak > splat(ATTN_LARGE_SCORE)) | (peak < splat(-ATTN_LARGE_SCORE))) &
-         (peak > splat(-INFINITY));
+/// How far the scales of the values that lanes see are apart, of values that are not 0.
+ATTN_INLINE vf value_range(const scaled_block *state, ptrdiff_t lane) {
+  const attn_block *block = state->block;
+  vf least = splat(INFINITY), largest = splat(-INFINITY);
+  for (int32_t i = 0; i < block->piece_count; i++) {
+    const attn_piece *piece = block->pieces + i;
+    const ptrdiff_t first = (ptrdiff_t)piece->first_vector * ATTN_W;
+    if (lane < first || lane >= first + piece->vectors * ATTN_W) continue;
+    for (ptrdiff_t t = piece->first; t < piece->first + piece->count; t++) {
+      if (block->scales->is_zero[t]) continue;
+      const vf shift = splat(block->scales->value_shifts[t]);
+      const vi seen = load((const float *)state->panel->weights + t * ATTN_L + lane) > splat(-INFINITY);
+      least = (seen & (shift < least)) ? shift : least;
+      largest = (seen & (shift > largest)) ? shift : largest;
+    }
+  }
+  return largest - least;
 }
 
-ATTN_INLINE int any_large(const scaled_block *state) {
-  vi large = splat_int(0);
-  for (ptrdiff_t lane = 0; lane < state->panel->vectors * ATTN_W; lane += ATTN_W)
-    large |= large_lanes(state, lane);
-  return any(large);
+/// Finds the lanes that take a scored block by themselves: their scores are so large that the scales of values
+/// vanish beside them, or those scales are very different. A row's own keys decide, and none of its neighbours'.
+static __attribute__((noinline)) int find_apart(scaled_block *state) {
+  vi found = splat_int(0);
+  for (ptrdiff_t lane = 0; lane < state->panel->vectors * ATTN_W; lane += ATTN_W) {
+    const vf peak = load(state->peaks + lane);
+    vi apart = ((peak > splat(ATTN_LARGE_SCORE)) | (peak < splat(-ATTN_LARGE_SCORE))) &
+               (peak > splat(-INFINITY));
+    if (state->block->scales->values_differ)
+      apart |= value_range(state, lane) > splat(ATTN_EVEN_SHIFTS);
+    store(state->apart + lane, apart ? splat(1) : splat(0));
+    found |= apart;
+  }
+  return any(found);
 }
 
-/// Leaves out of a block whose scores are known the lanes whose scores are large, or all others.
-static __attribute__((noinline)) void leave_out(scaled_block *state, int large) {
+/// Leaves out of a scored block the lanes that take it by themselves, or all others.
+static __attribute__((noinline)) void leave_out(scaled_block *state, float which) {
   const attn_block *block = state->block;
   for (ptrdiff_t lane = 0; lane < state->panel->vectors * ATTN_W; lane += ATTN_W) {
-    const vi is_large = large_lanes(state, lane);
-    const vi out = large ? is_large : ~is_large;
+    const vi out = load(state->apart + lane) == splat(which);
     store(state->peaks + lane, out ? splat(-INFINITY) : load(state->peaks + lane));
     for (int32_t i = 0; i < block->piece_count; i++) {
       const attn_piece *piece = block->pieces + i;
@@ -343,6 +376,7 @@ ATTN_INLINE void add_scaled_block(scaled_block *state, const attn_format format)
   const attn_block *block = state->block;
   const int32_t columns = whole_columns(panel->value_dim, format);
   settle_references(state, columns);
+  for (int v = 0; v < ATTN_VECTORS; v++) store(state->sums + v * ATTN_W, splat(0));
   for (int32_t i = 0; i < block->piece_count; i++) {
     const attn_piece *piece = block->pieces + i;
     if (state->late) {
@@ -351,6 +385,7 @@ ATTN_INLINE void add_scaled_block(scaled_block *state, const attn_format format)
       ATTN_FOR_VECTORS(piece->vectors, weigh_scaled_piece, state, piece, format, 0)
     }
   }
+  add_scaled_sums(state, format);
   if (state->late) late_weights(state, format);
   for (int v = 0; v < ATTN_VECTORS; v++) {
     float *factor = state->factors + v * ATTN_W;
@@ -363,16 +398,22 @@ ATTN_INLINE void add_scaled_block(scaled_block *state, const attn_format format)
                    value_format(format), 0)
 }
 
-/// Rows with large scores take the block by themselves, so that no row's bits depend on its neighbours'.
+/// Whether every lane sees every key.
+ATTN_INLINE int sees_all(const attn_panel *panel, const attn_block *block) {
+  const attn_piece *piece = block->pieces;
+  return block->piece_count == 1 && !piece->masked && piece->vectors == panel->vectors;
+}
+
 ATTN_INLINE void attend_scaled(const attn_panel *panel, const attn_block *block, const attn_format format) {
-  scaled_block state = {panel, block, {}, {}, panel->softcap > 0 || block->scales->values_differ};
+  const int differs = block->scales->values_differ && sees_all(panel, block);
+  scaled_block state = {panel, block, {}, {}, {}, {}, panel->softcap > 0 || differs};
   int divided = 0;
   for (;;) {
     score_scaled_block(&state, format);
     if (divided)
       leave_out(&state, 0);
-    else if (!state.late && any_large(&state))
-      leave_out(&state, divided = 1);
+    else if (!state.late && find_apart(&state))
+      leave_out(&state, (float)(divided = 1));
     add_scaled_block(&state, format);
     if (!divided || state.late) return;
     state.late = 1;
