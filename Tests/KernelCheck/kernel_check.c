@@ -264,8 +264,8 @@ static void check_recurrence(const attn_kernels *k, int count, int d, int vector
                     ((double)keep[c] * state[c * width + lane] + left[c] * written);
   }
   const attn_step token = {left, left + most_rows, keep, left + 2 * most_rows, 0, 1, d};
-  const attn_step_state rows = {state, width, state, width, state};
-  k->step(&token, &rows, vectors, right, result, 0);
+  const attn_step_state held = {state, width, state, width, state};
+  k->step(&token, &held, vectors, right, result, 0);
   for (int lane = 0; lane < width; lane++)
     expect(fabs(result[lane] - read[lane]) < 2e-5, k->name, "step", d, vectors);
   k->kept_between(keep, 1, count, chunk, kept_square);
