@@ -48,9 +48,9 @@ package struct OperandFormat: @unchecked Sendable {
   /// Words of a row of queries or keys.
   package func words(_ columns: Int) -> Int { (columns + wordColumns - 1) / wordColumns }
 
-  /// Columns of a row of values: beside fp32, whole multiples of what a kernel takes at a time.
+  /// Columns of a row of values: unless those are fp32, whole multiples of what a kernel takes at a time.
   package func wholeColumns(_ columns: Int) -> Int {
-    let step = isFloat32 ? 1 : Int(ATTN_PAIR_COLUMNS)
+    let step = ofValues == .float32 ? 1 : Int(ATTN_PAIR_COLUMNS)
     return (columns + step - 1) / step * step
   }
 
