@@ -43,10 +43,30 @@ ranks_below() {
   done
 }
 
+# RUN SIGNAL NAME: sends a rank of a run, chosen at random, the signal: the run must end by itself, not with 0, and
+# name the rank, whose number is left in `number`.
+strike() {
+  local run=$1 signal=$2 name=$3 victim waited=0
+  read -r victim number < <(ranks_below "$run" | shuf -n 1)
+  if [ -z "${victim:-}" ]; then kill -TERM "$run"; failed "$name: no ranks found"; return 1; fi
+  kill -"$signal" "$victim"
+  while kill -0 "$run" 2>/dev/null; do
+    sleep 0.2; waited=$((waited + 1))
+    if [ $waited -gt 3000 ]; then
+      kill -KILL "$run" "$victim"; failed "$name: still waiting"; return 1
+    fi
+  done
+  if wait "$run"; then failed "$name: exit code 0"; return 1; fi
+  # MPICH's launcher ends a run at once when a rank is killed, and does not say which it was.
+  local names="rank $number( |=)"
+  if [ "$mpi$signal" = mpichKILL ]; then names="Killed"; fi
+  if ! grep -qE "$names" "$work/log"; then failed "$name: rank $number is not named"; return 1; fi
+}
+
 # SIGNAL RANKS LIMIT: sends a rank chosen at random the signal in the middle of a run; all must end, with a
 # message that names the rank, and what had been measured must be there.
 loses_a_rank() {
-  local signal=$1 ranks=$2 limit=$3 name="rank of $2 gets SIG$1"
+  local signal=$1 ranks=$2 limit=$3 name="rank of $2 gets SIG$1" number
   rm -f "$work/kept.csv"
   launch "$ranks" "$programs/attnbench-mpi" sweep --n 1k,1M --heads 1 --causal --scheme ring \
     --repeats 1 --check-rows 0 --time-limit "$limit" -o "$work/kept.csv" >"$work/log" 2>&1 &
@@ -56,20 +76,7 @@ loses_a_rank() {
     if [ $waited -gt 3000 ]; then kill -KILL $run; failed "$name: no first cell"; return; fi
   done
   sleep $((RANDOM % 4)).$((RANDOM % 10))
-  local victim number
-  read -r victim number < <(ranks_below $run | shuf -n 1)
-  if [ -z "${victim:-}" ]; then kill -TERM $run; failed "$name: no ranks found"; return; fi
-  kill -"$signal" "$victim"
-  waited=0
-  while kill -0 $run 2>/dev/null; do
-    sleep 0.2; waited=$((waited + 1))
-    if [ $waited -gt 3000 ]; then kill -KILL $run "$victim"; failed "$name: still waiting"; return; fi
-  done
-  if wait $run; then failed "$name: exit code 0"; return; fi
-  # MPICH's launcher ends a run at once when a rank is killed, and does not say which it was.
-  local names="rank $number( |=)"
-  if [ "$mpi$signal" = mpichKILL ]; then names="Killed"; fi
-  if ! grep -qE "$names" "$work/log"; then failed "$name: rank $number is not named"; return; fi
+  strike $run "$signal" "$name" || return
   if ! grep -q '^1000,flash' "$work/kept.csv"; then failed "$name: the first cell is lost"; return; fi
   passed "$name (rank $number; the run ends, the first cell is kept)"
 }
@@ -77,7 +84,7 @@ loses_a_rank() {
 # SIGNAL RANKS LIMIT: a sweep of cells loses a rank chosen at random once some cells are kept; it ends and names
 # the rank, and the same command goes on with the cells that are missing.
 loses_a_rank_of_cells() {
-  local signal=$1 ranks=$2 limit=$3 name="rank of $2 gets SIG$1 in a sweep of cells"
+  local signal=$1 ranks=$2 limit=$3 name="rank of $2 gets SIG$1 in a sweep of cells" number
   local folder=$work/cells-$signal-$ranks
   local command=("$programs/attnbench-mpi" sweep --shard cells --n 1k,2k,20k --heads 1 --causal
     --strategy "flash,window(64)" --rel-ci 0.01% --cell-timeout 10s --time-limit "$limit" -o "$folder")
@@ -88,19 +95,7 @@ loses_a_rank_of_cells() {
     sleep 0.2; waited=$((waited + 1))
     if [ $waited -gt 3000 ]; then kill -KILL $run; failed "$name: no first cell"; return; fi
   done
-  local victim number
-  read -r victim number < <(ranks_below $run | shuf -n 1)
-  if [ -z "${victim:-}" ]; then kill -TERM $run; failed "$name: no ranks found"; return; fi
-  kill -"$signal" "$victim"
-  waited=0
-  while kill -0 $run 2>/dev/null; do
-    sleep 0.2; waited=$((waited + 1))
-    if [ $waited -gt 3000 ]; then kill -KILL $run "$victim"; failed "$name: still waiting"; return; fi
-  done
-  if wait $run; then failed "$name: exit code 0"; return; fi
-  local names="rank $number( |=)"
-  if [ "$mpi$signal" = mpichKILL ]; then names="Killed"; fi
-  if ! grep -qE "$names" "$work/log"; then failed "$name: rank $number is not named"; return; fi
+  strike $run "$signal" "$name" || return
   cp "$folder/results.csv" "$work/before.csv"
   if ! launch "$ranks" "${command[@]}" >"$work/log" 2>&1; then failed "$name: does not go on"; return; fi
   local kept; kept=$(grep -c ^1, "$work/before.csv")

@@ -70,12 +70,12 @@ public struct MixedAttention: AttentionStrategy {
   public var servesCausalMasks: Bool { strategies.allSatisfy { $0.servesCausalMasks } }
   public var laterRowsDecide: Bool { strategies.contains { $0.laterRowsDecide } }
   public var selectsKeys: Bool { strategies.contains { $0.selectsKeys } }
+  public var keepsState: Bool { strategies.allSatisfy { $0.keepsState } }
+  public var keepsBesideCache: Bool { strategies.contains { $0.keepsBesideCache } }
+
   public func excess(for problem: AttentionProblem) -> AttentionError? {
     strategies.lazy.compactMap { $0.excess(for: problem) }.first
   }
-
-  public var keepsState: Bool { strategies.allSatisfy { $0.keepsState } }
-  public var keepsBesideCache: Bool { strategies.contains { $0.keepsBesideCache } }
 
   /// The widest of the parts'.
   public var queryReach: QueryReach {
